@@ -1,0 +1,1 @@
+"""A DBNet / DBNet++ text detector in plain PyTorch: data, model, training, metrics, prediction."""

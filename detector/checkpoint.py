@@ -1,0 +1,195 @@
+"""Weights and training state as safetensors plus JSON; nothing is ever unpickled.
+
+A checkpoint folder holds `last.safetensors` (all that an exact resume needs) and `best/`
+(`model.safetensors` with `config.yaml`: all that prediction needs).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from timm.utils.model_ema import ModelEmaV3
+from torch import Tensor, nn
+
+from detector.cli import read_yaml
+from detector.config import TrainConfig, describe_faults, flatten
+from detector.errors import InputError
+from detector.files import replacing, write_text
+
+# Settings that change where or how fast a job runs, not what it computes.
+PLACEMENT = ("data.root", "data.workers", "train.device", "train.threads", "model.weights")
+
+
+@dataclass
+class TrainingState:
+    """Everything that changes while training; `epoch` and `step` count what is finished."""
+
+    model: nn.Module
+    ema: ModelEmaV3 | None
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    epoch: int = 0
+    step: int = 0
+    seconds: float = 0.0
+    metrics: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """The weights that are scored and kept: the average when there is one."""
+        return self.model if self.ema is None else self.ema.module
+
+
+def save_state(path: Path, state: TrainingState, config: TrainConfig) -> None:
+    """Write the whole training state to one file, atomically."""
+    tensors = {f"model/{k}": v for k, v in state.model.state_dict().items()}
+    if state.ema is not None:
+        tensors |= {f"ema/{k}": v for k, v in state.ema.module.state_dict().items()}
+    for index, parameter in enumerate(_parameters(state.optimizer)):
+        for key, value in state.optimizer.state.get(parameter, {}).items():
+            if value is not None:
+                tensors[f"optimizer/{index}/{key}"] = value
+    tensors["rng/cpu"] = torch.get_rng_state()
+    if torch.cuda.is_available():
+        tensors["rng/cuda"] = torch.cuda.get_rng_state()
+    record = {
+        "epoch": state.epoch,
+        "step": state.step,
+        "seconds": state.seconds,
+        "metrics": state.metrics,
+        "scaler": state.scaler.state_dict(),
+        "config": config.model_dump(mode="json"),
+    }
+    _save(path, tensors, {"state": json.dumps(record)})
+
+
+def load_state(path: Path, state: TrainingState, config: TrainConfig) -> None:
+    """Fill `state` from a file, exactly; InputError when it is broken or of another config."""
+    tensors, metadata = _load(path)
+    if "state" not in metadata:
+        raise InputError(
+            f"{path}: holds no training state; give the last.safetensors of a training"
+        )
+    record = json.loads(metadata["state"])
+    _require_same(path, record["config"], config)
+    state.model.load_state_dict(_below(tensors, "model/"))
+    if state.ema is not None:
+        state.ema.module.load_state_dict(_below(tensors, "ema/"))
+    _load_optimizer(state.optimizer, _below(tensors, "optimizer/"))
+    state.scaler.load_state_dict(record["scaler"])
+    torch.set_rng_state(tensors["rng/cpu"])
+    if "rng/cuda" in tensors and torch.cuda.is_available():
+        torch.cuda.set_rng_state(tensors["rng/cuda"])
+    state.epoch, state.step = record["epoch"], record["step"]
+    state.seconds, state.metrics = record["seconds"], record["metrics"]
+
+
+def _parameters(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
+    return [p for group in optimizer.param_groups for p in group["params"]]
+
+
+def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    parameters = _parameters(optimizer)
+    for name, value in tensors.items():
+        index, _, key = name.partition("/")
+        parameter = parameters[int(index)]
+        if value.shape == parameter.shape:
+            # empty_like keeps the parameter's memory layout, so later steps round alike
+            value = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+        optimizer.state[parameter][key] = value
+
+
+def _require_same(path: Path, saved: dict[str, Any], config: TrainConfig) -> None:
+    old, new = flatten(saved), flatten(config.model_dump(mode="json"))
+    changed = [
+        f"{key}: {old.get(key)!r} when it was saved, {value!r} now"
+        for key, value in new.items()
+        if old.get(key) != value and key not in PLACEMENT
+    ]
+    if changed:
+        raise InputError(
+            f"{path}: was trained with other settings, so it cannot be resumed with these; "
+            "use the former values or another output folder\n" + "\n".join(changed)
+        )
+
+
+def save_best(
+    folder: Path, model: nn.Module, config: TrainConfig, scores: dict[str, float]
+) -> None:
+    """Write `folder/model.safetensors` and `folder/config.yaml`, each atomically."""
+    settings = config.model_dump(mode="json")
+    write_text(folder / "config.yaml", yaml.safe_dump(settings, sort_keys=False))
+    metadata = {"config": json.dumps(settings), "scores": json.dumps(scores)}
+    _save(folder / "model.safetensors", model.state_dict(), metadata)
+
+
+def read_best(checkpoint: Path) -> tuple[dict[str, Tensor], TrainConfig]:
+    """Weights and config of a `best/` folder, its model.safetensors, or a folder above it."""
+    choices = [
+        checkpoint,
+        checkpoint / "model.safetensors",
+        checkpoint / "best" / "model.safetensors",
+        checkpoint / "checkpoint" / "best" / "model.safetensors",
+    ]
+    path = next((c for c in choices if c.is_file()), None)
+    if path is None:
+        raise InputError(
+            f"checkpoint={checkpoint}: no model.safetensors there; give the best/ folder of a run"
+        )
+    tensors, metadata = _load(path)
+    settings_file = path.with_name("config.yaml")
+    if settings_file.is_file():
+        settings = read_yaml(settings_file)
+    elif "config" in metadata:
+        settings = json.loads(metadata["config"])
+    else:
+        raise InputError(f"{settings_file}: missing; it is written beside the weights")
+    try:
+        return tensors, TrainConfig.model_validate(settings)
+    except ValidationError as error:
+        lines = describe_faults(error, TrainConfig)
+        raise InputError("\n".join(f"{settings_file}: {line}" for line in lines)) from None
+
+
+def load_weights(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
+    """Copy weights into a model of the same shape; InputError names what does not fit."""
+    own = model.state_dict()
+    faults = [f"missing {k}" for k in own if k not in tensors]
+    faults += [f"unexpected {k}" for k in tensors if k not in own]
+    faults += [
+        f"{k} is {tuple(tensors[k].shape)} instead of {tuple(v.shape)}"
+        for k, v in own.items()
+        if k in tensors and tensors[k].shape != v.shape
+    ]
+    if faults:
+        shown = "; ".join(faults[:5]) + (f" and {len(faults) - 5} more" if len(faults) > 5 else "")
+        raise InputError(f"{path}: the weights do not fit the model of its config.yaml: {shown}")
+    model.load_state_dict(tensors)
+
+
+def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+def _save(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    plain = {k: v.detach().to("cpu", copy=False).contiguous() for k, v in tensors.items()}
+    with replacing(path) as temporary:
+        save_file(plain, temporary, metadata)
+
+
+def _load(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+        return load_file(path), metadata
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path}: not a readable safetensors file ({error})") from None

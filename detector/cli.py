@@ -1,0 +1,178 @@
+"""`key=value` commands: parsing, `--help` made from the settings, errors as one message.
+
+A command is a settings class and a function; `run` does the rest. Exit codes: 0 done,
+1 the job failed, 2 the input was wrong, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+
+from detector.config import describe_faults, flatten, nest
+from detector.errors import InputError, JobError
+
+Settings = TypeVar("Settings", bound=BaseModel)
+
+
+def log(message: str) -> None:
+    """Print a line to stderr, so that stdout stays free for a command's result."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def parse_arguments(arguments: Sequence[str]) -> dict[str, Any]:
+    """`["a.b=1", "c=[1, 2]"]` as `{"a.b": "1", "c": [1, 2]}`.
+
+    Values stay text (the settings class converts them) except `null` and the bracketed
+    lists and mappings, which are YAML. Raises InputError for anything not `key=value` and
+    for a key given twice.
+    """
+    values: dict[str, Any] = {}
+    for argument in arguments:
+        key, equals, text = argument.partition("=")
+        if not equals or not key or key.startswith("-"):
+            raise InputError(
+                f"{argument!r}: arguments are key=value (see --help), for example seed=1"
+            )
+        if key in values:
+            raise InputError(f"{key}: given twice; keep one of them")
+        values[key] = _value(key, text)
+    return values
+
+
+def _value(key: str, text: str) -> Any:
+    if text == "null":
+        return None
+    if text[:1] not in ("[", "{"):
+        return text
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError(f"{key}: {text!r} is not a YAML list or mapping: {error}") from None
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file; InputError names file and line when it is not one."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not valid YAML: {error}") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: must hold `key: value` lines, got {type(content).__name__}")
+    return content
+
+
+def build(settings: type[Settings], values: dict[str, Any]) -> Settings:
+    """Settings from dotted values, checked whole; InputError lists every fault on a line."""
+    try:
+        return settings.model_validate(nest(values))
+    except ValidationError as error:
+        raise InputError("\n".join(describe_faults(error, settings))) from None
+
+
+def run(
+    main: Callable[[Settings], int | None],
+    settings: type[Settings],
+    *,
+    program: str,
+    description: str,
+    arguments: Sequence[str] | None = None,
+) -> NoReturn:
+    """Run a command and exit with its code; a user's mistake never prints a traceback.
+
+    When the settings have a `config` field, the YAML file it names gives the values that
+    the command line does not.
+    """
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if any(a in ("-h", "--help", "help") for a in arguments):
+        print(help_text(settings, program=program, description=description))
+        raise SystemExit(0)
+    raise SystemExit(guarded(lambda: main(build(settings, _with_file(settings, arguments)))))
+
+
+def _with_file(settings: type[BaseModel], arguments: Sequence[str]) -> dict[str, Any]:
+    values = parse_arguments(arguments)
+    if "config" in settings.model_fields and values.get("config"):
+        values = flatten(read_yaml(Path(values["config"]))) | values
+    return values
+
+
+def guarded(job: Callable[[], int | None]) -> int:
+    """The exit code of `job`, its known failures printed to stderr as messages."""
+    try:
+        return job() or 0
+    except InputError as error:
+        log(f"error: {error}")
+        return 2
+    except JobError as error:
+        log(f"failed: {error}")
+        return 1
+    except OSError as error:
+        if error.errno is None:
+            raise
+        log(f"failed: {error.filename or 'a file'}: {error.strerror}")
+        return 1
+    except KeyboardInterrupt:
+        log("interrupted")
+        return 130
+
+
+def help_text(settings: type[BaseModel], *, program: str, description: str) -> str:
+    """The `--help` page: every key with its default, range and meaning."""
+    lines = [f"usage: {program} key=value ...", "", *textwrap.wrap(description, 88), ""]
+    section = None
+    for key, info in _fields(settings):
+        group = key.rpartition(".")[0]
+        if group != section:
+            lines += ["", f"{group}:"] if group else []
+            section = group
+        lines.append(f"  {key}={_default(info)}")
+        note = "; ".join(part for part in (info.description or "", _rule(info)) if part)
+        lines += textwrap.wrap(note, 84, initial_indent=" " * 6, subsequent_indent=" " * 6)
+    return "\n".join(lines)
+
+
+def _fields(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    """Plain keys first, then those of the sections."""
+    sections = []
+    for name, info in model.model_fields.items():
+        if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
+            sections.append((name, info.annotation))
+        else:
+            yield prefix + name, info
+    for name, section in sections:
+        yield from _fields(section, f"{prefix}{name}.")
+
+
+def _default(info: FieldInfo) -> str:
+    if info.is_required():
+        return "(required)"
+    default = info.get_default(call_default_factory=True)
+    if isinstance(default, bool):
+        return str(default).lower()
+    return "null" if default is None else str(default)
+
+
+def _rule(info: FieldInfo) -> str:
+    """`one of a | b` or `0 < value <= 1` for a field's constraints."""
+    choices = [c for c in get_args(info.annotation) if isinstance(c, str)]
+    if choices:
+        return f"one of {' | '.join(choices)}"
+    low = high = ""
+    for item in info.metadata:
+        for name, sign in (("ge", "<="), ("gt", "<")):
+            if getattr(item, name, None) is not None:
+                low = f"{getattr(item, name)} {sign} "
+        for name, sign in (("le", "<="), ("lt", "<")):
+            if getattr(item, name, None) is not None:
+                high = f" {sign} {getattr(item, name)}"
+    return f"{low}value{high}" if low or high else ""

@@ -1,0 +1,279 @@
+"""Every setting of the detector, with its default, range and unit, in one place.
+
+Sections are frozen pydantic models, so a config is checked whole when it is built and
+all faults are reported together. The dotted paths (`loss.negative_ratio`) are the keys of
+the command line and of the search spaces; `--help` is made from the descriptions here.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from detector.errors import InputError
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+
+
+class Section(BaseModel):
+    """A frozen group of settings that refuses unknown keys and non-finite numbers."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False
+    )
+
+
+class DataConfig(Section):
+    root: Path | None = Field(None, description="dataset folder (images/ and jsons/ inside)")
+    train_split: str = Field("train", description="split the weights are trained on")
+    val_split: str = Field("val", description="split the H-mean is measured on")
+    train_pages: int | None = Field(
+        None, ge=1, description="use this many pages, evenly spaced over the split; null = all"
+    )
+    val_pages: int | None = Field(None, ge=1, description="the same for the validation split")
+    longest_side_px: int = Field(
+        1024, ge=64, le=8192, description="pages are resized to this longest side, always"
+    )
+    workers: int = Field(0, ge=0, le=64, description="loader processes; 0 loads in the trainer")
+
+
+class AugmentConfig(Section):
+    crop_px: int = Field(
+        640,
+        ge=0,
+        le=4096,
+        description="side of the square training crop, a multiple of 32; 0 = whole page",
+    )
+    scale_min: float = Field(0.6, gt=0, le=10, description="smallest random zoom of the page")
+    scale_max: float = Field(1.5, gt=0, le=10, description="largest random zoom of the page")
+    rotate_deg: float = Field(5.0, ge=0, le=180, description="rotation drawn from +- this, degrees")
+    perspective: float = Field(
+        0.02, ge=0, le=0.3, description="corner displacement, as a share of the page side"
+    )
+    flip: Probability = Field(0.0, description="probability of a horizontal flip")
+    brightness: float = Field(0.2, ge=0, lt=1, description="brightness factor drawn from 1 +- this")
+    contrast: float = Field(0.2, ge=0, lt=1, description="contrast factor drawn from 1 +- this")
+    saturation: float = Field(0.2, ge=0, le=1, description="saturation factor drawn from 1 +- this")
+    clahe: Probability = Field(0.0, description="probability of local histogram equalisation")
+    equalize: Probability = Field(0.0, description="probability of histogram equalisation")
+
+    @model_validator(mode="after")
+    def _check(self) -> AugmentConfig:
+        if self.crop_px % 32:
+            raise ValueError(f"crop_px must be a multiple of 32, got {self.crop_px}")
+        if self.scale_min > self.scale_max:
+            raise ValueError(
+                f"scale_min must not exceed scale_max, got {self.scale_min} > {self.scale_max}"
+            )
+        return self
+
+
+class TargetConfig(Section):
+    shrink_ratio: float = Field(
+        0.4, gt=0, lt=1, description="r in the shrink distance A(1-r^2)/L of a word polygon"
+    )
+    threshold_min: Probability = Field(0.3, description="threshold map far from a border")
+    threshold_max: Probability = Field(0.7, description="threshold map on a border")
+    min_side_px: float = Field(
+        3.0, ge=0, description="words thinner than this at training scale are not trained on"
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> TargetConfig:
+        if self.threshold_min >= self.threshold_max:
+            raise ValueError(
+                "threshold_min must be below threshold_max, "
+                f"got {self.threshold_min} >= {self.threshold_max}"
+            )
+        return self
+
+
+class ModelConfig(Section):
+    backbone: str = Field(
+        "resnet18", min_length=1, description="any timm model with four feature levels"
+    )
+    weights: str = Field("auto", min_length=1, description="auto | none | PATH of backbone weights")
+    neck: Literal["fpn", "unet"] = Field("fpn", description="how the four levels are merged")
+    neck_channels: int = Field(
+        256, ge=16, le=1024, multiple_of=16, description="channels after the neck's concatenation"
+    )
+    fusion: Literal["none", "scale_spatial", "scale_channel_spatial"] = Field(
+        "scale_channel_spatial",
+        description="Adaptive Scale Fusion; none gives DBNet, others DBNet++",
+    )
+    step_k: float = Field(50.0, gt=0, le=500, description="steepness of the differentiable step")
+
+
+class LossConfig(Section):
+    negative_ratio: float = Field(
+        3.0, gt=0, le=100, description="hard negatives per positive pixel in the probability loss"
+    )
+    min_negatives: int = Field(
+        1000, ge=0, description="negative pixels kept on a page with little or no text"
+    )
+    probability_weight: float = Field(5.0, ge=0, le=1000, description="weight of the balanced BCE")
+    threshold_weight: float = Field(
+        10.0, ge=0, le=1000, description="weight of the threshold-map L1"
+    )
+    binary_weight: float = Field(
+        1.0, ge=0, le=1000, description="weight of the binary-map dice loss"
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> LossConfig:
+        if self.probability_weight == 0 and self.binary_weight == 0:
+            raise ValueError(
+                "probability_weight and binary_weight are both 0: nothing would be learnt"
+            )
+        return self
+
+
+class OptimizerConfig(Section):
+    name: Literal["adamw", "sgd"] = Field("adamw", description="adamw | sgd")
+    lr: float = Field(1e-3, gt=0, le=1, description="peak learning rate of neck and head")
+    backbone_lr_ratio: float = Field(
+        0.5, ge=0, le=10, description="learning rate of the backbone over lr"
+    )
+    weight_decay: float = Field(1e-4, ge=0, le=1, description="decay of the weight matrices")
+    momentum: float = Field(0.9, ge=0, lt=1, description="momentum of sgd")
+    schedule: Literal["cosine", "poly", "constant"] = Field(
+        "cosine", description="after the warm-up"
+    )
+    warmup_epochs: float = Field(
+        0.5, ge=0, description="linear warm-up, in epochs (may be a fraction)"
+    )
+    clip_norm: float = Field(5.0, ge=0, description="largest gradient norm; 0 = no clipping")
+    ema_decay: float = Field(
+        0.998, ge=0, lt=1, description="average of the weights per step; 0 = off"
+    )
+
+
+class RunConfig(Section):
+    epochs: int = Field(30, ge=1, le=100_000, description="passes over the training pages")
+    batch_size: int = Field(4, ge=1, le=1024, description="crops per step")
+    seed: int = Field(
+        0, ge=0, lt=2**31, description="fixes data order, augmentation and new weights"
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="auto takes a GPU if there is one"
+    )
+    amp: Literal["auto", "off", "bf16", "fp16"] = Field(
+        "auto", description="mixed precision; auto is bf16 (or fp16) on a GPU, off on a CPU"
+    )
+    channels_last: bool = Field(True, description="memory layout of images and convolutions")
+    threads: int | None = Field(
+        None, ge=1, description="torch CPU threads; null leaves torch's choice"
+    )
+    eval_every: int = Field(
+        1, ge=1, description="epochs between two validations (the last always is)"
+    )
+
+
+class PostprocessConfig(Section):
+    thresh: float = Field(0.3, gt=0, lt=1, description="probability above which a pixel is text")
+    box_thresh: Probability = Field(0.5, description="smallest mean probability of a kept region")
+    unclip_ratio: float = Field(
+        1.6, ge=0, le=10, description="growth of a shrunk region: distance = area * ratio / length"
+    )
+    max_candidates: int = Field(
+        1000, ge=1, le=100_000, description="regions kept, best score first"
+    )
+    min_side_px: float = Field(3.0, ge=0, description="shortest side after growth, in model pixels")
+    shape: Literal["quad", "polygon"] = Field("quad", description="rotated rectangle or outline")
+    score_mode: Literal["fast", "slow"] = Field(
+        "fast",
+        description="mean probability over the contour (fast) or the simplified polygon (slow)",
+    )
+    dilate: bool = Field(False, description="2 x 2 dilation of the binary map before contours")
+    epsilon: float = Field(
+        0.002, ge=0, le=0.2, description="outline simplification, as a share of its length"
+    )
+
+
+class TrainConfig(Section):
+    """One training, complete: the same config gives the same weights on a CPU."""
+
+    data: DataConfig = DataConfig()
+    augment: AugmentConfig = AugmentConfig()
+    targets: TargetConfig = TargetConfig()
+    model: ModelConfig = ModelConfig()
+    loss: LossConfig = LossConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    train: RunConfig = RunConfig()
+    postprocess: PostprocessConfig = PostprocessConfig()
+
+
+def nest(flat: dict[str, Any]) -> dict[str, Any]:
+    """`{"a.b": 1}` as `{"a": {"b": 1}}`; raises InputError when a key is both value and section."""
+    out: dict[str, Any] = {}
+    for key, value in flat.items():
+        node = out
+        *parents, leaf = key.split(".")
+        for part in parents:
+            node = node.setdefault(part, {})
+            if not isinstance(node, dict):
+                raise InputError(
+                    f"{key}: '{part}' already has a value, so it cannot have keys below it"
+                )
+        if isinstance(node.get(leaf), dict) and not isinstance(value, dict):
+            raise InputError(f"{key}: is a section of settings; set one of the keys below it")
+        node[leaf] = value
+    return out
+
+
+def flatten(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The inverse of `nest`."""
+    out: dict[str, Any] = {}
+    for key, value in nested.items():
+        if isinstance(value, dict):
+            out.update(flatten(value, f"{prefix}{key}."))
+        else:
+            out[f"{prefix}{key}"] = value
+    return out
+
+
+def with_values(config: TrainConfig, values: dict[str, Any]) -> TrainConfig:
+    """A copy of `config` with dotted keys replaced, checked whole; InputError lists all faults."""
+    flat = flatten(config.model_dump()) | values
+    try:
+        return TrainConfig.model_validate(nest(flat))
+    except ValidationError as error:
+        raise InputError("\n".join(describe_faults(error, TrainConfig))) from None
+
+
+def field_names(model: type[BaseModel], prefix: str = "") -> list[str]:
+    """Dotted names of every setting of a config class, in order of declaration."""
+    names: list[str] = []
+    for name, info in model.model_fields.items():
+        if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
+            names += field_names(info.annotation, f"{prefix}{name}.")
+        else:
+            names.append(prefix + name)
+    return names
+
+
+def describe_faults(error: ValidationError, model: type[BaseModel]) -> list[str]:
+    """One line per fault of a pydantic error: key, rule, value received, remedy."""
+    from difflib import get_close_matches
+
+    lines = []
+    for fault in error.errors():
+        key = ".".join(str(part) for part in fault["loc"])
+        if fault["type"] == "extra_forbidden":
+            names = field_names(model)
+            near = get_close_matches(key, names, n=3, cutoff=0.5)
+            section = [n for n in names if n.rpartition(".")[0] == key.rpartition(".")[0]]
+            hint = (
+                f"did you mean {' or '.join(near)}?"
+                if near
+                else f"valid keys: {', '.join(section or names)}"
+            )
+            lines.append(f"{key}: unknown key; {hint}")
+            continue
+        rule = fault["msg"].removeprefix("Value error, ")
+        rule = rule[:1].lower() + rule[1:]
+        got = "" if isinstance(fault["input"], dict | BaseModel) else f", got {fault['input']!r}"
+        lines.append(f"{key}: {rule}{got}")
+    return lines

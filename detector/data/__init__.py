@@ -1,0 +1,1 @@
+"""Pages and words: reading, checking, augmenting, label maps and batches."""

@@ -1,0 +1,243 @@
+"""Pages as training samples and evaluation items, and how they become batches."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import pad
+from torch.utils.data import DataLoader, Dataset
+
+from detector.data.annotations import Page, read_image
+from detector.data.preprocess import Preprocess
+from detector.data.targets import make_targets
+from detector.data.transforms import Augment
+from detector.errors import InputError
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One training crop, or, for a page that cannot be used, the reason alone.
+
+    `image` is (3, H, W) float32, normalised. `maps` is (4, H, W) float32: shrink, shrink
+    mask, threshold, threshold mask.
+    """
+
+    name: str
+    image: Tensor | None
+    maps: Tensor | None
+    error: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluationItem:
+    """One whole page, or, for an image that cannot be read, its index and the reason alone.
+
+    `image` is (3, H, W) float32, `affine` the (2, 3) float64 from source to model pixels.
+    """
+
+    index: int
+    image: Tensor | None
+    affine: NDArray[np.float64] | None
+    error: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Crops with their label maps; `broken` says which pages are missing and why.
+
+    `images` is (N, 3, H, W) float32, normalised; the maps are (N, 1, H, W) float32. N is 0
+    when no page of the batch could be used.
+    """
+
+    images: Tensor
+    shrink: Tensor
+    shrink_mask: Tensor
+    threshold: Tensor
+    threshold_mask: Tensor
+    names: list[str]
+    broken: list[str]
+
+    def to(self, device: torch.device | str, channels_last: bool = False) -> Batch:
+        """The batch on `device`; from pinned memory the copies overlap with computing."""
+        layout = torch.channels_last if channels_last else torch.contiguous_format
+        return replace(
+            self,
+            images=self.images.to(device, non_blocking=True, memory_format=layout),
+            shrink=self.shrink.to(device, non_blocking=True),
+            shrink_mask=self.shrink_mask.to(device, non_blocking=True),
+            threshold=self.threshold.to(device, non_blocking=True),
+            threshold_mask=self.threshold_mask.to(device, non_blocking=True),
+        )
+
+    def pin_memory(self) -> Batch:
+        """The batch in page-locked memory; the DataLoader calls this."""
+        return replace(
+            self,
+            images=self.images.pin_memory(),
+            shrink=self.shrink.pin_memory(),
+            shrink_mask=self.shrink_mask.pin_memory(),
+            threshold=self.threshold.pin_memory(),
+            threshold_mask=self.threshold_mask.pin_memory(),
+        )
+
+
+class TrainingPages(Dataset[Sample]):
+    """Augmented crops. A sample depends on (seed, epoch, index) and on nothing else.
+
+    Args:
+        pages: the split.
+        augment: draws the crop. Its `fill` is replaced by the mean colour of `preprocess`,
+            so that the outside of a page looks as it does at evaluation.
+        preprocess: normalises the crop.
+        seed: of all random choices.
+        shrink_ratio, threshold_min, threshold_max, min_side_px: see `make_targets`.
+    """
+
+    def __init__(
+        self,
+        pages: Sequence[Page],
+        augment: Augment,
+        preprocess: Preprocess,
+        *,
+        seed: int,
+        shrink_ratio: float = 0.4,
+        threshold_min: float = 0.3,
+        threshold_max: float = 0.7,
+        min_side_px: float = 3.0,
+    ) -> None:
+        self.pages = tuple(pages)
+        self.augment = replace(augment, fill=preprocess.fill)
+        self.preprocess = preprocess
+        self.seed = seed
+        self.epoch = 0
+        self.make_targets = partial(
+            make_targets,
+            shrink_ratio=shrink_ratio,
+            threshold_min=threshold_min,
+            threshold_max=threshold_max,
+            min_side_px=min_side_px,
+        )
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the random numbers of epoch `epoch`, counted from 0."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.pages)
+
+    def __getitem__(self, index: int) -> Sample:
+        page = self.pages[index]
+        rng = np.random.default_rng([self.seed, self.epoch, index])
+        try:
+            image = read_image(page.path)
+        except InputError as error:
+            return Sample(page.name, None, None, str(error))
+        polygons = [word.points for word in page.words]
+        ignore = [word.ignore for word in page.words]
+        try:
+            crop, polygons, _ = self.augment(image, polygons, rng)
+            targets = self.make_targets(polygons, ignore, *crop.shape[:2])
+        except InputError as error:
+            return Sample(page.name, None, None, f"{page.path}: {error}")
+        maps = np.stack(
+            [targets.shrink, targets.shrink_mask, targets.threshold, targets.threshold_mask]
+        )
+        return Sample(page.name, self.preprocess.normalize(crop), torch.from_numpy(maps))
+
+
+class EvaluationPages(Dataset[EvaluationItem]):
+    """Whole pages as `preprocess` makes them, in the order given."""
+
+    def __init__(self, pages: Sequence[Page], preprocess: Preprocess) -> None:
+        self.pages = tuple(pages)
+        self.preprocess = preprocess
+
+    def __len__(self) -> int:
+        return len(self.pages)
+
+    def __getitem__(self, index: int) -> EvaluationItem:
+        try:
+            image = read_image(self.pages[index].path)
+        except InputError as error:
+            return EvaluationItem(index, None, None, str(error))
+        return EvaluationItem(index, *self.preprocess(image))
+
+
+def collate(samples: Sequence[Sample]) -> Batch:
+    """A batch of the usable samples, in order; the others are named in `broken`.
+
+    Crops of different sizes are padded right and below: images with 0, and the masks with 0
+    too, so that the loss of a page does not depend on its neighbours in the batch.
+    """
+    usable = [(s.name, s.image, s.maps) for s in samples if s.image is not None]
+    images = [image for _, image, _ in usable]
+    maps = [m for _, _, m in usable if m is not None]
+    height = max((image.shape[1] for image in images), default=0)
+    width = max((image.shape[2] for image in images), default=0)
+    stacked = _stack(maps, 4, height, width)
+    shrink, shrink_mask, threshold, threshold_mask = (
+        stacked[:, i : i + 1].contiguous() for i in range(4)
+    )
+    return Batch(
+        images=_stack(images, 3, height, width),
+        shrink=shrink,
+        shrink_mask=shrink_mask,
+        threshold=threshold,
+        threshold_mask=threshold_mask,
+        names=[name for name, _, _ in usable],
+        broken=[s.error for s in samples if s.error is not None],
+    )
+
+
+def epoch_order(count: int, seed: int, epoch: int) -> list[int]:
+    """The order of `count` pages in an epoch: a permutation fixed by (seed, epoch)."""
+    return [int(i) for i in np.random.default_rng([seed, epoch]).permutation(count)]
+
+
+def training_loader(
+    dataset: TrainingPages,
+    *,
+    batch_size: int,
+    workers: int,
+    epoch: int,
+    seed: int,
+    pin_memory: bool,
+) -> DataLoader[Sample]:
+    """Yields the `Batch`es of one epoch, counted from 0; the last one may be smaller.
+
+    They are the same to the bit for any number of workers, and after a resume. `dataset`
+    is not changed, and torch's global random state is not used.
+    """
+    dataset = copy.copy(dataset)
+    dataset.set_epoch(epoch)
+    order = epoch_order(len(dataset), seed, epoch)
+    return DataLoader(
+        dataset,
+        batch_sampler=[order[i : i + batch_size] for i in range(0, len(order), batch_size)],
+        num_workers=workers,
+        collate_fn=collate,
+        pin_memory=pin_memory,
+        worker_init_fn=init_worker,
+        generator=torch.Generator().manual_seed(seed),
+    )
+
+
+def init_worker(_worker: int) -> None:
+    """One thread per loader process: the processes are the parallelism."""
+    torch.set_num_threads(1)
+    cv2.setNumThreads(0)
+
+
+def _stack(tensors: Sequence[Tensor], channels: int, height: int, width: int) -> Tensor:
+    """(N, channels, height, width) of (channels, h, w) tensors, padded with 0."""
+    if not tensors:
+        return torch.zeros((0, channels, height, width))
+    return torch.stack([pad(t, (0, width - t.shape[2], 0, height - t.shape[1])) for t in tensors])

@@ -1,0 +1,94 @@
+"""A trained model with its preprocessing and post-processing: image in, polygons out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from detector.checkpoint import load_weights, read_best
+from detector.config import PostprocessConfig, TrainConfig
+from detector.data.preprocess import Preprocess
+from detector.device import autocast_dtype, choose_device
+from detector.model.dbnet import DBNet, build_model
+from detector.postprocess import Detections, detect
+
+
+@dataclass(frozen=True)
+class Detector:
+    """Everything between an image and its polygons, the same for every command."""
+
+    model: nn.Module
+    preprocess: Preprocess
+    postprocess: PostprocessConfig
+    device: torch.device
+    amp: torch.dtype | None = None
+
+    def __call__(self, image: NDArray[np.uint8]) -> Detections:
+        """Polygons of one image, `(H, W, 3)` uint8 RGB, in its own pixels."""
+        tensor, affine = self.preprocess(image)
+        size = (image.shape[1], image.shape[0])
+        probability = self.probability(tensor, size=covered(affine, size))
+        return self.locate(probability, affine, size=size)
+
+    def probability(self, tensor: Tensor, *, size: tuple[int, int]) -> NDArray[np.float32]:
+        """The `(h, w)` probability map of one preprocessed `(3, H, W)` image.
+
+        `size` is the (width, height) that the page covers of it: the padding holds no text
+        and is left out, so that no region reaches into it.
+        """
+        self.model.eval()
+        batch = tensor[None].to(self.device, memory_format=torch.channels_last)
+        enabled = self.amp is not None
+        with torch.inference_mode(), torch.autocast(self.device.type, self.amp, enabled=enabled):
+            logits = self.model(batch).probability
+        return logits[0, 0, : size[1], : size[0]].float().sigmoid().cpu().numpy()
+
+    def locate(
+        self,
+        probability: NDArray[np.float32],
+        affine: NDArray[np.float64],
+        *,
+        size: tuple[int, int],
+    ) -> Detections:
+        """Polygons in source pixels; `size` is the source's (width, height)."""
+        return detect(probability, **self.postprocess.model_dump(), affine=affine, size=size)
+
+
+def covered(affine: NDArray[np.float64], size: tuple[int, int]) -> tuple[int, int]:
+    """The (width, height) in model pixels of a source page of `size`, without the padding."""
+    return max(1, round(affine[0, 0] * size[0])), max(1, round(affine[1, 1] * size[1]))
+
+
+def make_preprocess(model: DBNet, longest_side_px: int) -> Preprocess:
+    """The preprocessing a model needs: its backbone's own statistics."""
+    return Preprocess(longest_side_px=longest_side_px, mean=model.mean, std=model.std)
+
+
+def new_model(config: TrainConfig) -> DBNet:
+    """The network a config describes, with new weights."""
+    return build_model(
+        backbone=config.model.backbone,
+        neck=config.model.neck,
+        neck_channels=config.model.neck_channels,
+        fusion=config.model.fusion,
+    )
+
+
+def load_detector(
+    checkpoint: Path, *, device: str = "auto", amp: str = "auto"
+) -> tuple[Detector, TrainConfig]:
+    """The detector kept in a `best/` folder; InputError when it cannot be read."""
+    tensors, config = read_best(checkpoint)
+    model = new_model(config)
+    load_weights(model, tensors, checkpoint)
+    place = choose_device(device)
+    model.to(place, memory_format=torch.channels_last).eval()
+    preprocess = make_preprocess(model, config.data.longest_side_px)
+    return Detector(
+        model, preprocess, config.postprocess, place, autocast_dtype(amp, place)
+    ), config

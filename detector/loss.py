@@ -1,0 +1,156 @@
+"""The DBNet training loss: balanced BCE, masked L1 and dice (arXiv:1911.08947, section 3.6).
+
+Everything is computed in float32 from logits, whatever the precision of the network. The
+step B = 1 / (1 + exp(-k (P - T))) is written as a sigmoid; the literal reciprocal overflows
+in half precision and its gradient is NaN.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from detector.model.dbnet import Maps
+
+
+class LossParts(NamedTuple):
+    """Scalar float32 tensors: `total` is weighted, the other three are not."""
+
+    total: Tensor
+    probability: Tensor
+    threshold: Tensor
+    binary: Tensor
+
+
+class DBLoss(nn.Module):
+    """Weighted sum of the three losses, each pooled over the pixels of the batch.
+
+    `negative_ratio`, `min_negatives`: negatives kept per image, see `balanced_bce`.
+    `probability_weight`, `threshold_weight`, `binary_weight`: weights in `total`.
+    `step_k`: steepness k of the differentiable step.
+    """
+
+    def __init__(
+        self,
+        *,
+        negative_ratio: float,
+        min_negatives: int,
+        probability_weight: float,
+        threshold_weight: float,
+        binary_weight: float,
+        step_k: float,
+    ) -> None:
+        super().__init__()
+        self.negative_ratio = negative_ratio
+        self.min_negatives = min_negatives
+        self.probability_weight = probability_weight
+        self.threshold_weight = threshold_weight
+        self.binary_weight = binary_weight
+        self.step_k = step_k
+
+    def forward(
+        self,
+        maps: Maps,
+        shrink: Tensor,
+        shrink_mask: Tensor,
+        threshold: Tensor,
+        threshold_mask: Tensor,
+    ) -> LossParts:
+        """Losses of one batch; targets and masks are `(N, 1, H, W)`, masks and shrink 0 or 1.
+
+        Pixels with `shrink_mask` 0 (don't-care words) are absent from the balanced BCE and the
+        dice loss, pixels with `threshold_mask` 0 from the L1. A page where both are 0
+        everywhere gives exactly 0. Raises ValueError when the threshold map is missing (a
+        model in eval mode) or when a shape differs from that of the logits.
+        """
+        if maps.threshold is None:
+            raise ValueError("the loss needs the threshold map: put the model in training mode")
+        targets = (shrink, shrink_mask, threshold, threshold_mask)
+        if any(t.shape != maps.probability.shape for t in targets):
+            raise ValueError(
+                f"targets must have the shape of the logits, {tuple(maps.probability.shape)}, "
+                f"got {[tuple(t.shape) for t in targets]}"
+            )
+        with torch.autocast(maps.probability.device.type, enabled=False):
+            logits = maps.probability.float()
+            border = torch.sigmoid(maps.threshold.float())
+            kernel, mask = shrink.float(), shrink_mask.float()
+            step = torch.sigmoid(self.step_k * (torch.sigmoid(logits) - border))
+            probability_loss = balanced_bce(
+                logits,
+                kernel,
+                mask,
+                negative_ratio=self.negative_ratio,
+                min_negatives=self.min_negatives,
+            )
+            threshold_loss = masked_l1(border, threshold.float(), threshold_mask.float())
+            binary_loss = dice(step, kernel, mask)
+            total = (
+                self.probability_weight * probability_loss
+                + self.threshold_weight * threshold_loss
+                + self.binary_weight * binary_loss
+            )
+        return LossParts(total, probability_loss, threshold_loss, binary_loss)
+
+
+def balanced_bce(
+    logits: Tensor, target: Tensor, mask: Tensor, *, negative_ratio: float, min_negatives: int
+) -> Tensor:
+    """Mean BCE over all positive pixels and the hardest negatives of every image.
+
+    An image keeps `min(negatives, max(floor(negative_ratio * positives), min_negatives))`
+    negatives, so a page without text still teaches. Negatives that tie for the last places
+    share them. 0 when nothing is selected. Arguments are float32 `(N, 1, H, W)`.
+    """
+    losses = F.binary_cross_entropy_with_logits(logits, target, reduction="none").flatten(1)
+    wanted = (mask > 0.5).flatten(1)
+    text = (target > 0.5).flatten(1)
+    positives, negatives = text & wanted, ~text & wanted
+    with torch.no_grad():
+        keep = (negative_ratio * positives.sum(1).double()).floor().clamp(min=min_negatives)
+        keep = torch.minimum(keep.long(), negatives.sum(1))
+        weights = positives.float() + hardest(losses.detach(), negatives, keep)
+    # The plain product lets a NaN through wherever it is, so a broken network cannot hide.
+    return (losses * weights).sum() / weights.sum().clamp(min=1)
+
+
+def hardest(losses: Tensor, candidates: Tensor, keep: Tensor) -> Tensor:
+    """Weights `(N, P)` float32 that select the `keep[i]` largest candidate losses of each row.
+
+    `losses` `(N, P)` are not negative, `candidates` `(N, P)` bool, `keep` `(N,)` int64 at most
+    the number of candidates. Losses above the last kept value weigh 1; those equal to it share
+    the remaining places, so a row sums to `keep[i]` and no pixel is preferred for its index.
+    """
+    ranked = losses.masked_fill(~candidates, -1.0)
+    # Asking for no more than needed is 3 to 7 times faster than a sort on a CPU; on a GPU
+    # reading the number would wait for the device, and a sort is cheap.
+    count = ranked.shape[1] if ranked.is_cuda else max(1, int(keep.max()))
+    order = ranked.topk(count, dim=1).values
+    last = order.gather(1, (keep - 1).clamp(min=0)[:, None])
+    above = ranked > last
+    ties = (ranked == last) & candidates
+    places = (keep - above.sum(1)).clamp(min=0).float()
+    share = places / ties.sum(1).clamp(min=1)
+    weights = above.float() + ties.float() * share[:, None]
+    return weights * (keep > 0)[:, None]
+
+
+def masked_l1(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+    """Mean absolute difference where `mask` is 1; 0 when it is 1 nowhere."""
+    return ((prediction - target).abs() * mask).sum() / mask.sum().clamp(min=1)
+
+
+def dice(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+    """1 - 2 |B G| / (|B| + |G|) over the masked pixels (V-Net, arXiv:1606.04797, section 3).
+
+    0 when the masked target has no text: the quotient would then be 0 for any prediction,
+    a constant without a direction.
+    """
+    text = (target * mask).sum()
+    overlap = (prediction * target * mask).sum()
+    total = (prediction * mask).sum() + text
+    return torch.where(text > 0, 1 - 2 * overlap / total.clamp(min=1), total.new_zeros(()))

@@ -1,0 +1,82 @@
+"""The detector: DBNet (arXiv:1911.08947) and DBNet++ (arXiv:2202.10304) in one class."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from detector.model.backbone import Backbone
+from detector.model.fusion import make_fusion
+from detector.model.head import Head
+from detector.model.neck import NECKS
+
+# About the share of a receipt that shrunk words cover.
+_TEXT_PRIOR = 0.1
+
+
+class Maps(NamedTuple):
+    """Logits at the size of the image; `sigmoid` makes them probabilities.
+
+    `probability`: `(N, 1, H, W)`, text kernel or not.
+    `threshold`: `(N, 1, H, W)`, the adaptive threshold; None outside training.
+    """
+
+    probability: Tensor
+    threshold: Tensor | None
+
+
+class DBNet(nn.Module):
+    """Backbone, neck, fusion and the two branches of the head.
+
+    The threshold branch only shapes the training; in eval mode it is not run. `mean` and
+    `std` are the RGB statistics the input is normalised with. Works in float32 and under
+    autocast, in either memory format.
+    """
+
+    def __init__(self, backbone: Backbone, neck: nn.Module, fusion: nn.Module, width: int) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.neck = neck
+        self.fusion = fusion
+        self.probability = Head(width, prior=_TEXT_PRIOR)
+        self.threshold = Head(width)
+        self.mean = backbone.mean
+        self.std = backbone.std
+
+    def forward(self, images: Tensor) -> Maps:
+        """Logit maps of normalised RGB `images` `(N, 3, H, W)`, H and W multiples of 32.
+
+        Raises ValueError for another size.
+        """
+        if not torch.jit.is_tracing() and (images.shape[-2] % 32 or images.shape[-1] % 32):
+            height, width = images.shape[-2:]
+            raise ValueError(
+                f"image sides must be multiples of 32, got {height} x {width}; pad first"
+            )
+        features = self.fusion(self.neck(self.backbone(images)))
+        threshold = self.threshold(features) if self.training else None
+        return Maps(self.probability(features), threshold)
+
+
+def build_model(*, backbone: str, neck: str, neck_channels: int, fusion: str) -> DBNet:
+    """A DBNet with new weights, drawn from torch's global generator.
+
+    `fusion="none"` is DBNet, the two attentions are DBNet++. Raises InputError for a backbone
+    that cannot be used and ValueError for another wrong name or width.
+    """
+    if neck not in NECKS:
+        raise ValueError(f"neck must be one of {', '.join(NECKS)}, got {neck!r}")
+    body = Backbone(backbone)
+    return DBNet(
+        body,
+        NECKS[neck](body.channels, neck_channels),
+        make_fusion(fusion, neck_channels),
+        neck_channels,
+    )
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Number of weights that are trained, the threshold branch included."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)

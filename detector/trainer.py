@@ -1,0 +1,301 @@
+"""One training, from a config to the best weights by H-mean, resumable to the bit."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from timm.utils.model_ema import ModelEmaV3
+from torch import nn
+
+from detector.checkpoint import TrainingState, load_state, save_best, save_state
+from detector.cli import log as log_to_stderr
+from detector.config import TrainConfig
+from detector.data.annotations import Page, Split, read_split
+from detector.data.dataset import Batch, TrainingPages, training_loader
+from detector.data.preprocess import Preprocess
+from detector.data.transforms import Augment
+from detector.device import autocast_dtype, choose_device, set_threads
+from detector.errors import InputError, JobError
+from detector.evaluate import Scores, evaluate
+from detector.inference import Detector, make_preprocess, new_model
+from detector.loss import DBLoss
+from detector.model.weights import load_backbone_weights
+from detector.monitor import Monitor
+from detector.optim import build_optimizer, lr_factor, parameter_groups, set_lr
+from detector.postprocess import Detections
+
+PICTURES = 2  # pages shown in TensorBoard, the same ones every epoch
+CHECK_EVERY = 20  # steps between two looks at the loss; a look waits for the GPU
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """What a finished and validated epoch gave.
+
+    `epoch` counts from 1. `metrics` holds the figures of this epoch and, as `best_*`, those
+    of the best epoch so far. `checkpoint` is a folder complete in itself.
+    """
+
+    epoch: int
+    metrics: dict[str, float]
+    page_hmeans: dict[str, float]
+    checkpoint: Path
+
+
+@dataclass(frozen=True)
+class Job:
+    """What stays the same through a training."""
+
+    config: TrainConfig
+    detector: Detector
+    samples: TrainingPages
+    val_pages: tuple[Page, ...]
+    loss: DBLoss
+    steps_per_epoch: int
+    log: Callable[[str], None]
+
+
+def train(
+    config: TrainConfig,
+    folder: Path,
+    *,
+    report: Callable[[EpochReport], None] | None = None,
+    resume: bool = False,
+    log: Callable[[str], None] = log_to_stderr,
+) -> EpochReport:
+    """Train as `config` says and return the last report.
+
+    Writes `folder/checkpoint/` (see `detector.checkpoint`) and TensorBoard events into
+    `folder`. With `resume` it continues after the last finished epoch, and on a CPU the
+    weights equal those of an uninterrupted training bit for bit. Raises InputError for
+    unusable data or settings and JobError for a loss or score that is not finite.
+    """
+    checkpoint = folder / "checkpoint"
+    last = checkpoint / "last.safetensors"
+    if last.exists() and not resume:
+        raise InputError(f"{folder}: holds a training already; add resume=true or choose another")
+    job, state = _prepare(config, log, fresh=not last.exists())
+    if last.exists():
+        load_state(last, state, config)
+        log(f"resuming after epoch {state.epoch} of {config.train.epochs}")
+    monitor = Monitor(folder, finished=state.epoch)
+    result = EpochReport(state.epoch, state.metrics, {}, checkpoint)
+    try:
+        while state.epoch < config.train.epochs:
+            started = time.monotonic()
+            losses = _train_epoch(job, state)
+            scores = None
+            if state.epoch % config.train.eval_every == 0 or state.epoch == config.train.epochs:
+                scores = _validate(job, state, monitor)
+            state.seconds += time.monotonic() - started
+            best = _record(state, losses, scores)
+            if best:
+                save_best(checkpoint / "best", state.evaluated, config, scores.metrics())
+            save_state(last, state, config)
+            monitor.scalars(_curves(state.metrics), state.epoch)
+            if scores is not None:
+                log(_line(state, config.train.epochs))
+                result = EpochReport(
+                    state.epoch, dict(state.metrics), scores.page_hmeans, checkpoint
+                )
+                if report is not None:
+                    report(result)
+    finally:
+        monitor.close()
+    return result
+
+
+def _prepare(
+    config: TrainConfig, log: Callable[[str], None], *, fresh: bool
+) -> tuple[Job, TrainingState]:
+    """Read the data and build the model; pretrained weights only when training starts."""
+    if config.data.root is None:
+        raise InputError("data.root: no dataset folder given; add data.root=FOLDER")
+    set_threads(config.train.threads)
+    torch.manual_seed(config.train.seed)
+    device = choose_device(config.train.device)
+    train_split = _read(config, config.data.train_split, config.data.train_pages, log)
+    val_split = _read(config, config.data.val_split, config.data.val_pages, log)
+    model = new_model(config)
+    if fresh:
+        log(load_backbone_weights(model.backbone, config.model.backbone, config.model.weights))
+    layout = torch.channels_last if config.train.channels_last else torch.contiguous_format
+    model.to(device, memory_format=layout)
+    preprocess = make_preprocess(model, config.data.longest_side_px)
+    state = _new_state(config, model, model.backbone, device)
+    amp = autocast_dtype(config.train.amp, device)
+    detector = Detector(state.evaluated, preprocess, config.postprocess, device, amp)
+    samples = _samples(config, train_split, preprocess)
+    steps = math.ceil(len(samples) / config.train.batch_size)
+    loss = DBLoss(**config.loss.model_dump(), step_k=config.model.step_k)
+    return Job(config, detector, samples, val_split.pages, loss, steps, log), state
+
+
+def _read(config: TrainConfig, name: str, limit: int | None, log: Callable[[str], None]) -> Split:
+    assert config.data.root is not None
+    split = read_split(config.data.root, name, limit=limit)
+    words = sum(len(page.words) for page in split.pages)
+    if not words:
+        raise InputError(
+            f"{config.data.root}: split {name!r} has no word on any page, so there is nothing to "
+            "learn or to score; annotate some words"
+        )
+    log(f"{name}: {len(split.pages)} pages, {words} words")
+    if split.faults:
+        kinds = Counter(fault.kind for fault in split.faults)
+        counts = ", ".join(f"{kind} {count}" for kind, count in kinds.most_common())
+        log(
+            f"{name}: {len(split.faults)} annotation faults ({counts}); "
+            f"python -m detector.inspect data.root={config.data.root} lists them"
+        )
+    return split
+
+
+def _new_state(
+    config: TrainConfig, model: nn.Module, backbone: nn.Module, device: torch.device
+) -> TrainingState:
+    settings = config.optimizer
+    groups = parameter_groups(
+        model,
+        backbone=backbone,
+        lr=settings.lr,
+        backbone_lr_ratio=settings.backbone_lr_ratio,
+        weight_decay=settings.weight_decay,
+    )
+    optimizer = build_optimizer(groups, name=settings.name, momentum=settings.momentum)
+    ema = None
+    if settings.ema_decay > 0:
+        # The warm-up lets a short training forget its random start.
+        ema = ModelEmaV3(model, decay=settings.ema_decay, use_warmup=True)
+    fp16 = autocast_dtype(config.train.amp, device) is torch.float16
+    scaler = torch.amp.GradScaler(device.type, enabled=fp16)
+    return TrainingState(model, ema, optimizer, scaler)
+
+
+def _samples(config: TrainConfig, split: Split, preprocess: Preprocess) -> TrainingPages:
+    augment = Augment(longest_side_px=config.data.longest_side_px, **config.augment.model_dump())
+    seed = config.train.seed
+    return TrainingPages(split.pages, augment, preprocess, seed=seed, **config.targets.model_dump())
+
+
+def _train_epoch(job: Job, state: TrainingState) -> dict[str, float]:
+    """One pass over the training pages; mean losses and the last learning rate."""
+    settings, device = job.config.train, job.detector.device
+    loader = training_loader(
+        job.samples,
+        batch_size=settings.batch_size,
+        workers=job.config.data.workers,
+        epoch=state.epoch,
+        seed=settings.seed,
+        pin_memory=device.type == "cuda",
+    )
+    state.model.train()
+    total, count, rate = torch.zeros(4, device=device), 0, 0.0
+    for batch in loader:
+        for message in batch.broken:
+            job.log(f"skipped: {message}")
+        rate = _set_rate(job, state)
+        if len(batch.images):
+            total += _step(job, state, batch.to(device, channels_last=settings.channels_last))
+            count += 1
+        state.step += 1
+        if count % CHECK_EVERY == 1:
+            _require_finite(total, state)
+    if not count:
+        raise JobError("no training page could be read; see the lines above")
+    _require_finite(total, state)
+    state.epoch += 1
+    names = ("loss/total", "loss/probability", "loss/threshold", "loss/binary")
+    return dict(zip(names, (total / count).tolist(), strict=True)) | {"lr": rate}
+
+
+def _set_rate(job: Job, state: TrainingState) -> float:
+    settings = job.config.optimizer
+    factor = lr_factor(
+        state.step,
+        total_steps=job.steps_per_epoch * job.config.train.epochs,
+        warmup_steps=round(settings.warmup_epochs * job.steps_per_epoch),
+        schedule=settings.schedule,
+    )
+    return set_lr(state.optimizer, factor)
+
+
+def _step(job: Job, state: TrainingState, batch: Batch) -> torch.Tensor:
+    """One update; the `(4,)` losses stay on the device, so nothing waits for them."""
+    amp = job.detector.amp
+    with torch.autocast(job.detector.device.type, amp, enabled=amp is not None):
+        maps = state.model(batch.images)
+    parts = job.loss(maps, batch.shrink, batch.shrink_mask, batch.threshold, batch.threshold_mask)
+    state.optimizer.zero_grad(set_to_none=True)
+    state.scaler.scale(parts.total).backward()
+    if job.config.optimizer.clip_norm > 0:
+        state.scaler.unscale_(state.optimizer)
+        nn.utils.clip_grad_norm_(state.model.parameters(), job.config.optimizer.clip_norm)
+    state.scaler.step(state.optimizer)
+    state.scaler.update()
+    if state.ema is not None:
+        state.ema.update(state.model, step=state.step)
+    return torch.stack([part.detach() for part in parts])
+
+
+def _require_finite(total: torch.Tensor, state: TrainingState) -> None:
+    if not torch.isfinite(total).all():
+        raise JobError(
+            f"the loss is not finite at step {state.step}; try a smaller optimizer.lr, "
+            "a smaller optimizer.clip_norm or train.amp=off"
+        )
+
+
+def _validate(job: Job, state: TrainingState, monitor: Monitor) -> Scores:
+    shown = {page.name for page in job.val_pages[:PICTURES]}
+
+    def show(page: Page, probability: NDArray[np.float32], found: Detections) -> None:
+        if page.name in shown:
+            monitor.page(page, probability, found, state.epoch)
+
+    scores = evaluate(job.detector, job.val_pages, workers=job.config.data.workers, on_page=show)
+    for message in scores.skipped:
+        job.log(f"skipped: {message}")
+    return scores
+
+
+def _record(state: TrainingState, losses: dict[str, float], scores: Scores | None) -> bool:
+    """Put an epoch's figures into the state; True when it is the best so far."""
+    state.metrics |= losses | {"seconds": state.seconds}
+    if scores is None:
+        return False
+    figures = scores.metrics()
+    best = figures["hmean"] > state.metrics.get("best_hmean", -1.0)
+    state.metrics |= figures
+    if best:
+        state.metrics |= {f"best_{name}": value for name, value in figures.items()}
+        state.metrics["best_epoch"] = state.epoch
+    count = sum(p.numel() for p in state.model.parameters())
+    state.metrics["params_m"] = count / 1e6
+    return best
+
+
+def _curves(metrics: dict[str, float]) -> dict[str, float]:
+    """The figures worth a TensorBoard curve, grouped by what they are."""
+    scores = ("hmean", "precision", "recall", "hmean_pooled")
+    overlap = ("iou_hmean", "iou_precision", "iou_recall")
+    curves = {k: v for k, v in metrics.items() if k.startswith("loss/")}
+    curves |= {f"cleval/{k}": metrics[k] for k in scores if k in metrics}
+    curves |= {f"iou/{k.removeprefix('iou_')}": metrics[k] for k in overlap if k in metrics}
+    return curves | {"train/lr": metrics["lr"], "train/seconds": metrics["seconds"]}
+
+
+def _line(state: TrainingState, epochs: int) -> str:
+    m = state.metrics
+    return (
+        f"epoch {state.epoch}/{epochs}  loss {m['loss/total']:.3f}  H-mean {m['hmean']:.4f}  "
+        f"IoU H-mean {m['iou_hmean']:.4f}  best {m['best_hmean']:.4f}  {m['seconds']:.0f} s"
+    )

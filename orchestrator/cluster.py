@@ -1,0 +1,96 @@
+"""Ray itself: started on this machine, or joined where RAY_ADDRESS says; quiet either way."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import ray
+
+from detector.errors import InputError
+from orchestrator.resources import Machine
+from orchestrator.tuner import SNAPSHOT_S
+
+OBJECT_STORE_BYTES = 200_000_000  # trials exchange a few numbers; images never pass through Ray
+
+QUIET = {
+    "RAY_AIR_NEW_OUTPUT": "0",  # Tune's tables, which verbose=0 alone does not stop
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # its own CSV, JSON and TensorBoard files
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # errors are in the leaderboard and in error.txt
+    "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
+    "RAY_DEDUP_LOGS": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "PYTHONWARNINGS": "ignore::FutureWarning",
+}
+BEHAVIOUR = {
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C ends the search here; the study has its state
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a report without a score fails its trial only
+    "TUNE_GLOBAL_CHECKPOINT_S": str(SNAPSHOT_S),
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths mean the same in a trial
+}
+
+
+def cluster_address() -> str | None:
+    """Where a running cluster is, from RAY_ADDRESS; None means this machine alone."""
+    address = os.environ.get("RAY_ADDRESS", "")
+    return address if address not in ("", "local") else None
+
+
+@contextmanager
+def connected(machine: Machine) -> Iterator[list[Machine]]:
+    """Ray running for the block, on the cluster if there is one; yields its machines.
+
+    InputError when RAY_ADDRESS names a cluster that does not answer.
+    """
+    os.environ.update(BEHAVIOUR)
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    if ray.is_initialized():
+        yield machines()
+        return
+    address = cluster_address()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        _start(address, machine)
+    for name in ("ray", "ray.tune", "ray.train"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    try:
+        yield machines()
+    finally:
+        ray.shutdown()
+
+
+def machines() -> list[Machine]:
+    """What every live machine of the running cluster offers."""
+    offers = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return [Machine(offer.get("CPU", 0.0), offer.get("GPU", 0.0)) for offer in offers]
+
+
+def _start(address: str | None, machine: Machine) -> None:
+    quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL}
+    if address is not None:
+        try:
+            ray.init(address=address, **quiet)
+        except (ConnectionError, ValueError, TimeoutError) as error:
+            line = str(error).strip().splitlines()[0]
+            raise InputError(
+                f"RAY_ADDRESS={address}: no Ray cluster answers there ({line}); "
+                "start one (see cluster.yaml) or unset RAY_ADDRESS to use this machine"
+            ) from None
+        return
+    ray.init(
+        address="local",
+        num_cpus=int(machine.cpus),
+        num_gpus=int(machine.gpus),
+        include_dashboard=False,
+        object_store_memory=OBJECT_STORE_BYTES,
+        **quiet,
+    )
+    # Ray writes the token that lets anyone run code here readable by all users.
+    token = Path.home() / ".ray" / "auth_token"
+    if token.is_file() and token.stat().st_mode & 0o077:
+        token.chmod(0o600)

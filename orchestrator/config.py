@@ -1,0 +1,141 @@
+"""The settings of a search, and how its command line is split from the detector's."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import datetime
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from detector import cli
+from detector.config import Section, TrainConfig, describe_faults, field_names, nest
+from detector.errors import InputError
+from orchestrator.space_file import available_spaces
+
+SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+OptionalCount = Annotated[int | None, Field(ge=1)]
+
+
+class BudgetConfig(Section):
+    trials: OptionalCount = Field(None, description="trials to run; null = the space's")
+    epochs: OptionalCount = Field(
+        None, description="longest training of a trial; null = the space's"
+    )
+    grace_epochs: OptionalCount = Field(
+        None, description="epochs before the scheduler may stop a trial; null = the space's"
+    )
+    reduction_factor: int | None = Field(
+        None, ge=2, description="the scheduler keeps one trial in this many; null = the space's"
+    )
+    concurrent: OptionalCount = Field(
+        None, description="trials at the same time; null = as many as the machines hold"
+    )
+
+
+class ResourcesConfig(Section):
+    gpus_per_trial: float | None = Field(
+        None, ge=0, description="may be a fraction; null = 1 if there is a GPU, else 0"
+    )
+    cpus_per_trial: OptionalCount = Field(
+        None, description="CPU cores, and torch threads, of a trial; null = an even share"
+    )
+
+    @field_validator("gpus_per_trial")
+    @classmethod
+    def _check_gpus(cls, value: float | None) -> float | None:
+        if value is not None and value > 1 and value != int(value):
+            raise ValueError(
+                "above 1 it must be a whole number: a trial shares one GPU or owns some"
+            )
+        return value
+
+
+class SearchConfig(Section):
+    """One search. Detector settings given beside it are fixed for every trial."""
+
+    space: str = Field(
+        min_length=1, description="a shipped space's name or the PATH of a YAML file"
+    )
+    name: str | None = Field(
+        None, description="run folder below runs_dir; null = the space's name and the time"
+    )
+    runs_dir: Path = Field(Path("runs"), description="folder of all runs")
+    resume: bool = Field(False, description="continue the interrupted run called name")
+    seed: int = Field(0, ge=0, lt=2**31, description="fixes what the sampler proposes")
+    storage: str | None = Field(
+        None, description="Optuna storage URL; null = study.db (SQLite) in the run folder"
+    )
+    budget: BudgetConfig = BudgetConfig()
+    resources: ResourcesConfig = ResourcesConfig()
+
+    @field_validator("name")
+    @classmethod
+    def _check_name(cls, value: str | None) -> str | None:
+        if value is not None and not SAFE_NAME.fullmatch(value):
+            raise ValueError(
+                "must be a plain folder name: letters, digits, '.', '_' and '-', "
+                "starting with a letter or digit, at most 100 characters"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _check(self) -> SearchConfig:
+        if self.resume and self.name is None:
+            raise ValueError("resume=true continues a run by its name; add name=RUN")
+        return self
+
+
+class SearchArguments(SearchConfig, TrainConfig):
+    """Every key the search command takes: for `--help` and for close matches only."""
+
+
+def run_name(config: SearchConfig, now: datetime) -> str:
+    """The run's folder name: `name`, or the space's name and the time."""
+    if config.name is not None:
+        return config.name
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(config.space).stem).strip("-.") or "space"
+    return f"{stem[:80]}-{now:%Y%m%d-%H%M%S}"
+
+
+def parse_arguments(arguments: Sequence[str]) -> tuple[SearchConfig, dict[str, Any]]:
+    """The search's settings, and the detector's by dotted name as they were typed.
+
+    Values of the second are checked with the space (`load_space`), since they complete it.
+    Raises InputError listing every unknown key and every fault in the search's own settings.
+    """
+    values = cli.parse_arguments(arguments)
+    detector_keys = field_names(TrainConfig)
+    chosen = {k: v for k, v in values.items() if k.partition(".")[0] in TrainConfig.model_fields}
+    faults = [
+        unknown_key(k, field_names(SearchArguments)) for k in chosen if k not in detector_keys
+    ]
+    try:
+        own = nest({k: v for k, v in values.items() if k not in chosen})
+        config = SearchConfig.model_validate(own)
+    except ValidationError as error:
+        faults = [_with_remedy(line) for line in describe_faults(error, SearchArguments)] + faults
+    if faults:
+        raise InputError("\n".join(faults))
+    return config, chosen
+
+
+def unknown_key(key: str, names: Sequence[str]) -> str:
+    """The message for a key that does not exist: close matches, or the keys of its section."""
+    near = get_close_matches(key, names, n=3, cutoff=0.5)
+    section = [n for n in names if n.startswith(f"{key.partition('.')[0]}.")]
+    if key in TrainConfig.model_fields:
+        return f"{key}: is a section; set one of its keys: {', '.join(section)}"
+    if near:
+        return f"{key}: unknown key; did you mean {' or '.join(near)}?"
+    return f"{key}: unknown key; valid keys: {', '.join(section or names)}"
+
+
+def _with_remedy(line: str) -> str:
+    if line != "space: field required":
+        return line
+    names = ", ".join(sorted(available_spaces()))
+    return f"space: required; give space=NAME ({names}) or the path of a YAML file"

@@ -1,0 +1,231 @@
+"""What a person sees during a search, and the files that follow every finished trial."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import optuna
+from ray.tune import Callback
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from orchestrator import study as store
+from orchestrator.leaderboard import best, write_leaderboard
+from orchestrator.records import TrialRecord, TrialState
+from orchestrator.tensorboard import write_hparams
+
+ROWS_BESIDE_TABLE = 8  # terminal lines that the table's frame and summary take
+COLOURS = {
+    TrialState.RUNNING: "cyan",
+    TrialState.FINISHED: "green",
+    TrialState.STOPPED: "yellow",
+    TrialState.FAILED: "red",
+    TrialState.PENDING: "dim",
+}
+
+
+class View:
+    """One table updating in place on a terminal; elsewhere a line per event."""
+
+    def __init__(self, console: Console, *, trials: int, epochs: int, parameters: Sequence[str]):
+        self._console, self._trials, self._epochs = console, trials, epochs
+        self._parameters = list(parameters)
+        self._records: list[TrialRecord] = []
+        self._now: dict[str, float] = {}  # H-mean of the last epoch by trial
+        self._started = time.monotonic()
+        self._live = Live(
+            console=console, get_renderable=self._render, refresh_per_second=2, transient=True
+        )
+
+    def __enter__(self) -> View:
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._live.stop()
+
+    def show(self, records: Sequence[TrialRecord]) -> None:
+        """Replace what the table holds."""
+        self._records = list(records)
+
+    def say(self, line: str) -> None:
+        """A line that stays, above the table."""
+        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    def epoch(self, record: TrialRecord, hmean: float) -> None:
+        """An epoch is over: a line where there is no table."""
+        self._now[record.trial] = hmean
+        if not self._console.is_terminal:
+            self.say(
+                f"trial {record.trial}  epoch {record.epochs}/{self._epochs}  H-mean {hmean:.4f}  "
+                f"best {record.hmean or 0:.4f}  {record.seconds:.0f} s"
+            )
+
+    def end(self, record: TrialRecord) -> None:
+        """A trial is over: a line where there is no table; a failure always gets one."""
+        failed = record.state is TrialState.FAILED
+        if failed or not self._console.is_terminal:
+            score = "" if record.hmean is None else f"  H-mean {record.hmean:.4f}"
+            reason = f"  {record.reason}" if failed else ""
+            self.say(f"trial {record.trial}  {record.state}{score}{reason}")
+
+    def _render(self) -> Group:
+        seconds = int(time.monotonic() - self._started)
+        over = sum(_is_over(r) for r in self._records)
+        top = best(self._records)
+        line = f"{over} of {self._trials} trials over, {seconds // 60}:{seconds % 60:02d}"
+        if top is not None:
+            line += f", best H-mean {top.hmean:.4f} (trial {top.trial})"
+        return Group(self._table(), Text(line))
+
+    def _table(self) -> Table:
+        room = max(self._console.size.height - ROWS_BESIDE_TABLE, 3)
+        order = sorted(self._records, key=lambda r: (_is_over(r), -(r.hmean or 0), r.trial))
+        table = Table(box=None, pad_edge=False)
+        for name in ("trial", "state", "epoch", "H-mean", "best", "time"):
+            table.add_column(name, no_wrap=True)
+        for key in self._parameters:
+            table.add_column(key.rpartition(".")[2], no_wrap=True, max_width=22)
+        for record in order[:room]:
+            colour = COLOURS[record.state]
+            table.add_row(*self._cells(record), style=colour if colour == "dim" else "")
+        if len(order) > room:
+            table.add_row("…", f"{len(order) - room} more")
+        return table
+
+    def _cells(self, record: TrialRecord) -> list[str | Text]:
+        now = self._now.get(record.trial)
+        minutes, seconds = divmod(int(record.seconds), 60)
+        return [
+            record.trial,
+            Text(record.state.value, style=COLOURS[record.state]),
+            f"{record.epochs}/{self._epochs}",
+            "" if now is None else f"{now:.4f}",
+            "" if record.hmean is None else f"{record.hmean:.4f}",
+            f"{minutes}:{seconds:02d}",
+            *(_short(record.params.get(key)) for key in self._parameters),
+        ]
+
+
+class Recorder(Callback):
+    """Keeps the view, the leaderboard, TensorBoard's HParams and `best/` up to date."""
+
+    def __init__(
+        self, study: optuna.Study, folder: Path, view: View, *, parameters: Sequence[str]
+    ) -> None:
+        self._study, self._folder, self._view = study, folder, view
+        self._parameters = list(parameters)
+        self._started: set[str] = set()
+
+    def on_trial_start(self, *, trial: Any, **_: Any) -> None:  # type: ignore[override]
+        self._started.add(store.trial_id(trial.config["number"]))
+        self._view.show(self._records())
+
+    def on_trial_result(  # type: ignore[override]
+        self, *, trial: Any, result: dict[str, Any], **_: Any
+    ) -> None:
+        records = self._records()
+        self._view.show(records)
+        if "hmean" in result or store.METRIC in result:
+            hmean = result.get("hmean", result.get(store.METRIC))
+            record = _find(records, trial)
+            # Tune shows callbacks a last report before the study has it.
+            epochs = max(record.epochs, int(result.get("epoch", 0)))
+            self._view.epoch(replace(record, epochs=epochs), float(hmean))
+
+    def on_trial_complete(self, *, trial: Any, **_: Any) -> None:  # type: ignore[override]
+        self._over(trial)
+
+    def on_trial_error(self, *, trial: Any, **_: Any) -> None:  # type: ignore[override]
+        self._over(trial)
+
+    def on_trial_recover(self, *, trial: Any, **_: Any) -> None:  # type: ignore[override]
+        name = store.trial_id(trial.config["number"])
+        self._started.discard(name)
+        self._view.say(f"trial {name}  its worker was lost; it continues after its last epoch")
+
+    def _over(self, trial: Any) -> None:
+        records = self._records()
+        self._view.show(records)
+        record = _find(records, trial)
+        self._view.end(record)
+        write_hparams(Path(trial.config["folder"]), record)
+        write_results(self._folder, records, self._parameters)
+
+    def _records(self) -> list[TrialRecord]:
+        """The study's records, told apart by whether a worker has begun them."""
+        return [
+            replace(r, state=TrialState.PENDING)
+            if r.state is TrialState.RUNNING and r.trial not in self._started
+            else r
+            for r in store.read_records(self._study)
+        ]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles its callbacks for a restore that is not used; a terminal cannot be."""
+        return {}
+
+
+def write_results(folder: Path, records: Sequence[TrialRecord], parameters: Sequence[str]) -> None:
+    """Write the leaderboard, and the best trial's weights and config to `best/`."""
+    write_leaderboard(folder, records, parameters)
+    top = best(records)
+    if top is not None and top.checkpoint is not None and (folder / top.checkpoint).is_dir():
+        copy_best(folder / top.checkpoint, folder / "best")
+
+
+def copy_best(source: Path, target: Path) -> None:
+    """Make `target` a copy of `source`: whole, old or new, whenever a reader opens it."""
+    if target.is_dir() and _same(source, target):
+        return
+    fresh = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.new")
+    old = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.old")
+    try:
+        shutil.copytree(source, fresh)
+        if target.exists():
+            target.rename(old)
+        fresh.rename(target)
+    finally:
+        for folder in (fresh, old):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _same(one: Path, other: Path) -> bool:
+    """Whether two folders hold the same files, by size and time (copies keep both)."""
+
+    def listing(folder: Path) -> list[tuple[str, int, int]]:
+        entries = [(e.name, e.stat()) for e in os.scandir(folder)]
+        return sorted((name, s.st_size, s.st_mtime_ns) for name, s in entries)
+
+    return listing(one) == listing(other)
+
+
+def _find(records: Sequence[TrialRecord], trial: Any) -> TrialRecord:
+    name = store.trial_id(trial.config["number"])
+    return next(r for r in records if r.trial == name)
+
+
+def _is_over(record: TrialRecord) -> bool:
+    return record.state not in (TrialState.RUNNING, TrialState.PENDING)
+
+
+def _short(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

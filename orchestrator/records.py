@@ -1,0 +1,66 @@
+"""What is known about one trial, as plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from enum import Enum
+from typing import Any
+
+
+class TrialState(str, Enum):
+    """Where a trial stands; the values are what files and tables show."""
+
+    PENDING = "pending"  # proposed, waiting for resources
+    RUNNING = "running"
+    FINISHED = "finished"  # trained for all its epochs: the only state that gets a rank
+    STOPPED = "stopped"  # ended early by the scheduler; its scores are those of fewer epochs
+    FAILED = "failed"  # an exception or a score that is not a number; `reason` says which
+
+    def __str__(self) -> str:
+        return self.value
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """One trial. Scores lie in [0, 1] and belong to its best epoch; None means not measured.
+
+    hmean, precision, recall: the competition dialect of CLEval, mean over validation pages.
+    hmean_pooled: the official dialect. iou_hmean: at IoU 0.5. params_m: millions of weights.
+    page_hmeans: the H-mean of every validation page, for the confidence interval.
+    """
+
+    trial: str  # short, unique in the run and sortable, such as "00003"
+    state: TrialState
+    params: dict[str, Any] = field(default_factory=dict)  # searched settings by dotted name
+    hmean: float | None = None
+    precision: float | None = None
+    recall: float | None = None
+    hmean_pooled: float | None = None
+    iou_hmean: float | None = None
+    epochs: int = 0  # finished epochs
+    best_epoch: int | None = None
+    seconds: float = 0.0
+    params_m: float | None = None
+    checkpoint: str | None = None
+    page_hmeans: tuple[float, ...] | None = None
+    reason: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        values = asdict(self) | {"state": self.state.value}
+        return values | {
+            "page_hmeans": None if self.page_hmeans is None else list(self.page_hmeans)
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> TrialRecord:
+        """The inverse of `to_dict`; unknown keys (of a later version) are left out.
+
+        Raises KeyError without `trial` or `state`, ValueError for an unknown state.
+        """
+        known = {f.name: values[f.name] for f in fields(cls) if f.name in values}
+        known |= {"trial": str(values["trial"]), "state": TrialState(values["state"])}
+        if known.get("page_hmeans") is not None:
+            known["page_hmeans"] = tuple(known["page_hmeans"])
+        return cls(**known)

@@ -1,0 +1,59 @@
+"""`python -m orchestrator.report run=runs/RUN`: a run's leaderboard from what is on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import Field
+from rich.console import Console
+
+from detector.cli import run
+from detector.config import Section
+from detector.errors import InputError
+from orchestrator import study as store
+from orchestrator.config import SearchConfig
+from orchestrator.leaderboard import table
+from orchestrator.progress import write_results
+from orchestrator.records import TrialRecord
+from orchestrator.run_folder import CONFIG, SPACE, stored_search
+from orchestrator.space import load_space
+
+PLAIN_WIDTH = 140  # columns where there is no terminal to ask
+
+
+class ReportSettings(Section):
+    run: Path = Field(description="a run's folder, such as runs/RUN")
+
+
+def main(settings: ReportSettings) -> int:
+    """Write the leaderboard and `best/` again, and print the leaderboard."""
+    folder = settings.run
+    if not (folder / CONFIG).is_file() or not (folder / SPACE).is_file():
+        raise InputError(f"run: {folder} is not a run's folder ({CONFIG} or {SPACE} is missing)")
+    config: SearchConfig = stored_search(folder)
+    url = store.storage_url(folder, config.storage)
+    if config.storage is None and not (folder / "study.db").is_file():
+        raise InputError(f"run: {folder} has no study.db; its search never started a trial")
+    parameters = list(load_space(str(folder / SPACE), gpu=True).parameters)
+    records = store.read_records(store.open_study(url, folder.resolve().name, resume=True))
+    write_results(folder, records, parameters)
+    print_leaderboard(records, parameters)
+    return 0
+
+
+def print_leaderboard(records: Sequence[TrialRecord], parameters: Sequence[str]) -> None:
+    """Print the leaderboard to stdout, as wide as the terminal."""
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=PLAIN_WIDTH)
+    console.print(table(records, parameters, width=console.width))
+
+
+if __name__ == "__main__":
+    run(
+        main,
+        ReportSettings,
+        program="python -m orchestrator.report",
+        description="Write and print a run's leaderboard from its study, during a search too.",
+    )

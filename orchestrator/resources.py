@@ -1,0 +1,117 @@
+"""How many cores and GPUs a trial gets, and how many trials run at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from detector.errors import InputError
+
+TRIALS_AT_ONCE = 4  # on one machine without a GPU
+CPUS_UNKNOWN = 2  # asked for when no machine with a GPU has joined the cluster yet
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What one machine offers."""
+
+    cpus: float
+    gpus: float
+
+
+@dataclass(frozen=True)
+class TrialResources:
+    """What one trial reserves; `concurrent` None lets the cluster's size decide."""
+
+    cpus: int
+    gpus: float
+    concurrent: int | None
+
+
+def this_machine() -> Machine:
+    """Cores this process may use, and GPUs torch sees."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return Machine(cores or 1, torch.cuda.device_count())
+
+
+def allot(
+    machines: Sequence[Machine],
+    *,
+    trials: int,
+    gpus_per_trial: float | None = None,
+    cpus_per_trial: int | None = None,
+    concurrent: int | None = None,
+    growing: bool = False,
+) -> TrialResources:
+    """The share of one trial; None in an argument means "choose".
+
+    With GPUs a trial gets one, and an even share of its machine's cores. Without, up to
+    four trials share the cores, one core each on a small machine: reading, augmenting and
+    making targets run on one thread, so two trials of one core finish sooner than one
+    after the other on two. `growing` is a cluster that may add machines, where a request
+    that no present machine fits is allowed to wait.
+
+    Raises InputError when no machine can ever hold a trial; Ray would wait for ever.
+    """
+    if gpus_per_trial is None:
+        gpus_per_trial = 1.0 if growing or any(m.gpus > 0 for m in machines) else 0.0
+    if cpus_per_trial is None:
+        cpus_per_trial = _share_of_cores(machines, gpus_per_trial, trials)
+    slots = sum(_slots(m, cpus_per_trial, gpus_per_trial) for m in machines)
+    if slots == 0 and not growing:
+        raise InputError(_too_much(machines, cpus_per_trial, gpus_per_trial))
+    if concurrent is None and not growing:
+        concurrent = min(slots, trials)
+    return TrialResources(cpus_per_trial, gpus_per_trial, concurrent)
+
+
+def describe(resources: TrialResources) -> str:
+    """One line for people."""
+    gpus = f" and {resources.gpus:g} GPU" if resources.gpus else ""
+    cores = f"{resources.cpus} CPU core{'s' if resources.cpus > 1 else ''}"
+    at_once = "as many as fit" if resources.concurrent is None else f"{resources.concurrent}"
+    return f"a trial gets {cores}{gpus}; trials at once: {at_once}"
+
+
+def _share_of_cores(machines: Sequence[Machine], gpus_per_trial: float, trials: int) -> int:
+    if gpus_per_trial > 0:
+        shares = [m.cpus // max(_gpu_slots(m, gpus_per_trial), 1) for m in machines if m.gpus > 0]
+        return max(int(min(shares)), 1) if shares else CPUS_UNKNOWN
+    cpus = min((m.cpus for m in machines), default=1.0)
+    at_once = max(min(TRIALS_AT_ONCE, trials), 1)
+    return max(int(cpus // at_once), 1)
+
+
+def _slots(machine: Machine, cpus: int, gpus: float) -> int:
+    by_cores = int(machine.cpus // cpus)
+    return by_cores if gpus == 0 else min(by_cores, _gpu_slots(machine, gpus))
+
+
+def _gpu_slots(machine: Machine, gpus: float) -> int:
+    if gpus >= 1:
+        return int(machine.gpus // gpus)
+    # A fraction must fit on one GPU: three GPUs hold 3 trials of 0.6, not 5.
+    return int(machine.gpus) * int(1 / gpus + 1e-9)
+
+
+def _too_much(machines: Sequence[Machine], cpus: int, gpus: float) -> str:
+    most_cpus = max((m.cpus for m in machines), default=0)
+    most_gpus = max((m.gpus for m in machines), default=0)
+    lines = []
+    if cpus > most_cpus:
+        lines.append(
+            f"resources.cpus_per_trial: {cpus} is more than any machine has ({most_cpus:g}); "
+            "lower it"
+        )
+    if gpus > most_gpus:
+        lines.append(
+            f"resources.gpus_per_trial: {gpus:g} is more than any machine has ({most_gpus:g}); "
+            "lower it, or use 0 to train on the CPU"
+        )
+    return "\n".join(lines) or (
+        f"resources: no single machine has {cpus} CPU cores together with {gpus:g} GPUs; "
+        "lower resources.cpus_per_trial or resources.gpus_per_trial"
+    )

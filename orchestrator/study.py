@@ -1,0 +1,141 @@
+"""The run's memory: an Optuna study whose database says what every trial did.
+
+Nothing else is needed to continue a run. Ray Tune's own snapshots are written in several
+files at intervals, so a killed driver leaves them behind the database or torn; they are not
+used. A trial that was running when the driver died is RUNNING in the database, and the next
+session takes it up again under its number and in its folder.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.exceptions import DuplicatedStudyError, ExperimentalWarning
+from optuna.samplers import TPESampler
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial
+from optuna.trial import TrialState as OptunaState
+from sqlalchemy.exc import SQLAlchemyError
+
+from detector.errors import InputError
+from orchestrator.records import TrialRecord, TrialState
+
+METRIC = "best_hmean"  # the running best: what Tune, ASHA and Optuna compare
+LATEST = "latest"  # user attribute: the last report
+PAGES = "best_pages"  # user attribute: the best epoch and the H-mean of each page in it
+REASON = "reason"  # user attribute: why a trial failed
+FOLDER = "folder"  # user attribute: name of the trial's folder below trials/
+LOCK_TIMEOUT_S = 60.0
+
+STATES = {
+    OptunaState.RUNNING: TrialState.RUNNING,
+    OptunaState.COMPLETE: TrialState.FINISHED,
+    OptunaState.PRUNED: TrialState.STOPPED,
+    OptunaState.FAIL: TrialState.FAILED,
+}
+
+
+def storage_url(folder: Path, storage: str | None) -> str:
+    """The database of a run: `storage` when given, else `study.db` in the run folder."""
+    return storage or f"sqlite:///{(folder / 'study.db').resolve()}"
+
+
+def open_study(url: str, name: str, *, resume: bool) -> optuna.Study:
+    """The study called `name`, made new unless `resume`; InputError when that cannot be."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    warnings.filterwarnings("ignore", category=ExperimentalWarning)
+    # A report tool may be reading while the search writes: wait for it rather than fail.
+    connect = {"timeout": LOCK_TIMEOUT_S} if url.startswith("sqlite") else {}
+    try:
+        storage = RDBStorage(url, engine_kwargs={"connect_args": connect})
+        return optuna.create_study(
+            storage=storage,
+            study_name=name,
+            direction="maximize",
+            pruner=optuna.pruners.NopPruner(),
+            load_if_exists=resume,
+        )
+    except DuplicatedStudyError:
+        raise InputError(
+            f"storage: {url} holds a study called {name!r} already; "
+            "choose another name, or continue it with resume=true"
+        ) from None
+    except (SQLAlchemyError, ImportError) as error:
+        line = str(error).splitlines()[0]
+        raise InputError(f"storage: {url} cannot be used as a database: {line}") from None
+
+
+def sampler(seed: int, number: int, *, trials: int) -> TPESampler:
+    """The sampler of trial `number`: its draws depend only on seed, number and history.
+
+    One seed for a whole session would make a resumed session repeat the points that the
+    first one began with. Random points come first, fewer of them in a short search.
+    """
+    state = np.random.SeedSequence([seed, number]).generate_state(1)
+    startup = min(10, max(3, trials // 4))
+    return TPESampler(
+        seed=int(state[0]), n_startup_trials=startup, multivariate=True, constant_liar=True
+    )
+
+
+def enqueue(study: optuna.Study, points: Sequence[Mapping[str, Any]]) -> None:
+    """Queue known-good points, each once however often this is called."""
+    for point in points:
+        study.enqueue_trial(dict(point), skip_if_exists=True)
+
+
+def unfinished(study: optuna.Study) -> list[FrozenTrial]:
+    """Trials that an earlier session proposed and did not end, oldest first."""
+    return study.get_trials(deepcopy=False, states=(OptunaState.RUNNING,))
+
+
+def ended(study: optuna.Study) -> list[FrozenTrial]:
+    """Trials that are over: finished, stopped or failed."""
+    return study.get_trials(deepcopy=False, states=tuple(s for s in OptunaState if s.is_finished()))
+
+
+def read_records(study: optuna.Study) -> list[TrialRecord]:
+    """What is known about every proposed trial, in order of number."""
+    return [to_record(t) for t in study.get_trials(deepcopy=False) if t.state in STATES]
+
+
+def trial_id(number: int) -> str:
+    """The name of a trial in tables, files and folders."""
+    return f"{number:05d}"
+
+
+def to_record(trial: FrozenTrial) -> TrialRecord:
+    """A trial of the study as plain data."""
+    latest: dict[str, Any] = trial.user_attrs.get(LATEST, {})
+    best_epoch = latest.get("best_epoch")
+    pages = trial.user_attrs.get(PAGES, {})
+    # A report lost with its driver leaves the pages of an older best epoch behind.
+    current = bool(pages) and pages["epoch"] == best_epoch
+    return TrialRecord(
+        trial=trial_id(trial.number),
+        state=STATES[trial.state],
+        params=dict(trial.params),
+        hmean=_figure(latest, METRIC),
+        precision=_figure(latest, "best_precision"),
+        recall=_figure(latest, "best_recall"),
+        hmean_pooled=_figure(latest, "best_hmean_pooled"),
+        iou_hmean=_figure(latest, "best_iou_hmean"),
+        epochs=int(latest.get("epoch", 0)),
+        best_epoch=None if best_epoch is None else int(best_epoch),
+        seconds=float(latest.get("seconds", 0.0)),
+        params_m=_figure(latest, "params_m"),
+        checkpoint=latest.get("checkpoint"),
+        page_hmeans=tuple(pages["hmeans"]) if current else None,
+        reason=trial.user_attrs.get(REASON),
+    )
+
+
+def _figure(values: Mapping[str, Any], key: str) -> float | None:
+    value = values.get(key)
+    return float(value) if value is not None and math.isfinite(value) else None

@@ -1,0 +1,127 @@
+"""One trial: a point of the space becomes a training whose reports reach Ray Tune."""
+
+from __future__ import annotations
+
+import math
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+
+from detector.config import TrainConfig, with_values
+from detector.errors import InputError, JobError
+from detector.files import write_text
+from detector.trainer import EpochReport, train
+from orchestrator.space import SearchSpace
+from orchestrator.study import METRIC
+
+REASON_LENGTH = 500
+
+
+@dataclass(frozen=True)
+class TrialJob:
+    """What a trial is given. Its folder survives a lost worker and a killed driver."""
+
+    number: int
+    folder: Path
+    params: dict[str, Any]
+
+
+# A report holds at least `epoch` (1 for the first), `best_hmean` and, in the last one,
+# `finished: True`.
+Report = Callable[[dict[str, Any]], None]
+TrialFunction = Callable[[TrialJob, Report], None]
+
+
+def detector_trial(space: SearchSpace, *, threads: int) -> TrialFunction:
+    """The trial function that trains the detector at a point of `space`."""
+
+    def run(job: TrialJob, report: Report) -> None:
+        config = trial_config(space, job, threads=threads)
+        reported = False
+
+        def forward(epoch: EpochReport) -> None:
+            nonlocal reported
+            reported = True
+            report(summary(epoch, config, job.folder))
+
+        with Log(job.folder / "log.txt") as log:
+            last = train(config, job.folder, report=forward, resume=True, log=log)
+        if not reported:  # it had finished, and its last report was lost with the driver
+            forward(last)
+
+    return run
+
+
+def trial_config(space: SearchSpace, job: TrialJob, *, threads: int) -> TrainConfig:
+    """The training of a trial: the space at its point, with this trial's share of cores."""
+    return with_values(space.train_config(job.params), {"train.threads": threads})
+
+
+def summary(report: EpochReport, config: TrainConfig, folder: Path) -> dict[str, Any]:
+    """An epoch as the flat report of a trial; paths are relative to the run folder."""
+    values: dict[str, Any] = dict(report.metrics)
+    values["epoch"] = report.epoch
+    values["finished"] = report.epoch >= config.train.epochs
+    best = report.checkpoint / "best"
+    values["checkpoint"] = str(Path("trials") / folder.name / best.relative_to(folder))
+    if values.get("best_epoch") == report.epoch:
+        values["page_hmeans"] = list(report.page_hmeans.values())
+    return values
+
+
+def as_trainable(function: TrialFunction) -> Callable[[dict[str, Any]], None]:
+    """A Tune trainable around a trial function.
+
+    An exception is the trial's own fault and would come again, so it is reported as a
+    result and the trial ends; Tune's retries are left to workers that died.
+    """
+
+    def trainable(config: dict[str, Any]) -> None:
+        job = TrialJob(config["number"], Path(config["folder"]), config["params"])
+        try:
+            job.folder.mkdir(parents=True, exist_ok=True)
+            function(job, _forward)
+        except Exception as error:
+            tune.report({"error": explain(error, job.folder)})
+
+    return trainable
+
+
+def _forward(values: dict[str, Any]) -> None:
+    if not math.isfinite(values[METRIC]):
+        raise JobError(
+            f"epoch {values['epoch']}: {METRIC} is {values[METRIC]}, not a finite number"
+        )
+    tune.report(values | {"reported": sorted(values)})
+
+
+def explain(error: Exception, folder: Path) -> str:
+    """One line for tables; the whole traceback goes to `error.txt` in the trial's folder."""
+    with suppress(OSError):  # a full disk may be the very error being reported
+        write_text(folder / "error.txt", "".join(traceback.format_exception(error)))
+    text = " ".join(str(error).split()) or "no message"
+    if not isinstance(error, InputError | JobError):
+        text = f"{type(error).__name__}: {text}"
+    return text[:REASON_LENGTH]
+
+
+class Log:
+    """Appends lines to a file, as the `log` callable of a training."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = path.open("a", encoding="utf-8", buffering=1)
+
+    def __call__(self, message: str) -> None:
+        print(message, file=self._file)
+
+    def __enter__(self) -> Log:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()

@@ -1,0 +1,117 @@
+"""Ray Tune: places trials on the machines, stops the hopeless, retries lost workers."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial
+from ray import tune
+from ray.tune import Callback
+from ray.tune.schedulers import ASHAScheduler
+
+from orchestrator import study as store
+from orchestrator.resources import TrialResources
+from orchestrator.sampler import StudySearcher
+from orchestrator.space import Budget, SearchSpace
+from orchestrator.study import METRIC
+from orchestrator.trial import TrialFunction, as_trainable
+
+MAX_LOST_WORKERS = 3  # per trial; a preempted machine is not counted by Tune
+SNAPSHOT_S = 3600  # of Tune's own state, which nothing reads (see orchestrator.study)
+
+
+def run_search(
+    *,
+    study: optuna.Study,
+    space: SearchSpace,
+    folder: Path,
+    trial: TrialFunction,
+    resources: TrialResources,
+    seed: int,
+    callbacks: Sequence[Callback] = (),
+) -> None:
+    """Run trials until the study holds `space.budget.trials` that have ended.
+
+    `folder` is the run's; on several machines it must be the same shared folder on all.
+    Ray must be running. A trial that fails is recorded and the search goes on. After an
+    interruption or a crash, the same call continues it.
+    """
+    trials = space.budget.trials
+    store.enqueue(study, space.warm_start[:trials])
+    searcher = StudySearcher(study, space, folder, seed=seed, trials=trials)
+    if searcher.remaining == 0:
+        return
+    scheduler = Asha(space.budget, searcher)
+    scheduler.replay(store.ended(study))
+    scratch = folder.resolve() / ".ray"
+    shutil.rmtree(scratch, ignore_errors=True)
+    request = tune.PlacementGroupFactory([{"CPU": resources.cpus, "GPU": resources.gpus}])
+    try:
+        tune.Tuner(
+            tune.with_resources(as_trainable(trial), request),
+            tune_config=tune.TuneConfig(
+                search_alg=searcher,
+                scheduler=scheduler,
+                num_samples=searcher.remaining,
+                max_concurrent_trials=resources.concurrent,
+                # A fresh process per trial gives all memory back, on a GPU too, and costs
+                # seconds where a trial costs minutes.
+                reuse_actors=False,
+            ),
+            run_config=tune.RunConfig(
+                name="tune",
+                storage_path=str(scratch),
+                failure_config=tune.FailureConfig(max_failures=MAX_LOST_WORKERS),
+                callbacks=list(callbacks),
+                verbose=0,
+            ),
+        ).fit()
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+class Asha(ASHAScheduler):
+    """Asynchronous successive halving (Li et al., 2020) on the running best H-mean.
+
+    At rungs of grace * factor^k epochs a trial goes on only when it is in the best
+    1 / factor of those that reached the rung. Tune forgets the rungs when a search is
+    resumed; `replay` fills them again.
+    """
+
+    def __init__(self, budget: Budget, searcher: StudySearcher) -> None:
+        super().__init__(
+            time_attr="epoch",
+            metric=METRIC,
+            mode="max",
+            max_t=budget.epochs,
+            grace_period=budget.grace_epochs,
+            reduction_factor=budget.reduction_factor,
+            # A trial in its last epoch ends by itself and may finish its files.
+            stop_last_trials=False,
+        )
+        self._searcher = searcher
+
+    def replay(self, trials: Iterable[FrozenTrial]) -> None:
+        """Fill the rungs with what ended trials reported."""
+        for trial in trials:
+            past: Any = SimpleNamespace(trial_id=f"past-{trial.number}")
+            self.on_trial_add(None, past)
+            for epoch, value in sorted(trial.intermediate_values.items()):
+                self.on_trial_result(None, past, {"epoch": epoch, METRIC: value})
+
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        """Tune says here, before it tells the searcher, that a worker was lost."""
+        count = trial.num_failures
+        error = trial.get_error()
+        lines = str(error).strip().splitlines() or ["unknown"]
+        self._searcher.explain_failure(
+            trial.trial_id,
+            f"its worker was lost {count} times (out of memory, or a machine that went away): "
+            f"{lines[-1][:200]}",
+        )
+        super().on_trial_error(tune_controller, trial)

@@ -1,0 +1,73 @@
+"""Fixtures shared by all tests."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+
+def _make_dataset(
+    root: Path,
+    *,
+    split: str = "train",
+    pages: int = 2,
+    width: int = 160,
+    height: int = 128,
+    words: int = 4,
+    seed: int = 0,
+) -> Path:
+    """Write a split in the competition's layout: white pages with dark rectangles as words.
+
+    Words stand in two columns without touching. Calling again with another split adds it.
+    Returns `root`.
+    """
+    folder = root / "images" / split
+    folder.mkdir(parents=True, exist_ok=True)
+    (root / "jsons").mkdir(exist_ok=True)
+    images = {}
+    for index in range(pages):
+        rng = np.random.default_rng([seed, index, *split.encode()])
+        image = np.full((height, width, 3), 255, np.uint8)
+        annotated = {}
+        for number, box in enumerate(_boxes(rng, width, height, words), 1):
+            x1, y1, x2, y2 = box
+            cv2.rectangle(image, (x1, y1), (x2 - 1, y2 - 1), (30, 30, 30), -1)
+            annotated[f"{number:04d}"] = {
+                "points": [[x1, y1], [x2, y1], [x2, y2], [x1, y2]],
+                "transcription": f"word{number}",
+                "language": ["en"],
+                "orientation": "Horizontal",
+                "ignore": False,
+            }
+        name = f"{split}_{index:03d}.jpg"
+        assert cv2.imwrite(str(folder / name), image)
+        images[name] = {"img_w": width, "img_h": height, "words": annotated}
+    (root / "jsons" / f"{split}.json").write_text(json.dumps({"images": images}), encoding="utf-8")
+    return root
+
+
+def _boxes(
+    rng: np.random.Generator, width: int, height: int, words: int
+) -> list[tuple[int, int, int, int]]:
+    """`words` boxes x1, y1, x2, y2, one in each cell of two columns, of varied length."""
+    rows = max(1, -(-words // 2))
+    cell_w, cell_h = width // 2, height // rows
+    boxes = []
+    for i in range(words):
+        w = int(cell_w * rng.uniform(0.5, 0.8))
+        h = max(2, int(cell_h * rng.uniform(0.4, 0.6)))
+        x = (i % 2) * cell_w + int(rng.integers(1, max(2, cell_w - w)))
+        y = (i // 2) * cell_h + int(rng.integers(1, max(2, cell_h - h)))
+        boxes.append((x, y, x + w, y + h))
+    return boxes
+
+
+@pytest.fixture(scope="session")
+def make_dataset() -> Callable[..., Path]:
+    """The function `make_dataset(root, *, split, pages, width, height, words, seed) -> root`."""
+    return _make_dataset

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from detector.cli import build, guarded
+from detector.data.pages import Split, fault
+from detector.errors import InputError
+from detector.inspect import InspectConfig, faults_csv, main
+
+Make = Callable[..., Path]
+
+
+def inspect(root: Path, **values: object) -> int:
+    return main(build(InspectConfig, {"data.root": root, **values}))
+
+
+def spoil(root: Path) -> None:
+    """Cut one image, and take a corner from a word of the other page."""
+    image = root / "images/train/train_000.jpg"
+    image.write_bytes(image.read_bytes()[:-400])
+    path = root / "jsons/train.json"
+    content = json.loads(path.read_text())
+    content["images"]["train_001.jpg"]["words"]["0002"]["points"].pop()
+    path.write_text(json.dumps(content))
+
+
+def test_clean_dataset(
+    tmp_path: Path, make_dataset: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_dataset(make_dataset(tmp_path), split="val", pages=1, words=3)
+    assert inspect(tmp_path, strict=True) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "train: 0 faults" in lines
+    assert "val: 0 faults" in lines
+    assert [line.split()[1] for line in lines if line.split()[:1] == ["words"]] == ["8", "3"]
+
+
+def test_faults_by_file_and_word(
+    tmp_path: Path, make_dataset: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spoil(make_dataset(tmp_path))
+    assert inspect(tmp_path) == 0
+    assert inspect(tmp_path, strict=True) == 1
+    out = capsys.readouterr().out
+    assert "train: 2 faults" in out
+    assert "  train_000.jpg  -  truncated-image  " in out
+    assert "  train_001.jpg  0002  few-points  an outline needs at least 4 points, got 3" in out
+    assert "1  few-points (word excluded)" in out
+
+
+def test_output_files(tmp_path: Path, make_dataset: Make) -> None:
+    root = make_dataset(tmp_path / "data")
+    spoil(root)
+    inspect(root, output=tmp_path / "out", **{"data.longest_side_px": 320})
+    with (tmp_path / "out/faults.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(r["split"], r["file"], r["word"], r["kind"]) for r in rows] == [
+        ("train", "train_000.jpg", "", "truncated-image"),
+        ("train", "train_001.jpg", "0002", "few-points"),
+    ]
+    stats = json.loads((tmp_path / "out/stats.json").read_text(encoding="utf-8"))["train"]
+    assert (stats["pages"], stats["words"], stats["excluded_words"]) == (1, 3, {"few-points": 1})
+    source, scaled = stats["word_height_source_px"], stats["word_height_at_320_px"]
+    assert scaled["p50"] == pytest.approx(2 * source["p50"])
+
+
+def test_spreadsheets_run_nothing() -> None:
+    names = ["=1+1", "+a", "-a", "@a", "\ta", "\udc80.jpg"]
+    faults = tuple(fault(name, None, "no-image", "x, y") for name in names)
+    rows = list(csv.reader(faults_csv([Split("t", (), faults)]).splitlines()))
+    assert [row[1] for row in rows[1:]] == ["'=1+1", "'+a", "'-a", "'@a", "'\ta", "\udc80.jpg"]
+
+
+def test_odd_names_reach_neither_terminal_nor_file_raw(
+    tmp_path: Path, make_dataset: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = make_dataset(tmp_path / "data")
+    path = root / "jsons/train.json"
+    content = json.loads(path.read_text())
+    content["images"]["\x1b[31m\udc80.jpg"] = {}
+    path.write_text(json.dumps(content))
+    assert inspect(root, output=tmp_path / "out") == 0
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    assert "\\x1b[31m\\udc80.jpg" in out
+    assert "\\udc80.jpg" in (tmp_path / "out/faults.csv").read_text(encoding="utf-8")
+
+
+def test_unlabelled_split_is_said_to_be_so(
+    tmp_path: Path, make_dataset: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = make_dataset(tmp_path, split="test")
+    for prepare in (
+        lambda: (root / "jsons/test.json").write_text('{"images": {"test_000.jpg": {}}}'),
+        lambda: (root / "jsons/test.json").unlink(),
+    ):
+        prepare()
+        assert inspect(root, strict=True) == 0
+        out = capsys.readouterr().out
+        assert "test: no page has words; it can be predicted but not trained on" in out
+        assert "test: 0 faults" in out
+
+
+def test_bad_input(tmp_path: Path, make_dataset: Make) -> None:
+    with pytest.raises(InputError, match=r"data\.root: is required"):
+        main(InspectConfig())
+    (tmp_path / "images").mkdir()
+    with pytest.raises(InputError, match="has no split folder"):
+        inspect(tmp_path)
+    make_dataset(tmp_path)
+    with pytest.raises(InputError, match="has no split 'vel'; splits that exist: train"):
+        inspect(tmp_path, **{"data.split": "vel"})
+    with pytest.raises(InputError, match=r"output: .*train\.json is a file; give a folder"):
+        inspect(tmp_path, output=tmp_path / "jsons/train.json")
+    (tmp_path / "jsons/train.json").write_text("{")
+    assert guarded(lambda: inspect(tmp_path)) == 2

@@ -50,7 +50,7 @@ class AugmentConfig(Section):
     scale_max: float = Field(1.5, gt=0, le=10, description="largest random zoom of the page")
     rotate_deg: float = Field(5.0, ge=0, le=180, description="rotation drawn from +- this, degrees")
     perspective: float = Field(
-        0.02, ge=0, le=0.3, description="corner displacement, as a share of the page side"
+        0.02, ge=0, le=0.3, description="corner displacement, as a share of the shorter page side"
     )
     flip: Probability = Field(0.0, description="probability of a horizontal flip")
     brightness: float = Field(0.2, ge=0, lt=1, description="brightness factor drawn from 1 +- this")

@@ -68,8 +68,9 @@ def _outlines(
 
 def _label(canvas: NDArray[np.uint8], polygon: ArrayLike, text: str, width: int) -> None:
     points = _fixed_point(polygon) >> _SHIFT
-    if not len(points):
-        return
+    size = np.array(canvas.shape[1::-1])
+    if not len(points) or (points.max(axis=0) < 0).any() or (points.min(axis=0) >= size).any():
+        return  # nothing of it shows, so neither does its score
     x, y = (int(v) for v in points.min(axis=0))
     origin = (max(0, x), max(10 * width, y - 2 * width))
     cv2.putText(canvas, text, origin, cv2.FONT_HERSHEY_SIMPLEX, 0.35 * width, PREDICTED, width)

@@ -15,12 +15,22 @@ from torch.utils.data import DataLoader
 from detector.cli import log, run
 from detector.config import Section, TrainConfig, with_values
 from detector.data.annotations import Page, read_split
-from detector.data.dataset import EvaluationPages
+from detector.data.dataset import EvaluationPages, init_worker
 from detector.errors import InputError, JobError
 from detector.inference import Detector, covered, load_detector
 from detector.metrics.cleval import CLEval
 from detector.metrics.iou import IoU
 from detector.postprocess import Detections
+
+METRICS = (
+    "hmean",
+    "precision",
+    "recall",
+    "hmean_pooled",
+    "iou_hmean",
+    "iou_precision",
+    "iou_recall",
+)
 
 
 @dataclass(frozen=True)
@@ -46,9 +56,7 @@ class Scores:
 
     def metrics(self) -> dict[str, float]:
         """The figures alone, by name."""
-        names = ("hmean", "precision", "recall", "hmean_pooled")
-        names += ("iou_hmean", "iou_precision", "iou_recall")
-        return {name: float(getattr(self, name)) for name in names}
+        return {name: float(getattr(self, name)) for name in METRICS}
 
 
 def evaluate(
@@ -67,7 +75,8 @@ def evaluate(
     competition, official, iou = CLEval("competition"), CLEval("official"), IoU()
     skipped: list[str] = []
     samples = EvaluationPages(pages, detector.preprocess)
-    for sample in DataLoader(samples, batch_size=None, num_workers=workers):
+    loader = DataLoader(samples, batch_size=None, num_workers=workers, worker_init_fn=init_worker)
+    for sample in loader:
         page = pages[int(sample.index)]
         if sample.error is not None:
             skipped.append(sample.error)

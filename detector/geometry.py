@@ -49,8 +49,7 @@ def offset_polygon(points: ArrayLike, distance: float) -> list[Points]:
     if len(p) < 3 or not np.isfinite(distance) or not (np.abs(p) <= _FAR_PX).all():
         return []
     offset = pyclipper.PyclipperOffset(2.0, 0.05 * _CLIPPER_SCALE)
-    # Near the origin, so that a result in float32 is not coarser than it must be.
-    origin = np.rint(p[0])
+    origin = np.floor(p[0])  # so that a move by whole pixels moves the result exactly
     try:
         path = np.rint((p - origin) * _CLIPPER_SCALE).astype(np.int64).tolist()
         offset.AddPath(path, pyclipper.JT_ROUND, pyclipper.ET_CLOSEDPOLYGON)
@@ -81,7 +80,7 @@ def canonical_order(points: ArrayLike) -> Points:
     # In double precision: a float32 sum would round corners into false ties.
     keys = [(x + y, y) for x, y in p.tolist()]
     start = keys.index(min(keys))
-    while keys[start - 1] == keys[start] and start > -len(keys):
+    while start > 1 - len(keys) and keys[start - 1] == keys[start]:
         start -= 1  # the first of a run of equal points, wherever the list begins
     return np.concatenate([p[start:], p[:start]])
 

@@ -87,7 +87,7 @@ def load_detector(
     model = new_model(config)
     load_weights(model, tensors, checkpoint)
     place = choose_device(device)
-    model.to(place, memory_format=torch.channels_last).eval()
+    model.to(place).to(memory_format=torch.channels_last).eval()
     preprocess = make_preprocess(model, config.data.longest_side_px)
     return Detector(
         model, preprocess, config.postprocess, place, autocast_dtype(amp, place)

@@ -96,8 +96,7 @@ def train(
             if state.epoch % config.train.eval_every == 0 or state.epoch == config.train.epochs:
                 scores = _validate(job, state, monitor)
             state.seconds += time.monotonic() - started
-            best = _record(state, losses, scores)
-            if best:
+            if _record(state, losses, scores) and scores is not None:
                 save_best(checkpoint / "best", state.evaluated, config, scores.metrics())
             save_state(last, state, config)
             monitor.scalars(_curves(state.metrics), state.epoch)
@@ -127,8 +126,9 @@ def _prepare(
     model = new_model(config)
     if fresh:
         log(load_backbone_weights(model.backbone, config.model.backbone, config.model.weights))
-    layout = torch.channels_last if config.train.channels_last else torch.contiguous_format
-    model.to(device, memory_format=layout)
+    model.to(device)
+    if config.train.channels_last:
+        model.to(memory_format=torch.channels_last)
     preprocess = make_preprocess(model, config.data.longest_side_px)
     state = _new_state(config, model, model.backbone, device)
     amp = autocast_dtype(config.train.amp, device)

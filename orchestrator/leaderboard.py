@@ -31,11 +31,10 @@ def write_leaderboard(
     record beside them, and is what `read_leaderboard` reads.
     """
     table_rows = rows(records, parameters)
-    by_trial = {r.trial: r.to_dict() for r in records}
+    extra = ("rank", "hmean_low", "hmean_high")
     entries = [
-        {"rank": row["rank"], "hmean_low": row["hmean_low"], "hmean_high": row["hmean_high"]}
-        | {key: finite(value) for key, value in by_trial[row["trial"]].items()}
-        for row in table_rows
+        {key: row[key] for key in extra} | _plain(record)
+        for row, record in zip(table_rows, ranked(records), strict=True)
     ]
     content = {"metric": METRIC, "parameters": list(parameters), "trials": entries}
     text = io.StringIO()
@@ -48,9 +47,16 @@ def write_leaderboard(
 
 def _cell(value: Any) -> Any:
     """A CSV cell; text that a spreadsheet would run as a formula gets a leading apostrophe."""
-    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
-        return f"'{value}"
-    return value
+    if not isinstance(value, str):
+        return value
+    text = value.replace("\r\n", "\n").replace("\r", "\n")  # a lone \r would end the row
+    return f"'{text}" if text.lstrip().startswith(("=", "+", "-", "@")) else text
+
+
+def _plain(record: TrialRecord) -> dict[str, Any]:
+    """The record for JSON, which has no NaN."""
+    values = {key: finite(value) for key, value in record.to_dict().items()}
+    return values | {"params": {key: finite(value) for key, value in record.params.items()}}
 
 
 def read_leaderboard(folder: Path) -> list[TrialRecord]:

@@ -23,6 +23,7 @@ from orchestrator import study as store
 from orchestrator.leaderboard import best, write_leaderboard
 from orchestrator.records import TrialRecord, TrialState
 from orchestrator.tensorboard import write_hparams
+from orchestrator.trial import METRIC
 
 ROWS_BESIDE_TABLE = 8  # terminal lines that the table's frame and summary take
 COLOURS = {
@@ -142,8 +143,8 @@ class Recorder(Callback):
     ) -> None:
         records = self._records()
         self._view.show(records)
-        if "hmean" in result or store.METRIC in result:
-            hmean = result.get("hmean", result.get(store.METRIC))
+        if "hmean" in result or METRIC in result:
+            hmean = result.get("hmean", result.get(METRIC))
             record = _find(records, trial)
             # Tune shows callbacks a last report before the study has it.
             epochs = max(record.epochs, int(result.get("epoch", 0)))

@@ -20,7 +20,8 @@ from ray.tune.search import Searcher
 
 from orchestrator import study as store
 from orchestrator.space import SearchSpace
-from orchestrator.study import FOLDER, LATEST, METRIC, PAGES, REASON
+from orchestrator.study import FOLDER, LATEST, PAGES, REASON
+from orchestrator.trial import METRIC
 
 NOT_METRICS = ("params", "config", "page_hmeans")
 

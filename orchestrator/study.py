@@ -25,8 +25,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from detector.errors import InputError
 from orchestrator.records import TrialRecord, TrialState
+from orchestrator.trial import METRIC
 
-METRIC = "best_hmean"  # the running best: what Tune, ASHA and Optuna compare
 LATEST = "latest"  # user attribute: the last report
 PAGES = "best_pages"  # user attribute: the best epoch and the H-mean of each page in it
 REASON = "reason"  # user attribute: why a trial failed

@@ -8,17 +8,19 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ray import tune
 
 from detector.config import TrainConfig, with_values
 from detector.errors import InputError, JobError
 from detector.files import write_text
-from detector.trainer import EpochReport, train
-from orchestrator.space import SearchSpace
-from orchestrator.study import METRIC
 
+if TYPE_CHECKING:
+    from detector.trainer import EpochReport
+    from orchestrator.space import SearchSpace
+
+METRIC = "best_hmean"  # the running best: what Tune, ASHA and Optuna compare
 REASON_LENGTH = 500
 
 
@@ -41,6 +43,8 @@ def detector_trial(space: SearchSpace, *, threads: int) -> TrialFunction:
     """The trial function that trains the detector at a point of `space`."""
 
     def run(job: TrialJob, report: Report) -> None:
+        from detector.trainer import train  # ten seconds of imports, needed in workers only
+
         config = trial_config(space, job, threads=threads)
         reported = False
 

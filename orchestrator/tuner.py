@@ -18,8 +18,7 @@ from orchestrator import study as store
 from orchestrator.resources import TrialResources
 from orchestrator.sampler import StudySearcher
 from orchestrator.space import Budget, SearchSpace
-from orchestrator.study import METRIC
-from orchestrator.trial import TrialFunction, as_trainable
+from orchestrator.trial import METRIC, TrialFunction, as_trainable
 
 MAX_LOST_WORKERS = 3  # per trial; a preempted machine is not counted by Tune
 SNAPSHOT_S = 3600  # of Tune's own state, which nothing reads (see orchestrator.study)
@@ -59,9 +58,9 @@ def run_search(
                 scheduler=scheduler,
                 num_samples=searcher.remaining,
                 max_concurrent_trials=resources.concurrent,
-                # A fresh process per trial gives all memory back, on a GPU too, and costs
-                # seconds where a trial costs minutes.
-                reuse_actors=False,
+                # A new process costs seconds of imports, which count on a small machine. On a
+                # GPU it also gives all memory back, and a device error ends with its trial.
+                reuse_actors=resources.gpus == 0,
             ),
             run_config=tune.RunConfig(
                 name="tune",

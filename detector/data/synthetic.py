@@ -209,7 +209,7 @@ def _write_split(
         (folder / name).write_bytes(data.tobytes())
         height, width = page.image.shape[:2]
         entries[name] = {"img_w": width, "img_h": height, "words": page.words}
-        if (index + 1) % 100 == 0:
+        if index + 1 == 10 or (index + 1) % 100 == 0:
             log(f"{split}: {index + 1} of {count} receipts")
     _write_json(root / "jsons" / f"{split}.json", {"images": entries})
 

@@ -96,7 +96,7 @@ class _Canvas:
 
     def _start(self, cell: Cell, face: ImageFont.FreeTypeFont) -> float:
         share = {"left": 0.0, "centre": 0.5, "right": 1.0}[cell.align]
-        return self.left + cell.column * self.column - share * face.getlength(cell.text)
+        return self.left + cell.column * self.column - share * _advance(cell.text, face)
 
     def _fits(self, row: Row, size: int) -> bool:
         """Whether the cells stay on the roll and apart from each other."""
@@ -107,7 +107,7 @@ class _Canvas:
             start = self._start(cell, face)
             if start < end + gap:
                 return False
-            end = start + face.getlength(cell.text)
+            end = start + _advance(cell.text, face)
         return end <= self.left + self.text_width + 1
 
     def _cell(self, cell: Cell, size: int, baseline: float, stroke: int) -> list[PrintedWord]:
@@ -117,7 +117,7 @@ class _Canvas:
         position = 0
         for text in cell.text.split():
             position = cell.text.index(text, position)
-            start = x + face.getlength(cell.text[:position])
+            start = x + _advance(cell.text[:position], face)
             words.append(self._word(text, start, baseline, face, stroke))
             position += len(text)
         return words
@@ -199,12 +199,18 @@ class _Canvas:
             self.draw.polygon(corners, fill=int(self.rng.choice((0, 255))), outline=255)
 
 
+def _advance(text: str, face: ImageFont.FreeTypeFont) -> float:
+    """Length of a text in pixels, its spaces at least 0.4 em so that words stay apart."""
+    widening = max(0.0, 0.4 * face.size - face.getlength(" "))
+    return face.getlength(text) + widening * text.count(" ")
+
+
 def _worn(ink: NDArray[np.uint8], em: int, rng: np.random.Generator) -> NDArray[np.uint8]:
     """The print as it comes out: dots, dead printing elements, uneven heat."""
     height, across = ink.shape
     strength = np.full((height, across), 1.0, np.float32)
     if rng.random() < 0.6:
-        patches = rng.uniform(0.55, 1.1, (6, 4)).astype(np.float32)
+        patches = rng.uniform(0.65, 1.1, (6, 4)).astype(np.float32)
         strength *= cv2.resize(patches, (across, height), interpolation=cv2.INTER_CUBIC)
     if rng.random() < 0.2:  # dot-matrix: the needles leave rows and columns of gaps
         step = max(2, em // 9)
@@ -225,7 +231,7 @@ def _smudge(
     chosen = set(rng.choice(len(words), size=int(rng.integers(1, 4))).tolist())
     for index in chosen:
         left, top, right, bottom = (max(0, int(v)) for v in words[index].box)
-        area = ink[top : bottom + 1, left : right + 1]
+        area = ink[top:bottom, left:right]
         length = int(max(3, em * rng.uniform(0.8, 1.6)))
         area[:] = cv2.blur(area, (length, max(2, em // 3)))
     return [

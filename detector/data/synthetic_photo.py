@@ -123,7 +123,7 @@ def _printed(paper: Paper, maps: Floats, shade: Floats, rng: np.random.Generator
     tint *= np.float32(rng.uniform(0.86, 1.0))
     ink = np.array(INKS[rng.integers(len(INKS))], np.float32)
     # Thermal print fades: one page in five is faint.
-    strength = rng.uniform(0.3, 0.55) if rng.random() < 0.2 else rng.uniform(0.7, 1.0)
+    strength = rng.uniform(0.42, 0.6) if rng.random() < 0.2 else rng.uniform(0.7, 1.0)
     lit = _dyed(_sample(paper.ink, maps), tint, tint + strength * (ink - tint))
     if paper.pen is not None:
         pen = np.array(PENS[rng.integers(len(PENS))], np.float32)

@@ -1,0 +1,1 @@
+"""How good detections are: CLEval in both dialects, and IoU of whole boxes."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 import shapely
@@ -23,30 +23,27 @@ from numpy.typing import ArrayLike, NDArray
 
 from detector.errors import InputError
 from detector.geometry import canonical_order
-from detector.metrics.centres import (
+from detector.metrics.characters import (
+    Dialect,
+    count_characters,
+    count_false_characters,
     pseudo_centres,
     reading_start,
     shortest_rungs,
-    side_lengths,
 )
 from detector.metrics.regions import (
     as_points,
-    box_sides,
     overlap_areas,
     points_inside,
     to_regions,
 )
 
-Dialect = Literal["competition", "official"]
 Points = NDArray[np.float64]
 
 # Share of a detection's area that must lie on a word (section 3.2 of the paper).
 AREA_PRECISION = 0.3
 # Areas come from floating-point intersections; the reference compares in float32.
 _AREA_SLACK = 1e-7
-# The most characters a shape without a transcription stands for, as in the references.
-_MAX_PSEUDO = {"competition": 100, "official": 10}
-_MAX_FALSE = 10
 
 
 @dataclass(frozen=True)
@@ -168,49 +165,70 @@ def count_page(
     detections: Sequence[ArrayLike],
 ) -> PageCounts:
     """Counts of one page; the arguments are those of `CLEval.add`."""
-    shapes = [_read(dialect, p) for p in truth]
-    word_regions = to_regions(shapes)
-    kept = np.flatnonzero((shapely.area(word_regions) > 0) & [len(p) >= 4 for p in shapes])
-    ignored = np.asarray(ignore, dtype=bool)[kept]
-    shapes = [_oriented(dialect, shapes[i]) for i in kept]
-    characters = np.array(
-        [
-            _characters(dialect, shape, None if dc else texts[i])
-            for i, shape, dc in zip(kept, shapes, ignored, strict=True)
-        ],
-        dtype=np.intp,
-    )
-    regions = _without_words(word_regions[kept], ignored)
-
+    words = _words(dialect, truth, texts, ignore)
     found = [_read(dialect, p) for p in detections]
     found_regions = to_regions(found)
-    shares = _area_precision(regions, found_regions)
-    centres, owner = pseudo_centres(shapes, characters)
+    shares = _area_precision(words.regions, found_regions)
+    centres, owner = pseudo_centres(words.shapes, words.characters)
     centre, holder = points_inside(centres, found)
     held = np.zeros(shares.shape, dtype=np.intp)
     np.add.at(held, (owner[centre], holder), 1)
 
-    forgiven = _forgiven(shares, held, ignored)
-    match = _match(shares, held, ~ignored, ~forgiven)
+    forgiven = _forgiven(shares, held, words.ignored)
+    match = _match(shares, held, ~words.ignored, ~forgiven)
     credited = centre[match[owner[centre], holder]]
     unmatched = ~forgiven & ~match.any(axis=0)
     false = sum(
-        _false_characters(dialect, found[i]) if solid else 1
+        count_false_characters(dialect, found[i]) if solid else 1
         for i, solid in enumerate(shapely.area(found_regions) > 0)
         if unmatched[i]
     )
     return PageCounts(
-        truth=int(characters[~ignored].sum()),
+        truth=int(words.characters[~words.ignored].sum()),
         found=len(np.unique(credited)),
         split=int(np.maximum(match.sum(axis=1) - 1, 0).sum()),
         detected=len(credited) + false,
         merged=int(np.maximum(match.sum(axis=0) - 1, 0).sum()),
         false=false,
-        words=int((~ignored).sum()),
-        ignored_words=int(ignored.sum()),
-        excluded_words=len(truth) - len(kept),
+        words=int((~words.ignored).sum()),
+        ignored_words=int(words.ignored.sum()),
+        excluded_words=len(truth) - len(words.shapes),
         detections=int((~forgiven).sum()),
         ignored_detections=int(forgiven.sum()),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Words:
+    """The words of a page that have an area, all in the same order."""
+
+    shapes: list[Points]  # (K, 2) from where reading starts
+    regions: NDArray[np.object_]
+    characters: NDArray[np.intp]
+    ignored: NDArray[np.bool_]
+
+
+def _words(
+    dialect: Dialect,
+    truth: Sequence[ArrayLike],
+    texts: Sequence[str | None],
+    ignore: Sequence[bool],
+) -> _Words:
+    shapes = [_read(dialect, p) for p in truth]
+    regions = to_regions(shapes)
+    cornered = np.array([len(p) >= 4 for p in shapes], dtype=bool)
+    kept = np.flatnonzero(cornered & (shapely.area(regions) > 0)).tolist()
+    ignored = np.array([ignore[i] for i in kept], dtype=bool)
+    shapes = [_oriented(dialect, shapes[i]) for i in kept]
+    characters = [
+        count_characters(dialect, shape, None if ignore[i] else texts[i])
+        for i, shape in zip(kept, shapes, strict=True)
+    ]
+    return _Words(
+        shapes=shapes,
+        regions=_without_words(regions[kept], ignored),
+        characters=np.array(characters, dtype=np.intp),
+        ignored=ignored,
     )
 
 
@@ -226,47 +244,14 @@ def _oriented(dialect: Dialect, points: Points) -> Points:
     return reading_start(points)
 
 
-def _characters(dialect: Dialect, points: Points, text: str | None) -> int:
-    """Characters of a word: of its text (official), else as many as its shape suggests."""
-    if dialect == "official" and text is not None:
-        return len(text)
-    ratio = _width_to_height(dialect, points)
-    return _as_many(max(ratio, 1 / ratio), _MAX_PSEUDO[dialect])
-
-
-def _false_characters(dialect: Dialect, points: Points) -> int:
-    """Characters of a detection without a word, as many as the references count.
-
-    The official tool takes height over width, so that a wide shape costs one character,
-    the contest's the opposite. Neither suits all text; their published figures need it.
-    """
-    ratio = _width_to_height(dialect, points)
-    if dialect == "official":
-        return _as_many(1 / (ratio + 1e-5), _MAX_FALSE)
-    return _as_many(ratio, _MAX_PSEUDO[dialect])
-
-
-def _as_many(ratio: float, most: int) -> int:
-    return min(round(0.5 + min(ratio, most)), most)
-
-
-def _width_to_height(dialect: Dialect, points: Points) -> float:
-    """The ratio of a shape that has an area, from 1e-6 to 1e6."""
-    if dialect == "official" and len(points) == 4:
-        horizontal, vertical = side_lengths(points)
-        return (horizontal + 1e-5) / (vertical + 1e-5)
-    horizontal, vertical = box_sides(points)
-    ratio = horizontal / max(vertical, 1e-6 * horizontal)
-    # without rounding, noise would decide about whole ratios, which round half to even
-    return float(max(round(ratio, 6), 1e-6))
-
-
 def _without_words(regions: NDArray[np.object_], ignored: NDArray[np.bool_]) -> NDArray[np.object_]:
     """Ignored regions less the words on them, so that those words can still be found."""
     if not ignored.any() or ignored.all():
         return regions
+    words = regions[~ignored]
+    near = np.unique(shapely.STRtree(words).query(regions[ignored])[1])
     regions = regions.copy()
-    regions[ignored] = shapely.difference(regions[ignored], shapely.union_all(regions[~ignored]))
+    regions[ignored] = shapely.difference(regions[ignored], shapely.union_all(words[near]))
     return regions
 
 

@@ -146,7 +146,10 @@ def _json_word(word: Any, where: str) -> tuple[NDArray[np.float64], str | None, 
         raise InputError(f"{where}: transcription must be text or null, got {text!r}")
     if not isinstance(ignore, (bool, type(None))):
         raise InputError(f"{where}: ignore must be true or false, got {ignore!r}")
-    return np.array(points, dtype=np.float64).reshape(-1, 2), text, bool(ignore)
+    try:
+        return np.array(points, dtype=np.float64).reshape(-1, 2), text, bool(ignore)
+    except OverflowError:
+        raise InputError(f"{where}: coordinates must fit a float, got {points}") from None
 
 
 def _is_number(value: Any) -> bool:
@@ -155,15 +158,17 @@ def _is_number(value: Any) -> bool:
 
 def _read_csv(path: Path) -> Pages:
     csv.field_size_limit(_LONGEST_CSV_FIELD)  # a dense page passes the default of 128 KiB
-    rows = csv.reader(io.StringIO(_text(path)))
-    header = next(rows, [])
+    lines = csv.reader(io.StringIO(_text(path), newline=""), strict=True)
+    try:
+        rows = [(lines.line_num, row) for row in lines if row]
+    except csv.Error as error:
+        raise InputError(f"{path}: line {lines.line_num}: not valid CSV: {error}") from None
+    header = rows[0][1] if rows else []
     if [name.strip() for name in header] != ["filename", "polygons"]:
         raise InputError(f"{path}: the first line must be filename,polygons, got {header}")
     pages: Pages = {}
-    for row in rows:
-        if not row:
-            continue
-        where = f"{path}: line {rows.line_num}"
+    for number, row in rows[1:]:
+        where = f"{path}: line {number}"
         if len(row) != 2:
             raise InputError(f"{where}: must be filename,polygons, got {len(row)} fields")
         page = PageShapes()

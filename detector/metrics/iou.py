@@ -105,7 +105,7 @@ class IoU:
 def _forgiven(ignored: NDArray[np.object_], found: NDArray[np.object_]) -> NDArray[np.bool_]:
     """`(D,)` detections that lie mostly on one ignored word."""
     on_ignored = overlap_areas(ignored, found)
-    return (on_ignored > _FORGIVEN_SHARE * shapely.area(found)).any(axis=0)
+    return np.any(on_ignored > _FORGIVEN_SHARE * shapely.area(found), axis=0)
 
 
 def _overlaps(words: NDArray[np.object_], found: NDArray[np.object_]) -> NDArray[np.float64]:

@@ -27,7 +27,7 @@ def as_points(polygon: ArrayLike) -> NDArray[np.float64]:
     """
     try:
         points = np.asarray(polygon, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return np.zeros((0, 2))
     if points.ndim != 2 or points.shape[1] != 2 or len(points) < 3:
         return np.zeros((0, 2))
@@ -48,7 +48,9 @@ def to_regions(polygons: Sequence[NDArray[np.float64]]) -> NDArray[np.object_]:
         return regions
     closed = [np.concatenate([polygons[i], polygons[i][:1]]) for i in kept]
     owner = np.repeat(np.arange(len(kept)), [len(ring) for ring in closed])
-    shapes = shapely.polygons(shapely.linearrings(np.concatenate(closed), indices=owner))
+    shapes: NDArray[np.object_] = np.asarray(
+        shapely.polygons(shapely.linearrings(np.concatenate(closed), indices=owner))
+    )
     broken = ~shapely.is_valid(shapes)
     # make_valid leaves the lines of a degenerate outline behind; buffer(0) drops them
     shapes[broken] = shapely.buffer(shapely.make_valid(shapes[broken]), 0)

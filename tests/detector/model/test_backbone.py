@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import pytest
+import timm
+import torch
+
+from detector.errors import InputError
+from detector.model.backbone import Backbone, _positions
+
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+
+
+@pytest.mark.parametrize(
+    ("name", "channels", "statistics"),
+    [
+        ("resnet18", (64, 128, 256, 512), IMAGENET),
+        ("efficientnet_b0", (24, 40, 112, 320), IMAGENET),
+        ("tf_efficientnetv2_s", (48, 64, 160, 256), HALF),
+        ("convnext_tiny", (96, 192, 384, 768), IMAGENET),
+        ("tf_efficientnet_lite0", (24, 40, 112, 320), HALF),
+        ("mobilenetv3_small_100", (16, 24, 48, 576), IMAGENET),
+        ("hgnetv2_b0", (64, 256, 512, 1024), IMAGENET),
+        ("regnetx_002", (24, 56, 152, 368), IMAGENET),
+        ("resnet18.tv_in1k", (64, 128, 256, 512), IMAGENET),
+    ],
+)
+def test_four_levels_with_the_statistics_of_the_published_weights(name, channels, statistics):
+    backbone = Backbone(name)
+    assert backbone.channels == channels
+    assert backbone.strides == (4, 8, 16, 32)
+    assert (backbone.mean, backbone.std) == statistics
+    assert backbone.training
+
+
+def test_levels_are_chosen_by_stride_and_the_last_of_equals_wins():
+    assert _positions("vgg11", [1, 2, 4, 8, 16, 32]) == [2, 3, 4, 5]
+    assert _positions("x", [4, 4, 8, 16, 32, 64]) == [1, 2, 3, 4]
+
+
+def test_a_transformer_of_one_training_size_takes_any_size_in_nchw():
+    backbone = Backbone("swin_tiny_patch4_window7_224").eval()
+    with torch.no_grad():
+        maps = backbone(torch.zeros(1, 3, 96, 64))
+    assert [tuple(m.shape) for m in maps] == [
+        (1, c, 96 // s, 64 // s) for c, s in zip(backbone.channels, backbone.strides, strict=True)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "channels"),
+    [("convnext_base", (128, 256, 512, 1024)), ("efficientnet_b5", (40, 64, 176, 512))],
+)
+def test_large_backbones_have_the_levels_too(name: str, channels: tuple[int, ...]):
+    with torch.device("meta"):
+        info = timm.create_model(name, features_only=True).feature_info
+    assert info.reduction()[-4:] == [4, 8, 16, 32]
+    assert tuple(info.channels()[-4:]) == channels
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("resnet19", "got 'resnet19'; close names: .*resnet18"),
+        ("zzzzzzzz", r"got 'zzzzzzzz'; see timm.list_models"),
+        ("hf-hub:timm/resnet18", "must be the name of a timm"),
+        ("resnet18.nobody", "no weights named 'nobody'; valid names: resnet18, resnet18.a1_in1k"),
+        ("vit_tiny_patch16_224", r"strides 4, 8, 16, 32, which vit_tiny_patch16_224 does not"),
+        ("inception_v3", "cannot take pages of any size"),
+    ],
+)
+def test_a_backbone_that_cannot_be_used_is_refused_with_a_remedy(name: str, message: str):
+    with pytest.raises(InputError, match=message):
+        Backbone(name)
+
+
+def test_construction_does_not_depend_on_the_probe():
+    """The probe must leave the running statistics and the generator alone."""
+    torch.manual_seed(0)
+    backbone = Backbone("resnet18")
+    after = torch.rand(())
+    torch.manual_seed(0)
+    plain = timm.create_model("resnet18", features_only=True)
+    assert torch.equal(after, torch.rand(()))
+    ours, theirs = backbone.body.state_dict(), plain.state_dict()
+    assert all(torch.equal(ours[k], theirs[k]) for k in theirs)

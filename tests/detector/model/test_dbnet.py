@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from detector.errors import InputError
+from detector.loss import DBLoss
+from detector.model.dbnet import DBNet, build_model, count_parameters
+from detector.model.fusion import FUSIONS, Concatenate
+
+LITE = "mobilenetv3_small_100"
+
+
+def small(**changes: object) -> DBNet:
+    torch.manual_seed(0)
+    values = {"backbone": LITE, "neck": "fpn", "neck_channels": 32, "fusion": "none"} | changes
+    return build_model(**values)  # type: ignore[arg-type]
+
+
+def train_step(model: DBNet, side: int = 64) -> torch.Tensor:
+    loss = DBLoss(
+        negative_ratio=3.0,
+        min_negatives=100,
+        probability_weight=5.0,
+        threshold_weight=10.0,
+        binary_weight=1.0,
+        step_k=50.0,
+    )
+    shrink = torch.zeros(2, 1, side, side)
+    shrink[:, :, 8:24, 8:56] = 1
+    whole = torch.ones_like(shrink)
+    maps = model(torch.randn(2, 3, side, side))
+    total = loss(maps, shrink, whole, 0.3 + 0.4 * shrink, whole).total
+    total.backward()
+    return total
+
+
+@pytest.mark.parametrize(
+    "backbone",
+    [
+        "resnet18",
+        "efficientnet_b0",
+        "tf_efficientnetv2_s",
+        "convnext_tiny",
+        "tf_efficientnet_lite0",
+        "mobilenetv3_small_100",
+    ],
+)
+def test_each_backbone_trains_at_the_size_of_its_input(backbone: str):
+    model = small(backbone=backbone, fusion="scale_channel_spatial")
+    maps = model(torch.randn(2, 3, 64, 64))
+    assert maps.probability.shape == (2, 1, 64, 64)
+    assert maps.threshold is not None
+    assert maps.threshold.shape == (2, 1, 64, 64)
+    assert torch.isfinite(train_step(model))
+    idle = [k for k, p in model.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
+    assert idle == []
+    assert (model.mean, model.std) == (model.backbone.mean, model.backbone.std)
+
+
+@pytest.mark.parametrize("neck", ["fpn", "unet"])
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_every_neck_goes_with_every_fusion(neck: str, fusion: str):
+    model = small(neck=neck, fusion=fusion).eval()
+    with torch.no_grad():
+        maps = model(torch.randn(1, 3, 96, 64))
+    assert maps.probability.shape == (1, 1, 96, 64)
+    assert maps.threshold is None  # the threshold branch only serves the training
+
+
+def test_dbnet_is_dbnetpp_without_the_attention():
+    plain, fused = small(), small(fusion="scale_spatial")
+    assert isinstance(plain.fusion, Concatenate)
+    extra = set(fused.state_dict()) - set(plain.state_dict())
+    assert extra
+    assert all(k.startswith("fusion.") for k in extra)
+    assert set(plain.state_dict()) < set(fused.state_dict())
+
+
+def test_the_two_branches_share_no_weights():
+    model = small()
+    mine = {id(p) for p in model.probability.parameters()}
+    assert not mine & {id(p) for p in model.threshold.parameters()}
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_autocast_gives_finite_gradients(dtype: torch.dtype):
+    model = small(fusion="scale_channel_spatial")
+    with torch.autocast("cpu", dtype=dtype):
+        total = train_step(model)
+    assert torch.isfinite(total)
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+
+
+@pytest.mark.parametrize("neck", ["fpn", "unet"])
+def test_channels_last_gives_the_same_maps(neck: str):
+    model = small(neck=neck, fusion="scale_channel_spatial").eval()
+    images = torch.randn(1, 3, 64, 96)
+    with torch.no_grad():
+        expected = model(images).probability
+        model.to(memory_format=torch.channels_last)
+        turned = model(images.contiguous(memory_format=torch.channels_last)).probability
+    torch.testing.assert_close(turned, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_the_seed_decides_the_weights():
+    ours, again = small().state_dict(), small().state_dict()
+    assert all(torch.equal(ours[k], again[k]) for k in ours)
+
+
+def test_starts_with_little_text():
+    model = small()
+    probability = torch.sigmoid(model(torch.randn(2, 3, 64, 64)).probability)
+    assert 0.05 < probability.mean().item() < 0.2
+
+
+def test_count_parameters_counts_what_is_trained():
+    model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
+    assert count_parameters(model) == 3 * 4 + 4 + 2 * 4
+    model[0].requires_grad_(False)
+    assert count_parameters(model) == 2 * 4
+
+
+def test_wrong_input_is_refused_with_a_remedy():
+    model = small()
+    with pytest.raises(ValueError, match="multiples of 32, got 64 x 70; pad first"):
+        model(torch.zeros(1, 3, 64, 70))
+    with pytest.raises(InputError, match="close names"):
+        small(backbone="resnet19")
+    with pytest.raises(ValueError, match="neck must be one of fpn, unet, got 'pan'"):
+        small(neck="pan")

@@ -1,0 +1,115 @@
+"""`python -m detector.cleval`: the JSON on stdout, the notes on stderr, the exit codes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from detector.cleval import Settings, main, score_files
+from detector.errors import InputError
+
+
+def word(left, top, right, bottom, **more):
+    return {"points": [[left, top], [right, top], [right, bottom], [left, bottom]], **more}
+
+
+def write(path: Path, pages: dict) -> Path:
+    images = {
+        name: {"words": words if words is None else dict(enumerate(words))}
+        for name, words in pages.items()
+    }
+    path.write_text(json.dumps({"images": images}), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def gt(tmp_path):
+    # a: two words of 10 and 4 characters (6 and 3 without texts); b: one of 10 (6)
+    return write(
+        tmp_path / "gt.json",
+        {
+            "a.jpg": [
+                word(0, 0, 100, 20, transcription="abcdefghij"),
+                word(0, 40, 50, 60, transcription="klmn"),
+                word(0, 80, 50, 99, ignore=True),
+                {"points": [[1, 1], [2, 2]]},
+            ],
+            "b.jpg": [word(0, 0, 100, 20, transcription="abcdefghij")],
+            "c.jpg": None,
+        },
+    )
+
+
+@pytest.fixture
+def pred(tmp_path):
+    return write(tmp_path / "pred.json", {"a.jpg": [word(0, 0, 100, 20), word(0, 80, 50, 99)]})
+
+
+def test_official_sums_and_competition_means(gt, pred, capsys):
+    official = score_files(Settings(gt=gt, pred=pred, dialect="official"))
+    # page a: 10 of 14 characters; page b is not predicted: 0 of 10
+    assert official["recall"] == pytest.approx(10 / 24)
+    assert official["precision"] == 1
+    competition = score_files(Settings(gt=gt, pred=pred))
+    assert competition["recall"] == pytest.approx((6 / 9 + 0) / 2)
+    assert competition["precision"] == pytest.approx(0.5)
+    for scores in (official, competition):
+        assert (scores["iou_recall"], scores["iou_precision"]) == (1 / 3, 1)
+        assert (scores["pages"], scores["missing_pages"], scores["unlabelled_pages"]) == (2, 1, 1)
+        assert (scores["words"], scores["ignored_words"], scores["excluded_words"]) == (3, 1, 1)
+        assert (scores["detections"], scores["ignored_detections"]) == (1, 1)
+    notes = capsys.readouterr().err
+    assert "1 pages are missing in" in notes
+    assert "b.jpg" in notes
+    assert "1 pages have no words in" in notes
+
+
+def test_stdout_is_the_json_and_nothing_else(gt, pred, capsys):
+    main(Settings(gt=gt, pred=pred, dialect="official"))
+    out = capsys.readouterr().out
+    assert json.loads(out)["dialect"] == "official"
+
+
+def test_every_layout_gives_the_same_scores(tmp_path, gt, pred):
+    csv = tmp_path / "pred.csv"
+    csv.write_text("filename,polygons\na.jpg,0 0 100 0 100 20 0 20|0 80 50 80 50 99 0 99\n")
+    folder = tmp_path / "icdar"
+    folder.mkdir()
+    (folder / "res_a.txt").write_text("0,0,100,0,100,20,0,20\n0,80,50,80,50,99,0,99\n")
+    expected = score_files(Settings(gt=gt, pred=pred))
+    for path in (csv, folder):
+        assert score_files(Settings(gt=gt, pred=path)) == expected
+
+
+def test_unknown_pages_are_refused(tmp_path, gt):
+    other = write(tmp_path / "other.json", {"z.jpg": []})
+    with pytest.raises(InputError, match=r"1 pages are not in .*: z\.jpg"):
+        score_files(Settings(gt=gt, pred=other))
+
+
+def run_command(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "detector.cleval", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        cwd=Path(__file__).parents[2],
+    )
+
+
+def test_the_command(gt, pred):
+    done = run_command(f"gt={gt}", f"pred={pred}", "dialect=official")
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["recall"] == pytest.approx(10 / 24)
+    refused = run_command(f"gt={gt}", "pred=nowhere.json", "dialect=official")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr.startswith("error: nowhere.json: does not exist")
+    wrong = run_command(f"gt={gt}", f"pred={pred}", "dialect=mine")
+    assert wrong.returncode == 2
+    assert "dialect" in wrong.stderr
+    assert "competition" in wrong.stderr

@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+from datetime import datetime
+
+import pytest
+from pydantic import ValidationError
+
+from detector.cli import help_text
+from detector.config import TrainConfig
+from detector.errors import InputError
+from orchestrator.config import SearchArguments, SearchConfig, parse_arguments, run_name
+
+
+def test_defaults() -> None:
+    config, detector = parse_arguments(["space=smoke"])
+    assert config == SearchConfig(space="smoke")
+    assert detector == {}
+    assert (config.name, config.resume, config.storage, config.budget.trials) == (None, False, None, None)
+
+
+def test_the_command_line_is_split_by_section() -> None:
+    config, detector = parse_arguments(
+        [
+            "space=dbnetpp",
+            "name=first",
+            "budget.trials=6",
+            "resources.gpus_per_trial=0.5",
+            "data.root=receipts",
+            "train.batch_size=2",
+            "model.weights=none",
+            "train.threads=null",
+        ]
+    )
+    assert (config.budget.trials, config.resources.gpus_per_trial) == (6, 0.5)
+    assert detector == {
+        "data.root": "receipts",
+        "train.batch_size": "2",
+        "model.weights": "none",
+        "train.threads": None,
+    }
+
+
+def test_a_missing_space_lists_the_shipped_ones() -> None:
+    with pytest.raises(InputError, match=r"space: required; give space=NAME \(.*dbnetpp.*smoke"):
+        parse_arguments(["name=first"])
+
+
+def test_all_faults_are_told_at_once_with_close_matches_over_both_kinds_of_key() -> None:
+    with pytest.raises(InputError) as caught:
+        parse_arguments(
+            ["space=smoke", "spase=smoke", "budget.trails=3", "seed=-1", "data.rot=x", "optimiser.lr=1", "model=x"]
+        )
+    lines = str(caught.value).splitlines()
+    assert any(line.startswith("spase: unknown key; did you mean space") for line in lines)
+    assert any(line.startswith("budget.trails: unknown key; did you mean budget.trials") for line in lines)
+    assert any(line.startswith("seed: ") and line.endswith("got '-1'") for line in lines)
+    assert any(line.startswith("data.rot: unknown key; did you mean data.root") for line in lines)
+    assert any("did you mean optimizer.lr" in line for line in lines)
+    assert any(line.startswith("model: is a section; set one of its keys: model.backbone") for line in lines)
+
+
+def test_a_section_of_the_search_needs_a_key() -> None:
+    with pytest.raises(InputError, match="budget: .*got '5'"):
+        parse_arguments(["space=smoke", "budget=5"])
+
+
+@pytest.mark.parametrize("name", ["../up", "a/b", ".hidden", "", "a b", "-x", "x" * 101, "한글", "a\n"])
+def test_a_name_must_be_a_plain_folder_name(name: str) -> None:
+    with pytest.raises(InputError, match="name: must be a plain folder name"):
+        parse_arguments(["space=smoke", f"name={name}"])
+
+
+@pytest.mark.parametrize("name", ["a", "run-1", "2024.01_b", "x" * 100])
+def test_good_names(name: str) -> None:
+    assert parse_arguments(["space=smoke", f"name={name}"])[0].name == name
+
+
+def test_resume_needs_a_name() -> None:
+    with pytest.raises(InputError, match="resume=true continues a run by its name; add name=RUN"):
+        parse_arguments(["space=smoke", "resume=true"])
+    assert parse_arguments(["space=smoke", "resume=true", "name=a"])[0].resume
+
+
+def test_more_than_one_gpu_must_be_whole() -> None:
+    assert parse_arguments(["space=smoke", "resources.gpus_per_trial=2"])[0].resources.gpus_per_trial == 2
+    with pytest.raises(InputError, match=r"resources.gpus_per_trial: above 1 .*got '1.5'"):
+        parse_arguments(["space=smoke", "resources.gpus_per_trial=1.5"])
+
+
+@pytest.mark.parametrize(
+    "text", ["budget.trials=0", "budget.reduction_factor=1", "budget.concurrent=0", "seed=x"]
+)
+def test_numbers_out_of_range_name_their_key(text: str) -> None:
+    with pytest.raises(InputError, match=f"^{text.partition('=')[0]}: "):
+        parse_arguments(["space=smoke", text])
+
+
+def test_run_name() -> None:
+    now = datetime(2024, 5, 6, 7, 8, 9)
+    assert run_name(SearchConfig(space="smoke", name="mine"), now) == "mine"
+    assert run_name(SearchConfig(space="smoke"), now) == "smoke-20240506-070809"
+    assert run_name(SearchConfig(space="a/my space.yaml"), now) == "my-space-20240506-070809"
+    assert run_name(SearchConfig(space="영수증.yaml"), now) == "space-20240506-070809"
+
+
+def test_a_generated_name_is_itself_a_valid_name() -> None:
+    for space in ("smoke", "x" * 300, "./..yaml", "--.yaml"):
+        name = run_name(SearchConfig(space=space), datetime(2024, 5, 6))
+        assert SearchConfig(space=space, name=name).name == name
+
+
+def test_config_is_frozen() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        SearchConfig(space="smoke").seed = 1  # type: ignore[misc]
+
+
+def test_search_and_detector_keys_do_not_collide() -> None:
+    assert not SearchConfig.model_fields.keys() & TrainConfig.model_fields.keys()
+
+
+def test_help_lists_both_kinds_of_key() -> None:
+    text = help_text(SearchArguments, program="search", description="x")
+    assert "space=(required)" in text
+    assert "budget.trials=null" in text
+    assert "postprocess.box_thresh=0.5" in text

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import pytest
+from rich.console import Console
+
+from orchestrator.leaderboard_table import duration, table
+from orchestrator.records import TrialRecord, TrialState
+
+PARAMETERS = ["model.backbone", "optimizer.lr", "loss.threshold_weight", "model.fusion"]
+
+
+def render(records: list[TrialRecord], width: int, parameters: list[str] = PARAMETERS) -> str:
+    console = Console(width=width, color_system=None)
+    with console.capture() as capture:
+        console.print(table(records, parameters, width=width))
+    return capture.get()
+
+
+def trials() -> list[TrialRecord]:
+    def params(backbone: str, lr: float) -> dict[str, object]:
+        return {
+            "model.backbone": backbone,
+            "optimizer.lr": lr,
+            "loss.threshold_weight": 10.0 + lr,
+            "model.fusion": "scale_spatial",
+        }
+
+    return [
+        TrialRecord(
+            "00000",
+            TrialState.FINISHED,
+            params("mobilenetv3_small_100", 0.001),
+            hmean=0.87654,
+            precision=0.9,
+            recall=0.85,
+            iou_hmean=0.7,
+            epochs=6,
+            seconds=75,
+            page_hmeans=(0.8, 0.95),
+        ),
+        TrialRecord(
+            "00001",
+            TrialState.FAILED,
+            params("resnet18", 0.002),
+            reason="OutOfMemoryError: [red]no memory\nTraceback",
+        ),
+    ]
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 100, 120, 200])
+def test_no_line_is_wider_than_the_terminal_and_no_cell_is_cut(width: int) -> None:
+    text = render(trials(), width)
+    assert all(len(line) <= width for line in text.splitlines())
+    assert "…" not in text
+    for needed in ("trial", "state", "H-mean", "0.8765", "00001", "failed"):
+        assert needed in text
+
+
+def test_wide_terminals_show_every_column_that_differs() -> None:
+    text = render(trials(), 200)
+    for needed in ("95 % interval", "IoU-H", "1m 15s", "mobilenetv3_small_100", "0.001"):
+        assert needed in text
+    assert "scale_spatial" not in text  # the same in every trial
+    assert "not shown" not in text
+
+
+def test_narrow_terminals_say_what_is_missing() -> None:
+    text = " ".join(render(trials(), 60).split())
+    assert "not shown: 95 % interval" in text
+    assert "leaderboard.csv has every column" in text
+
+
+def test_reasons_are_shown_without_markup_or_traceback() -> None:
+    text = render(trials(), 120)
+    assert "00001 failed: OutOfMemoryError: [red]no memory" in text
+    assert "Traceback" not in text
+
+
+def test_one_trial_shows_its_parameters() -> None:
+    assert "scale_spatial" in render(trials()[:1], 200)
+
+
+def test_no_trials_is_an_empty_table() -> None:
+    assert "H-mean" in render([], 80)
+
+
+def test_parameters_of_one_name_keep_their_section() -> None:
+    records = [
+        TrialRecord("0", TrialState.FINISHED, {"targets.min_side_px": 1, "postprocess.min_side_px": 2}),
+        TrialRecord("1", TrialState.FINISHED, {"targets.min_side_px": 3, "postprocess.min_side_px": 4}),
+    ]
+    text = render(records, 120, ["targets.min_side_px", "postprocess.min_side_px"])
+    assert "targets" in text
+    assert "postprocess" in text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0s"), (59.4, "59s"), (59.6, "1m 00s"), (3599.9, "1h 00m"), (7500, "2h 05m")]
+)
+def test_duration(seconds: float, text: str) -> None:
+    assert duration(seconds) == text

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.ranking import interval, rows
+from orchestrator.records import TrialRecord, TrialState
+
+
+def test_interval_needs_two_pages() -> None:
+    assert interval(None) is None
+    assert interval([]) is None
+    assert interval([0.9]) is None
+
+
+def test_equal_pages_leave_no_doubt() -> None:
+    assert interval([0.75] * 8) == pytest.approx((0.75, 0.75))
+
+
+def test_interval_agrees_with_the_normal_approximation() -> None:
+    scores = np.random.default_rng(1).uniform(0.8, 1.0, 400)
+    half = 1.96 * scores.std() / math.sqrt(len(scores))
+    low, high = interval(scores.tolist()) or (0, 0)
+    assert low == pytest.approx(scores.mean() - half, abs=0.1 * half)
+    assert high == pytest.approx(scores.mean() + half, abs=0.1 * half)
+
+
+def test_two_pages_give_the_three_possible_means() -> None:
+    # Means 0, 0.5 and 1 have probabilities 1/4, 1/2 and 1/4: 95 % covers all of them.
+    assert interval([0.0, 1.0]) == (0.0, 1.0)
+    assert interval([0.0, 1.0], level=0.4) == (0.5, 0.5)
+
+
+def test_interval_is_repeatable() -> None:
+    scores = [0.1, 0.5, 0.9, 0.3]
+    assert interval(scores) == interval(scores)
+
+
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=30))
+def test_interval_lies_within_the_pages(scores: list[float]) -> None:
+    low, high = interval(scores) or (math.nan, math.nan)
+    assert min(scores) - 1e-9 <= low <= high <= max(scores) + 1e-9
+
+
+def test_rows_carry_the_interval_and_missing_parameters_are_none() -> None:
+    record = TrialRecord(
+        "1", TrialState.FINISHED, {"a": 2}, hmean=0.5, page_hmeans=(0.5, 0.5), params_m=1.5
+    )
+    (row,) = rows([record], ["a", "b"])
+    assert (row["hmean_low"], row["hmean_high"]) == (0.5, 0.5)
+    assert (row["a"], row["b"], row["params_m"], row["rank"]) == (2, None, 1.5, 1)

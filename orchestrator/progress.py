@@ -143,12 +143,17 @@ class Recorder(Callback):
     ) -> None:
         records = self._records()
         self._view.show(records)
-        if "hmean" in result or METRIC in result:
-            hmean = result.get("hmean", result.get(METRIC))
-            record = _find(records, trial)
-            # Tune shows callbacks a last report before the study has it.
-            epochs = max(record.epochs, int(result.get("epoch", 0)))
-            self._view.epoch(replace(record, epochs=epochs), float(hmean))
+        score = result.get(METRIC)
+        if score is None:
+            return
+        # Tune shows callbacks a trial's last report before the study has it.
+        record = replace(
+            _find(records, trial),
+            hmean=float(score),
+            epochs=int(result.get("epoch", 0)),
+            seconds=float(result.get("seconds", 0)),
+        )
+        self._view.epoch(record, float(result.get("hmean", score)))
 
     def on_trial_complete(self, *, trial: Any, **_: Any) -> None:  # type: ignore[override]
         self._over(trial)

@@ -79,6 +79,7 @@ def rows(records: Sequence[TrialRecord], parameters: Sequence[str]) -> list[dict
             "hmean_high": high,
         }
         row = {name: finite(values[name]) for name in COLUMNS}
+        row["seconds"] = round(record.seconds, 2)
         row |= {key: finite(record.params.get(key)) for key in parameters}
         out.append(row | {"reason": record.reason})
     return out

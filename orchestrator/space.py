@@ -16,7 +16,8 @@ from detector.config import TrainConfig, describe_faults, with_values
 from detector.errors import InputError
 from orchestrator.config import BudgetConfig, unknown_key
 from orchestrator.parameters import Budget, Kind, Parameter
-from orchestrator.space_check import COMMAND_LINE, Checked, check, read_settings
+from orchestrator.settings import read_settings
+from orchestrator.space_check import COMMAND_LINE, Checked, check
 from orchestrator.space_file import find_space, read_space_file
 from orchestrator.space_layers import Fault, Layer, Layers, read_layers
 
@@ -138,7 +139,10 @@ def load_space(
     layers = read_layers(file)
     given = dict(overrides or {})
     faults = [*layers.faults, *_faults_of_file(layers)]
-    demo = given.get("data.root", layers.base.fixed.get("data.root")) is None
+    root = _resolve(layers, gpu=gpu, demo=False).fixed.get("data.root")
+    demo = given.get("data.root", root) is None
+    if demo:  # "all pages" means nothing for pages that are yet to be made
+        given = {k: v for k, v in given.items() if k not in DEMO_PAGES or v is not None}
     typed = Layer(fixed=given, origin={("fixed", key): COMMAND_LINE for key in given})
     below = _resolve(layers, gpu=gpu, demo=demo)
     checked = check(below.under(typed))

@@ -5,17 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from functools import lru_cache
 from graphlib import CycleError, TopologicalSorter
-from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
-from detector.config import TrainConfig, describe_faults, field_names, flatten, nest
-from detector.errors import InputError
+from detector.config import TrainConfig, field_names
 from orchestrator.config import unknown_key
 from orchestrator.parameters import Parameter
+from orchestrator.settings import absolute, backbone_fault, faults_of, read_one, read_settings
 from orchestrator.space_layers import Fault, Layer, Point
 
 COMMAND_LINE = "command line"
@@ -77,7 +73,7 @@ def _names_setting(layer: Layer, section: str, key: str, faults: list[Fault]) ->
 def _fixed(layer: Layer, faults: list[Fault]) -> dict[str, Any]:
     """The fixed settings as the detector reads them, without those it refuses."""
     values = {k: v for k, v in layer.fixed.items() if _names_setting(layer, "fixed", k, faults)}
-    while found := _faults_of(values):
+    while found := faults_of(values):
         bad = {k for k in values if any(k == f or k.startswith(f"{f}.") for f, _ in found)}
         for key, text in found:
             place = next((k for k in values if k == key or k.startswith(f"{key}.")), key)
@@ -89,29 +85,6 @@ def _fixed(layer: Layer, faults: list[Fault]) -> dict[str, Any]:
     if (fault := backbone_fault(fixed.get("model.backbone"))) is not None:
         faults.append(_told(layer, "fixed", "model.backbone", fault))
     return fixed
-
-
-def _faults_of(values: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """(key, message) of what the detector refuses in these settings beside its defaults."""
-    try:
-        TrainConfig.model_validate(nest(flatten(TrainConfig().model_dump()) | dict(values)))
-    except ValidationError as error:
-        keys = [".".join(str(p) for p in fault["loc"][:2]) for fault in error.errors()]
-        return list(zip(keys, describe_faults(error, TrainConfig), strict=True))
-    return []
-
-
-def read_settings(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Valid settings as the detector reads them, in plain values (absolute paths as text)."""
-    nested = nest(flatten(TrainConfig().model_dump()) | dict(values))
-    read = flatten(TrainConfig.model_validate(nested).model_dump(mode="json"))
-    return {key: _absolute(key, read[key]) for key in values}
-
-
-def _absolute(key: str, value: Any) -> Any:
-    """Paths made absolute, because a trial runs in a folder of its own."""
-    is_path = key == "data.root" or (key == "model.weights" and value not in ("auto", "none"))
-    return str(Path(value).expanduser().absolute()) if is_path and value is not None else value
 
 
 def _parameter(
@@ -129,7 +102,7 @@ def _parameter(
         refused = _refused(layer, fixed, key, value)
         found += [f"{text.removeprefix(f'{key}: ')}; change {value!r} here" for text in refused]
         if not refused:
-            read.append(_absolute(key, _read_one(fixed, key, value)))
+            read.append(absolute(key, read_one(fixed, key, value)))
     if not found:
         found = _sort_faults(layer, fixed, parameter, read)
     faults += [_told(layer, "parameters", key, f"{key}: {text}") for text in found]
@@ -153,32 +126,12 @@ def _refused(layer: Layer, fixed: Mapping[str, Any], key: str, value: Any) -> li
         {k: p.values[0] for k, p in others.items()},
         {k: p.values[-1] for k, p in others.items()},
     ):
-        found = _faults_of({**fixed, **background, key: value})
+        found = faults_of({**fixed, **background, key: value})
         mine = [text for name, text in found if name in (key, section)]
         if not mine:
             return []
         first = first or mine
     return first
-
-
-def _read_one(fixed: Mapping[str, Any], key: str, value: Any) -> Any:
-    """A value as its field reads it; rules between settings play no part."""
-    section, _, name = key.partition(".")
-    field = TrainConfig.model_fields[section].annotation
-    assert field is not None
-    try:
-        config = field.model_validate({**_section(fixed, section), name: value})
-    except ValidationError:  # a rule with another parameter: the text of YAML is right already
-        return value
-    return config.model_dump(mode="json")[name]
-
-
-def _section(values: Mapping[str, Any], section: str) -> dict[str, Any]:
-    return {
-        key.partition(".")[2]: value
-        for key, value in values.items()
-        if key.startswith(f"{section}.")
-    }
 
 
 def _sort_faults(
@@ -205,30 +158,6 @@ def _sort_faults(
             else []
         )
     return []
-
-
-@lru_cache(maxsize=256)
-def backbone_fault(name: str | None) -> str | None:
-    """Why the detector cannot use a backbone; None when it can (or none is given).
-
-    The model is built without memory for its weights; a refusal is confirmed by building
-    it for real, since not every model can be built that way.
-    """
-    if name is None:
-        return None
-    import torch
-
-    from detector.model.backbone import Backbone
-
-    try:
-        with torch.device("meta"):
-            Backbone(name)
-    except Exception:
-        try:
-            Backbone(name)
-        except InputError as error:
-            return str(error)
-    return None
 
 
 def _conditions(
@@ -288,7 +217,7 @@ def _read_when(
             hint = f"did you mean {' or '.join(near)}?" if near else "name one that is"
             faults.append(f"{key}: is neither searched nor fixed in this space; {hint}")
             continue
-        when[key] = tuple(_read_one(fixed, key, value) for value in allowed)
+        when[key] = tuple(read_one(fixed, key, value) for value in allowed)
         other = parameters.get(key)
         for value in when[key]:
             if other is not None and not other.contains(value):
@@ -310,7 +239,7 @@ def _warm_start(
         for key, value in given.items():
             place = layer.origin["warm_start", index, key]
             if key in parameters:
-                point[key] = _plain(parameters[key], _read_one(fixed, key, value))
+                point[key] = _plain(parameters[key], read_one(fixed, key, value))
                 if not parameters[key].contains(point[key]):
                     faults.append(
                         f"{place}: {key}: a warm start must lie in the space, "

@@ -50,7 +50,7 @@ def _as_many(ratio: float, most: int) -> int:
 
 
 def _width_to_height(dialect: Dialect, points: Points) -> float:
-    """The ratio of a shape, from 1e-6 to 1e6; 1 for one too small to measure."""
+    """The ratio of a shape, from 1e-3 to 1e6; 1 for one too small to measure."""
     if dialect == "official" and len(points) == 4:
         horizontal, vertical = side_lengths(points)
         return (horizontal + 1e-5) / (vertical + 1e-5)
@@ -58,8 +58,8 @@ def _width_to_height(dialect: Dialect, points: Points) -> float:
     if not horizontal and not vertical:
         return 1.0
     ratio = horizontal / max(vertical, 1e-6 * horizontal)
-    # without rounding, noise would decide about whole ratios, which round half to even
-    return float(max(round(ratio, 6), 1e-6))
+    # float32 noise of the box must not decide about whole ratios, which round half to even
+    return float(max(round(ratio, 3), 1e-3))
 
 
 def side_lengths(quad: Points) -> tuple[float, float]:

@@ -15,7 +15,12 @@ def test_defaults() -> None:
     config, detector = parse_arguments(["space=smoke"])
     assert config == SearchConfig(space="smoke")
     assert detector == {}
-    assert (config.name, config.resume, config.storage, config.budget.trials) == (None, False, None, None)
+    assert (config.name, config.resume, config.storage, config.budget.trials) == (
+        None,
+        False,
+        None,
+        None,
+    )
 
 
 def test_the_command_line_is_split_by_section() -> None:
@@ -48,23 +53,38 @@ def test_a_missing_space_lists_the_shipped_ones() -> None:
 def test_all_faults_are_told_at_once_with_close_matches_over_both_kinds_of_key() -> None:
     with pytest.raises(InputError) as caught:
         parse_arguments(
-            ["space=smoke", "spase=smoke", "budget.trails=3", "seed=-1", "data.rot=x", "optimiser.lr=1", "model=x"]
+            [
+                "space=smoke",
+                "spase=smoke",
+                "budget.trails=3",
+                "seed=-1",
+                "data.rot=x",
+                "optimiser.lr=1",
+                "model=x",
+            ]
         )
     lines = str(caught.value).splitlines()
     assert any(line.startswith("spase: unknown key; did you mean space") for line in lines)
-    assert any(line.startswith("budget.trails: unknown key; did you mean budget.trials") for line in lines)
+    assert any(
+        line.startswith("budget.trails: unknown key; did you mean budget.trials") for line in lines
+    )
     assert any(line.startswith("seed: ") and line.endswith("got '-1'") for line in lines)
     assert any(line.startswith("data.rot: unknown key; did you mean data.root") for line in lines)
     assert any("did you mean optimizer.lr" in line for line in lines)
-    assert any(line.startswith("model: is a section; set one of its keys: model.backbone") for line in lines)
+    assert any(
+        line.startswith("model: is a section; set one of its keys: model.backbone")
+        for line in lines
+    )
 
 
 def test_a_section_of_the_search_needs_a_key() -> None:
-    with pytest.raises(InputError, match="budget: .*got '5'"):
+    with pytest.raises(InputError, match=r"budget: .*got '5'"):
         parse_arguments(["space=smoke", "budget=5"])
 
 
-@pytest.mark.parametrize("name", ["../up", "a/b", ".hidden", "", "a b", "-x", "x" * 101, "한글", "a\n"])
+@pytest.mark.parametrize(
+    "name", ["../up", "a/b", ".hidden", "", "a b", "-x", "x" * 101, "한글", "a\n"]
+)
 def test_a_name_must_be_a_plain_folder_name(name: str) -> None:
     with pytest.raises(InputError, match="name: must be a plain folder name"):
         parse_arguments(["space=smoke", f"name={name}"])
@@ -82,7 +102,10 @@ def test_resume_needs_a_name() -> None:
 
 
 def test_more_than_one_gpu_must_be_whole() -> None:
-    assert parse_arguments(["space=smoke", "resources.gpus_per_trial=2"])[0].resources.gpus_per_trial == 2
+    assert (
+        parse_arguments(["space=smoke", "resources.gpus_per_trial=2"])[0].resources.gpus_per_trial
+        == 2
+    )
     with pytest.raises(InputError, match=r"resources.gpus_per_trial: above 1 .*got '1.5'"):
         parse_arguments(["space=smoke", "resources.gpus_per_trial=1.5"])
 

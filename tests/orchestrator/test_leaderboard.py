@@ -23,7 +23,7 @@ def read_csv(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
-@pytest.fixture()
+@pytest.fixture
 def records() -> list[TrialRecord]:
     return [
         TrialRecord("00000", FAILED, {"optimizer.lr": 0.1}, reason="JobError: loss is nan"),
@@ -148,5 +148,5 @@ def test_missing_and_broken_files_are_named(tmp_path: Path) -> None:
         read_leaderboard(tmp_path)
     for text in ("{", "[]", '{"trials": [{"trial": "1"}]}', '{"trials": 5}'):
         (tmp_path / "leaderboard.json").write_text(text, encoding="utf-8")
-        with pytest.raises(InputError, match="not a leaderboard.*write it again"):
+        with pytest.raises(InputError, match=r"not a leaderboard.*write it again"):
             read_leaderboard(tmp_path)

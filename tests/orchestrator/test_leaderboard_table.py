@@ -86,8 +86,12 @@ def test_no_trials_is_an_empty_table() -> None:
 
 def test_parameters_of_one_name_keep_their_section() -> None:
     records = [
-        TrialRecord("0", TrialState.FINISHED, {"targets.min_side_px": 1, "postprocess.min_side_px": 2}),
-        TrialRecord("1", TrialState.FINISHED, {"targets.min_side_px": 3, "postprocess.min_side_px": 4}),
+        TrialRecord(
+            "0", TrialState.FINISHED, {"targets.min_side_px": 1, "postprocess.min_side_px": 2}
+        ),
+        TrialRecord(
+            "1", TrialState.FINISHED, {"targets.min_side_px": 3, "postprocess.min_side_px": 4}
+        ),
     ]
     text = render(records, 120, ["targets.min_side_px", "postprocess.min_side_px"])
     assert "targets" in text
@@ -95,7 +99,8 @@ def test_parameters_of_one_name_keep_their_section() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"), [(0, "0s"), (59.4, "59s"), (59.6, "1m 00s"), (3599.9, "1h 00m"), (7500, "2h 05m")]
+    ("seconds", "text"),
+    [(0, "0s"), (59.4, "59s"), (59.6, "1m 00s"), (3599.9, "1h 00m"), (7500, "2h 05m")],
 )
 def test_duration(seconds: float, text: str) -> None:
     assert duration(seconds) == text

@@ -101,6 +101,15 @@ def test_a_curved_word_may_start_at_any_of_its_points():
     assert results == {0.6}
 
 
+def test_whole_aspect_ratios_count_the_same_at_every_size():
+    # round(0.5 + 9) = 10, half to even; single precision makes some of these 8.9999995
+    counts = {
+        count_page("competition", [box(0, 0, 81 * k, 9 * k)], [None], [False], []).truth
+        for k in range(1, 200)
+    }
+    assert counts == {10}
+
+
 # ---- what cannot be scored ------------------------------------------------------------
 
 BAD_SHAPES = {

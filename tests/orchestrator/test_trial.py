@@ -1,0 +1,103 @@
+"""From a point to a training and from its reports to the search, without Ray."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from detector.config import TrainConfig
+from detector.errors import InputError, JobError
+from orchestrator.parameters import Budget, Parameter
+from orchestrator.space import SearchSpace
+from orchestrator.trial import Log, TrialJob, explain, summary, trial_config
+
+SPACE = SearchSpace(
+    name="test",
+    description="",
+    fixed={"data.root": "/data", "train.batch_size": 2},
+    parameters={"optimizer.lr": Parameter("optimizer.lr", "log_uniform", (1e-4, 1e-2))},
+    warm_start=(),
+    budget=Budget(trials=2, epochs=7, grace_epochs=1, reduction_factor=2),
+)
+
+
+@dataclass(frozen=True)
+class Report:
+    """The shape of detector.trainer.EpochReport, which costs ten seconds to import."""
+
+    epoch: int
+    metrics: dict[str, float]
+    page_hmeans: dict[str, float]
+    checkpoint: Path
+
+
+def test_a_point_becomes_a_whole_training_with_the_trials_cores():
+    config = trial_config(SPACE, TrialJob(0, Path("x"), {"optimizer.lr": 0.002}), threads=3)
+    assert config.optimizer.lr == 0.002
+    assert config.train.epochs == 7
+    assert config.train.batch_size == 2
+    assert config.train.threads == 3
+    assert config.data.root == Path("/data")
+
+
+def test_a_point_with_an_unknown_key_is_refused():
+    with pytest.raises(InputError, match=r"optimizer\.rate"):
+        trial_config(SPACE, TrialJob(0, Path("x"), {"optimizer.rate": 1}), threads=1)
+
+
+def _report(epoch: int, best_epoch: int) -> Report:
+    folder = Path("/runs/r/trials/00003_resnet18")
+    metrics = {"best_hmean": 0.9, "hmean": 0.8, "best_epoch": float(best_epoch)}
+    return Report(epoch, metrics, {"a.jpg": 0.7, "b.jpg": 0.9}, folder / "checkpoint")
+
+
+def test_a_report_names_its_checkpoint_relative_to_the_run():
+    got = summary(_report(2, 2), TrainConfig(), Path("/runs/r/trials/00003_resnet18"))
+    assert got["checkpoint"] == "trials/00003_resnet18/checkpoint/best"
+    assert (got["epoch"], got["finished"], got["hmean"]) == (2, False, 0.8)
+    assert got["page_hmeans"] == [0.7, 0.9]
+
+
+def test_pages_come_only_with_the_best_epoch_and_the_last_report_finishes():
+    config = TrainConfig.model_validate({"train": {"epochs": 3}})
+    got = summary(_report(3, 2), config, Path("/runs/r/trials/00003_resnet18"))
+    assert "page_hmeans" not in got
+    assert got["finished"] is True
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (JobError("the loss is\n not finite"), "the loss is not finite"),
+        (InputError("data.root: missing"), "data.root: missing"),
+        (KeyError("x"), "KeyError: 'x'"),
+        (RuntimeError(), "RuntimeError: no message"),
+    ],
+)
+def test_an_error_is_one_line_and_its_traceback_a_file(tmp_path, error, expected):
+    try:
+        raise error
+    except Exception as caught:
+        assert explain(caught, tmp_path) == expected
+    assert "test_trial.py" in (tmp_path / "error.txt").read_text()
+
+
+def test_an_error_without_a_writable_folder_is_still_explained(tmp_path):
+    (tmp_path / "file").write_text("")
+    assert explain(JobError("no space"), tmp_path / "file" / "below") == "no space"
+
+
+def test_a_very_long_message_is_cut(tmp_path):
+    assert len(explain(JobError("x" * 9000), tmp_path)) == 500
+
+
+def test_log_lines_are_on_disk_at_once_and_appended(tmp_path):
+    path = tmp_path / "deep" / "log.txt"
+    with Log(path) as log:
+        log("one")
+        assert path.read_text() == "one\n"
+    with Log(path) as log:
+        log("two")
+    assert path.read_text() == "one\ntwo\n"

@@ -1,0 +1,248 @@
+"""Searches on a real Ray with cheap trials: failures, lost workers, a killed driver."""
+
+from __future__ import annotations
+
+import os
+import runpy
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from optuna.trial import create_trial
+
+from orchestrator import study as store
+from orchestrator.cluster import connected
+from orchestrator.parameters import Budget, Parameter
+from orchestrator.records import TrialState
+from orchestrator.resources import Machine, TrialResources
+from orchestrator.sampler import StudySearcher
+from orchestrator.space import SearchSpace
+from orchestrator.tuner import Asha, run_search
+
+RATIO = "loss.negative_ratio"
+EPOCHS = 4
+TRIALS = 5
+
+
+def make_space(trials=TRIALS, *, epochs=EPOCHS, grace=1, warm_start=()) -> SearchSpace:
+    return SearchSpace(
+        name="test",
+        description="",
+        fixed={},
+        parameters={RATIO: Parameter(RATIO, "uniform", (1.0, 8.0))},
+        warm_start=tuple({RATIO: float(r)} for r in warm_start),
+        budget=Budget(trials=trials, epochs=epochs, grace_epochs=grace, reduction_factor=2),
+    )
+
+
+def search(folder: Path, trial, space: SearchSpace, *, gpus=0.0, concurrent=2):
+    """One session, new or resumed; returns the study."""
+    study = store.open_study(store.storage_url(folder, None), "run", resume=True)
+    resources = TrialResources(cpus=1, gpus=gpus, concurrent=concurrent)
+    run_search(study=study, space=space, folder=folder, trial=trial, resources=resources, seed=0)
+    return study
+
+
+def counting_trial(seconds: float):
+    """A trial that counts epochs in a file, as a training does in its checkpoint.
+
+    A closure, so that workers get the code itself and need not find this file.
+    """
+
+    def trial(job, report):
+        state = job.folder / "epoch.txt"
+        start = int(state.read_text()) if state.exists() else 0
+        with (job.folder / "starts.txt").open("a") as file:
+            print(start, file=file)
+        for epoch in range(start + 1, EPOCHS + 1):
+            time.sleep(seconds)
+            state.with_suffix(".new").write_text(str(epoch))
+            state.with_suffix(".new").replace(state)
+            report({"epoch": epoch, "best_hmean": epoch / 10, "finished": epoch == EPOCHS})
+        if start == EPOCHS:
+            report({"epoch": EPOCHS, "best_hmean": EPOCHS / 10, "finished": True})
+
+    return trial
+
+
+def troubled_trial():
+    """What goes wrong depends on the trial's number."""
+
+    def trial(job, report):
+        def epoch(number, score, *, last=EPOCHS):
+            report({"epoch": number, "best_hmean": score, "finished": number == last})
+
+        attempts = job.folder / "attempts.txt"
+        with attempts.open("a") as file:
+            print("attempt", file=file)
+        if job.number == 1:
+            epoch(1, 0.9)
+            raise ValueError("the second epoch went wrong")
+        if job.number == 2:
+            epoch(1, float("nan"))
+        if job.number == 3 and len(attempts.read_text().split()) == 1:
+            epoch(1, 0.9)
+            os._exit(1)  # what an out-of-memory kill or a lost machine looks like
+        if job.number == 4:
+            return
+        for number in range(1, EPOCHS + 1):
+            epoch(number, 0.1 if job.number == 5 else 0.9)
+
+    return trial
+
+
+def test_every_way_to_end_is_recorded_and_the_search_goes_on(ray_cluster, tmp_path, capfd):
+    space = make_space(6, warm_start=[1, 2, 3, 4, 5, 6])
+    study = search(tmp_path, troubled_trial(), space, concurrent=1)
+    records = store.read_records(study)
+    finished, stopped, failed = TrialState.FINISHED, TrialState.STOPPED, TrialState.FAILED
+    assert [r.state for r in records] == [finished, failed, failed, finished, failed, stopped]
+    assert [r.params[RATIO] for r in records] == [1, 2, 3, 4, 5, 6]
+    assert records[1].reason == "ValueError: the second epoch went wrong"
+    assert records[1].hmean == 0.9
+    assert records[2].reason == "epoch 1: best_hmean is nan, not a finite number"
+    assert records[4].reason == "it ended without a score"
+    assert records[5].epochs == 1
+    attempts = [
+        len((tmp_path / "trials" / r.trial / "attempts.txt").read_text().split()) for r in records
+    ]
+    assert attempts == [1, 1, 1, 2, 1, 1]  # only a lost worker is tried again
+    trials = study.get_trials()
+    assert trials[5].intermediate_values == {1: 0.1}
+    assert trials[3].intermediate_values == dict.fromkeys(range(1, EPOCHS + 1), 0.9)
+    assert "raise ValueError" in (tmp_path / "trials/00001/error.txt").read_text()
+    assert not (tmp_path / ".ray").exists()
+    assert capfd.readouterr() == ("", "")  # Ray and Optuna keep quiet
+
+
+def test_a_trial_gets_its_share_of_a_gpu(ray_cluster, tmp_path):
+    def trial(job, report):
+        import ray
+
+        given = ray.get_runtime_context().get_assigned_resources()
+        text = f"{ray.get_gpu_ids()} {given['GPU']} {os.environ['CUDA_VISIBLE_DEVICES']}"
+        (job.folder / "gpu.txt").write_text(text)
+        report({"epoch": 1, "best_hmean": 0.5, "finished": True})
+
+    search(tmp_path, trial, make_space(2, epochs=1), gpus=0.5)
+    texts = [p.read_text() for p in sorted(tmp_path.glob("trials/*/gpu.txt"))]
+    assert texts == ["[0] 0.5 0", "[0] 0.5 0"]
+
+
+def drive(folder: str) -> None:
+    """The driver that the next test kills."""
+    with connected(Machine(cpus=2, gpus=0)):
+        search(Path(folder), counting_trial(0.3), make_space(grace=EPOCHS))
+
+
+def epochs_done(folder: Path) -> int:
+    return sum(int(p.read_text() or 0) for p in folder.glob("trials/*/epoch.txt"))
+
+
+def killed_after(folder: Path, epochs: int) -> None:
+    """Run a driver and SIGKILL it once its trials have trained so many epochs together."""
+    code = f"import runpy; runpy.run_path({__file__!r})['drive']({str(folder)!r})"
+    driver = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[2])
+    try:
+        deadline = time.monotonic() + 120
+        while epochs_done(folder) < epochs:
+            assert driver.poll() is None, "the driver ended before it could be killed"
+            assert time.monotonic() < deadline, "the driver's trials never began"
+            time.sleep(0.02)
+    finally:
+        driver.send_signal(signal.SIGKILL)
+        driver.wait()
+
+
+@pytest.mark.parametrize("moments", [(1, 7)])
+def test_a_killed_driver_loses_no_trial_doubles_none_and_leaves_none_running(
+    ray_cluster, tmp_path, moments
+):
+    for epochs in moments:
+        killed_after(tmp_path, epochs)
+    before = store.open_study(store.storage_url(tmp_path, None), "run", resume=True)
+    done = {t.number: t.intermediate_values for t in store.ended(before)}
+    cut = {t.number: t.params for t in store.unfinished(before)}
+    assert cut, "the kill came between two trials; nothing was tested"
+
+    trials = search(tmp_path, counting_trial(0.0), make_space(grace=EPOCHS)).get_trials()
+    assert [t.number for t in trials] == list(range(TRIALS))
+    assert [t.state.name for t in trials] == ["COMPLETE"] * TRIALS
+    assert len({t.params[RATIO] for t in trials}) == TRIALS
+    assert all(trials[n].intermediate_values == values for n, values in done.items())
+    assert all(trials[n].params == params for n, params in cut.items())
+    for path in tmp_path.glob("trials/*/starts.txt"):
+        starts = [int(line) for line in path.read_text().split()]
+        assert starts == sorted(starts)
+        assert starts[0] == 0
+    continued = [int(p.read_text().split()[-1]) for p in tmp_path.glob("trials/*/starts.txt")]
+    assert max(continued) > 0  # from its last checkpoint, not from the beginning
+
+
+def test_a_finished_search_runs_nothing_again_and_can_be_extended(ray_cluster, tmp_path):
+    search(tmp_path, counting_trial(0.0), make_space(1))
+    search(tmp_path, counting_trial(0.0), make_space(1))
+    assert (tmp_path / "trials/00000/starts.txt").read_text() == "0\n"
+    study = search(tmp_path, counting_trial(0.0), make_space(2))
+    assert [t.state.name for t in study.get_trials()][0] == "COMPLETE"
+    assert len(study.get_trials()) == 2
+    assert (tmp_path / "trials/00000/starts.txt").read_text() == "0\n"
+
+
+@pytest.fixture
+def scheduler(tmp_path):
+    study = store.open_study(store.storage_url(tmp_path, None), "run", resume=False)
+    space = make_space()
+    return Asha(space.budget, StudySearcher(study, space, tmp_path, seed=0, trials=TRIALS))
+
+
+def finished_trial(values):
+    return create_trial(value=max(values.values()), intermediate_values=values)
+
+
+@pytest.mark.parametrize(("score", "decision"), [(0.45, "STOP"), (0.55, "CONTINUE")])
+def test_rungs_are_filled_again_after_a_restart(scheduler, score, decision):
+    # The median of 0.2, 0.4, 0.6, 0.8 is 0.5; with factor 2 a trial below it is stopped.
+    # All are added first: a rung is judged by who reached it, in any order.
+    scheduler.replay(finished_trial({1: v}) for v in (0.8, 0.6, 0.4, 0.2))
+    newcomer = SimpleNamespace(trial_id="new")
+    scheduler.on_trial_add(None, newcomer)
+    report = {"epoch": 1, "best_hmean": score}
+    assert scheduler.on_trial_result(None, newcomer, report) == decision
+
+
+def test_the_last_epoch_is_never_cut_short(scheduler):
+    scheduler.replay([finished_trial({1: 0.1, 2: 0.1, 4: 0.1})])
+    good = SimpleNamespace(trial_id="good")
+    scheduler.on_trial_add(None, good)
+    for epoch in (1, 2, 3, 4):
+        report = {"epoch": epoch, "best_hmean": 0.9}
+        assert scheduler.on_trial_result(None, good, report) == "CONTINUE"
+
+
+def test_a_report_without_a_score_is_no_reason_to_stop(scheduler):
+    trial = SimpleNamespace(trial_id="t")
+    scheduler.on_trial_add(None, trial)
+    assert scheduler.on_trial_result(None, trial, {"error": "x"}) == "CONTINUE"
+
+
+def test_a_lost_worker_is_explained_to_the_searcher(scheduler):
+    searcher = scheduler._searcher
+    searcher.suggest("t")
+    lost = SimpleNamespace(
+        trial_id="t", num_failures=4, get_error=lambda: RuntimeError("a\nthe actor died")
+    )
+    scheduler.on_trial_error(None, lost)
+    searcher.on_trial_complete("t", error=True)
+    (record,) = store.read_records(searcher._study)
+    assert record.reason == (
+        "its worker was lost 4 times (out of memory, or a machine that went away): the actor died"
+    )
+
+
+def test_the_driver_can_be_found_by_the_process_that_is_killed():
+    assert callable(runpy.run_path(__file__)["drive"])

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import ray
+from ray._private import ray_logging
 
 from detector.errors import InputError
 from orchestrator.resources import Machine
@@ -21,10 +23,7 @@ QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",  # Tune's tables, which verbose=0 alone does not stop
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # its own CSV, JSON and TensorBoard files
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # errors are in the leaderboard and in error.txt
-    "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
-    "RAY_DEDUP_LOGS": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
-    "PYTHONWARNINGS": "ignore::FutureWarning",
 }
 BEHAVIOUR = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C ends the search here; the study has its state
@@ -56,8 +55,7 @@ def connected(machine: Machine) -> Iterator[list[Machine]]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         _start(address, machine)
-    for name in ("ray", "ray.tune", "ray.train"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    _silence()
     try:
         yield machines()
     finally:
@@ -94,3 +92,12 @@ def _start(address: str | None, machine: Machine) -> None:
     token = Path.home() / ".ray" / "auth_token"
     if token.is_file() and token.stat().st_mode & 0o077:
         token.chmod(0o600)
+
+
+def _silence() -> None:
+    """Stop what Ray logs and prints in this process (its files in /tmp/ray have it all)."""
+    for name in ("ray", "ray.tune", "ray.train"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    # A raylet's messages are printed whatever log_to_driver says, and the filter meant for
+    # them, RAY_DEDUP_LOGS_SKIP_REGEX, is read before any of our code can set it.
+    ray_logging.stdout_deduplicator.skip_re = re.compile("")

@@ -6,8 +6,6 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
-
 from detector.errors import InputError
 
 TRIALS_AT_ONCE = 4  # on one machine without a GPU
@@ -33,6 +31,8 @@ class TrialResources:
 
 def this_machine() -> Machine:
     """Cores this process may use, and GPUs torch sees."""
+    import torch  # seconds of imports that a process without this question is spared
+
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return Machine(cores or 1, torch.cuda.device_count())
 

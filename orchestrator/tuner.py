@@ -12,6 +12,7 @@ import optuna
 from optuna.trial import FrozenTrial
 from ray import tune
 from ray.tune import Callback
+from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.schedulers import ASHAScheduler
 
 from orchestrator import study as store
@@ -66,12 +67,22 @@ def run_search(
                 name="tune",
                 storage_path=str(scratch),
                 failure_config=tune.FailureConfig(max_failures=MAX_LOST_WORKERS),
-                callbacks=list(callbacks),
+                callbacks=[*callbacks, NoPrinting()],
                 verbose=0,
             ),
         ).fit()
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+class NoPrinting(TrialProgressCallback):
+    """Takes the place of the callback that Tune adds, which prints even with verbose=0."""
+
+    def log_result(self, *_: Any, **__: Any) -> None:
+        """Print nothing."""
+
+    def on_trial_complete(self, *_: Any, **__: Any) -> None:
+        """Print nothing."""
 
 
 class Asha(ASHAScheduler):

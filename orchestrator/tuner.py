@@ -110,9 +110,10 @@ class Asha(ASHAScheduler):
         """Fill the rungs with what ended trials reported."""
         for trial in trials:
             past: Any = SimpleNamespace(trial_id=f"past-{trial.number}")
-            self.on_trial_add(None, past)
+            nobody: Any = None  # ASHA never looks at the controller
+            self.on_trial_add(nobody, past)
             for epoch, value in sorted(trial.intermediate_values.items()):
-                self.on_trial_result(None, past, {"epoch": epoch, METRIC: value})
+                self.on_trial_result(nobody, past, {"epoch": epoch, METRIC: value})
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         """Tune says here, before it tells the searcher, that a worker was lost."""

@@ -26,7 +26,10 @@ def small_state(seed: int) -> TrainingState:
     )
     ema = ModelEmaV3(model, decay=0.9)
     return TrainingState(
-        model, ema, torch.optim.AdamW(model.parameters()), torch.amp.GradScaler("cpu", enabled=False)
+        model,
+        ema,
+        torch.optim.AdamW(model.parameters()),
+        torch.amp.GradScaler("cpu", enabled=False),
     )
 
 

@@ -1,0 +1,61 @@
+"""A small real dataset and a small real training, shared by the tests of whole commands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from detector.config import TrainConfig, with_values
+from detector.trainer import train
+
+TINY = {
+    "data.longest_side_px": 128,
+    "augment.crop_px": 64,
+    "model.backbone": "mobilenetv3_small_050",
+    "model.weights": "none",
+    "model.neck_channels": 16,
+    "train.batch_size": 2,
+    "train.epochs": 3,
+    "train.threads": 1,
+    "train.device": "cpu",
+    "optimizer.lr": 3e-3,
+}
+
+# Enough steps, and low enough thresholds, to find the words of the drawn pages.
+LEARNT = {
+    "train.epochs": 40,
+    "train.eval_every": 10,
+    "augment.crop_px": 96,
+    "optimizer.lr": 5e-3,
+    "optimizer.backbone_lr_ratio": 1.0,
+    "optimizer.ema_decay": 0.9,
+    "postprocess.box_thresh": 0.3,
+}
+
+
+@pytest.fixture(scope="session")
+def drawn_root(tmp_path_factory: pytest.TempPathFactory, make_dataset: Callable) -> Path:
+    """Four training and two validation pages."""
+    folder = tmp_path_factory.mktemp("drawn")
+    make_dataset(folder, split="train", pages=4)
+    return make_dataset(folder, split="val", pages=2, seed=1)
+
+
+@pytest.fixture(scope="session")
+def tiny(drawn_root: Path) -> Callable[..., TrainConfig]:
+    """A config that trains in a second; takes dotted keys to replace."""
+
+    def make(values: dict | None = None) -> TrainConfig:
+        return with_values(TrainConfig(), TINY | {"data.root": drawn_root} | (values or {}))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def trained(tiny: Callable[..., TrainConfig], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a training that has learnt to find the drawn words."""
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    train(tiny(LEARNT), folder, log=lambda _: None)
+    return folder

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from detector.checkpoint import read_best
+from detector.data.annotations import read_split
+from detector.errors import InputError, JobError
+from detector.evaluate import evaluate, override_postprocess
+from detector.inference import load_detector
+from detector.metrics.cleval import CLEval
+
+
+def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "detector.evaluate", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_scores_are_those_of_the_metric_on_the_detections(trained: Path, drawn_root: Path):
+    detector, _ = load_detector(trained, device="cpu")
+    pages = read_split(drawn_root, "val").pages
+    found = {}
+    scores = evaluate(detector, pages, on_page=lambda page, _, d: found.update({page.name: d}))
+    metric = CLEval("competition")
+    for page in pages:
+        truth = [word.points for word in page.words]
+        texts, ignore = [None] * len(truth), [word.ignore for word in page.words]
+        metric.add(page.name, truth, texts, ignore, found[page.name].polygons)
+    assert scores.hmean == metric.result().hmean
+    assert scores.hmean == pytest.approx(np.mean(list(scores.page_hmeans.values())))
+    assert scores.pages == 2
+    assert scores.skipped == ()
+
+
+def test_a_page_gives_the_same_detections_alone_as_in_a_split(trained: Path, drawn_root: Path):
+    """Training, evaluation and prediction share one preprocessing."""
+    from detector.data.images import read_image
+
+    detector, _ = load_detector(trained, device="cpu")
+    found = {}
+    pages = read_split(drawn_root, "val").pages
+    evaluate(detector, pages, on_page=lambda page, _, d: found.update({page.name: d}))
+    for page in pages:
+        alone = detector(read_image(page.path))
+        assert len(alone.polygons) == len(found[page.name].polygons) > 0
+        for a, b in zip(alone.polygons, found[page.name].polygons, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_postprocessing_can_be_replaced_and_is_checked(trained: Path):
+    detector, config = load_detector(trained, device="cpu")
+    assert override_postprocess(detector, {}, config).postprocess == detector.postprocess
+    changed = override_postprocess(detector, {"box_thresh": "0.9"}, config)
+    assert changed.postprocess.box_thresh == 0.9
+    with pytest.raises(InputError, match=r"postprocess\.box_tresh: unknown key; did you mean"):
+        override_postprocess(detector, {"box_tresh": 0.9}, config)
+
+
+def test_unreadable_pages_are_named_and_left_out(trained: Path, drawn_root: Path, tmp_path: Path):
+    shutil.copytree(drawn_root, tmp_path / "data")
+    detector, _ = load_detector(trained, device="cpu")
+    pages = read_split(tmp_path / "data", "val").pages
+    content = pages[0].path.read_bytes()
+    pages[0].path.write_bytes(content[: len(content) // 2])
+    scores = evaluate(detector, pages)
+    assert scores.pages == 1
+    assert pages[0].name in scores.skipped[0]
+    pages[1].path.unlink()
+    with pytest.raises(JobError, match="no page of the split could be read"):
+        evaluate(detector, pages)
+
+
+def test_command_prints_one_json_object(trained: Path, drawn_root: Path):
+    done = command(f"checkpoint={trained}", f"data.root={drawn_root}", "postprocess.thresh=0.25")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["hmean"] > 0.5
+    assert result["postprocess"]["thresh"] == 0.25
+    assert result["postprocess"]["box_thresh"] == read_best(trained)[1].postprocess.box_thresh
+
+
+def test_mistakes_give_one_message_and_exit_code_2(tmp_path: Path, drawn_root: Path):
+    done = command(f"checkpoint={tmp_path}", f"data.root={drawn_root}")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: checkpoint=")
+    assert "no model.safetensors there" in done.stderr
+    done = command("data.root=/nowhere", "chekpoint=x")
+    assert done.returncode == 2
+    assert "chekpoint: unknown key; did you mean checkpoint" in done.stderr

@@ -1,0 +1,270 @@
+"""The search command from its arguments to its files, with a cheap trial for a training."""
+
+from __future__ import annotations
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams import plugin_data_pb2
+
+from detector.cli import guarded
+from detector.errors import InputError
+from orchestrator import report, run_folder, search
+from orchestrator.leaderboard import COLUMNS
+
+ROOT = Path(__file__).parents[2]
+SPACE = """\
+description: a space for tests
+fixed:
+  data.longest_side_px: 64
+parameters:
+  model.backbone: {choice: [resnet18, resnet34]}
+  loss.negative_ratio: {uniform: [1.0, 8.0]}
+warm_start:
+  - {model.backbone: resnet34, loss.negative_ratio: 4.0}
+budget: {trials: 2, epochs: 2, grace_epochs: 2, reduction_factor: 2}
+"""
+
+
+def cheap_trial(seconds=0.0):
+    """Two epochs; a trial is the better the nearer its negative ratio is to 4."""
+
+    def trial(job, report):
+        best = job.folder / "checkpoint" / "best"
+        best.mkdir(parents=True, exist_ok=True)
+        hmean = 1 - abs(job.params["loss.negative_ratio"] - 4) / 10
+        for epoch in (1, 2):
+            time.sleep(seconds)
+            (best / "model.safetensors").write_text(f"weights of trial {job.number}")
+            (best / "config.yaml").write_text("model: {}\n")
+            report(
+                {
+                    "epoch": epoch,
+                    "finished": epoch == 2,
+                    "hmean": hmean,
+                    "best_hmean": hmean,
+                    "best_epoch": 1.0,
+                    "seconds": 2.0 * epoch,
+                    "checkpoint": f"trials/{job.folder.name}/checkpoint/best",
+                    "page_hmeans": [hmean, hmean],
+                }
+            )
+
+    return trial
+
+
+def failing_trial():
+    def trial(job, report):
+        raise ValueError(f"trial {job.number} cannot work")
+
+    return trial
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("data")
+    word = {"points": [[8, 8], [40, 8], [40, 20], [8, 20]], "transcription": "won"}
+    for split in ("train", "val"):
+        folder = root / "images" / split
+        folder.mkdir(parents=True)
+        cv2.imwrite(str(folder / "page.jpg"), np.full((48, 64, 3), 255, np.uint8))
+        page = {"img_w": 64, "img_h": 48, "words": {"0001": word}}
+        (root / "jsons").mkdir(exist_ok=True)
+        (root / "jsons" / f"{split}.json").write_text(json.dumps({"images": {"page.jpg": page}}))
+    return root
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Path:
+    """A working folder with a space file; no cluster is joined."""
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tiny.yaml").write_text(SPACE)
+    return tmp_path
+
+
+def run(*arguments: str, trial=None) -> int:
+    return search.main(["space=tiny.yaml", *arguments], trial=trial or cheap_trial())
+
+
+def test_a_search_ends_with_a_leaderboard_the_best_model_and_what_to_do_next(
+    ray_cluster, folder, data, capfd
+):
+    assert run(f"data.root={data}", "name=first", "resources.gpus_per_trial=0") == 0
+    out, err = capfd.readouterr()
+    made = folder / "runs" / "first"
+    with (made / "leaderboard.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0])[: len(COLUMNS)] == list(COLUMNS)
+    assert [(r["rank"], r["trial"], r["state"]) for r in rows] == [
+        ("1", "00000", "finished"),
+        ("2", "00001", "finished"),
+    ]
+    assert (rows[0]["hmean"], rows[0]["model.backbone"]) == ("1.0", "resnet34")
+    assert (made / "best" / "model.safetensors").read_text() == "weights of trial 0"
+    assert sorted(p.name for p in (made / "best").iterdir()) == ["config.yaml", "model.safetensors"]
+    names = {p.name for p in made.iterdir()}
+    assert names == {
+        *("config.yaml", "space.yaml", "study.db", "trials", "best", ".lock"),
+        *("leaderboard.csv", "leaderboard.json"),
+    }
+    assert "no GPU" in err
+    for line in ("tensorboard --logdir runs/first", "leaderboard.csv", "runs/first/best/"):
+        assert line in out
+    assert out.count("  python -m detector.") == 3
+    check_tensorboard(made)
+    check_report(made, capfd)
+    check_resumed(made, data)
+
+
+def check_tensorboard(made: Path) -> None:
+    """Each trial is one run, with its settings and final score in the HParams tab."""
+    folders = {p.parent for p in made.rglob("events.out.tfevents.*")}
+    assert len(folders) == 2
+    (best,) = (f for f in folders if f.name.startswith("00000"))
+    assert best == made / "trials" / "00000_resnet34"
+    events = EventAccumulator(str(best)).Reload()
+    assert events.Scalars("final/hmean")[-1].value == 1.0
+    tags = events.summary_metadata
+    content = tags["_hparams_/session_start_info"].plugin_data.content
+    started = plugin_data_pb2.HParamsPluginData.FromString(content).session_start_info.hparams
+    assert started["model.backbone"].string_value == "resnet34"
+    assert started["loss.negative_ratio"].number_value == 4.0
+    content = tags["_hparams_/experiment"].plugin_data.content
+    experiment = plugin_data_pb2.HParamsPluginData.FromString(content).experiment
+    assert {m.name.tag for m in experiment.metric_infos} == {
+        "final/hmean",
+        "final/iou_hmean",
+        "final/epochs",
+    } & {m.name.tag for m in experiment.metric_infos}
+    assert "final/hmean" in {m.name.tag for m in experiment.metric_infos}
+
+
+def check_report(made: Path, capfd) -> None:
+    """The report command makes the same files again."""
+    before = (made / "leaderboard.csv").read_text()
+    (made / "leaderboard.csv").unlink()
+    assert report.main(report.ReportSettings(run=made)) == 0
+    assert (made / "leaderboard.csv").read_text() == before
+    assert "resnet34" in capfd.readouterr().out
+
+
+def check_resumed(made: Path, data: Path) -> None:
+    """A name is used once; a resumed run keeps its settings but may grow."""
+    with pytest.raises(InputError, match="runs/first exists already.*name=first resume=true"):
+        run(f"data.root={data}", "name=first")
+    message = "budget.epochs: None in the interrupted run, 9 now"
+    with pytest.raises(InputError, match=message):
+        run("name=first", "resume=true", "budget.epochs=9")
+    assert run("name=first", "resume=true") == 0
+    assert run("name=first", "resume=true", "budget.trials=3") == 0
+    with (made / "leaderboard.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == 3
+
+
+def test_when_every_trial_fails_the_exit_code_is_1_and_reasons_are_given(
+    ray_cluster, folder, data, capfd
+):
+    arguments = ["space=tiny.yaml", f"data.root={data}", "name=bad", "resources.gpus_per_trial=0"]
+    assert guarded(lambda: search.main(arguments, trial=failing_trial())) == 1
+    err = capfd.readouterr().err
+    assert "trial 00000: ValueError: trial 0 cannot work" in err
+    assert "trial 00001: ValueError: trial 1 cannot work" in err
+    assert (folder / "runs" / "bad" / "leaderboard.csv").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "messages"),
+    [
+        (["space=tinny.yaml"], ["space: no space or file called 'tinny.yaml'"]),
+        (["space=tiny.yaml", "seeed=1"], ["seeed: unknown key; did you mean seed"]),
+        (
+            ["space=tiny.yaml", "loss.min_negatives=-1", "train.batch_size=0"],
+            ["loss.min_negatives", "train.batch_size"],
+        ),
+        (["space=tiny.yaml", "data.root=nowhere"], ["nowhere"]),
+        (
+            ["space=tiny.yaml", "data.root=DATA", "resources.cpus_per_trial=9999"],
+            ["cpus_per_trial: 9999 is more than any machine has"],
+        ),
+        (
+            ["space=tiny.yaml", "data.root=DATA", "train.device=cuda", "resources.gpus_per_trial=0"],
+            ["train.device: cuda needs a GPU per trial"],
+        ),
+        (["space=tiny.yaml", "name=ghost", "resume=true"], ["no run to resume at runs/ghost"]),
+        (["space=tiny.yaml", "data.root=DATA", "name=../up"], ["name: must be a plain folder"]),
+    ],
+)
+def test_wrong_input_is_refused_before_anything_is_made(folder, data, capfd, arguments, messages):
+    given = [a.replace("DATA", str(data)) for a in arguments]
+    assert guarded(lambda: search.main(given)) == 2
+    err = capfd.readouterr().err
+    assert all(message in err for message in messages)
+    assert "Traceback" not in err
+    assert sorted(p.name for p in folder.iterdir()) == ["tiny.yaml"]
+
+
+def test_both_splits_are_checked_before_anything_is_made(folder, data, tmp_path):
+    (tmp_path / "half" / "images").mkdir(parents=True)
+    with pytest.raises(InputError) as caught:
+        run("data.root=half", "resources.gpus_per_trial=0")
+    assert "train" in str(caught.value)
+    assert "val" in str(caught.value)
+    assert not (folder / "runs").exists()
+
+
+def test_a_run_is_worked_on_by_one_search_at_a_time(tmp_path):
+    with (
+        run_folder.locked(tmp_path),
+        pytest.raises(InputError, match="another search is working on"),
+        run_folder.locked(tmp_path),
+    ):
+        pass
+    with run_folder.locked(tmp_path):
+        pass
+
+
+def test_report_of_a_folder_that_is_no_run(tmp_path):
+    with pytest.raises(InputError, match=r"is not a run's folder \(config.yaml or space.yaml"):
+        report.main(report.ReportSettings(run=tmp_path))
+
+
+def interrupted_search(data: str) -> int:
+    """What the next test runs and interrupts, in a process of its own."""
+    arguments = ["space=tiny.yaml", f"data.root={data}", "name=cut", "resources.gpus_per_trial=0"]
+    return guarded(lambda: search.main(arguments, trial=cheap_trial(seconds=30)))
+
+
+def test_ctrl_c_saves_the_state_and_says_how_to_go_on(ray_cluster, folder, data):
+    code = (
+        f"import runpy, sys; sys.path.insert(0, {str(ROOT)!r}); "
+        f"sys.exit(runpy.run_path({__file__!r})['interrupted_search']({str(data)!r}))"
+    )
+    started = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=folder, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        deadline = time.monotonic() + 200
+        while not list(folder.glob("runs/cut/trials/*/checkpoint")):
+            assert started.poll() is None, started.stderr.read()
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        started.send_signal(signal.SIGINT)
+        _, err = started.communicate(timeout=60)
+    finally:
+        started.kill()
+    assert started.returncode == 130
+    assert "python -m orchestrator.search space=tiny.yaml name=cut resume=true" in err
+    assert "Traceback" not in err
+    assert run("name=cut", "resume=true") == 0
+    rows = list(csv.DictReader((folder / "runs/cut/leaderboard.csv").open()))
+    assert [r["state"] for r in rows] == ["finished", "finished"]

@@ -6,6 +6,7 @@ A command is a settings class and a function; `run` does the rest. Exit codes: 0
 
 from __future__ import annotations
 
+import os
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
@@ -93,10 +94,15 @@ def run(
     the command line does not.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    if any(a in ("-h", "--help", "help") for a in arguments):
-        print(help_text(settings, program=program, description=description))
-        raise SystemExit(0)
+    if wants_help(arguments):
+        text = help_text(settings, program=program, description=description)
+        raise SystemExit(guarded(lambda: print(text)))
     raise SystemExit(guarded(lambda: main(build(settings, _with_file(settings, arguments)))))
+
+
+def wants_help(arguments: Sequence[str]) -> bool:
+    """Whether the user asks what the command takes."""
+    return any(a in ("-h", "--help", "help") for a in arguments)
 
 
 def _with_file(settings: type[BaseModel], arguments: Sequence[str]) -> dict[str, Any]:
@@ -109,12 +115,17 @@ def _with_file(settings: type[BaseModel], arguments: Sequence[str]) -> dict[str,
 def guarded(job: Callable[[], int | None]) -> int:
     """The exit code of `job`, its known failures printed to stderr as messages."""
     try:
-        return job() or 0
+        code = job() or 0
+        sys.stdout.flush()
+        return code
     except InputError as error:
         log(f"error: {error}")
         return 2
     except JobError as error:
         log(f"failed: {error}")
+        return 1
+    except BrokenPipeError:  # the reader of our output has gone, as in `... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
         if error.errno is None:

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import ray
 from ray._private import ray_logging
@@ -69,7 +70,7 @@ def machines() -> list[Machine]:
 
 
 def _start(address: str | None, machine: Machine) -> None:
-    quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL}
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
     if address is not None:
         try:
             ray.init(address=address, **quiet)

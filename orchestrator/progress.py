@@ -26,6 +26,7 @@ from orchestrator.tensorboard import write_hparams
 from orchestrator.trial import METRIC
 
 ROWS_BESIDE_TABLE = 8  # terminal lines that the table's frame and summary take
+FIXED_WIDTH = 52  # columns that trial, state, epoch, scores and time take
 COLOURS = {
     TrialState.RUNNING: "cyan",
     TrialState.FINISHED: "green",
@@ -101,27 +102,26 @@ class View:
         table = Table(box=None, pad_edge=False)
         for name in ("trial", "state", "epoch", "H-mean", "best", "time"):
             table.add_column(name, no_wrap=True)
-        for key in self._parameters:
-            table.add_column(key.rpartition(".")[2], no_wrap=True, max_width=22)
+        parameters = self._fitting(order[:room])
+        for key in parameters:
+            table.add_column(key.rpartition(".")[2], no_wrap=True)
         for record in order[:room]:
-            colour = COLOURS[record.state]
-            table.add_row(*self._cells(record), style=colour if colour == "dim" else "")
+            table.add_row(*_cells(record, self._now.get(record.trial), self._epochs, parameters))
         if len(order) > room:
             table.add_row("…", f"{len(order) - room} more")
         return table
 
-    def _cells(self, record: TrialRecord) -> list[str | Text]:
-        now = self._now.get(record.trial)
-        minutes, seconds = divmod(int(record.seconds), 60)
-        return [
-            record.trial,
-            Text(record.state.value, style=COLOURS[record.state]),
-            f"{record.epochs}/{self._epochs}",
-            "" if now is None else f"{now:.4f}",
-            "" if record.hmean is None else f"{record.hmean:.4f}",
-            f"{minutes}:{seconds:02d}",
-            *(_short(record.params.get(key)) for key in self._parameters),
-        ]
+    def _fitting(self, records: Sequence[TrialRecord]) -> list[str]:
+        """The first searched settings, as many as the terminal is wide enough for."""
+        room = self._console.size.width - FIXED_WIDTH
+        fitting = []
+        for key in self._parameters:
+            cells = [_short(r.params.get(key)) for r in records]
+            room -= max(map(len, [key.rpartition(".")[2], *cells])) + 2
+            if room < 0:
+                break
+            fitting.append(key)
+        return fitting
 
 
 class Recorder(Callback):
@@ -171,7 +171,11 @@ class Recorder(Callback):
         self._view.show(records)
         record = _find(records, trial)
         self._view.end(record)
-        write_hparams(Path(trial.config["folder"]), record)
+        folder = Path(trial.config["folder"])
+        write_hparams(folder, record)
+        if record.state is TrialState.STOPPED:
+            # Nothing continues a stopped trial, and its optimizer state is the largest file.
+            (folder / "checkpoint" / "last.safetensors").unlink(missing_ok=True)
         write_results(self._folder, records, self._parameters)
 
     def _records(self) -> list[TrialRecord]:
@@ -225,6 +229,21 @@ def _same(one: Path, other: Path) -> bool:
 def _find(records: Sequence[TrialRecord], trial: Any) -> TrialRecord:
     name = store.trial_id(trial.config["number"])
     return next(r for r in records if r.trial == name)
+
+
+def _cells(
+    record: TrialRecord, now: float | None, epochs: int, parameters: Sequence[str]
+) -> list[str | Text]:
+    minutes, seconds = divmod(int(record.seconds), 60)
+    return [
+        record.trial,
+        Text(record.state.value, style=COLOURS[record.state]),
+        f"{record.epochs}/{epochs}",
+        "" if now is None else f"{now:.4f}",
+        "" if record.hmean is None else f"{record.hmean:.4f}",
+        f"{minutes}:{seconds:02d}",
+        *(_short(record.params.get(key)) for key in parameters),
+    ]
 
 
 def _is_over(record: TrialRecord) -> bool:

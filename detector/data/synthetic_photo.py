@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -51,10 +52,10 @@ def photograph(paper: Paper, *, longest_side_px: int, rng: np.random.Generator) 
         _drop_shadow(table, sheet, rng)
     lit = _printed(paper, maps, warp.to_full(_shading(warp, grid, rng)), rng)
     alpha = (sheet.astype(np.float32) / 255)[..., None]
-    image = table + (lit - table) * alpha
+    scene = table + (lit - table) * alpha
     if not scan:
-        image *= _light(warp.size, rng)
-    image = _camera(image, longest_side_px / 1024, rng)
+        scene *= _light(warp.size, rng)
+    image = _camera(scene, longest_side_px / 1024, rng)
     limit = np.array(warp.size, np.float32) - 1
     outlines = warp.outlines(np.array([word.box for word in paper.words]))
     return Photo(image, tuple(np.clip(p - np.float32(0.5), 0, limit) for p in outlines))
@@ -62,8 +63,12 @@ def photograph(paper: Paper, *, longest_side_px: int, rng: np.random.Generator) 
 
 def _sample(mask: Image, maps: Floats) -> Image:
     """A paper mask as seen in the image, 0 beyond the sheet."""
-    seen = cv2.remap(mask, maps, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
-    return np.asarray(seen, np.uint8)
+    return np.asarray(_remap(mask, maps, borderMode=cv2.BORDER_CONSTANT), np.uint8)
+
+
+def _remap(image: NDArray[Any], maps: Floats, **options: Any) -> NDArray[Any]:
+    remap: Any = cv2.remap  # its type stub does not admit the absent second map
+    return np.asarray(remap(image, maps, None, cv2.INTER_LINEAR, **options))
 
 
 def _pose(paper: Paper, *, scan: bool, longest_side_px: int, rng: np.random.Generator) -> Warp:
@@ -107,14 +112,8 @@ def _shading(warp: Warp, grid: Floats, rng: np.random.Generator) -> Floats:
     angle = rng.uniform(0, 2 * np.pi)
     shade = 1 + rng.uniform(0.6, 2.2) * (slope_x * np.cos(angle) + slope_y * np.sin(angle))
     at = grid / np.float32(RELIEF_STEP)
-    shade = cv2.remap(
-        np.clip(shade, 0.55, 1.12).astype(np.float32),
-        at,
-        None,
-        cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
-    return np.asarray(shade, np.float32)
+    limited = np.clip(shade, 0.55, 1.12).astype(np.float32)
+    return np.asarray(_remap(limited, at, borderMode=cv2.BORDER_REPLICATE), np.float32)
 
 
 def _printed(paper: Paper, maps: Floats, shade: Floats, rng: np.random.Generator) -> Floats:
@@ -236,7 +235,7 @@ def _light(size: tuple[int, int], rng: np.random.Generator) -> Floats:
     gain = rng.uniform(0.78, 1.04) + rng.uniform(0, 0.45) * ramp
     gain -= rng.uniform(0, 0.35) * ((x - 0.5) ** 2 + (y - 0.5) ** 2)
     if rng.random() < 0.45:  # the shadow of a hand, a phone or a window frame
-        mask = np.zeros((small[1], small[0]), np.float32)
+        mask: NDArray[Any] = np.zeros((small[1], small[0]), np.float32)
         corners = rng.uniform(-0.3, 1.3, (int(rng.integers(3, 6)), 2)) * small
         hull = cv2.convexHull(corners.astype(np.float32)).astype(np.int32)
         cv2.fillConvexPoly(mask, hull, 1.0)
@@ -248,7 +247,7 @@ def _light(size: tuple[int, int], rng: np.random.Generator) -> Floats:
     return np.asarray(full[..., None] * balance, np.float32)
 
 
-def _camera(image: Floats, scale: float, rng: np.random.Generator) -> Image:
+def _camera(image: NDArray[Any], scale: float, rng: np.random.Generator) -> Image:
     """Blur, exposure and sensor noise; `(H, W, 3)` uint8."""
     sigma = rng.uniform(0.0, 0.9) * scale if rng.random() < 0.85 else rng.uniform(0.9, 1.6) * scale
     if sigma > 0.25:

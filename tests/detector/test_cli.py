@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Literal
 
@@ -96,6 +98,14 @@ def test_known_failures_have_an_exit_code_and_no_traceback(capsys, error, code, 
     assert text in captured.err
     assert "Traceback" not in captured.err
     assert captured.out == ""
+
+
+def test_a_reader_that_goes_away_gives_no_traceback():
+    """As in `python -m detector.train --help | head -1`."""
+    shell = f"{sys.executable} -m detector.train --help | head -1"
+    done = subprocess.run(["sh", "-c", shell], capture_output=True, text=True, check=False)
+    assert done.stdout.startswith("usage: python -m detector.train")
+    assert done.stderr == ""
 
 
 def test_a_bug_keeps_its_traceback():

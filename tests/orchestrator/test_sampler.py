@@ -141,7 +141,9 @@ def test_records_hold_the_best_epochs_figures(tmp_path):
         "checkpoint": "trials/00000_resnet18/checkpoint/best",
     }
     session.searcher.on_trial_result("a", result(1, 0.6, page_hmeans=[0.5, 0.7], **figures))
-    session.searcher.on_trial_result("a", result(2, 0.6, hmean=0.4, **(figures | {"seconds": 60.0})))
+    session.searcher.on_trial_result(
+        "a", result(2, 0.6, hmean=0.4, **(figures | {"seconds": 60.0}))
+    )
     (record,) = store.read_records(session.study)
     assert (record.trial, record.state) == ("00000", TrialState.RUNNING)
     assert (record.hmean, record.precision, record.recall) == (0.6, 0.75, 0.5)
@@ -261,7 +263,7 @@ def test_stopped_trials_do_not_look_better_than_finished_ones_to_the_sampler(tmp
 
 def test_a_study_of_that_name_is_not_reused_silently(tmp_path):
     Session(tmp_path)
-    with pytest.raises(InputError, match="holds a study called 'run' already.*resume=true"):
+    with pytest.raises(InputError, match=r"holds a study called 'run' already.*resume=true"):
         Session(tmp_path)
 
 

@@ -63,7 +63,7 @@ def cheap_trial(seconds=0.0):
 
 
 def failing_trial():
-    def trial(job, report):
+    def trial(job, _report):
         raise ValueError(f"trial {job.number} cannot work")
 
     return trial
@@ -96,9 +96,8 @@ def run(*arguments: str, trial=None) -> int:
     return search.main(["space=tiny.yaml", *arguments], trial=trial or cheap_trial())
 
 
-def test_a_search_ends_with_a_leaderboard_the_best_model_and_what_to_do_next(
-    ray_cluster, folder, data, capfd
-):
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_search_ends_with_a_leaderboard_the_best_model_and_what_to_do_next(folder, data, capfd):
     assert run(f"data.root={data}", "name=first", "resources.gpus_per_trial=0") == 0
     out, err = capfd.readouterr()
     made = folder / "runs" / "first"
@@ -141,12 +140,7 @@ def check_tensorboard(made: Path) -> None:
     assert started["loss.negative_ratio"].number_value == 4.0
     content = tags["_hparams_/experiment"].plugin_data.content
     experiment = plugin_data_pb2.HParamsPluginData.FromString(content).experiment
-    assert {m.name.tag for m in experiment.metric_infos} == {
-        "final/hmean",
-        "final/iou_hmean",
-        "final/epochs",
-    } & {m.name.tag for m in experiment.metric_infos}
-    assert "final/hmean" in {m.name.tag for m in experiment.metric_infos}
+    assert {m.name.tag for m in experiment.metric_infos} == {"final/hmean", "final/epochs"}
 
 
 def check_report(made: Path, capfd) -> None:
@@ -160,7 +154,7 @@ def check_report(made: Path, capfd) -> None:
 
 def check_resumed(made: Path, data: Path) -> None:
     """A name is used once; a resumed run keeps its settings but may grow."""
-    with pytest.raises(InputError, match="runs/first exists already.*name=first resume=true"):
+    with pytest.raises(InputError, match=r"runs/first exists already.*name=first resume=true"):
         run(f"data.root={data}", "name=first")
     message = "budget.epochs: None in the interrupted run, 9 now"
     with pytest.raises(InputError, match=message):
@@ -171,9 +165,8 @@ def check_resumed(made: Path, data: Path) -> None:
         assert len(list(csv.DictReader(file))) == 3
 
 
-def test_when_every_trial_fails_the_exit_code_is_1_and_reasons_are_given(
-    ray_cluster, folder, data, capfd
-):
+@pytest.mark.usefixtures("ray_cluster")
+def test_when_every_trial_fails_the_exit_code_is_1_and_reasons_are_given(folder, data, capfd):
     arguments = ["space=tiny.yaml", f"data.root={data}", "name=bad", "resources.gpus_per_trial=0"]
     assert guarded(lambda: search.main(arguments, trial=failing_trial())) == 1
     err = capfd.readouterr().err
@@ -197,7 +190,12 @@ def test_when_every_trial_fails_the_exit_code_is_1_and_reasons_are_given(
             ["cpus_per_trial: 9999 is more than any machine has"],
         ),
         (
-            ["space=tiny.yaml", "data.root=DATA", "train.device=cuda", "resources.gpus_per_trial=0"],
+            [
+                "space=tiny.yaml",
+                "data.root=DATA",
+                "train.device=cuda",
+                "resources.gpus_per_trial=0",
+            ],
             ["train.device: cuda needs a GPU per trial"],
         ),
         (["space=tiny.yaml", "name=ghost", "resume=true"], ["no run to resume at runs/ghost"]),
@@ -213,7 +211,7 @@ def test_wrong_input_is_refused_before_anything_is_made(folder, data, capfd, arg
     assert sorted(p.name for p in folder.iterdir()) == ["tiny.yaml"]
 
 
-def test_both_splits_are_checked_before_anything_is_made(folder, data, tmp_path):
+def test_both_splits_are_checked_before_anything_is_made(folder, tmp_path):
     (tmp_path / "half" / "images").mkdir(parents=True)
     with pytest.raises(InputError) as caught:
         run("data.root=half", "resources.gpus_per_trial=0")
@@ -244,7 +242,8 @@ def interrupted_search(data: str) -> int:
     return guarded(lambda: search.main(arguments, trial=cheap_trial(seconds=30)))
 
 
-def test_ctrl_c_saves_the_state_and_says_how_to_go_on(ray_cluster, folder, data):
+@pytest.mark.usefixtures("ray_cluster")
+def test_ctrl_c_saves_the_state_and_says_how_to_go_on(folder, data):
     code = (
         f"import runpy, sys; sys.path.insert(0, {str(ROOT)!r}); "
         f"sys.exit(runpy.run_path({__file__!r})['interrupted_search']({str(data)!r}))"

@@ -77,10 +77,9 @@ def test_pages_come_only_with_the_best_epoch_and_the_last_report_finishes():
     ],
 )
 def test_an_error_is_one_line_and_its_traceback_a_file(tmp_path, error, expected):
-    try:
+    with pytest.raises(type(error)) as caught:
         raise error
-    except Exception as caught:
-        assert explain(caught, tmp_path) == expected
+    assert explain(caught.value, tmp_path) == expected
     assert "test_trial.py" in (tmp_path / "error.txt").read_text()
 
 

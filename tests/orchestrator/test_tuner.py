@@ -96,7 +96,8 @@ def troubled_trial():
     return trial
 
 
-def test_every_way_to_end_is_recorded_and_the_search_goes_on(ray_cluster, tmp_path, capfd):
+@pytest.mark.usefixtures("ray_cluster")
+def test_every_way_to_end_is_recorded_and_the_search_goes_on(tmp_path, capfd):
     space = make_space(6, warm_start=[1, 2, 3, 4, 5, 6])
     study = search(tmp_path, troubled_trial(), space, concurrent=1)
     records = store.read_records(study)
@@ -120,7 +121,8 @@ def test_every_way_to_end_is_recorded_and_the_search_goes_on(ray_cluster, tmp_pa
     assert capfd.readouterr() == ("", "")  # Ray and Optuna keep quiet
 
 
-def test_a_trial_gets_its_share_of_a_gpu(ray_cluster, tmp_path):
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_trial_gets_its_share_of_a_gpu(tmp_path):
     def trial(job, report):
         import ray
 
@@ -159,9 +161,8 @@ def killed_after(folder: Path, epochs: int) -> None:
         driver.wait()
 
 
-def test_a_killed_driver_loses_no_trial_doubles_none_and_leaves_none_running(
-    ray_cluster, tmp_path
-):
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_killed_driver_loses_no_trial_doubles_none_and_leaves_none_running(tmp_path):
     for epochs in (1, random.randint(3, 14)):  # of 20; any moment must do
         killed_after(tmp_path, epochs)
     before = store.open_study(store.storage_url(tmp_path, None), "run", resume=True)
@@ -183,13 +184,13 @@ def test_a_killed_driver_loses_no_trial_doubles_none_and_leaves_none_running(
     assert sum(begun) <= TRIALS + 4  # two trials at once were cut by each kill, no more
 
 
-def test_a_finished_search_runs_nothing_again_and_can_be_extended(ray_cluster, tmp_path):
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_finished_search_runs_nothing_again_and_can_be_extended(tmp_path):
     search(tmp_path, counting_trial(0.0), make_space(1))
     search(tmp_path, counting_trial(0.0), make_space(1))
     assert (tmp_path / "trials/00000/starts.txt").read_text() == "0\n"
     study = search(tmp_path, counting_trial(0.0), make_space(2))
-    assert [t.state.name for t in study.get_trials()][0] == "COMPLETE"
-    assert len(study.get_trials()) == 2
+    assert [t.state.name for t in study.get_trials()] == ["COMPLETE"] * 2
     assert (tmp_path / "trials/00000/starts.txt").read_text() == "0\n"
 
 

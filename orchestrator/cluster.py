@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import socket
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from orchestrator.resources import Machine
 from orchestrator.tuner import SNAPSHOT_S
 
 OBJECT_STORE_BYTES = 200_000_000  # trials exchange a few numbers; images never pass through Ray
+CONNECT_TIMEOUT_S = 10.0
 
 QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",  # Tune's tables, which verbose=0 alone does not stop
@@ -73,9 +75,10 @@ def _start(address: str | None, machine: Machine) -> None:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
     if address is not None:
         try:
+            _require_answer(address)
             ray.init(address=address, **quiet)
-        except (ConnectionError, ValueError, TimeoutError) as error:
-            line = str(error).strip().splitlines()[0]
+        except (OSError, ValueError) as error:
+            line = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise InputError(
                 f"RAY_ADDRESS={address}: no Ray cluster answers there ({line}); "
                 "start one (see cluster.yaml) or unset RAY_ADDRESS to use this machine"
@@ -93,6 +96,13 @@ def _start(address: str | None, machine: Machine) -> None:
     token = Path.home() / ".ray" / "auth_token"
     if token.is_file() and token.stat().st_mode & 0o077:
         token.chmod(0o600)
+
+
+def _require_answer(address: str) -> None:
+    """OSError when nothing listens at `host:port`; Ray itself would retry for minutes."""
+    host, colon, port = address.rpartition("://")[2].rpartition(":")
+    if colon and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT_S).close()
 
 
 def _silence() -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ray import tune
 
-from detector.config import TrainConfig, with_values
+from detector.config import TrainConfig
 from detector.errors import InputError, JobError
 from detector.files import write_text
 
@@ -43,9 +43,13 @@ def detector_trial(space: SearchSpace, *, threads: int) -> TrialFunction:
     """The trial function that trains the detector at a point of `space`."""
 
     def run(job: TrialJob, report: Report) -> None:
-        from detector.trainer import train  # ten seconds of imports, needed in workers only
+        # Ten seconds of imports, needed in workers only.
+        from detector.device import set_threads
+        from detector.trainer import train
 
-        config = trial_config(space, job, threads=threads)
+        # Not a setting of the training: whoever trains the best config further has other cores.
+        set_threads(threads)
+        config = space.train_config(job.params)
         reported = False
 
         def forward(epoch: EpochReport) -> None:
@@ -59,11 +63,6 @@ def detector_trial(space: SearchSpace, *, threads: int) -> TrialFunction:
             forward(last)
 
     return run
-
-
-def trial_config(space: SearchSpace, job: TrialJob, *, threads: int) -> TrainConfig:
-    """The training of a trial: the space at its point, with this trial's share of cores."""
-    return with_values(space.train_config(job.params), {"train.threads": threads})
 
 
 def summary(report: EpochReport, config: TrainConfig, folder: Path) -> dict[str, Any]:

@@ -4,23 +4,38 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
+from detector.checkpoint import read_best
 from detector.config import TrainConfig
 from detector.errors import InputError, JobError
 from orchestrator.parameters import Budget, Parameter
 from orchestrator.space import SearchSpace
-from orchestrator.trial import Log, TrialJob, explain, summary, trial_config
+from orchestrator.trial import Log, TrialJob, detector_trial, explain, summary
 
-SPACE = SearchSpace(
-    name="test",
-    description="",
-    fixed={"data.root": "/data", "train.batch_size": 2},
-    parameters={"optimizer.lr": Parameter("optimizer.lr", "log_uniform", (1e-4, 1e-2))},
-    warm_start=(),
-    budget=Budget(trials=2, epochs=7, grace_epochs=1, reduction_factor=2),
-)
+
+def tiny_space(root: Path) -> SearchSpace:
+    """A space whose trials train in a second."""
+    fixed = {
+        "data.root": root,
+        "data.longest_side_px": 128,
+        "augment.crop_px": 64,
+        "model.backbone": "mobilenetv3_small_050",
+        "model.weights": "none",
+        "model.neck_channels": 16,
+        "train.batch_size": 2,
+    }
+    return SearchSpace(
+        name="test",
+        description="",
+        fixed=fixed,
+        parameters={"optimizer.lr": Parameter("optimizer.lr", "log_uniform", (1e-4, 1e-2))},
+        warm_start=(),
+        budget=Budget(trials=2, epochs=2, grace_epochs=1, reduction_factor=2),
+    )
 
 
 @dataclass(frozen=True)
@@ -33,18 +48,34 @@ class Report:
     checkpoint: Path
 
 
-def test_a_point_becomes_a_whole_training_with_the_trials_cores():
-    config = trial_config(SPACE, TrialJob(0, Path("x"), {"optimizer.lr": 0.002}), threads=3)
-    assert config.optimizer.lr == 0.002
-    assert config.train.epochs == 7
-    assert config.train.batch_size == 2
-    assert config.train.threads == 3
-    assert config.data.root == Path("/data")
+def test_a_point_becomes_a_training_whose_epochs_are_reported(make_dataset, tmp_path: Path):
+    root = make_dataset(tmp_path / "data", split="train")
+    make_dataset(root, split="val")
+    folder = tmp_path / "run" / "trials" / "00000"
+    job = TrialJob(0, folder, {"optimizer.lr": 0.002})
+    reports: list[dict[str, Any]] = []
+    before = torch.get_num_threads()
+    try:
+        detector_trial(tiny_space(root), threads=1)(job, reports.append)
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
+    assert [(r["epoch"], r["finished"]) for r in reports] == [(1, False), (2, True)]
+    config = read_best(tmp_path / "run" / reports[-1]["checkpoint"])[1]
+    assert (config.optimizer.lr, config.train.epochs, config.train.batch_size) == (0.002, 2, 2)
+    # The cores are this trial's; whoever trains its config further has others.
+    assert config.train.threads is None
+    assert "epoch 2/2" in (folder / "log.txt").read_text()
 
 
-def test_a_point_with_an_unknown_key_is_refused():
-    with pytest.raises(InputError, match=r"optimizer\.rate"):
-        trial_config(SPACE, TrialJob(0, Path("x"), {"optimizer.rate": 1}), threads=1)
+def test_a_trial_whose_last_report_was_lost_reports_again(make_dataset, tmp_path: Path):
+    root = make_dataset(tmp_path / "data", split="train")
+    make_dataset(root, split="val")
+    job = TrialJob(0, tmp_path / "run" / "trials" / "00000", {"optimizer.lr": 0.002})
+    trial, reports = detector_trial(tiny_space(root), threads=1), []
+    trial(job, lambda _: None)
+    trial(job, reports.append)
+    assert [(r["epoch"], r["finished"]) for r in reports] == [(2, True)]
 
 
 def _report(epoch: int, best_epoch: int) -> Report:

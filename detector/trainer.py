@@ -100,8 +100,8 @@ def train(
                 save_best(checkpoint / "best", state.evaluated, config, scores.metrics())
             save_state(last, state, config)
             monitor.scalars(_curves(state.metrics), state.epoch)
+            log(_line(state, config.train.epochs, scores))
             if scores is not None:
-                log(_line(state, config.train.epochs))
                 result = EpochReport(
                     state.epoch, dict(state.metrics), scores.page_hmeans, checkpoint
                 )
@@ -293,9 +293,10 @@ def _curves(metrics: dict[str, float]) -> dict[str, float]:
     return curves | {"train/lr": metrics["lr"], "train/seconds": metrics["seconds"]}
 
 
-def _line(state: TrainingState, epochs: int) -> str:
+def _line(state: TrainingState, epochs: int, scores: Scores | None) -> str:
     m = state.metrics
-    return (
-        f"epoch {state.epoch}/{epochs}  loss {m['loss/total']:.3f}  H-mean {m['hmean']:.4f}  "
-        f"IoU H-mean {m['iou_hmean']:.4f}  best {m['best_hmean']:.4f}  {m['seconds']:.0f} s"
-    )
+    line = f"epoch {state.epoch}/{epochs}  loss {m['loss/total']:.3f}"
+    if scores is not None:
+        line += f"  H-mean {scores.hmean:.4f}  IoU H-mean {scores.iou_hmean:.4f}"
+        line += f"  best {m['best_hmean']:.4f}"
+    return f"{line}  {m['seconds']:.0f} s"

@@ -6,7 +6,7 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -125,14 +125,27 @@ class View:
 
 
 class Recorder(Callback):
-    """Keeps the view, the leaderboard, TensorBoard's HParams and `best/` up to date."""
+    """Keeps the view, the leaderboard, TensorBoard's HParams and `best/` up to date.
+
+    `check` is called several times a second and may raise to end the search.
+    """
 
     def __init__(
-        self, study: optuna.Study, folder: Path, view: View, *, parameters: Sequence[str]
+        self,
+        study: optuna.Study,
+        folder: Path,
+        view: View,
+        *,
+        parameters: Sequence[str],
+        check: Callable[[], None] = lambda: None,
     ) -> None:
+        self._check = check
         self._study, self._folder, self._view = study, folder, view
         self._parameters = list(parameters)
         self._started: set[str] = set()
+
+    def on_step_begin(self, **_: Any) -> None:  # type: ignore[override]
+        self._check()
 
     def on_trial_start(self, *, trial: Any, **_: Any) -> None:  # type: ignore[override]
         self._started.add(store.trial_id(trial.config["number"]))

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import FrameType
@@ -57,12 +56,12 @@ def main(arguments: Sequence[str], *, trial: TrialFunction | None = None) -> int
     if not config.resume:
         run_folder.create(folder, config, overrides, space)
 
-    with run_folder.locked(folder), interruptible():
+    with run_folder.locked(folder), Interruption() as interruption:
         study = store.open_study(
             store.storage_url(folder, config.storage), folder.name, resume=config.resume
         )
         try:
-            search(study, space, folder, config, local, trial)
+            search(study, space, folder, config, local, trial, interruption.check)
         except KeyboardInterrupt:
             finish(store.read_records(study), space, folder)
             log("interrupted; every finished epoch is saved. Continue with:")
@@ -83,6 +82,7 @@ def search(
     config: SearchConfig,
     local: TrialResources | None,
     trial: TrialFunction | None,
+    check: Callable[[], None],
 ) -> None:
     """Start or join Ray, and run the trials that are missing."""
     if len(store.ended(study)) >= space.budget.trials:
@@ -100,7 +100,7 @@ def search(
             epochs=space.budget.epochs,
             parameters=list(space.parameters),
         )
-        recorder = Recorder(study, folder, view, parameters=list(space.parameters))
+        recorder = Recorder(study, folder, view, parameters=list(space.parameters), check=check)
         with view:
             run_search(
                 study=study,
@@ -192,7 +192,7 @@ def check_data(space: SearchSpace) -> None:
                 f"python -m detector.inspect data.root={data.root} lists them"
             )
     if faults:
-        raise InputError("\n".join(faults))
+        raise InputError("\n".join(dict.fromkeys(faults)))
 
 
 def conclude(records: Sequence[TrialRecord], space: SearchSpace, folder: Path) -> int:
@@ -233,18 +233,34 @@ def again(config: SearchConfig, folder: Path) -> str:
     )
 
 
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """Let SIGTERM (a batch system, `kill`) end the search as Ctrl-C does."""
+class Interruption:
+    """Lets Ctrl-C and SIGTERM (a batch system, `kill`) end the block as KeyboardInterrupt.
 
-    def stop(_signal: int, _frame: FrameType | None) -> NoReturn:
+    An exception out of a signal handler is lost when the signal arrives inside a finalizer
+    or a callback from C; whoever calls `check` regularly raises it again.
+    """
+
+    def __init__(self) -> None:
+        self._asked = False
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Interruption:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before[number] = signal.signal(number, self._stop)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def check(self) -> None:
+        """Raise KeyboardInterrupt when the user has asked to stop."""
+        if self._asked:
+            raise KeyboardInterrupt
+
+    def _stop(self, _signal: int, _frame: FrameType | None) -> NoReturn:
+        self._asked = True
         raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def command() -> NoReturn:

@@ -129,7 +129,7 @@ def test_a_loss_that_is_not_finite_stops_the_training(tiny, tmp_path: Path):
     weights = Backbone("mobilenetv3_small_050").body.state_dict()
     broken = {k: v * math.nan if v.is_floating_point() else v for k, v in weights.items()}
     save_file(broken, tmp_path / "broken.safetensors")
-    config = tiny({"model.weights": tmp_path / "broken.safetensors"})
+    config = tiny({"model.weights": str(tmp_path / "broken.safetensors")})
     with pytest.raises(JobError, match="the loss is not finite at step"):
         train(config, tmp_path / "out", log=silent)
     assert not (tmp_path / "out" / "checkpoint" / "last.safetensors").exists()

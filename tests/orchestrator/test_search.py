@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import cv2
@@ -236,6 +238,16 @@ def test_report_of_a_folder_that_is_no_run(tmp_path):
         report.main(report.ReportSettings(run=tmp_path))
 
 
+def test_an_interrupt_that_was_swallowed_is_raised_again():
+    """As happens when the signal arrives inside a finalizer or a callback from C."""
+    with search.Interruption() as interruption:
+        interruption.check()
+        with suppress(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            interruption.check()
+
+
 def interrupted_search(data: str) -> int:
     """What the next test runs and interrupts, in a process of its own."""
     arguments = ["space=tiny.yaml", f"data.root={data}", "name=cut", "resources.gpus_per_trial=0"]
@@ -258,7 +270,7 @@ def test_ctrl_c_saves_the_state_and_says_how_to_go_on(folder, data):
             assert time.monotonic() < deadline
             time.sleep(0.1)
         started.send_signal(signal.SIGINT)
-        _, err = started.communicate(timeout=60)
+        _, err = started.communicate(timeout=100)
     finally:
         started.kill()
     assert started.returncode == 130

@@ -52,6 +52,25 @@ def test_a_resumed_training_equals_an_uninterrupted_one_bit_for_bit(
     assert different == []
 
 
+def test_mixed_precision_trains_and_resumes_exactly_too(tiny, tmp_path: Path):
+    config = tiny({"train.amp": "bf16"})
+    last = train(config, tmp_path / "straight", log=silent)
+    assert last.metrics["loss/total"] > 0
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path / "stopped", report=stop_after(2), log=silent)
+    train(config, tmp_path / "stopped", resume=True, log=silent)
+    straight, resumed = weights(tmp_path / "straight"), weights(tmp_path / "stopped")
+    assert all(torch.equal(straight[k], resumed[k]) for k in straight)
+
+
+def test_loader_processes_change_nothing(tiny, tmp_path: Path):
+    """Data order and augmentation depend on seed, epoch and page alone."""
+    train(tiny({"train.epochs": 2}), tmp_path / "none", log=silent)
+    train(tiny({"train.epochs": 2, "data.workers": 2}), tmp_path / "two", log=silent)
+    none, two = weights(tmp_path / "none"), weights(tmp_path / "two")
+    assert all(torch.equal(none[k], two[k]) for k in none)
+
+
 def test_an_epoch_that_was_cut_short_is_done_again(tiny, tmp_path: Path):
     """The state on disk is always that of a finished epoch."""
     config = tiny()

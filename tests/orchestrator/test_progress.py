@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+from rich.console import Console
+
+from orchestrator.progress import View, copy_best, write_results
+from orchestrator.records import TrialRecord, TrialState
+
+
+def record(trial: str, state: TrialState, hmean: float | None, **values: object) -> TrialRecord:
+    return TrialRecord(trial, state, {"optimizer.lr": 0.0012345}, hmean, **values)  # type: ignore[arg-type]
+
+
+def make_view(*, terminal: bool) -> tuple[View, io.StringIO]:
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=terminal, width=100, height=30, color_system=None)
+    return View(console, trials=3, epochs=5, parameters=["optimizer.lr"]), out
+
+
+def test_without_a_terminal_every_event_is_one_line():
+    view, out = make_view(terminal=False)
+    with view:
+        running = record("00001", TrialState.RUNNING, 0.9, epochs=2, seconds=61.0)
+        view.show([running])
+        view.epoch(running, 0.85)
+        view.end(record("00001", TrialState.FINISHED, 0.9))
+        view.end(record("00002", TrialState.FAILED, None, reason="the loss is not finite"))
+    assert out.getvalue().splitlines() == [
+        "trial 00001  epoch 2/5  H-mean 0.8500  best 0.9000  61 s",
+        "trial 00001  finished  H-mean 0.9000",
+        "trial 00002  failed  the loss is not finite",
+    ]
+
+
+def test_on_a_terminal_the_table_shows_state_scores_time_and_settings():
+    view, out = make_view(terminal=True)
+    view.show(
+        [
+            record("00000", TrialState.FINISHED, 0.95, epochs=5, seconds=125.0),
+            record("00001", TrialState.RUNNING, 0.9, epochs=2, seconds=61.0),
+        ]
+    )
+    view.epoch(record("00001", TrialState.RUNNING, 0.9, epochs=2, seconds=61.0), 0.85)
+    console = Console(file=out, width=100, color_system=None)
+    console.print(view._render())
+    lines = [" ".join(line.split()) for line in out.getvalue().splitlines()]
+    assert "trial state epoch H-mean best time lr" in lines
+    assert lines.index("00001 running 2/5 0.8500 0.9000 1:01 0.00123") < lines.index(
+        "00000 finished 5/5 0.9500 2:05 0.00123"
+    )
+    assert lines[-1].startswith("1 of 3 trials over")
+    assert "best H-mean 0.9500 (trial 00000)" in lines[-1]
+
+
+def test_best_is_replaced_whole_and_leaves_nothing_behind(tmp_path: Path):
+    for name, text in (("a", "first"), ("b", "second")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.safetensors").write_text(text)
+        copy_best(tmp_path / name, tmp_path / "best")
+        assert (tmp_path / "best" / "model.safetensors").read_text() == text
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "b", "best"]
+
+
+def test_results_follow_the_best_trial(tmp_path: Path):
+    for name in ("00000", "00001"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.safetensors").write_text(name)
+    worse = record("00000", TrialState.FINISHED, 0.8, checkpoint="00000")
+    better = record("00001", TrialState.FINISHED, 0.9, checkpoint="00001")
+    write_results(tmp_path, [worse], ["optimizer.lr"])
+    assert (tmp_path / "best" / "model.safetensors").read_text() == "00000"
+    write_results(tmp_path, [worse, better], ["optimizer.lr"])
+    assert (tmp_path / "best" / "model.safetensors").read_text() == "00001"
+    assert (tmp_path / "leaderboard.csv").read_text().splitlines()[1].startswith("1,00001,finished")

@@ -14,9 +14,9 @@ from torch.utils.data import DataLoader
 
 from detector.cli import log, run
 from detector.config import Section, TrainConfig, with_values
-from detector.data.annotations import Page, read_split
+from detector.data.annotations import Page, read_split, require_words
 from detector.data.dataset import EvaluationPages, init_worker
-from detector.errors import InputError, JobError
+from detector.errors import JobError
 from detector.inference import Detector, covered, load_detector
 from detector.metrics.cleval import CLEval
 from detector.metrics.iou import IoU
@@ -145,8 +145,7 @@ def main(settings: EvaluateSettings) -> int:
     detector, config = load_detector(settings.checkpoint, device=settings.device, amp=settings.amp)
     detector = override_postprocess(detector, settings.postprocess, config)
     split = read_split(settings.data.root, settings.data.split, limit=settings.data.pages)
-    if not any(page.words for page in split.pages):
-        raise InputError(f"data.split: {split.name} has no word on any page, so it has no H-mean")
+    require_words(split, settings.data.root)
     for fault in split.faults:
         log(f"{fault.file} {fault.word or ''}: {fault.message}")
     scores = evaluate(detector, split.pages, workers=settings.data.workers)

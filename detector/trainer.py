@@ -18,7 +18,7 @@ from torch import nn
 from detector.checkpoint import TrainingState, load_state, save_best, save_state
 from detector.cli import log as log_to_stderr
 from detector.config import TrainConfig
-from detector.data.annotations import Page, Split, read_split
+from detector.data.annotations import Page, Split, read_split, require_words
 from detector.data.dataset import Batch, TrainingPages, training_loader
 from detector.data.preprocess import Preprocess
 from detector.data.transforms import Augment
@@ -142,12 +142,8 @@ def _prepare(
 def _read(config: TrainConfig, name: str, limit: int | None, log: Callable[[str], None]) -> Split:
     assert config.data.root is not None
     split = read_split(config.data.root, name, limit=limit)
+    require_words(split, config.data.root)
     words = sum(len(page.words) for page in split.pages)
-    if not words:
-        raise InputError(
-            f"{config.data.root}: split {name!r} has no word on any page, so there is nothing to "
-            "learn or to score; annotate some words"
-        )
     log(f"{name}: {len(split.pages)} pages, {words} words")
     if split.faults:
         kinds = Counter(fault.kind for fault in split.faults)

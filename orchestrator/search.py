@@ -13,9 +13,9 @@ from typing import Any, NoReturn
 from optuna.exceptions import StorageInternalError
 from rich.console import Console
 
-from detector.cli import guarded, help_text, log
+from detector.cli import guarded, help_text, log, wants_help
 from detector.config import DataConfig
-from detector.data.annotations import read_split
+from detector.data.annotations import read_split, require_words
 from detector.data.synthetic import synthesize
 from detector.errors import InputError, JobError
 from orchestrator import run_folder
@@ -178,14 +178,10 @@ def check_data(space: SearchSpace) -> None:
     for split in dict.fromkeys((data.train_split, data.val_split)):
         try:
             found = read_split(data.root, split)
+            require_words(found, data.root)
         except InputError as error:
             faults.append(str(error))
             continue
-        if not any(page.words for page in found.pages):
-            faults.append(
-                f"{data.root}: split {split!r} has no word on any page; "
-                "nothing can be learnt or scored"
-            )
         if found.faults:
             log(
                 f"{split}: {len(found.faults)} annotation faults, skipped; "
@@ -266,17 +262,15 @@ class Interruption:
 def command() -> NoReturn:
     """The command line: help, then the search, then its exit code."""
     arguments = sys.argv[1:]
-    if any(a in ("-h", "--help", "help") for a in arguments):
-        print(
-            help_text(
-                SearchArguments,
-                program="python -m orchestrator.search",
-                description="Search for the best text detector: Optuna proposes settings, Ray "
-                "Tune trains them, CLEval's H-mean ranks them. Detector settings given here are "
-                "fixed for every trial. RAY_ADDRESS=auto uses a running Ray cluster.",
-            )
+    if wants_help(arguments):
+        text = help_text(
+            SearchArguments,
+            program="python -m orchestrator.search",
+            description="Search for the best text detector: Optuna proposes settings, Ray "
+            "Tune trains them, CLEval's H-mean ranks them. Detector settings given here are "
+            "fixed for every trial. RAY_ADDRESS=auto uses a running Ray cluster.",
         )
-        raise SystemExit(0)
+        raise SystemExit(guarded(lambda: print(text)))
     raise SystemExit(guarded(lambda: main(arguments)))
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -65,6 +68,31 @@ def _boxes(
         y = (i // 2) * cell_h + int(rng.integers(1, max(2, cell_h - h)))
         boxes.append((x, y, x + w, y + h))
     return boxes
+
+
+@pytest.fixture(scope="session")
+def tiny_settings() -> dict[str, Any]:
+    """Detector settings, by dotted key, of a training that takes a second on drawn pages."""
+    return {
+        "data.longest_side_px": 128,
+        "augment.crop_px": 64,
+        "model.backbone": "mobilenetv3_small_050",
+        "model.weights": "none",
+        "model.neck_channels": 16,
+        "train.batch_size": 2,
+    }
+
+
+@pytest.fixture(scope="session")
+def run_module() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """`run_module("detector.predict", "key=value", ...)`: a command in a process of its own."""
+
+    def run(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", module, *arguments], capture_output=True, text=True, check=False
+        )
+
+    return run
 
 
 @pytest.fixture(scope="session")

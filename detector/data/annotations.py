@@ -32,6 +32,7 @@ __all__ = [
     "list_splits",
     "read_image",
     "read_split",
+    "require_words",
     "scan_split",
 ]
 
@@ -62,6 +63,15 @@ def read_split(root: Path, split: str, *, limit: int | None = None, labelled: bo
     if limit is not None and limit < len(pages):
         pages = tuple(pages[i * len(pages) // limit] for i in range(limit))
     return replace(scanned, pages=pages)
+
+
+def require_words(split: Split, root: Path) -> None:
+    """Raise InputError when no page of the split has a word: nothing to learn or to score."""
+    if not any(page.words for page in split.pages):
+        raise InputError(
+            f"{root}: split {split.name!r} has no word on any page, so there is nothing to learn "
+            "or to score; annotate some words"
+        )
 
 
 def scan_split(root: Path, split: str, *, labelled: bool = True) -> Split:

@@ -10,19 +10,6 @@ import pytest
 from detector.config import TrainConfig, with_values
 from detector.trainer import train
 
-TINY = {
-    "data.longest_side_px": 128,
-    "augment.crop_px": 64,
-    "model.backbone": "mobilenetv3_small_050",
-    "model.weights": "none",
-    "model.neck_channels": 16,
-    "train.batch_size": 2,
-    "train.epochs": 3,
-    "train.threads": 1,
-    "train.device": "cpu",
-    "optimizer.lr": 3e-3,
-}
-
 # Enough steps, and low enough thresholds, to find the words of the drawn pages.
 LEARNT = {
     "train.epochs": 40,
@@ -44,11 +31,18 @@ def drawn_root(tmp_path_factory: pytest.TempPathFactory, make_dataset: Callable)
 
 
 @pytest.fixture(scope="session")
-def tiny(drawn_root: Path) -> Callable[..., TrainConfig]:
+def tiny(drawn_root: Path, tiny_settings: dict) -> Callable[..., TrainConfig]:
     """A config that trains in a second; takes dotted keys to replace."""
 
     def make(values: dict | None = None) -> TrainConfig:
-        return with_values(TrainConfig(), TINY | {"data.root": drawn_root} | (values or {}))
+        settings = tiny_settings | {
+            "data.root": drawn_root,
+            "train.epochs": 3,
+            "train.threads": 1,
+            "train.device": "cpu",
+            "optimizer.lr": 3e-3,
+        }
+        return with_values(TrainConfig(), settings | (values or {}))
 
     return make
 

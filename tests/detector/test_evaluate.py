@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,15 +13,6 @@ from detector.errors import InputError, JobError
 from detector.evaluate import evaluate, override_postprocess
 from detector.inference import load_detector
 from detector.metrics.cleval import CLEval
-
-
-def command(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "detector.evaluate", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 def test_scores_are_those_of_the_metric_on_the_detections(trained: Path, drawn_root: Path):
@@ -80,8 +69,13 @@ def test_unreadable_pages_are_named_and_left_out(trained: Path, drawn_root: Path
         evaluate(detector, pages)
 
 
-def test_command_prints_one_json_object(trained: Path, drawn_root: Path):
-    done = command(f"checkpoint={trained}", f"data.root={drawn_root}", "postprocess.thresh=0.25")
+def test_command_prints_one_json_object(run_module, trained: Path, drawn_root: Path):
+    done = run_module(
+        "detector.evaluate",
+        f"checkpoint={trained}",
+        f"data.root={drawn_root}",
+        "postprocess.thresh=0.25",
+    )
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert result["hmean"] > 0.5
@@ -89,12 +83,12 @@ def test_command_prints_one_json_object(trained: Path, drawn_root: Path):
     assert result["postprocess"]["box_thresh"] == read_best(trained)[1].postprocess.box_thresh
 
 
-def test_mistakes_give_one_message_and_exit_code_2(tmp_path: Path, drawn_root: Path):
-    done = command(f"checkpoint={tmp_path}", f"data.root={drawn_root}")
+def test_mistakes_give_one_message_and_exit_code_2(run_module, tmp_path: Path, drawn_root: Path):
+    done = run_module("detector.evaluate", f"checkpoint={tmp_path}", f"data.root={drawn_root}")
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr.startswith("error: checkpoint=")
     assert "no model.safetensors there" in done.stderr
-    done = command("data.root=/nowhere", "chekpoint=x")
+    done = run_module("detector.evaluate", "data.root=/nowhere", "chekpoint=x")
     assert done.returncode == 2
     assert "chekpoint: unknown key; did you mean checkpoint" in done.stderr

@@ -13,23 +13,15 @@ from detector.errors import InputError
 from detector.predict import find_images
 
 
-def command(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "detector.predict", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
 def test_a_folder_becomes_json_csv_and_pictures_that_score_alike(
-    trained: Path, drawn_root: Path, tmp_path: Path
+    run_module, trained: Path, drawn_root: Path, tmp_path: Path
 ):
     images = tmp_path / "images"
     shutil.copytree(drawn_root / "images" / "val", images)
     first = sorted(images.iterdir())[0]
     (images / "broken.jpg").write_bytes(first.read_bytes()[:200])
-    done = command(
+    done = run_module(
+        "detector.predict",
         f"checkpoint={trained}",
         f"images={images}",
         f"output={tmp_path}/pred.json",
@@ -64,10 +56,13 @@ def test_what_is_not_there_is_said(tmp_path: Path):
         find_images(tmp_path)
 
 
-def test_only_broken_images_fail_with_exit_code_1(trained: Path, tmp_path: Path):
+def test_only_broken_images_fail_with_exit_code_1(run_module, trained: Path, tmp_path: Path):
     (tmp_path / "broken.jpg").write_bytes(b"no image")
-    done = command(
-        f"checkpoint={trained}", f"images={tmp_path}", f"output={tmp_path / 'pred.json'}"
+    done = run_module(
+        "detector.predict",
+        f"checkpoint={trained}",
+        f"images={tmp_path}",
+        f"output={tmp_path / 'pred.json'}",
     )
     assert done.returncode == 1
     assert "no image could be read" in done.stderr

@@ -17,21 +17,12 @@ from orchestrator.space import SearchSpace
 from orchestrator.trial import Log, TrialJob, detector_trial, explain, summary
 
 
-def tiny_space(root: Path) -> SearchSpace:
+def tiny_space(root: Path, settings: dict[str, Any]) -> SearchSpace:
     """A space whose trials train in a second."""
-    fixed = {
-        "data.root": root,
-        "data.longest_side_px": 128,
-        "augment.crop_px": 64,
-        "model.backbone": "mobilenetv3_small_050",
-        "model.weights": "none",
-        "model.neck_channels": 16,
-        "train.batch_size": 2,
-    }
     return SearchSpace(
         name="test",
         description="",
-        fixed=fixed,
+        fixed=settings | {"data.root": root},
         parameters={"optimizer.lr": Parameter("optimizer.lr", "log_uniform", (1e-4, 1e-2))},
         warm_start=(),
         budget=Budget(trials=2, epochs=2, grace_epochs=1, reduction_factor=2),
@@ -48,7 +39,9 @@ class Report:
     checkpoint: Path
 
 
-def test_a_point_becomes_a_training_whose_epochs_are_reported(make_dataset, tmp_path: Path):
+def test_a_point_becomes_a_training_whose_epochs_are_reported(
+    make_dataset, tiny_settings, tmp_path: Path
+):
     root = make_dataset(tmp_path / "data", split="train")
     make_dataset(root, split="val")
     folder = tmp_path / "run" / "trials" / "00000"
@@ -56,7 +49,7 @@ def test_a_point_becomes_a_training_whose_epochs_are_reported(make_dataset, tmp_
     reports: list[dict[str, Any]] = []
     before = torch.get_num_threads()
     try:
-        detector_trial(tiny_space(root), threads=1)(job, reports.append)
+        detector_trial(tiny_space(root, tiny_settings), threads=1)(job, reports.append)
         assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(before)
@@ -68,11 +61,13 @@ def test_a_point_becomes_a_training_whose_epochs_are_reported(make_dataset, tmp_
     assert "epoch 2/2" in (folder / "log.txt").read_text()
 
 
-def test_a_trial_whose_last_report_was_lost_reports_again(make_dataset, tmp_path: Path):
+def test_a_trial_whose_last_report_was_lost_reports_again(
+    make_dataset, tiny_settings, tmp_path: Path
+):
     root = make_dataset(tmp_path / "data", split="train")
     make_dataset(root, split="val")
     job = TrialJob(0, tmp_path / "run" / "trials" / "00000", {"optimizer.lr": 0.002})
-    trial, reports = detector_trial(tiny_space(root), threads=1), []
+    trial, reports = detector_trial(tiny_space(root, tiny_settings), threads=1), []
     trial(job, lambda _: None)
     trial(job, reports.append)
     assert [(r["epoch"], r["finished"]) for r in reports] == [(2, True)]

@@ -24,8 +24,11 @@ from detector.config import TrainConfig, describe_faults, flatten
 from detector.errors import InputError
 from detector.files import replacing, write_text
 
-# Settings that change where or how fast a job runs, not what it computes.
-PLACEMENT = ("data.root", "data.workers", "train.device", "train.threads", "model.weights")
+# Settings that change where or how fast a job runs or what it tells, not what it computes.
+PLACEMENT = (
+    *("data.root", "data.workers", "train.device", "train.threads", "train.sweep"),
+    "model.weights",
+)
 
 
 @dataclass
@@ -107,7 +110,9 @@ def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]
 
 
 def _require_same(path: Path, saved: dict[str, Any], config: TrainConfig) -> None:
-    old, new = flatten(saved), flatten(config.model_dump(mode="json"))
+    # A setting that is younger than the file had its default then.
+    old = flatten(TrainConfig().model_dump(mode="json")) | flatten(saved)
+    new = flatten(config.model_dump(mode="json"))
     changed = [
         f"{key}: {old.get(key)!r} when it was saved, {value!r} now"
         for key, value in new.items()
@@ -130,8 +135,8 @@ def save_best(
     _save(folder / "model.safetensors", model.state_dict(), metadata)
 
 
-def read_best(checkpoint: Path) -> tuple[dict[str, Tensor], TrainConfig]:
-    """Weights and config of a `best/` folder, its model.safetensors, or a folder above it."""
+def find_best(checkpoint: Path) -> Path:
+    """The model.safetensors of a `best/` folder, or of a folder above it; InputError if none."""
     choices = [
         checkpoint,
         checkpoint / "model.safetensors",
@@ -143,6 +148,12 @@ def read_best(checkpoint: Path) -> tuple[dict[str, Tensor], TrainConfig]:
         raise InputError(
             f"checkpoint={checkpoint}: no model.safetensors there; give the best/ folder of a run"
         )
+    return path
+
+
+def read_best(checkpoint: Path) -> tuple[dict[str, Tensor], TrainConfig]:
+    """Weights and config of what `find_best` finds."""
+    path = find_best(checkpoint)
     tensors, metadata = _load(path)
     settings_file = path.with_name("config.yaml")
     if settings_file.is_file():

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 from pydantic import Field
 
 from detector.cli import log, run
 from detector.config import Section
-from detector.metrics.cleval import CLEval, Dialect
+from detector.data.images import read_image
+from detector.files import replacing
+from detector.metrics.cleval import CLEval, Dialect, PageMatch, read_words
 from detector.metrics.files import PageShapes, read_pair
 from detector.metrics.iou import IoU
+from detector.metrics.picture import draw_page
+
+PICTURE_SIDE_PX = 2000.0  # of pages drawn without their image
 
 
 class Settings(Section):
@@ -20,6 +29,17 @@ class Settings(Section):
     pred: Path = Field(description="predictions, in any of the same layouts")
     dialect: Dialect = Field(
         "competition", description="mean over pages, without texts; or summed counts, with texts"
+    )
+    blank: Literal["zero", "skip"] = Field(
+        "zero",
+        description="pages without words and detections: 0 in the mean, as in the contest, or "
+        "left out of it, as in the leaderboard",
+    )
+    draw: Path | None = Field(
+        None, description="write a picture of each page, with what was counted, to this folder"
+    )
+    images: Path | None = Field(
+        None, description="folder with the pages' images, to draw on; null draws on white"
     )
     iou_threshold: float = Field(
         0.5, ge=0, lt=1, description="overlap above which a whole box counts as found"
@@ -39,11 +59,16 @@ def score_files(settings: Settings) -> dict[str, Any]:
     unlabelled = [name for name in truth if name not in labelled]
     _note(missing, f"are missing in {settings.pred} and count as pages without detections")
     _note(unlabelled, f"have no words in {settings.gt} (no empty list either) and are left out")
-    cleval, iou = CLEval(settings.dialect), IoU(settings.iou_threshold)
+    cleval = CLEval(settings.dialect, blank=settings.blank)
+    iou = IoU(settings.iou_threshold)
     for name, page in labelled.items():
         detections = found.get(name, PageShapes()).polygons
-        cleval.add(name, page.polygons, page.texts, page.ignore, detections)
+        words = read_words(settings.dialect, page.polygons, page.texts, page.ignore)
+        match = words.match(detections)
+        cleval.add_counts(name, match.counts()[0])
         iou.add(name, page.polygons, page.ignore, detections)
+        if settings.draw is not None:
+            _draw(settings.draw, settings.images, name, match, detections)
     scores, boxes = cleval.result(), iou.result()
     return {
         "dialect": settings.dialect,
@@ -64,6 +89,24 @@ def score_files(settings: Settings) -> dict[str, Any]:
         "detections": scores.counts.detections,
         "ignored_detections": scores.counts.ignored_detections,
     }
+
+
+def _draw(
+    folder: Path,
+    images: Path | None,
+    name: str,
+    match: PageMatch,
+    detections: Sequence[NDArray[np.float64]],
+) -> None:
+    """Write the picture of one page; on its photo when there is one."""
+    photo = None if images is None else read_image(images / name)
+    largest = max((float(p.max()) for p in match.words.shapes), default=1.0)
+    scale = 1.0 if photo is not None else min(1.0, PICTURE_SIDE_PX / max(largest, 1.0))
+    picture = draw_page(match, detections, photo, scale=scale)
+    path = folder / f"{Path(name).stem}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        Image.fromarray(picture).save(temporary, format="PNG")
 
 
 def _note(names: list[str], what: str) -> None:

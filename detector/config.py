@@ -169,13 +169,22 @@ class RunConfig(Section):
     eval_every: int = Field(
         1, ge=1, description="epochs between two validations (the last always is)"
     )
+    sweep: bool = Field(
+        True, description="after each validation, also score other post-processing settings"
+    )
 
 
 class PostprocessConfig(Section):
     thresh: float = Field(0.3, gt=0, lt=1, description="probability above which a pixel is text")
     box_thresh: Probability = Field(0.5, description="smallest mean probability of a kept region")
-    unclip_ratio: float = Field(
-        1.6, ge=0, le=10, description="growth of a shrunk region: distance = area * ratio / length"
+    unclip: Literal["ratio", "exact"] = Field(
+        "ratio",
+        description="growth of a shrunk region: area * unclip_ratio / length (ratio) or what "
+        "undoes the shrink of a rectangle by shrink_ratio (exact)",
+    )
+    unclip_ratio: float = Field(1.6, ge=0, le=10, description="growth with unclip=ratio")
+    shrink_ratio: float = Field(
+        0.4, gt=0, lt=1, description="targets.shrink_ratio of the training, for unclip=exact"
     )
     max_candidates: int = Field(
         1000, ge=1, le=100_000, description="regions kept, best score first"
@@ -188,7 +197,7 @@ class PostprocessConfig(Section):
     )
     dilate: bool = Field(False, description="2 x 2 dilation of the binary map before contours")
     epsilon: float = Field(
-        0.002, ge=0, le=0.2, description="outline simplification, as a share of its length"
+        0.002, ge=0, le=0.2, description="outline simplification, a share of its length; 0 = none"
     )
 
 
@@ -203,6 +212,17 @@ class TrainConfig(Section):
     optimizer: OptimizerConfig = OptimizerConfig()
     train: RunConfig = RunConfig()
     postprocess: PostprocessConfig = PostprocessConfig()
+
+    @model_validator(mode="after")
+    def _check(self) -> TrainConfig:
+        trained, undone = self.targets.shrink_ratio, self.postprocess.shrink_ratio
+        if self.postprocess.unclip == "exact" and undone != trained:
+            raise ValueError(
+                f"postprocess.shrink_ratio must equal targets.shrink_ratio with "
+                f"postprocess.unclip=exact, got {undone} and {trained}; "
+                f"set postprocess.shrink_ratio={trained}"
+            )
+        return self
 
 
 def nest(flat: dict[str, Any]) -> dict[str, Any]:
@@ -275,5 +295,5 @@ def describe_faults(error: ValidationError, model: type[BaseModel]) -> list[str]
         rule = fault["msg"].removeprefix("Value error, ")
         rule = rule[:1].lower() + rule[1:]
         got = "" if isinstance(fault["input"], dict | BaseModel) else f", got {fault['input']!r}"
-        lines.append(f"{key}: {rule}{got}")
+        lines.append(f"{key}: {rule}{got}" if key else f"{rule}{got}")
     return lines

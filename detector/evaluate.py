@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,45 +18,11 @@ from detector.data.annotations import Page, read_split, require_words
 from detector.data.dataset import EvaluationPages, init_worker
 from detector.errors import JobError
 from detector.inference import Detector, covered, load_detector
+from detector.maps import PageMap, writing_maps
 from detector.metrics.cleval import CLEval
 from detector.metrics.iou import IoU
 from detector.postprocess import Detections
-
-METRICS = (
-    "hmean",
-    "precision",
-    "recall",
-    "hmean_pooled",
-    "iou_hmean",
-    "iou_precision",
-    "iou_recall",
-)
-
-
-@dataclass(frozen=True)
-class Scores:
-    """Scores in [0, 1] over the pages of a split.
-
-    `hmean`, `precision` and `recall` are the ranking metric: CLEval's competition dialect,
-    averaged over pages. `hmean_pooled` is the official CLEval, its counts summed over the
-    split. The `iou_*` scores match boxes at IoU 0.5, since CLEval hardly sees how tight a
-    box is. `page_hmeans` maps a page to its competition H-mean.
-    """
-
-    hmean: float
-    precision: float
-    recall: float
-    hmean_pooled: float
-    iou_hmean: float
-    iou_precision: float
-    iou_recall: float
-    pages: int
-    skipped: tuple[str, ...]
-    page_hmeans: dict[str, float]
-
-    def metrics(self) -> dict[str, float]:
-        """The figures alone, by name."""
-        return {name: float(getattr(self, name)) for name in METRICS}
+from detector.scores import Scores, assemble
 
 
 def evaluate(
@@ -64,7 +30,7 @@ def evaluate(
     pages: Sequence[Page],
     *,
     workers: int = 0,
-    on_page: Callable[[Page, Any, Detections], None] | None = None,
+    on_page: Callable[[Page, PageMap, Detections], None] | None = None,
 ) -> Scores:
     """Score `detector` on labelled pages, one whole page at a time.
 
@@ -72,19 +38,10 @@ def evaluate(
     image cannot be read are named in `skipped` and left out of every score; JobError when
     no page is left or a score is not finite.
     """
-    competition, official, iou = CLEval("competition"), CLEval("official"), IoU()
+    competition, official, iou = CLEval("competition", blank="skip"), CLEval("official"), IoU()
     skipped: list[str] = []
-    samples = EvaluationPages(pages, detector.preprocess)
-    loader = DataLoader(samples, batch_size=None, num_workers=workers, worker_init_fn=init_worker)
-    for sample in loader:
-        page = pages[int(sample.index)]
-        if sample.error is not None:
-            skipped.append(sample.error)
-            continue
-        affine = np.asarray(sample.affine)
-        size = (page.width, page.height)
-        probability = detector.probability(sample.image, size=covered(affine, size))
-        found = detector.locate(probability, affine, size=size)
+    for page, found_map in _page_maps(detector, pages, workers, skipped):
+        found = detector.locate(found_map.probability, found_map.affine, size=found_map.size)
         truth = [word.points for word in page.words]
         texts = [word.text for word in page.words]
         ignore = [word.ignore for word in page.words]
@@ -92,25 +49,68 @@ def evaluate(
             metric.add(page.name, truth, texts, ignore, found.polygons)
         iou.add(page.name, truth, ignore, found.polygons)
         if on_page is not None:
-            on_page(page, probability, found)
+            on_page(page, found_map, found)
     if len(skipped) == len(pages):
         raise JobError("no page of the split could be read:\n" + "\n".join(skipped[:5]))
-    mean, pooled, overlap = competition.result(), official.result(), iou.result()
-    scores = Scores(
-        hmean=mean.hmean,
-        precision=mean.precision,
-        recall=mean.recall,
-        hmean_pooled=pooled.hmean,
-        iou_hmean=overlap.hmean,
-        iou_precision=overlap.precision,
-        iou_recall=overlap.recall,
+    return assemble(
+        competition.result(),
+        official.result(),
+        iou.result(),
         pages=len(pages) - len(skipped),
-        skipped=tuple(skipped),
-        page_hmeans={name: float(row[2]) for name, row in mean.pages.items()},
+        skipped=skipped,
     )
-    if not np.isfinite(list(scores.metrics().values())).all():
-        raise JobError(f"a score is not finite: {scores.metrics()}")
-    return scores
+
+
+def evaluate_keeping_maps(
+    detector: Detector,
+    pages: Sequence[Page],
+    folder: Path,
+    *,
+    identity: str = "",
+    workers: int = 0,
+    on_page: Callable[[Page, PageMap, Detections], None] | None = None,
+) -> tuple[Scores, JobError | None]:
+    """`evaluate`, with every map written to `folder` on the way (see `detector.maps`).
+
+    A full disk costs the maps, never the scores: what went wrong then is the second result.
+    """
+    failure: JobError | None = None
+    try:
+        with writing_maps(folder, identity=identity) as writer:
+
+            def keep(page: Page, page_map: PageMap, found: Detections) -> None:
+                nonlocal failure
+                if failure is None:
+                    try:
+                        writer.add(page_map)
+                    except JobError as error:
+                        failure = error
+                if on_page is not None:
+                    on_page(page, page_map, found)
+
+            scores = evaluate(detector, pages, workers=workers, on_page=keep)
+            if failure is not None:
+                raise failure
+    except JobError as error:
+        if error is not failure:
+            raise
+    return scores, failure
+
+
+def _page_maps(
+    detector: Detector, pages: Sequence[Page], workers: int, skipped: list[str]
+) -> Iterator[tuple[Page, PageMap]]:
+    """Each readable page with its map; why a page is missing is added to `skipped`."""
+    samples = EvaluationPages(pages, detector.preprocess)
+    loader = DataLoader(samples, batch_size=None, num_workers=workers, worker_init_fn=init_worker)
+    for sample in loader:
+        page = pages[int(sample.index)]
+        if sample.error is not None:
+            skipped.append(sample.error)
+            continue
+        affine, size = np.asarray(sample.affine), (page.width, page.height)
+        probability = detector.probability(sample.image, size=covered(affine, size))
+        yield page, PageMap(page.name, probability, affine, size)
 
 
 class EvaluateData(Section):
@@ -120,6 +120,15 @@ class EvaluateData(Section):
         None, ge=1, description="use this many pages, evenly spaced; null = all"
     )
     workers: int = Field(0, ge=0, le=64, description="loader processes")
+
+
+def labelled_pages(data: EvaluateData) -> Sequence[Page]:
+    """The usable pages of a split, its faults told on stderr; InputError without words."""
+    split = read_split(data.root, data.split, limit=data.pages)
+    require_words(split, data.root)
+    for fault in split.faults:
+        log(f"{fault.file} {fault.word or ''}: {fault.message}")
+    return split.pages
 
 
 class EvaluateSettings(Section):
@@ -144,11 +153,8 @@ def override_postprocess(
 def main(settings: EvaluateSettings) -> int:
     detector, config = load_detector(settings.checkpoint, device=settings.device, amp=settings.amp)
     detector = override_postprocess(detector, settings.postprocess, config)
-    split = read_split(settings.data.root, settings.data.split, limit=settings.data.pages)
-    require_words(split, settings.data.root)
-    for fault in split.faults:
-        log(f"{fault.file} {fault.word or ''}: {fault.message}")
-    scores = evaluate(detector, split.pages, workers=settings.data.workers)
+    pages = labelled_pages(settings.data)
+    scores = evaluate(detector, pages, workers=settings.data.workers)
     result = asdict(scores)
     if not settings.per_page:
         del result["page_hmeans"]

@@ -14,6 +14,7 @@ from detector.checkpoint import load_weights, read_best
 from detector.config import PostprocessConfig, TrainConfig
 from detector.data.preprocess import Preprocess
 from detector.device import autocast_dtype, choose_device
+from detector.maps import quantize
 from detector.model.dbnet import DBNet, build_model
 from detector.postprocess import Detections, detect
 
@@ -39,14 +40,15 @@ class Detector:
         """The `(h, w)` probability map of one preprocessed `(3, H, W)` image.
 
         `size` is the (width, height) that the page covers of it: the padding holds no text
-        and is left out, so that no region reaches into it.
+        and is left out, so that no region reaches into it. Values are rounded to 1/65535, the
+        precision at which maps are kept (`detector.maps`).
         """
         self.model.eval()
         batch = tensor[None].to(self.device, memory_format=torch.channels_last)
         enabled = self.amp is not None
         with torch.inference_mode(), torch.autocast(self.device.type, self.amp, enabled=enabled):
             logits = self.model(batch).probability
-        return logits[0, 0, : size[1], : size[0]].float().sigmoid().cpu().numpy()
+        return quantize(logits[0, 0, : size[1], : size[0]].float().sigmoid().cpu().numpy())
 
     def locate(
         self,

@@ -9,9 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from timm.utils.model_ema import ModelEmaV3
 from torch import nn
 
@@ -24,15 +22,13 @@ from detector.data.preprocess import Preprocess
 from detector.data.transforms import Augment
 from detector.device import autocast_dtype, choose_device, set_threads
 from detector.errors import InputError, JobError
-from detector.evaluate import Scores, evaluate
 from detector.inference import Detector, make_preprocess, new_model
 from detector.loss import DBLoss
 from detector.model.weights import load_backbone_weights
 from detector.monitor import Monitor
 from detector.optim import build_optimizer, lr_factor, parameter_groups, set_lr
-from detector.postprocess import Detections
+from detector.validation import Validated, curves, epoch_line, record, validate
 
-PICTURES = 2  # pages shown in TensorBoard, the same ones every epoch
 CHECK_EVERY = 20  # steps between two looks at the loss; a look waits for the GPU
 
 
@@ -55,6 +51,7 @@ class Job:
     """What stays the same through a training."""
 
     config: TrainConfig
+    folder: Path
     detector: Detector
     samples: TrainingPages
     val_pages: tuple[Page, ...]
@@ -82,7 +79,7 @@ def train(
     last = checkpoint / "last.safetensors"
     if last.exists() and not resume:
         raise InputError(f"{folder}: holds a training already; add resume=true or choose another")
-    job, state = _prepare(config, log, fresh=not last.exists())
+    job, state = _prepare(config, folder, log, fresh=not last.exists())
     if last.exists():
         load_state(last, state, config)
         log(f"resuming after epoch {state.epoch} of {config.train.epochs}")
@@ -96,11 +93,14 @@ def train(
             if state.epoch % config.train.eval_every == 0 or state.epoch == config.train.epochs:
                 scores = _validate(job, state, monitor)
             state.seconds += time.monotonic() - started
-            if _record(state, losses, scores) and scores is not None:
-                save_best(checkpoint / "best", state.evaluated, config, scores.metrics())
+            state.metrics |= losses | {"seconds": state.seconds, "params_m": _params_m(state)}
+            if scores is not None:
+                best = record(state.metrics, scores, state.epoch)
+                if best:
+                    save_best(checkpoint / "best", state.evaluated, config, scores.figures)
             save_state(last, state, config)
-            monitor.scalars(_curves(state.metrics), state.epoch)
-            log(_line(state, config.train.epochs, scores))
+            monitor.scalars(curves(state.metrics), state.epoch)
+            log(epoch_line(state.metrics, state.epoch, config.train.epochs, scores))
             if scores is not None:
                 result = EpochReport(
                     state.epoch, dict(state.metrics), scores.page_hmeans, checkpoint
@@ -113,7 +113,7 @@ def train(
 
 
 def _prepare(
-    config: TrainConfig, log: Callable[[str], None], *, fresh: bool
+    config: TrainConfig, folder: Path, log: Callable[[str], None], *, fresh: bool
 ) -> tuple[Job, TrainingState]:
     """Read the data and build the model; pretrained weights only when training starts."""
     if config.data.root is None:
@@ -136,7 +136,7 @@ def _prepare(
     samples = _samples(config, train_split, preprocess)
     steps = math.ceil(len(samples) / config.train.batch_size)
     loss = DBLoss(**config.loss.model_dump(), step_k=config.model.step_k)
-    return Job(config, detector, samples, val_split.pages, loss, steps, log), state
+    return Job(config, folder, detector, samples, val_split.pages, loss, steps, log), state
 
 
 def _read(config: TrainConfig, name: str, limit: int | None, log: Callable[[str], None]) -> Split:
@@ -242,6 +242,10 @@ def _step(job: Job, state: TrainingState, batch: Batch) -> torch.Tensor:
     return torch.stack([part.detach() for part in parts])
 
 
+def _params_m(state: TrainingState) -> float:
+    return sum(p.numel() for p in state.model.parameters()) / 1e6
+
+
 def _require_finite(total: torch.Tensor, state: TrainingState) -> None:
     if not torch.isfinite(total).all():
         raise JobError(
@@ -250,49 +254,13 @@ def _require_finite(total: torch.Tensor, state: TrainingState) -> None:
         )
 
 
-def _validate(job: Job, state: TrainingState, monitor: Monitor) -> Scores:
-    shown = {page.name for page in job.val_pages[:PICTURES]}
-
-    def show(page: Page, probability: NDArray[np.float32], found: Detections) -> None:
-        if page.name in shown:
-            monitor.page(page, probability, found, state.epoch)
-
-    scores = evaluate(job.detector, job.val_pages, workers=job.config.data.workers, on_page=show)
-    for message in scores.skipped:
-        job.log(f"skipped: {message}")
-    return scores
-
-
-def _record(state: TrainingState, losses: dict[str, float], scores: Scores | None) -> bool:
-    """Put an epoch's figures into the state; True when it is the best so far."""
-    state.metrics |= losses | {"seconds": state.seconds}
-    if scores is None:
-        return False
-    figures = scores.metrics()
-    best = figures["hmean"] > state.metrics.get("best_hmean", -1.0)
-    state.metrics |= figures
-    if best:
-        state.metrics |= {f"best_{name}": value for name, value in figures.items()}
-        state.metrics["best_epoch"] = state.epoch
-    count = sum(p.numel() for p in state.model.parameters())
-    state.metrics["params_m"] = count / 1e6
-    return best
-
-
-def _curves(metrics: dict[str, float]) -> dict[str, float]:
-    """The figures worth a TensorBoard curve, grouped by what they are."""
-    scores = ("hmean", "precision", "recall", "hmean_pooled")
-    overlap = ("iou_hmean", "iou_precision", "iou_recall")
-    curves = {k: v for k, v in metrics.items() if k.startswith("loss/")}
-    curves |= {f"cleval/{k}": metrics[k] for k in scores if k in metrics}
-    curves |= {f"iou/{k.removeprefix('iou_')}": metrics[k] for k in overlap if k in metrics}
-    return curves | {"train/lr": metrics["lr"], "train/seconds": metrics["seconds"]}
-
-
-def _line(state: TrainingState, epochs: int, scores: Scores | None) -> str:
-    m = state.metrics
-    line = f"epoch {state.epoch}/{epochs}  loss {m['loss/total']:.3f}"
-    if scores is not None:
-        line += f"  H-mean {scores.hmean:.4f}  IoU H-mean {scores.iou_hmean:.4f}"
-        line += f"  best {m['best_hmean']:.4f}"
-    return f"{line}  {m['seconds']:.0f} s"
+def _validate(job: Job, state: TrainingState, monitor: Monitor) -> Validated:
+    return validate(
+        job.detector,
+        job.val_pages,
+        epoch=state.epoch,
+        monitor=monitor,
+        maps=job.folder / "maps" if job.config.train.sweep else None,
+        workers=job.config.data.workers,
+        log=job.log,
+    )

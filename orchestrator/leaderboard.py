@@ -12,7 +12,7 @@ from typing import Any
 from detector.errors import InputError
 from detector.files import write_text
 from orchestrator.leaderboard_table import table
-from orchestrator.ranking import COLUMNS, best, finite, ranked, rows
+from orchestrator.ranking import COLUMNS, LAST_COLUMNS, best, finite, ranked, rows
 from orchestrator.records import TrialRecord
 
 __all__ = ["best", "ranked", "read_leaderboard", "table", "write_leaderboard"]
@@ -38,7 +38,7 @@ def write_leaderboard(
     ]
     content = {"metric": METRIC, "parameters": list(parameters), "trials": entries}
     text = io.StringIO()
-    writer = csv.DictWriter(text, [*COLUMNS, *parameters, "reason"], lineterminator="\n")
+    writer = csv.DictWriter(text, [*COLUMNS, *parameters, *LAST_COLUMNS], lineterminator="\n")
     writer.writeheader()
     writer.writerows({key: _cell(value) for key, value in row.items()} for row in table_rows)
     write_text(folder / JSON_NAME, json.dumps(content, indent=1, ensure_ascii=False) + "\n")

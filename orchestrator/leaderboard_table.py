@@ -85,6 +85,7 @@ def _score_columns(shown: Sequence[dict[str, Any]]) -> list[_Column]:
         _Column("state", cells("state"), 0, "left"),
         _Column("H-mean", cells("hmean", "{:.4f}"), 0),
         _Column("95 % interval", spans, 9),
+        _Column("tuned", cells("tuned_hmean", "{:.4f}"), 6),
         _Column("IoU-H", cells("iou_hmean", "{:.4f}"), 3),
         _Column("P", cells("precision", "{:.3f}"), 8),
         _Column("R", cells("recall", "{:.3f}"), 8),

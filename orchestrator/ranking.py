@@ -19,6 +19,7 @@ COLUMNS = (
     *("rank", "trial", "state", "hmean", "hmean_low", "hmean_high", "precision", "recall"),
     *("hmean_pooled", "iou_hmean", "epochs", "seconds", "params_m"),
 )
+LAST_COLUMNS = ("tuned_hmean", "crossfit_hmean", "reason")  # after the parameters
 BOOTSTRAP_DRAWS = 2000
 _ORDER = (
     TrialState.FINISHED,
@@ -69,7 +70,7 @@ def interval(
 
 
 def rows(records: Sequence[TrialRecord], parameters: Sequence[str]) -> list[dict[str, Any]]:
-    """One dict a trial, best first: COLUMNS, the parameters, `reason`; None is an empty cell."""
+    """One dict a trial, best first: COLUMNS, parameters, LAST_COLUMNS; None is an empty cell."""
     out = []
     for position, record in enumerate(ranked(records), start=1):
         low, high = interval(record.page_hmeans) or (None, None)
@@ -81,7 +82,7 @@ def rows(records: Sequence[TrialRecord], parameters: Sequence[str]) -> list[dict
         row = {name: finite(values[name]) for name in COLUMNS}
         row["seconds"] = round(record.seconds, 2)
         row |= {key: finite(record.params.get(key)) for key in parameters}
-        out.append(row | {"reason": record.reason})
+        out.append(row | {name: finite(values[name]) for name in LAST_COLUMNS})
     return out
 
 

@@ -27,6 +27,8 @@ class TrialRecord:
 
     hmean, precision, recall: the competition dialect of CLEval, mean over validation pages.
     hmean_pooled: the official dialect. iou_hmean: at IoU 0.5. params_m: millions of weights.
+    tuned_hmean: the H-mean at the best of the post-processing settings scored after validation,
+    with these settings in `tuned`; crossfit_hmean: what choosing them is worth on other pages.
     page_hmeans: the H-mean of every validation page, for the confidence interval.
     """
 
@@ -38,6 +40,9 @@ class TrialRecord:
     recall: float | None = None
     hmean_pooled: float | None = None
     iou_hmean: float | None = None
+    tuned_hmean: float | None = None
+    crossfit_hmean: float | None = None
+    tuned: dict[str, float] = field(default_factory=dict)  # settings by dotted name
     epochs: int = 0  # finished epochs
     best_epoch: int | None = None
     seconds: float = 0.0

@@ -126,6 +126,9 @@ def to_record(trial: FrozenTrial) -> TrialRecord:
         recall=_figure(latest, "best_recall"),
         hmean_pooled=_figure(latest, "best_hmean_pooled"),
         iou_hmean=_figure(latest, "best_iou_hmean"),
+        tuned_hmean=_figure(latest, "best_tuned_hmean"),
+        crossfit_hmean=_figure(latest, "best_crossfit_hmean"),
+        tuned=_tuned(latest),
         epochs=int(latest.get("epoch", 0)),
         best_epoch=None if best_epoch is None else int(best_epoch),
         seconds=float(latest.get("seconds", 0.0)),
@@ -134,6 +137,16 @@ def to_record(trial: FrozenTrial) -> TrialRecord:
         page_hmeans=tuple(pages["hmeans"]) if current else None,
         reason=trial.user_attrs.get(REASON),
     )
+
+
+def _tuned(values: Mapping[str, Any]) -> dict[str, float]:
+    """The best post-processing settings of the best epoch, by dotted name."""
+    prefix = "best_tuned_"
+    return {
+        f"postprocess.{key.removeprefix(prefix)}": value
+        for key, value in values.items()
+        if key.startswith(prefix) and key != f"{prefix}hmean"
+    }
 
 
 def _figure(values: Mapping[str, Any], key: str) -> float | None:

@@ -18,6 +18,7 @@ def write_hparams(folder: Path, record: TrialRecord) -> None:
     """
     scores = {
         "final/hmean": record.hmean,
+        "final/tuned_hmean": record.tuned_hmean,
         "final/iou_hmean": record.iou_hmean,
         "final/epochs": float(record.epochs),
     }

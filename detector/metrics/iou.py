@@ -6,17 +6,39 @@ CLEval hardly sees how tight a detection is; this figure does, and stands beside
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
-import shapely
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from detector.errors import InputError
-from detector.metrics.regions import as_points, overlap_areas, to_regions
+from detector.metrics.counts import active_rows
+from detector.metrics.overlap import meeting_pairs, shared_areas
+from detector.metrics.polygons import Indices, read_polygons
+from detector.metrics.regions import Bools, Regions, to_regions
 
 # A detection is forgiven when more than this share of its area lies on an ignored word.
 _FORGIVEN_SHARE = 0.5
+# Shares above a limit by less than this are at the limit, but for rounding.
+_NOISE = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class IoUCounts:
+    """Boxes counted on one page or on several."""
+
+    matched: int = 0  # pairs of a word and a detection
+    words: int = 0  # words that count
+    detections: int = 0  # detections that count
+    ignored_detections: int = 0
+
+    def __add__(self, other: IoUCounts) -> IoUCounts:
+        return IoUCounts(
+            self.matched + other.matched,
+            self.words + other.words,
+            self.detections + other.detections,
+            self.ignored_detections + other.ignored_detections,
+        )
 
 
 @dataclass(frozen=True)
@@ -40,10 +62,9 @@ class IoU:
     """
 
     def __init__(self, threshold: float = 0.5) -> None:
-        if not 0 <= threshold < 1:
-            raise InputError(f"threshold: must be from 0 to below 1, got {threshold!r}")
+        _check_threshold(threshold)
         self.threshold = threshold
-        self._pages: dict[str, tuple[int, int, int, int]] = {}
+        self._pages: dict[str, IoUCounts] = {}
 
     def add(
         self,
@@ -58,19 +79,20 @@ class IoU:
         without one cannot match. Raises InputError for a name already added and for lists
         of different lengths.
         """
-        if name in self._pages:
-            raise InputError(f"{name}: scored already; every page counts once")
+        self._check_new(name)
         if len(truth) != len(ignore):
             raise InputError(f"{name}: {len(truth)} words but {len(ignore)} ignore flags")
-        shapes = [as_points(p) for p in truth]
-        words = to_regions([p if len(p) >= 4 else p[:0] for p in shapes])
-        solid = shapely.area(words) > 0
-        ignored = np.asarray(ignore, dtype=bool)
-        found = to_regions([as_points(p) for p in detections])
-        forgiven = _forgiven(words[solid & ignored], found)
-        words, found = words[solid & ~ignored], found[~forgiven]
-        matched = _matched(_overlaps(words, found), self.threshold)
-        self._pages[name] = (matched, len(words), len(found), int(forgiven.sum()))
+        words = iou_words(truth, ignore)
+        self._pages[name] = words.match(detections, self.threshold).counts()[0]
+
+    def add_counts(self, name: str, counts: IoUCounts) -> None:
+        """Take over the counts of a page. Raises InputError for a name already added."""
+        self._check_new(name)
+        self._pages[name] = counts
+
+    def _check_new(self, name: str) -> None:
+        if name in self._pages:
+            raise InputError(f"{name}: scored already; every page counts once")
 
     def merge(self, other: IoU) -> None:
         """Take over another collector's pages: the same as having added them all here.
@@ -87,42 +109,110 @@ class IoU:
 
     def result(self) -> IoUResult:
         """The scores of all pages so far; 0 without any."""
-        matched, words, detections, forgiven = (
-            sum(page[i] for page in self._pages.values()) for i in range(4)
-        )
-        total = words + detections
+        total = sum(self._pages.values(), IoUCounts())
+        boxes = total.words + total.detections
         return IoUResult(
-            recall=matched / words if words else 0.0,
-            precision=matched / detections if detections else 0.0,
-            hmean=2 * matched / total if total else 0.0,
-            matched=matched,
-            words=words,
-            detections=detections,
-            ignored_detections=forgiven,
+            recall=total.matched / total.words if total.words else 0.0,
+            precision=total.matched / total.detections if total.detections else 0.0,
+            hmean=2 * total.matched / boxes if boxes else 0.0,
+            matched=total.matched,
+            words=total.words,
+            detections=total.detections,
+            ignored_detections=total.ignored_detections,
         )
 
 
-def _forgiven(ignored: NDArray[np.object_], found: NDArray[np.object_]) -> NDArray[np.bool_]:
-    """`(D,)` detections that lie mostly on one ignored word."""
-    on_ignored = overlap_areas(ignored, found)
-    return np.any(on_ignored > _FORGIVEN_SHARE * shapely.area(found), axis=0)
+@dataclass(frozen=True, eq=False)
+class IoUWords:
+    """The words of a page that have an area (G), to be matched with any detections."""
+
+    ignored: Bools  # (G,)
+    _regions: Regions = field(repr=False)
+
+    def match(self, detections: Sequence[ArrayLike], threshold: float = 0.5) -> IoUMatch:
+        """Compare the words with D detections, polygons `(K, 2)` xy in pixels.
+
+        Raises InputError for a threshold outside [0, 1).
+        """
+        _check_threshold(threshold)
+        found = to_regions(read_polygons(detections))
+        word, detection = meeting_pairs(self._regions.boxes, found.boxes)
+        ignored = self.ignored[word]
+        possible = ignored | self._may_match(found, word, detection, threshold)
+        word, detection, ignored = word[possible], detection[possible], ignored[possible]
+        shared = shared_areas(self._regions, found, word, detection)
+        area = found.areas[detection]
+
+        forgiven = np.zeros(len(found), dtype=bool)
+        forgiven[detection[ignored & (shared > (_FORGIVEN_SHARE + _NOISE) * area)]] = True
+        overlap = shared / (self._regions.areas[word] + area - shared)
+        match = np.flatnonzero((overlap > threshold + _NOISE) & ~ignored & ~forgiven[detection])
+        match = match[np.argsort(-overlap[match], kind="stable")]
+        count = len(self.ignored) - int(self.ignored.sum())
+        return IoUMatch(forgiven, count, word[match], detection[match])
+
+    def _may_match(
+        self, found: Regions, word: Indices, detection: Indices, threshold: float
+    ) -> Bools:
+        """`(P,)` whether the bounding boxes share enough for the threshold."""
+        words = self._regions
+        low = np.maximum(words.boxes.low[:, word], found.boxes.low[:, detection])
+        high = np.minimum(words.boxes.high[:, word], found.boxes.high[:, detection])
+        width, height = high - low
+        most = width * height * (1 + 1e-9)
+        union = words.areas[word] + found.areas[detection] - most
+        return np.asarray(most >= threshold * union)
 
 
-def _overlaps(words: NDArray[np.object_], found: NDArray[np.object_]) -> NDArray[np.float64]:
-    """`(G, D)` intersection over union."""
-    shared = overlap_areas(words, found)
-    union = shapely.area(words)[:, None] + shapely.area(found)[None] - shared
-    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+@dataclass(frozen=True, eq=False)
+class IoUMatch:
+    """Words and D detections compared; see `IoUWords.match`."""
+
+    forgiven: Bools  # (D,) detections that lie mostly on an ignored word
+    words: int  # words that count
+    # pairs above the threshold that count, in order of falling overlap
+    _word: Indices = field(repr=False)
+    _detection: Indices = field(repr=False)
+
+    def counts(self, active: ArrayLike | None = None) -> list[IoUCounts]:
+        """One `IoUCounts` for each row of `active`, as if only those detections existed.
+
+        `active` is `(S, D)` bool, or None for one row of all detections. Raises InputError
+        for another shape or type.
+        """
+        rows = active_rows(active, len(self.forgiven))
+        per_word, per_detection = np.bincount(self._word), np.bincount(self._detection)
+        single = (per_word[self._word] == 1) & (per_detection[self._detection] == 1)
+        matched = rows[:, self._detection[single]].sum(axis=1)
+        words, detections = self._word[~single].tolist(), self._detection[~single].tolist()
+        if words:
+            contested = rows[:, self._detection[~single]].tolist()
+            matched += [_take_turns(words, detections, row) for row in contested]
+        counted = (rows & ~self.forgiven).sum(axis=1)
+        ignored = rows.sum(axis=1) - counted
+        columns = matched.tolist(), counted.tolist(), ignored.tolist()
+        return [IoUCounts(m, self.words, c, i) for m, c, i in zip(*columns, strict=True)]
 
 
-def _matched(overlaps: NDArray[np.float64], threshold: float) -> int:
-    """Pairs taken in order of falling overlap, each word and detection at most once."""
-    rows, columns = np.nonzero(overlaps > threshold)
-    order = np.argsort(-overlaps[rows, columns], kind="stable")
-    words: set[int] = set()
-    detections: set[int] = set()
-    for row, column in zip(rows[order].tolist(), columns[order].tolist(), strict=True):
-        if row not in words and column not in detections:
-            words.add(row)
-            detections.add(column)
-    return len(words)
+def _take_turns(words: list[int], detections: list[int], active: list[bool]) -> int:
+    """Pairs taken in the order given, each word and detection at most once."""
+    taken: set[int] = set()
+    matched: set[int] = set()
+    for word, detection, there in zip(words, detections, active, strict=True):
+        if there and word not in taken and detection not in matched:
+            taken.add(word)
+            matched.add(detection)
+    return len(taken)
+
+
+def iou_words(truth: Sequence[ArrayLike], ignore: Sequence[bool]) -> IoUWords:
+    """The words of a page, ready to be matched; the arguments are those of `IoU.add`."""
+    polygons = read_polygons(truth)
+    regions = to_regions(polygons)
+    kept = ((polygons.lengths >= 4) & (regions.areas > 0)).nonzero()[0]
+    return IoUWords(np.array(ignore, dtype=bool)[kept], regions.take(kept))
+
+
+def _check_threshold(threshold: float) -> None:
+    if not 0 <= threshold < 1:
+        raise InputError(f"threshold: must be from 0 to below 1, got {threshold!r}")

@@ -1,127 +1,150 @@
-"""Polygons as shapely 2 arrays: the areas and inclusions that both metrics count.
+"""The regions that polygons enclose: their areas, bounding boxes and shapely geometries.
 
-Polygons are `(K, 2)` xy in pixels. Nothing here raises for a bad polygon: it becomes an
-empty region, which overlaps nothing.
+Outlines that cross themselves are filled by the even-odd rule (a bow-tie keeps both
+halves). Nothing here raises for a bad polygon: it becomes an empty region.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
-import cv2
 import numpy as np
 import shapely
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-# Beyond this many pixels a coordinate is a fault, and areas would lose their whole pixels.
-MAX_COORDINATE = 2.0**31
-# Edges tested at a time: bounds the memory on pages where everything overlaps.
-_CHUNK = 1 << 20
+from detector.metrics.polygons import Indices, Points, Polygons
+
+Bools = NDArray[np.bool_]
+Geometries = NDArray[np.object_]
+
+# Longest outline whose shared areas are summed up edge by edge; beyond, shapely is faster.
+_MOST_EDGES = 16
+_NEXT = np.array([1, 2, 3, 0])
+# A corner flatter than this share of the quad's size is left to shapely to judge.
+_FLAT = 1e-12
 
 
-def as_points(polygon: ArrayLike) -> NDArray[np.float64]:
-    """`(K, 2)` float64 points, or `(0, 2)` when the numbers describe no polygon.
+class Boxes(NamedTuple):
+    """N upright boxes; an empty one is from inf to -inf and meets nothing."""
 
-    That is the case for fewer than three points, for anything but xy pairs, and for
-    coordinates that are not finite or beyond `MAX_COORDINATE`.
+    low: Points  # (2, N) x of the left, y of the upper sides
+    high: Points  # (2, N) x of the right, y of the lower sides
+
+    def take(self, members: Indices) -> Boxes:
+        """Some of the boxes, in the order of `members`."""
+        return Boxes(self.low[:, members], self.high[:, members])
+
+
+def bounding_boxes(points: Points, starts: Indices, lengths: Indices) -> Boxes:
+    """The boxes around runs of `(P, 2)` points that follow each other without a gap."""
+    filled = lengths.nonzero()[0]
+    if not len(filled):
+        return Boxes(np.full((2, len(lengths)), np.inf), np.full((2, len(lengths)), -np.inf))
+    low, high = (f.reduceat(points, starts[filled]).T for f in (np.minimum, np.maximum))
+    if len(filled) == len(lengths):
+        return Boxes(low, high)
+    boxes = Boxes(np.full((2, len(lengths)), np.inf), np.full((2, len(lengths)), -np.inf))
+    boxes.low[:, filled], boxes.high[:, filled] = low, high
+    return boxes
+
+
+@dataclass(frozen=True, eq=False)
+class Regions:
+    """N regions with what is asked of all of them at once.
+
+    `simple` marks outlines of at most 16 points that do not cross or touch themselves.
+    `shapes` holds the geometries that were needed so far, None for the others.
     """
-    try:
-        points = np.asarray(polygon, dtype=np.float64)
-    except (TypeError, ValueError, OverflowError):
-        return np.zeros((0, 2))
-    if points.ndim != 2 or points.shape[1] != 2 or len(points) < 3:
-        return np.zeros((0, 2))
-    if not (np.abs(points) <= MAX_COORDINATE).all():  # also false for NaN
-        return np.zeros((0, 2))
-    return points
+
+    polygons: Polygons
+    areas: Points  # (N,) square pixels
+    boxes: Boxes  # around those with an area
+    simple: Bools  # (N,)
+    shapes: Geometries  # (N,)
+
+    def __len__(self) -> int:
+        return len(self.areas)
+
+    def take(self, members: Indices) -> Regions:
+        """Some of the regions, in the order of `members`."""
+        if len(members) == len(self):
+            return self
+        return Regions(
+            self.polygons.take(members),
+            self.areas[members],
+            self.boxes.take(members),
+            self.simple[members],
+            self.shapes[members],
+        )
+
+    def geometries(self, members: Indices) -> Geometries:
+        """Shapely geometries of `members`, which may repeat."""
+        chosen, back = np.unique(members, return_inverse=True)
+        shapes = self.shapes[chosen]
+        missing = [i for i, shape in enumerate(shapes) if shape is None]
+        shapes[missing] = to_geometries([self.polygons[chosen[i]] for i in missing])[0]
+        return shapes[back]
+
+    def without(self, holes: Indices, members: Indices) -> Regions:
+        """The regions, `members[i]` less region `holes[i]`; members may repeat."""
+        cut = np.unique(members)
+        shapes, simple = self.shapes.copy(), self.simple.copy()
+        known = self.geometries(np.concatenate([cut, holes]))
+        whole, covers = known[: len(cut)], known[len(cut) :]
+        shapes[cut] = shapely.difference(
+            whole, [shapely.union_all(covers[members == i]) for i in cut]
+        )
+        simple[cut] = False
+        return replace(self, shapes=shapes, simple=simple)
 
 
-def to_regions(polygons: Sequence[NDArray[np.float64]]) -> NDArray[np.object_]:
-    """`(N,)` shapely geometries of polygons made by `as_points`.
+def to_regions(polygons: Polygons) -> Regions:
+    """The regions that polygons enclose."""
+    count = len(polygons)
+    areas, simple = np.zeros(count), np.zeros(count, dtype=bool)
+    quads, corners = polygons.quads()
+    areas[quads], simple[quads] = _plain_quads(corners)
+    shapes = np.full(count, None, dtype=object)
+    rest = (~simple & (polygons.lengths > 0)).nonzero()[0]
+    if len(rest):
+        shapes[rest], valid = to_geometries([polygons[i] for i in rest.tolist()])
+        areas[rest] = shapely.area(shapes[rest])
+        simple[rest] = valid & (polygons.lengths[rest] <= _MOST_EDGES)
+    boxes = bounding_boxes(polygons.points, polygons.starts, polygons.lengths)
+    flat = areas == 0
+    if flat.any():
+        boxes.low[:, flat], boxes.high[:, flat] = np.inf, -np.inf
+    return Regions(polygons, areas, boxes, simple, shapes)
 
-    Outlines that cross themselves are filled by the even-odd rule (a bow-tie keeps both
-    halves); degenerate ones are empty.
+
+def _plain_quads(corners: Points) -> tuple[Points, Bools]:
+    """`(n,)` areas of quads, and whether they surely do not cross themselves.
+
+    A quad turns the same way at all corners (convex), at three (a dart) or at two, and
+    only in the last case two of its sides cross.
     """
-    regions = np.full(len(polygons), shapely.Polygon(), dtype=object)
-    kept = [i for i, p in enumerate(polygons) if len(p)]
-    if not kept:
-        return regions
-    closed = [np.concatenate([polygons[i], polygons[i][:1]]) for i in kept]
-    owner = np.repeat(np.arange(len(kept)), [len(ring) for ring in closed])
-    shapes: NDArray[np.object_] = np.asarray(
-        shapely.polygons(shapely.linearrings(np.concatenate(closed), indices=owner))
-    )
-    broken = ~shapely.is_valid(shapes)
+    x, y = np.ascontiguousarray(corners.T)
+    across, down = x[_NEXT] - x, y[_NEXT] - y
+    turns = across * down[_NEXT] - down * across[_NEXT]
+    size = (across * across + down * down).max(axis=0)
+    clear = (np.abs(turns) > _FLAT * size).all(axis=0)
+    areas = np.abs((x[2] - x[0]) * (y[3] - y[1]) - (y[2] - y[0]) * (x[3] - x[1])) / 2
+    simple = clear & ((turns > 0).sum(axis=0) != 2)
+    return np.where(simple, areas, 0), simple
+
+
+def to_geometries(polygons: Sequence[Points]) -> tuple[Geometries, Bools]:
+    """`(N,)` shapely geometries of polygons of three points or more, and whether each
+    outline was a valid one. Degenerate ones are empty."""
+    shapes = np.full(len(polygons), None, dtype=object)
+    if not polygons:
+        return shapes, np.zeros(0, dtype=bool)
+    closed = [np.concatenate([p, p[:1]]) for p in polygons]
+    owner = np.repeat(np.arange(len(closed)), [len(ring) for ring in closed])
+    shapes[:] = shapely.polygons(shapely.linearrings(np.concatenate(closed), indices=owner))
+    valid = np.asarray(shapely.is_valid(shapes))
     # make_valid leaves the lines of a degenerate outline behind; buffer(0) drops them
-    shapes[broken] = shapely.buffer(shapely.make_valid(shapes[broken]), 0)
-    regions[kept] = shapes
-    return regions
-
-
-def overlap_areas(first: NDArray[np.object_], second: NDArray[np.object_]) -> NDArray[np.float64]:
-    """`(N, M)` areas shared by two arrays of regions, in square pixels.
-
-    Only pairs whose bounding boxes meet are intersected.
-    """
-    areas = np.zeros((len(first), len(second)))
-    if not areas.size:
-        return areas
-    rows, columns = shapely.STRtree(second).query(first)
-    areas[rows, columns] = shapely.area(shapely.intersection(first[rows], second[columns]))
-    return areas
-
-
-def points_inside(
-    points: NDArray[np.float64], polygons: Sequence[NDArray[np.float64]]
-) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Index pairs `(point, polygon)` of the `(P, 2)` points inside outlines.
-
-    Even-odd rule. Points on the left and upper border are inside, those on the right and
-    lower border are not, so a point on an edge that two polygons share is in one of them.
-    """
-    kept = np.array([i for i, p in enumerate(polygons) if len(p)], dtype=np.intp)
-    if not len(points) or not len(kept):
-        return np.zeros(0, np.intp), np.zeros(0, np.intp)
-    outlines = _padded([polygons[i] for i in kept])
-    low, high = outlines.min(axis=1), outlines.max(axis=1)
-    tree = shapely.STRtree(shapely.box(low[:, 0], low[:, 1], high[:, 0], high[:, 1]))
-    which, where = tree.query(shapely.points(points))
-    size = max(1, _CHUNK // outlines.shape[1])
-    inside = [
-        _inside(points[which[i : i + size]], outlines[where[i : i + size]])
-        for i in range(0, len(which), size)
-    ]
-    chosen = np.concatenate(inside) if inside else np.zeros(0, bool)
-    return which[chosen], kept[where[chosen]]
-
-
-def _padded(polygons: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """`(N, K, 2)`: the last point repeated, which adds edges without length."""
-    lengths = np.array([len(p) for p in polygons])
-    steps = np.minimum(np.arange(lengths.max())[None], lengths[:, None] - 1)
-    return np.concatenate(polygons)[steps + (np.cumsum(lengths) - lengths)[:, None]]
-
-
-def _inside(points: NDArray[np.float64], outlines: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """`(P,)`: whether point i lies in outline i, by the edges crossed to its right."""
-    x, y = points[:, :1], points[:, 1:]
-    x0, y0 = outlines[..., 0], outlines[..., 1]
-    x1, y1 = np.roll(x0, -1, axis=1), np.roll(y0, -1, axis=1)
-    crosses = (y0 > y) != (y1 > y)
-    rise = np.where(crosses, y1 - y0, 1.0)
-    right = x < x0 + (x1 - x0) * (y - y0) / rise
-    return ((crosses & right).sum(axis=1) % 2).astype(bool)
-
-
-def box_sides(points: NDArray[np.float64]) -> tuple[float, float]:
-    """Horizontal and vertical side of the smallest rotated box around `(K, 2)` points.
-
-    Horizontal is the side within 45 degrees of the x axis. `(0, 0)` without points.
-    """
-    if not len(points):
-        return 0.0, 0.0
-    local = (points - points[0]).astype(np.float32)  # float32 is exact near the origin only
-    _, (width, height), angle = cv2.minAreaRect(local)
-    if abs(np.cos(np.radians(angle))) < np.sqrt(0.5):
-        width, height = height, width
-    return float(width), float(height)
+    shapes[~valid] = shapely.buffer(shapely.make_valid(shapes[~valid]), 0)
+    return shapes, valid

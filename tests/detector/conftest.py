@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -53,3 +55,20 @@ def trained(tiny: Callable[..., TrainConfig], tmp_path_factory: pytest.TempPathF
     folder = tmp_path_factory.mktemp("trained") / "run"
     train(tiny(LEARNT), folder, log=lambda _: None)
     return folder
+
+
+@pytest.fixture(scope="session")
+def file_limit() -> Callable[[int], AbstractContextManager[None]]:
+    """`with file_limit(size):` no file of this process grows beyond `size` bytes, which is
+    what a full disk does."""
+
+    @contextmanager
+    def limit(size: int) -> Iterator[None]:
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    return limit

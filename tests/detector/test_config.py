@@ -53,6 +53,11 @@ def test_with_values_replaces_and_checks_everything():
             "nothing would be learnt",
         ),
         ({"optimizer.lr": float("nan")}, "finite"),
+        (
+            {"postprocess.unclip": "exact", "targets.shrink_ratio": 0.5},
+            r"^postprocess.shrink_ratio must equal targets.shrink_ratio with "
+            r"postprocess.unclip=exact, got 0.4 and 0.5; set postprocess.shrink_ratio=0.5$",
+        ),
     ],
 )
 def test_rules_between_fields(values: dict, message: str):

@@ -11,7 +11,10 @@ from shapely.geometry import Polygon
 
 from detector.geometry import (
     canonical_order,
+    canonical_orders,
     clip_to_image,
+    exact_distance,
+    offset_largest,
     offset_polygon,
     perimeter,
     polygon_area,
@@ -224,8 +227,92 @@ def test_canonical_order_sees_differences_below_float32_sums() -> None:
     assert canonical_order(points)[0].tolist() == [30000.001953125, 30000]
 
 
+@settings(max_examples=50, deadline=None)
+@given(st.lists(star_polygons(), min_size=1, max_size=6), st.data())
+def test_many_polygons_are_ordered_as_one_by_one(
+    polygons: list[NDArray[np.float64]], data: st.DataObject
+) -> None:
+    listed = []
+    for points in polygons:
+        other = np.roll(points, data.draw(st.integers(0, 11)), axis=0)
+        listed.append(other[::-1] if data.draw(st.booleans()) else other)
+    counts = np.array([len(p) for p in listed])
+    ordered, areas = canonical_orders(np.concatenate(listed).astype(np.float32), counts)
+    np.testing.assert_allclose(areas, [Polygon(p).area for p in polygons])
+    for points, found in zip(polygons, ordered, strict=True):
+        assert found.dtype == np.float32
+        np.testing.assert_array_equal(found, canonical_order(points))
+    # Alone, to the last bit.
+    for points, found, area in zip(listed, ordered, areas, strict=True):
+        (single,), alone = canonical_orders(points.astype(np.float32), np.array([len(points)]))
+        np.testing.assert_array_equal(single, found)
+        assert alone[0] == area
+
+
+def test_many_polygons_with_repeated_corners_and_without_area() -> None:
+    repeated = np.array([[0, 0], [0, 0], [8, 0], [8, 4], [0, 4]], np.float32)
+    line = np.array([[5, 7], [5, 2], [5, 9]], np.float32)
+    point = np.array([[2, 3]] * 3, np.float32)
+    for start in range(5):
+        listed = [point, np.roll(repeated, start, axis=0), line]
+        ordered, areas = canonical_orders(np.concatenate(listed), np.array([3, 5, 3]))
+        assert ordered[0].tolist() == point.tolist()
+        assert ordered[1].tolist() == repeated.tolist()
+        assert ordered[2].tolist() == [[5, 2], [5, 9], [5, 7]]
+        assert areas.tolist() == [0, 32, 0]
+    assert canonical_orders(np.zeros((0, 2), np.float32), np.zeros(0, np.intp))[0] == []
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(star_polygons(), min_size=1, max_size=5), st.floats(-6, 6))
+def test_many_offsets_are_those_one_by_one(
+    polygons: list[NDArray[np.float64]], distance: float
+) -> None:
+    distances = np.array([distance * k for k in range(1, len(polygons) + 1)])
+    counts = np.array([len(p) for p in polygons])
+    points, grown = offset_largest(np.concatenate(polygons), counts, distances)
+    assert len(points) == grown.sum()
+    pieces = np.split(points, np.cumsum(grown)[:-1])
+    for polygon, each, piece in zip(polygons, distances.tolist(), pieces, strict=True):
+        expected = offset_polygon(polygon, each)
+        np.testing.assert_array_equal(
+            piece.astype(np.float32), expected[0] if expected else np.zeros((0, 2))
+        )
+
+
+def test_many_offsets_keep_the_largest_piece_and_count_what_vanishes() -> None:
+    polygons = [SQUARE, DUMBBELL, NEARLY_CLOSED_RING]
+    points, counts = offset_largest(
+        np.concatenate(polygons).astype(np.float64),
+        np.array([len(p) for p in polygons]),
+        np.array([-5.01, -2, 3]),
+    )
+    assert counts[0] == 0
+    assert polygon_area(points[: counts[1]]) == pytest.approx(20 * 16, rel=1e-3)
+    assert polygon_area(points[counts[1] :]) == pytest.approx(46 * 46, rel=0.01)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.floats(1, 2000), st.floats(1, 2000), st.floats(0.001, 0.999))
+def test_exact_distance_undoes_the_shrink_of_a_rectangle(
+    width: float, height: float, shrink_ratio: float
+) -> None:
+    distance = width * height * (1 - shrink_ratio**2) / (2 * (width + height))
+    inner_width, inner_height = width - 2 * distance, height - 2 * distance
+    found = exact_distance(
+        inner_width * inner_height, 2 * (inner_width + inner_height), shrink_ratio
+    )
+    assert float(found) == pytest.approx(distance, abs=1e-3)
+
+
+def test_exact_distance_by_hand() -> None:
+    # A square of side 10 shrunk by 100 * 0.84 / 40 = 2.1 on each side has a side of 5.8.
+    side = np.array([5.8, 0.0])
+    np.testing.assert_allclose(exact_distance(side**2, 4 * side + [0, 8], 0.4), [2.1, 0])
+
+
 def test_clip_to_image_stops_at_the_last_pixel() -> None:
-    points = [[-5, 3], [700, -0.5], [639.5, 481], [10.25, 20.75]]
+    points: list[list[float]] = [[-5, 3], [700, -0.5], [639.5, 481], [10.25, 20.75]]
     expected = [[0, 3], [639, 0], [639, 479], [10.25, 20.75]]
     assert clip_to_image(points, 640, 480).tolist() == expected
 
@@ -233,7 +320,8 @@ def test_clip_to_image_stops_at_the_last_pixel() -> None:
 def test_transform_by_affine_and_homography() -> None:
     affine = [[2, 0, 5], [0, 3, -1]]
     assert transform_points([[1, 2], [0, 0]], affine).tolist() == [[7, 5], [5, -1]]
-    assert transform_points([[2, 4]], [[1, 0, 0], [0, 1, 0], [0.5, 0, 1]]).tolist() == [[1, 2]]
+    homography = np.array([[1, 0, 0], [0, 1, 0], [0.5, 0, 1]])
+    assert transform_points([[2, 4]], homography).tolist() == [[1, 2]]
     assert transform_points(np.zeros((0, 2)), affine).shape == (0, 2)
 
 
@@ -245,3 +333,13 @@ def test_transform_is_undone_by_the_inverse(
     matrix = np.array([[scale, shear, 7], [0, scale, -3], [perspective, 0, 1]])
     back = transform_points(transform_points(points, matrix), np.linalg.inv(matrix))
     np.testing.assert_allclose(back, points, atol=0.01)
+
+
+def test_transformed_points_do_not_depend_on_how_many_there_are() -> None:
+    points = np.random.default_rng(0).uniform(0, 2000, (50, 2))
+    for matrix in ([[0.61, 0.02, 3.7], [-0.03, 0.58, 4.1]], np.eye(3) + 1e-4):
+        together = transform_points(points, matrix)
+        for i in range(50):
+            np.testing.assert_array_equal(
+                transform_points(points[i : i + 1], matrix)[0], together[i]
+            )

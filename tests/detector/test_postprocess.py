@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -14,7 +15,15 @@ from detector.config import PostprocessConfig
 from detector.data.targets import make_targets
 from detector.errors import InputError
 from detector.geometry import canonical_order, signed_area
-from detector.postprocess import Detections, detect
+from detector.postprocess import (
+    Candidates,
+    Detections,
+    Grown,
+    candidate_count,
+    detect,
+    find_candidates,
+    grow,
+)
 
 BOTH_SHAPES = pytest.mark.parametrize("shape", ["quad", "polygon"])
 
@@ -27,6 +36,22 @@ def run(probability: NDArray[Any], **changes: Any) -> Detections:
         "min_side_px": 0.0,
     }
     return detect(np.asarray(probability, np.float32), **(options | changes))
+
+
+def grown(candidates: Candidates, size: tuple[int, int] = (60, 40), **changes: Any) -> Grown:
+    options: dict[str, Any] = {"unclip": "ratio", "unclip_ratio": 1.6, "shrink_ratio": 0.4}
+    options |= {"shape": "quad", "epsilon": 0.002, "dilate": False, "size": size}
+    return grow(candidates, **(options | changes))
+
+
+def speckled(seed: int) -> NDArray[np.float32]:
+    """A map of some thirty ragged regions, some of them with holes, lines or single pixels."""
+    rng = np.random.default_rng(seed)
+    noise = cv2.GaussianBlur(rng.random((70, 90)), (0, 0), 1.6)
+    p = (noise - noise.min()) / np.ptp(noise)
+    p[rng.integers(0, 70, 12), rng.integers(0, 90, 12)] = 0.9
+    p[3, 5:40] = p[60:68, 80] = 0.8
+    return p.astype(np.float32)
 
 
 def page(height: int = 40, width: int = 60) -> NDArray[np.float32]:
@@ -308,6 +333,171 @@ def test_round_trip_of_a_page(
     assert np.mean(overlaps) > least
 
 
+@BOTH_SHAPES
+@pytest.mark.parametrize("unclip", ["ratio", "exact"])
+@pytest.mark.parametrize("dilate", [False, True])
+@pytest.mark.parametrize(
+    "affine", [None, [[0.61, 0.02, -3.7], [-0.03, 0.58, 4.1]], [[-0.5, 0, 88], [0, 0.7, 0]]]
+)
+def test_growing_the_best_gives_the_best_of_growing_all(
+    shape: str, unclip: str, dilate: bool, affine: Any
+) -> None:
+    score_mode: Any
+    for seed, score_mode in ((0, "fast"), (1, "slow")):
+        p = speckled(seed)
+        settings: dict[str, Any] = {"dilate": dilate, "epsilon": 0.002}
+        found = find_candidates(p, thresh=0.55, score_mode=score_mode, **settings)
+        assert len(found) > 20
+        settings |= {"shape": shape, "unclip": unclip, "affine": affine, "size": (120, 110)}
+        everything = grown(found, **settings)
+        for count in (0, 1, 2, 3, 7, 8, 9, 16, len(found) - 1):
+            some = grown(found.first(count), **settings)
+            assert len(some.polygons) == len(some.sides) == len(some.solid) == count
+            for a, b in zip(some.polygons, everything.polygons, strict=False):
+                np.testing.assert_array_equal(a, b)
+            np.testing.assert_array_equal(some.sides, everything.sides[:count])
+            np.testing.assert_array_equal(some.solid, everything.solid[:count])
+
+
+@BOTH_SHAPES
+@pytest.mark.parametrize("score_mode", ["fast", "slow"])
+def test_detect_is_its_stages(shape: str, score_mode: Any) -> None:
+    p = speckled(2)
+    affine = [[0.61, 0.02, -3.7], [-0.03, 0.58, 4.1]]
+    found = find_candidates(p, thresh=0.55, score_mode=score_mode, dilate=False, epsilon=0.01)
+    everything = grown(found, (80, 110), shape=shape, epsilon=0.01, affine=affine)
+    for box_thresh, limit, side in ((0.0, 1000, 0.0), (0.62, 1000, 3.0), (0.0, 7, 4.0)):
+        expected = [
+            (polygon, score)
+            for i, (polygon, score) in enumerate(
+                zip(everything.polygons, found.scores, strict=True)
+            )
+            if i < limit and score >= np.float32(box_thresh)
+            if everything.sides[i] >= side and everything.solid[i]
+        ]
+        changes: dict[str, Any] = {
+            "thresh": 0.55,
+            "box_thresh": box_thresh,
+            "max_candidates": limit,
+        }
+        changes |= {"min_side_px": side, "shape": shape, "score_mode": score_mode}
+        words = run(p, epsilon=0.01, affine=affine, size=(80, 110), **changes)
+        assert 0 < len(words.polygons) == len(expected) < len(found)
+        np.testing.assert_array_equal(words.scores, [score for _, score in expected])
+        for a, (b, _) in zip(words.polygons, expected, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_candidates_are_every_region_best_first() -> None:
+    p = page()
+    for top, value in ((2, 0.6), (12, 0.9), (22, 0.6), (32, 0.7)):
+        p[top : top + 5, 10:30] = value
+    found = find_candidates(p, thresh=0.5, score_mode="fast", dilate=False, epsilon=0.0)
+    np.testing.assert_allclose(found.scores, [0.9, 0.7, 0.6, 0.6])
+    assert [int(c[:, 1].min()) for c in found.contours] == [12, 32, 2, 22]
+    best = found.first(2)
+    assert len(best) == len(best.scores) == 2
+    assert best.contours[1] is found.contours[1]
+
+
+def test_the_kept_candidates_are_the_first() -> None:
+    scores = np.array([0.9, 0.7, 0.7, 0.4], np.float32)
+    counts = [
+        candidate_count(scores, box_thresh=threshold, max_candidates=limit)
+        for threshold, limit in ((0.0, 9), (0.0, 3), (0.7, 9), (0.7, 1), (0.71, 9), (0.95, 9))
+    ]
+    assert counts == [4, 3, 3, 1, 1, 0]
+    assert candidate_count(np.zeros(0, np.float32), box_thresh=0.0, max_candidates=5) == 0
+
+
+@BOTH_SHAPES
+def test_sides_are_in_model_pixels_and_polygons_in_source_pixels(shape: str) -> None:
+    corners = np.array([[20, 10], [44, 10], [44, 18], [20, 18]], np.int32)  # 24 x 8
+    candidate = Candidates([corners], np.ones(1, np.float32))
+    words = grown(candidate, (600, 400), shape=shape, unclip_ratio=1.5, affine=np.eye(2, 3) / 10)
+    np.testing.assert_allclose(words.sides, [8 + 2 * 4.5])
+    assert bounds(words.polygons[0]) == (155, 55, 485, 225)
+    assert words.solid.tolist() == [True]
+    beside = grown(candidate, (15, 400), shape=shape, unclip_ratio=1.0)
+    assert beside.solid.tolist() == [False]
+    np.testing.assert_allclose(beside.sides, [8 + 2 * 3])
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.integers(1, 400),
+    st.integers(1, 400),
+    st.floats(0.01, 0.99),
+    st.sampled_from([("quad", 1e-3), ("polygon", 2e-3)]),  # outlines are kept in 1/1024 px
+)
+def test_exact_growth_undoes_the_shrink_of_a_rectangle(
+    width: int, height: int, shrink_ratio: float, case: tuple[str, float]
+) -> None:
+    shape, atol = case
+    kernel = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.int32) + 500
+    candidate = Candidates([kernel], np.ones(1, np.float32))
+    changes: dict[str, Any] = {"unclip": "exact", "shrink_ratio": shrink_ratio, "shape": shape}
+    words = grown(candidate, (1500, 1500), **changes)
+    word = words.polygons[0].astype(np.float64)
+    long, short = np.ptp(word, axis=0)
+    assert words.sides[0] == pytest.approx(min(long, short), abs=atol)
+    # Eq. 10 of the paper, for the word that came out, leads back to the kernel.
+    distance = long * short * (1 - shrink_ratio**2) / (2 * (long + short))
+    shrunk = [*(word.min(axis=0) + distance), *(word.max(axis=0) - distance)]
+    np.testing.assert_allclose(shrunk, [*kernel[0], *kernel[2]], rtol=0, atol=atol)
+
+
+@BOTH_SHAPES
+@pytest.mark.parametrize("shrink_ratio", [0.3, 0.4, 0.6])
+def test_a_drawn_kernel_grown_exactly_gives_the_word_back(shape: str, shrink_ratio: float) -> None:
+    rng = np.random.default_rng(3)
+    overlaps, excess = [], []
+    for _ in range(30):
+        height = rng.uniform(14, 30)
+        width = height * rng.uniform(1, 8)
+        word = rectangle(width, height, 0.0, np.array([140, 40]) + rng.random(2))
+        shrink = make_targets([word], [False], 80, 280, shrink_ratio=shrink_ratio).shrink
+        found = run(shrink, unclip="exact", shrink_ratio=shrink_ratio, shape=shape)
+        overlaps.append(iou(found.polygons[0], word))
+        excess.append(np.ptp(found.polygons[0], axis=0) - [width, height])
+    assert np.mean(overlaps) > 0.9
+    assert np.abs(np.mean(excess, axis=0)).max() < 0.5
+
+
+@BOTH_SHAPES
+def test_exact_growth_of_a_line_is_that_of_a_rectangle_one_pixel_high(shape: str) -> None:
+    p = page()
+    p[20, 10:31] = 1
+    (points,) = run(p, unclip="exact", shrink_ratio=0.4, shape=shape).polygons
+    # 4.64 D^2 + 42 * 0.16 D - 0.84 * 20 = 0
+    distance = float(np.roots([4.64, 6.72, -16.8]).max())
+    expected = (10 - distance, 19.5 - distance, 30 + distance, 20.5 + distance)
+    assert bounds(points) == pytest.approx(expected, abs=1e-3)
+
+
+def test_each_way_to_grow_reads_its_own_setting() -> None:
+    p = page()
+    p[10:19, 20:45] = 1
+
+    def grown_bounds(**changes: Any) -> tuple[float, ...]:
+        return bounds(run(p, **changes).polygons[0])
+
+    base: dict[str, Any] = {"unclip_ratio": 1.5, "shrink_ratio": 0.4}
+    for unclip, unused in (("ratio", {"shrink_ratio": 0.7}), ("exact", {"unclip_ratio": 0.1})):
+        assert grown_bounds(unclip=unclip, **base) == grown_bounds(unclip=unclip, **(base | unused))
+    sizes = [grown_bounds(unclip="exact", shrink_ratio=r)[2] for r in (0.3, 0.4, 0.6)]
+    assert sizes == sorted(sizes, reverse=True)
+
+
+def test_a_mirrored_page_has_words_in_canonical_order() -> None:
+    p = page()
+    p[10:19, 20:45] = 1
+    for shape in ("quad", "polygon"):
+        (points,) = run(p, shape=shape, affine=[[-1, 0, 59], [0, 1, 0]], size=(60, 40)).polygons
+        assert signed_area(points) > 0
+        np.testing.assert_array_equal(points, canonical_order(points))
+
+
 @pytest.mark.parametrize(
     ("probability", "changes", "message"),
     [
@@ -315,6 +505,8 @@ def test_round_trip_of_a_page(
         (np.full((4, 4), np.nan), {}, r"probability: need finite values, got NaN or infinity"),
         (np.zeros((4, 4)), {"affine": np.eye(2, 3)}, r"size: need the page's .* got None"),
         (np.zeros((4, 4)), {"affine": np.eye(3), "size": (4, 4)}, r"affine: need an invertible"),
+        (np.full((4, 4), np.inf), {}, r"probability: need finite values, got NaN or infinity"),
+        (np.zeros((4, 4)), {"affine": np.full((2, 3), np.nan), "size": (4, 4)}, r"affine: need an"),
         (np.zeros((4, 4)), {"affine": np.zeros((2, 3)), "size": (4, 4)}, r"affine: need an inv"),
     ],
 )

@@ -75,7 +75,7 @@ def test_csv_has_the_documented_columns(tmp_path: Path, records: list[TrialRecor
     text = (tmp_path / "run" / "leaderboard.csv").read_text(encoding="utf-8")
     assert text.splitlines()[0] == (
         "rank,trial,state,hmean,hmean_low,hmean_high,precision,recall,hmean_pooled,iou_hmean,"
-        "epochs,seconds,params_m,optimizer.lr,reason"
+        "epochs,seconds,params_m,optimizer.lr,tuned_hmean,crossfit_hmean,reason"
     )
     rows = read_csv(tmp_path / "run")
     assert [row["rank"] for row in rows] == ["1", "2", "", "", "", "", ""]

@@ -136,6 +136,9 @@ def test_records_hold_the_best_epochs_figures(tmp_path):
         "best_recall": 0.5,
         "best_hmean_pooled": 0.25,
         "best_iou_hmean": 0.125,
+        "best_tuned_hmean": 0.65,
+        "best_tuned_box_thresh": 0.55,
+        "best_crossfit_hmean": 0.625,
         "params_m": 12.5,
         "seconds": 30.0,
         "checkpoint": "trials/00000_resnet18/checkpoint/best",
@@ -148,6 +151,8 @@ def test_records_hold_the_best_epochs_figures(tmp_path):
     assert (record.trial, record.state) == ("00000", TrialState.RUNNING)
     assert (record.hmean, record.precision, record.recall) == (0.6, 0.75, 0.5)
     assert (record.hmean_pooled, record.iou_hmean, record.params_m) == (0.25, 0.125, 12.5)
+    assert (record.tuned_hmean, record.crossfit_hmean) == (0.65, 0.625)
+    assert record.tuned == {"postprocess.box_thresh": 0.55}
     assert (record.epochs, record.best_epoch, record.seconds) == (2, 1, 60.0)
     assert record.page_hmeans == (0.5, 0.7)
     assert record.checkpoint == figures["checkpoint"]

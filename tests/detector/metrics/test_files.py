@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,17 +15,17 @@ from detector.metrics.files import read_pages, read_pair
 QUAD = [[0, 0], [10, 0], [10, 5], [0, 5]]
 
 
-def write(path, content):
+def write(path: Any, content: Any) -> Any:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
     return path
 
 
-def images(**pages):
+def images(**pages: Any) -> Any:
     return {"images": {name.replace("_jpg", ".jpg"): page for name, page in pages.items()}}
 
 
-def test_json(tmp_path):
+def test_json(tmp_path: Any) -> None:
     words = {
         "1": {"points": QUAD, "transcription": "합계"},
         "2": {"points": [], "transcription": None},
@@ -39,7 +40,7 @@ def test_json(tmp_path):
     assert [pages[name].labelled for name in ("a.jpg", "b.jpg", "c.jpg")] == [True, True, False]
 
 
-def test_csv(tmp_path):
+def test_csv(tmp_path: Any) -> None:
     text = "filename,polygons\na.jpg,0 0 10 0 10 5 0 5|1.5 1 2 1 2 2\nb.jpg,\n"
     pages = read_pages(write(tmp_path / "pred.csv", text))
     np.testing.assert_array_equal(pages["a.jpg"].polygons[0], QUAD)
@@ -47,13 +48,13 @@ def test_csv(tmp_path):
     assert pages["b.jpg"].polygons == []
 
 
-def test_csv_field_longer_than_the_csv_modules_default(tmp_path):
+def test_csv_field_longer_than_the_csv_modules_default(tmp_path: Any) -> None:
     polygons = "|".join(["1000 1000 1100 1000 1100 1020 1000 1020"] * 5000)
     path = write(tmp_path / "pred.csv", f"filename,polygons\na.jpg,{polygons}\n")
     assert len(read_pages(path)["a.jpg"].polygons) == 5000
 
 
-def test_icdar_folder(tmp_path):
+def test_icdar_folder(tmp_path: Any) -> None:
     lines = '0,0,10,0,10,5,0,5,1,000\r\n0,0,10,0,10,5,0,5,###\n\n0,0,10,0,10,5,0,5,"a \\"b\\""\n'
     write(tmp_path / "gt" / "gt_img_1.txt", "\ufeff" + lines)
     write(tmp_path / "gt" / "img_2.TXT", "")
@@ -65,7 +66,7 @@ def test_icdar_folder(tmp_path):
     np.testing.assert_array_equal(pages["img_1"].polygons[0], QUAD)
 
 
-def test_icdar_predictions_are_polygons_unless_any_line_has_a_text(tmp_path):
+def test_icdar_predictions_are_polygons_unless_any_line_has_a_text(tmp_path: Any) -> None:
     six = "0,0,5,0,10,0,10,5,5,5,0,5,\n"
     write(tmp_path / "bare" / "res_a.txt", six)
     assert len(read_pages(tmp_path / "bare", predicted=True)["a"].polygons[0]) == 6
@@ -75,7 +76,7 @@ def test_icdar_predictions_are_polygons_unless_any_line_has_a_text(tmp_path):
     assert [len(p) for p in pages["a"].polygons] == [4, 4]
 
 
-def test_icdar_zip_pairs_with_names_that_have_an_image_suffix(tmp_path):
+def test_icdar_zip_pairs_with_names_that_have_an_image_suffix(tmp_path: Any) -> None:
     with zipfile.ZipFile(tmp_path / "res.zip", "w") as archive:
         archive.writestr("sub/res_img_1.txt", "0,0,10,0,10,5,0,5\n")
         archive.writestr("__MACOSX/sub/._res_img_1.txt", "junk")
@@ -84,7 +85,7 @@ def test_icdar_zip_pairs_with_names_that_have_an_image_suffix(tmp_path):
     assert list(words) == list(found) == ["img_1"]
 
 
-def test_unknown_pages_are_named(tmp_path):
+def test_unknown_pages_are_named(tmp_path: Any) -> None:
     gt = write(tmp_path / "gt.json", images(a_jpg={"words": {}}))
     pred = write(tmp_path / "pred.json", images(a_jpg={}, b_jpg={}, c_jpg={}))
     with pytest.raises(InputError, match=r"2 pages are not in .*gt\.json: b\.jpg, c\.jpg; predict"):
@@ -134,7 +135,7 @@ BAD_FILES = {
     ("name", "content", "message"),
     [(name, *case) for name, cases in BAD_FILES.items() for case in cases],
 )
-def test_bad_files_are_refused(tmp_path, name, content, message):
+def test_bad_files_are_refused(tmp_path: Any, name: Any, content: Any, message: Any) -> None:
     path = write(tmp_path / name, content)
     target = path.parent if path.suffix == ".txt" else path
     with pytest.raises(InputError, match=message) as caught:
@@ -142,7 +143,7 @@ def test_bad_files_are_refused(tmp_path, name, content, message):
     assert str(target) in str(caught.value)
 
 
-def test_other_bad_sources(tmp_path):
+def test_other_bad_sources(tmp_path: Any) -> None:
     with pytest.raises(InputError, match=r"nowhere\.json: does not exist"):
         read_pages(tmp_path / "nowhere.json")
     with pytest.raises(InputError, match=r"holds no \.txt files"):

@@ -1,0 +1,143 @@
+"""CLEval of a set of pages against the published tool (package `cleval`).
+
+`python benchmarks/bench_cleval.py data=FOLDER [rounds=5] [pages=10000]` scores the tool's own
+test set, `gt_eval_doc_v1_kr.zip` and `res_eval_doc_v1_kr.zip` in FOLDER, with both in turns in
+one process, and prints the scores, the best time of each and the ratio. Both start from
+polygons that have been read; the tool is compiled beforehand and gets no detected texts, so
+that it has next to no end-to-end scores to work out. Then the set is added over and over to
+one collector, up to `pages` pages, to see what a page costs in memory.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from detector.cli import guarded, parse_arguments
+from detector.metrics.cleval import CLEval, Dialect
+from detector.metrics.files import Pages, read_pair
+from detector.metrics.iou import IoU
+
+FILES = ("gt_eval_doc_v1_kr.zip", "res_eval_doc_v1_kr.zip")
+WARM_UP_PAGES = 3
+
+
+def score_ours(truth: Pages, found: Pages, dialect: Dialect) -> float:
+    metric = CLEval(dialect)
+    for name, page in truth.items():
+        metric.add(name, page.polygons, page.texts, page.ignore, found[name].polygons)
+    return metric.result().hmean
+
+
+def score_boxes(truth: Pages, found: Pages) -> float:
+    metric = IoU()
+    for name, page in truth.items():
+        metric.add(name, page.polygons, page.ignore, found[name].polygons)
+    return metric.result().hmean
+
+
+def prepare_theirs(truth: Pages, found: Pages) -> list[dict[str, Any]]:
+    """Arguments of the package for each page."""
+    return [
+        {
+            "det_quads": np.array([p.ravel() for p in found[name].polygons], dtype=np.float32),
+            "gt_quads": np.array([p.ravel() for p in page.polygons], dtype=np.float32),
+            "det_letters": [""] * len(found[name].polygons),
+            "gt_letters": page.texts,
+            "gt_is_dcs": page.ignore,
+        }
+        for name, page in truth.items()
+    ]
+
+
+def score_theirs(pages: Sequence[dict[str, Any]]) -> float:
+    try:
+        from cleval import CLEvalMetric
+    except ImportError as error:
+        sys.exit(
+            f"the published tool is missing ({error}); install it with pip install '.[benchmarks]'"
+        )
+    metric = CLEvalMetric()
+    for page in pages:
+        metric.update(**page)
+    return float(metric.compute()["det_h"])
+
+
+def best_times(jobs: dict[str, Callable[[], float]], rounds: int) -> dict[str, tuple[float, float]]:
+    """Score and least seconds of every job, run in turns."""
+    results: dict[str, tuple[float, float]] = {}
+    for _ in range(rounds):
+        for name, job in jobs.items():
+            start = perf_counter()
+            score = job()
+            seconds = perf_counter() - start
+            results[name] = score, min(seconds, results.get(name, (score, seconds))[1])
+    return results
+
+
+def memory_growth(truth: Pages, found: Pages, pages: int) -> list[tuple[int, float]]:
+    """Pages added to one collector, and the MiB that the process grew by since the first set."""
+    metric, names = CLEval("official"), list(truth)
+    growth: list[tuple[int, float]] = []
+    base = 0.0
+    for i in range(pages):
+        page, detections = truth[names[i % len(names)]], found[names[i % len(names)]]
+        metric.add(f"{i}", page.polygons, page.texts, page.ignore, detections.polygons)
+        if i + 1 == len(names):
+            base = resident_mib()
+        if (i + 1) % max(1, pages // 5) == 0:
+            growth.append((i + 1, resident_mib() - base))
+    return growth
+
+
+def resident_mib() -> float:
+    gc.collect()
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmRSS:")[1].split()[0]) / 1024
+
+
+def main() -> None:
+    options: dict[str, Any] = {"data": "data/cleval", "rounds": 5, "pages": 10000}
+    options |= parse_arguments(sys.argv[1:])
+    paths = [Path(options["data"]) / name for name in FILES]
+    truth, found = read_pair(*paths)
+    theirs = prepare_theirs(truth, found)
+    score_theirs(theirs[:WARM_UP_PAGES])
+    times = best_times(
+        {
+            "package cleval": lambda: score_theirs(theirs),
+            "official": lambda: score_ours(truth, found, "official"),
+            "competition": lambda: score_ours(truth, found, "competition"),
+            "IoU 0.5": lambda: score_boxes(truth, found),
+        },
+        int(options["rounds"]),
+    )
+    report(truth, found, times)
+    print("\npages added    MiB more than after the first set")
+    for pages, grown in memory_growth(truth, found, int(options["pages"])):
+        print(f"{pages:11,}  {grown:7.1f}")
+
+
+def report(truth: Pages, found: Pages, times: dict[str, tuple[float, float]]) -> None:
+    words, boxes = (sum(len(p.polygons) for p in pages.values()) for pages in (truth, found))
+    print(f"{len(truth)} pages, {words:,} words, {boxes:,} detections\n")
+    print("scorer           H-mean       seconds  ms/page   package / ours")
+    reference = times["package cleval"]
+    for name, (score, seconds) in times.items():
+        ratio = f"{reference[1] / seconds:8.1f}"
+        print(
+            f"{name:<15}  {score:.9f}  {seconds:7.3f}  {1e3 * seconds / len(truth):7.2f}  {ratio}"
+        )
+    gap = abs(reference[0] - times["official"][0])
+    verdict = "agree" if gap < 1e-6 else "DISAGREE"
+    print(f"\npackage and official {verdict}: they differ by {gap:.1e}")
+
+
+if __name__ == "__main__":
+    sys.exit(guarded(main))

@@ -1,0 +1,135 @@
+"""A post-processing sweep against one evaluation of the same pages.
+
+`python benchmarks/bench_sweep.py [pages=40] [words=54] [side=640] [rounds=3]` draws maps as a
+trained network gives them. `python benchmarks/bench_sweep.py checkpoint=… data.root=… [pages=…]`
+takes a real detector and real pages instead. One evaluation is post-processing and all three
+metrics at one setting, from maps that are there already; with a checkpoint the table also has
+`detector.evaluate`, which runs the network too: what a setting costs without kept maps.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+from bench_postprocess import word_map, word_outlines
+
+from detector.config import PostprocessConfig
+from detector.data.annotations import read_split
+from detector.data.pages import Page, Word
+from detector.evaluate import evaluate, evaluate_keeping_maps
+from detector.inference import load_detector
+from detector.maps import PageMap, PageMaps, quantize
+from detector.metrics.cleval import CLEval
+from detector.metrics.iou import IoU
+from detector.postprocess import detect
+from detector.scores import Scores, assemble
+from detector.sweep import grid, sweep
+
+BASE = PostprocessConfig()
+THRESHOLDS = {"box_thresh": tuple(np.linspace(0.3, 0.9, 100).tolist())}
+THOUSAND = {
+    "thresh": (0.2, 0.3, 0.4, 0.5),
+    "unclip_ratio": (1.2, 1.4, 1.6, 1.8, 2.0),
+    "shape": ("quad", "polygon"),
+    "box_thresh": tuple(i / 1000 for i in range(300, 925, 25)),
+}
+
+
+def drawn(pages: int, words: int, side: int) -> tuple[list[PageMap], list[Page]]:
+    """Maps of `(side, side)` and their pages, every word with a text of seven characters."""
+    maps, annotated = [], []
+    for seed in range(pages):
+        outlines = word_outlines(words, side, seed)
+        name = f"{seed:04d}.jpg"
+        probability = quantize(word_map(outlines, side, seed))
+        maps.append(PageMap(name, probability, np.eye(2, 3), (side, side)))
+        found = tuple(
+            Word(str(i), o.astype(np.float32), "letters", False) for i, o in enumerate(outlines)
+        )
+        annotated.append(Page(name, Path(name), side, side, found))
+    return maps, annotated
+
+
+def one_evaluation(
+    maps: Sequence[PageMap] | PageMaps, pages: Sequence[Page], setting: PostprocessConfig
+) -> Scores:
+    """Every page detected and scored at one setting, as `detector.evaluate` does."""
+    competition, official, iou = CLEval("competition", blank="skip"), CLEval("official"), IoU()
+    words = {page.name: page.words for page in pages}
+    for page in maps:
+        settings = setting.model_dump()
+        found = detect(page.probability, **settings, affine=page.affine, size=page.size).polygons
+        truth = [word.points for word in words[page.name]]
+        texts = [word.text for word in words[page.name]]
+        ignore = [word.ignore for word in words[page.name]]
+        competition.add(page.name, truth, texts, ignore, found)
+        official.add(page.name, truth, texts, ignore, found)
+        iou.add(page.name, truth, ignore, found)
+    results = competition.result(), official.result(), iou.result()
+    return assemble(*results, pages=len(maps), skipped=())
+
+
+def best_seconds(calls: Sequence[Callable[[], object]], rounds: int) -> list[float]:
+    """Seconds of the fastest of `rounds` turns of each call."""
+    best = [float("inf")] * len(calls)
+    for _ in range(rounds):
+        for i, call in enumerate(calls):
+            start = perf_counter()
+            call()
+            best[i] = min(best[i], perf_counter() - start)
+    return best
+
+
+def report(
+    maps: Sequence[PageMap] | PageMaps,
+    pages: Sequence[Page],
+    base: PostprocessConfig,
+    rounds: int,
+    whole: Callable[[], object] | None,
+) -> None:
+    thresholds, thousand = grid(base, THRESHOLDS)[1:], grid(base, THOUSAND)[1:]
+    calls = [
+        lambda: one_evaluation(maps, pages, base),
+        lambda: sweep(maps, pages, thresholds),
+        lambda: sweep(maps, pages, thousand),
+        *([] if whole is None else [whole]),
+    ]
+    one, columns, many, *network = best_seconds(calls, rounds)
+    print(f"{len(maps)} pages, best of {rounds} rounds, one process")
+    rows = [
+        ("one evaluation from maps", 1, one),
+        ("sweep of box_thresh", len(thresholds), columns),
+        ("sweep of six settings", len(thousand), many),
+    ]
+    for name, count, seconds in [*rows, *(("detector.evaluate", 1, s) for s in network)]:
+        print(f"{name:26} {count:5} settings {seconds:8.2f} s {seconds / one:7.2f} evaluations")
+    swept = sweep(maps, pages, thousand)
+    for index in np.random.default_rng(0).choice(len(thousand), 5, replace=False).tolist():
+        if swept.scores(index) != one_evaluation(maps, pages, thousand[index]):
+            raise SystemExit(f"setting {thousand[index]} scores differently in the sweep")
+    print("five settings drawn from the grid: every figure equal to a full evaluation's")
+
+
+def main(arguments: Sequence[str]) -> None:
+    options = {"pages": "40", "words": "54", "side": "640", "rounds": "3"}
+    options |= dict(argument.split("=", 1) for argument in arguments)
+    count, rounds = int(options["pages"]), int(options["rounds"])
+    if "checkpoint" not in options:
+        maps, pages = drawn(count, int(options["words"]), int(options["side"]))
+        report(maps, pages, BASE, rounds, None)
+        return
+    detector, _ = load_detector(Path(options["checkpoint"]))
+    found = read_split(Path(options["data.root"]), "val", limit=count).pages
+    with tempfile.TemporaryDirectory() as folder:
+        evaluate_keeping_maps(detector, found, Path(folder))
+        kept = PageMaps(Path(folder))
+        report(kept, found, detector.postprocess, rounds, lambda: evaluate(detector, found))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,168 @@
+"""Probability maps of a split, written once and read as often as post-processing is tried.
+
+A folder holds `maps.u16`, all maps one after the other as 16-bit levels, and `maps.json`, which
+says where each begins and how it lies on its page. The JSON file is written last, so a folder
+with one is complete.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detector.errors import InputError, JobError
+from detector.files import write_text
+
+DATA_NAME = "maps.u16"
+INDEX_NAME = "maps.json"
+LEVELS = 65535
+_VERSION = 1
+
+
+def quantize(probability: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Probabilities at the precision maps are kept at, 1/65535.
+
+    Whoever thresholds a fresh map takes it through this first, so that a kept map gives
+    the very same boxes. NaN stays NaN.
+    """
+    return _probability(np.rint(probability * np.float32(LEVELS)))
+
+
+def _probability(levels: NDArray[np.float32]) -> NDArray[np.float32]:
+    return levels * np.float32(1 / LEVELS)
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """Where a map begins (in levels), its size, and how it lies on its page."""
+
+    name: str
+    start: int
+    height: int
+    width: int
+    affine: list[list[float]]
+    size: tuple[int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class PageMap:
+    """A page's map: `probability` `(h, w)` float32, `affine` `(2, 3)` float64 from source to
+    map pixels, `size` the source's (width, height)."""
+
+    name: str
+    probability: NDArray[np.float32]
+    affine: NDArray[np.float64]
+    size: tuple[int, int]
+
+
+class MapWriter:
+    """Appends maps to a folder; used by `writing_maps`."""
+
+    def __init__(self, folder: Path, file: BinaryIO) -> None:
+        self._folder = folder
+        self._file = file
+        self._end = 0
+        self.entries: list[_Entry] = []
+
+    def add(self, page_map: PageMap) -> None:
+        """Append a `quantize`d map. Raises JobError when the disk is full."""
+        levels = np.rint(page_map.probability * np.float32(LEVELS)).astype("<u2")
+        height, width = levels.shape
+        try:
+            self._file.write(levels.tobytes())
+        except OSError as error:
+            raise _no_room(self._folder, error, self._end * 2) from None
+        affine = page_map.affine.tolist()
+        self.entries.append(_Entry(page_map.name, self._end, height, width, affine, page_map.size))
+        self._end += height * width
+
+
+@contextmanager
+def writing_maps(folder: Path, *, identity: str = "") -> Iterator[MapWriter]:
+    """Fill a folder with maps; it is complete when the block ends, and emptied after an error.
+
+    `identity` says whose maps these are; `PageMaps` asks for it again.
+
+    Maps are written with ordinary writes, never through a memory map, so that a full disk is
+    a JobError that says how much there was, and not a crash of the process.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / INDEX_NAME).unlink(missing_ok=True)
+        with (folder / DATA_NAME).open("wb") as file:
+            writer = MapWriter(folder, file)
+            yield writer
+            try:
+                file.flush()
+            except OSError as error:
+                raise _no_room(folder, error, file.tell()) from None
+        index = {
+            "version": _VERSION,
+            "identity": identity,
+            "pages": [asdict(entry) for entry in writer.entries],
+        }
+        write_text(folder / INDEX_NAME, json.dumps(index))
+    except BaseException:
+        (folder / DATA_NAME).unlink(missing_ok=True)
+        raise
+
+
+def _no_room(folder: Path, error: OSError, written: int) -> JobError:
+    free = shutil.disk_usage(folder).free
+    return JobError(
+        f"{folder}: probability maps cannot be kept: {error.strerror} after "
+        f"{written / 2**20:.0f} MiB, {free / 2**20:.0f} MiB free; free some space or use another "
+        "folder"
+    )
+
+
+def has_maps(folder: Path) -> bool:
+    """Whether maps were written to a folder, all of them."""
+    return (folder / INDEX_NAME).is_file()
+
+
+class PageMaps:
+    """The maps of a folder, read through a memory map one page at a time.
+
+    Raises InputError when the folder is not complete or holds the maps of another `identity`.
+    """
+
+    def __init__(self, folder: Path, *, identity: str = "") -> None:
+        try:
+            index = json.loads((folder / INDEX_NAME).read_text(encoding="utf-8"))
+            self._entries = [_Entry(**page) for page in index["pages"]]
+            total = sum(e.height * e.width for e in self._entries)
+            if index["version"] != _VERSION or (folder / DATA_NAME).stat().st_size != 2 * total:
+                raise ValueError("its files do not belong together")
+            if index["identity"] != identity:
+                raise ValueError("they are of other weights or pages")
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                f"{folder}: holds no probability maps to use ({error}); give an empty folder"
+            ) from None
+        self._levels: NDArray[np.uint16] = (
+            np.memmap(folder / DATA_NAME, dtype="<u2", mode="r")
+            if total
+            else np.zeros(0, np.uint16)
+        )
+
+    @property
+    def names(self) -> list[str]:
+        return [entry.name for entry in self._entries]
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __getitem__(self, index: int) -> PageMap:
+        entry = self._entries[index]
+        levels = self._levels[entry.start : entry.start + entry.height * entry.width]
+        probability = _probability(levels.astype(np.float32)).reshape(entry.height, entry.width)
+        return PageMap(entry.name, probability, np.array(entry.affine), tuple(entry.size))

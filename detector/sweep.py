@@ -1,0 +1,315 @@
+"""Every post-processing setting scored from one set of probability maps, exactly.
+
+Settings that share a binary map share its regions and their scores; those that also share the
+growth share the polygons and everything the metrics ask about pairs of shapes. What is left,
+`box_thresh`, `max_candidates` and `min_side_px`, only chooses among the regions found, and a
+metric counts every choice from the same pairs. Each figure equals that of a full evaluation at
+its setting, bit for bit.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from operator import attrgetter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from detector.config import PostprocessConfig, describe_faults
+from detector.data.pages import Page
+from detector.errors import InputError, JobError
+from detector.maps import PageMap
+from detector.metrics.cleval import PageCounts, Words, read_words
+from detector.metrics.iou import IoU, IoUCounts, IoUWords, iou_words
+from detector.postprocess import candidate_count, find_candidates, grow
+from detector.scores import Scores
+
+# What a training tries after each validation: a few growths, and every box_thresh of interest.
+QUICK_GRID: dict[str, tuple[Any, ...]] = {
+    "thresh": (0.2, 0.3, 0.4),
+    "unclip_ratio": (1.2, 1.4, 1.6, 1.8, 2.0),
+    "box_thresh": tuple(i / 100 for i in range(30, 81, 5)),
+}
+
+FIND_KEYS = ("thresh", "score_mode", "dilate", "epsilon")
+GROW_KEYS = ("shape", "unclip", "unclip_ratio", "shrink_ratio", "epsilon", "dilate")
+IOU_THRESHOLD = IoU().threshold
+
+_CLEVAL_FIELDS = tuple(f.name for f in fields(PageCounts))
+_IOU_FIELDS = tuple(f.name for f in fields(IoUCounts))
+_cleval_values, _iou_values = attrgetter(*_CLEVAL_FIELDS), attrgetter(*_IOU_FIELDS)
+
+
+def grid(
+    base: PostprocessConfig, values: Mapping[str, Sequence[Any]]
+) -> tuple[PostprocessConfig, ...]:
+    """`base`, then every combination of `values`; a setting comes once.
+
+    Raises InputError for an unknown key or a value out of range, naming them.
+    """
+    settings = {_key(base): base}
+    for combination in itertools.product(*values.values()):
+        changed = base.model_dump() | dict(zip(values, combination, strict=True))
+        try:
+            setting = PostprocessConfig.model_validate(changed)
+        except ValidationError as error:
+            lines = describe_faults(error, PostprocessConfig)
+            raise InputError("\n".join(f"grid.{line}" for line in lines)) from None
+        settings.setdefault(_key(setting), setting)
+    return tuple(settings.values())
+
+
+def _key(setting: PostprocessConfig) -> tuple[Any, ...]:
+    return tuple(setting.model_dump().values())
+
+
+@dataclass(frozen=True)
+class CrossFit:
+    """What a choice among settings is worth on pages that did not take part in it.
+
+    Pages are dealt in two halves; the best setting of each is scored on the other. `hmean` is
+    the mean over all pages so scored, `optimism` how much higher the best setting looks on the
+    very pages it was chosen on, `settings` the choices of the two halves.
+    """
+
+    hmean: float
+    optimism: float
+    settings: tuple[PostprocessConfig, PostprocessConfig]
+
+
+@dataclass(frozen=True, eq=False)
+class SweepScores:
+    """The scores of S settings on P pages.
+
+    settings: the first is the one the grid was made around.
+    names: `(P,)` page names, sorted.
+    page_scores: `(S, P, 3)` float64 recall, precision and H-mean of the competition dialect;
+        NaN where a page is blank (no word and no detection) and out of the mean.
+    official, overlap: `(S, F)` counts summed over pages: the fields of PageCounts and IoUCounts.
+    """
+
+    settings: tuple[PostprocessConfig, ...]
+    names: tuple[str, ...]
+    page_scores: NDArray[np.float64]
+    official: NDArray[np.int64]
+    overlap: NDArray[np.int64]
+    skipped: tuple[str, ...] = ()
+
+    def scores(self, index: int) -> Scores:
+        """What `evaluate` gives at setting `index`."""
+        table = self.page_scores[index]
+        counted = ~np.isnan(table[:, 2])
+        recall, precision, hmean = (_mean(column) for column in table[counted].T)
+        pooled = PageCounts(*self.official[index].tolist()).scores()
+        iou = IoU(IOU_THRESHOLD)
+        iou.add_counts("all pages", IoUCounts(*self.overlap[index].tolist()))
+        overlap = iou.result()
+        chosen = zip(self.names, table[:, 2].tolist(), counted.tolist(), strict=True)
+        return Scores(
+            hmean=hmean,
+            precision=precision,
+            recall=recall,
+            hmean_pooled=pooled[2],
+            iou_hmean=overlap.hmean,
+            iou_precision=overlap.precision,
+            iou_recall=overlap.recall,
+            pages=len(self.names),
+            blank_pages=int((~counted).sum()),
+            skipped=self.skipped,
+            page_hmeans={name: value for name, value, shown in chosen if shown},
+        )
+
+    def best(self) -> int:
+        """The setting with the highest H-mean; then by IoU H-mean, then the first."""
+        hmeans = self._hmeans(np.ones(len(self.names), bool))
+        tied = np.flatnonzero(hmeans == hmeans.max()).tolist()
+        return int(max(tied, key=lambda i: (self.scores(i).iou_hmean, -i)))
+
+    def cross_fit(self) -> CrossFit | None:
+        """The best setting of each half of the pages scored on the other; None below 2 pages."""
+        if len(self.names) < 2:
+            return None
+        odd = np.arange(len(self.names)) % 2 == 1
+        choices = [int(self._hmeans(half).argmax()) for half in (odd, ~odd)]
+        hmeans = self.page_scores[:, :, 2]
+        unseen = np.where(odd, hmeans[choices[1]], hmeans[choices[0]])
+        if np.isnan(unseen).all():
+            return None
+        hmean = _mean(unseen[~np.isnan(unseen)])
+        optimism = self.scores(self.best()).hmean - hmean
+        return CrossFit(hmean, optimism, (self.settings[choices[0]], self.settings[choices[1]]))
+
+    def _hmeans(self, pages: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """`(S,)` mean H-mean over some pages."""
+        chosen = self.page_scores[:, pages, 2]
+        return np.array([_mean(row[~np.isnan(row)]) for row in chosen])
+
+
+def _mean(values: NDArray[np.float64]) -> float:
+    """Exactly rounded, so that the order of pages never matters; 0 without any."""
+    return math.fsum(values.tolist()) / len(values) if len(values) else 0.0
+
+
+def sweep(
+    maps: Iterable[PageMap],
+    pages: Iterable[Page],
+    settings: Sequence[PostprocessConfig],
+    *,
+    skipped: Sequence[str] = (),
+) -> SweepScores:
+    """Score every setting on every map; `pages` hold the words, found by name.
+
+    Raises InputError without settings and for a map without a page, JobError without maps.
+    """
+    if not settings:
+        raise InputError("settings: nothing to score, got an empty grid")
+    words = {page.name: page for page in pages}
+    groups = list(_groups(settings))
+    tables: dict[str, NDArray[np.float64]] = {}
+    official = np.zeros((len(settings), len(_CLEVAL_FIELDS)), np.int64)
+    overlap = np.zeros((len(settings), len(_IOU_FIELDS)), np.int64)
+    for page_map in maps:
+        if page_map.name not in words:
+            raise InputError(f"{page_map.name}: there is a map of this page but no annotation")
+        page = _PageWords.read(words[page_map.name])
+        table = np.zeros((len(settings), 3))
+        for scored in _score_page(page_map, page, groups):
+            table[scored.settings] = scored.competition
+            official[scored.settings] += scored.official
+            overlap[scored.settings] += scored.overlap
+        tables[page_map.name] = table
+    if not tables:
+        raise JobError("there is no probability map to score post-processing settings on")
+    names = tuple(sorted(tables))
+    stacked = np.stack([tables[name] for name in names], axis=1)
+    return SweepScores(tuple(settings), names, stacked, official, overlap, tuple(skipped))
+
+
+def quick_figures(
+    maps: Iterable[PageMap], pages: Iterable[Page], base: PostprocessConfig
+) -> dict[str, float]:
+    """What `QUICK_GRID` around `base` gives: the best H-mean, its settings, its cross-fitted
+    value (absent with a single page)."""
+    keys = [key for key in QUICK_GRID if key != "unclip_ratio" or base.unclip == "ratio"]
+    swept = sweep(maps, pages, grid(base, {key: QUICK_GRID[key] for key in keys}))
+    best, fitted = swept.best(), swept.cross_fit()
+    figures = {"tuned_hmean": swept.scores(best).hmean}
+    figures |= {f"tuned_{key}": float(getattr(swept.settings[best], key)) for key in keys}
+    return figures if fitted is None else figures | {"crossfit_hmean": fitted.hmean}
+
+
+@dataclass(frozen=True, eq=False)
+class _Group:
+    """Settings that share a binary map (`find`) or, in `members`, the grown shapes too."""
+
+    find: dict[str, Any]
+    members: list[tuple[dict[str, Any], NDArray[np.intp], list[PostprocessConfig]]]
+
+
+def _groups(settings: Sequence[PostprocessConfig]) -> Iterator[_Group]:
+    for find, found in _by(settings, range(len(settings)), FIND_KEYS):
+        members = [
+            (growth, np.array(indices, np.intp), [settings[i] for i in indices])
+            for growth, indices in _by(settings, found, GROW_KEYS)
+        ]
+        yield _Group(find, members)
+
+
+def _by(
+    settings: Sequence[PostprocessConfig], indices: Iterable[int], keys: Sequence[str]
+) -> list[tuple[dict[str, Any], list[int]]]:
+    """`indices` of settings grouped by their values of `keys`."""
+    groups: dict[tuple[Any, ...], list[int]] = {}
+    for index in indices:
+        groups.setdefault(tuple(getattr(settings[index], k) for k in keys), []).append(index)
+    return [(dict(zip(keys, values, strict=True)), group) for values, group in groups.items()]
+
+
+@dataclass(frozen=True, eq=False)
+class _PageWords:
+    """The words of a page as each metric reads them."""
+
+    competition: Words
+    official: Words
+    overlap: IoUWords
+
+    @classmethod
+    def read(cls, page: Page) -> _PageWords:
+        truth = [word.points for word in page.words]
+        texts = [word.text for word in page.words]
+        ignore = [word.ignore for word in page.words]
+        return cls(
+            read_words("competition", truth, texts, ignore),
+            read_words("official", truth, texts, ignore),
+            iou_words(truth, ignore),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _Scored:
+    """One page at the settings of one group: `(K, 3)` scores and `(K, F)` counts."""
+
+    settings: NDArray[np.intp]
+    competition: NDArray[np.float64]
+    official: NDArray[np.int64]
+    overlap: NDArray[np.int64]
+
+
+def _score_page(
+    page_map: PageMap, words: _PageWords, groups: Sequence[_Group]
+) -> Iterator[_Scored]:
+    for group in groups:
+        candidates = find_candidates(page_map.probability, **group.find)
+        counts = [_kept(candidates.scores, settings) for _, _, settings in group.members]
+        candidates = candidates.first(max(max(kept) for kept in counts))
+        for (growth, indices, settings), kept in zip(group.members, counts, strict=True):
+            best = candidates if max(kept) == len(candidates) else candidates.first(max(kept))
+            grown = grow(best, **growth, affine=page_map.affine, size=page_map.size)
+            rank = np.arange(len(grown.polygons))
+            active = (rank < np.array(kept)[:, None]) & grown.solid
+            active &= grown.sides >= np.array([s.min_side_px for s in settings])[:, None]
+            yield _count(words, grown.polygons, active, indices)
+
+
+def _kept(scores: NDArray[np.float32], settings: Sequence[PostprocessConfig]) -> list[int]:
+    """How many candidates each setting keeps: the best ones."""
+    return [
+        candidate_count(scores, box_thresh=s.box_thresh, max_candidates=s.max_candidates)
+        for s in settings
+    ]
+
+
+def _count(
+    words: _PageWords,
+    polygons: Sequence[NDArray[np.float32]],
+    active: NDArray[np.bool_],
+    indices: NDArray[np.intp],
+) -> _Scored:
+    """Every metric for each row of `active`, computed once per different row."""
+    used = np.flatnonzero(active.any(axis=0))
+    shapes = [polygons[i] for i in used.tolist()]
+    rows, which = _distinct(active[:, used])
+    competition = words.competition.match(shapes).counts(rows)
+    official = words.official.match(shapes).counts(rows)
+    overlap = words.overlap.match(shapes, IOU_THRESHOLD).counts(rows)
+    blank = (math.nan,) * 3
+    scores = [blank if not c.words and not c.detections else c.scores() for c in competition]
+    return _Scored(
+        indices,
+        np.array(scores)[which],
+        np.array([_cleval_values(c) for c in official], np.int64)[which],
+        np.array([_iou_values(c) for c in overlap], np.int64)[which],
+    )
+
+
+def _distinct(rows: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[np.intp]]:
+    """The different rows, and which of them each row is."""
+    places: dict[bytes, int] = {}
+    which = np.array([places.setdefault(row.tobytes(), len(places)) for row in rows], np.intp)
+    first = np.unique(which, return_index=True)[1]
+    return rows[first], which

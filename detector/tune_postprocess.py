@@ -1,0 +1,170 @@
+"""`python -m detector.tune_postprocess`: the best post-processing settings of a trained detector.
+
+One pass of the network over a split, then every combination of a grid scored from the kept
+probability maps. The choice flatters itself on the pages it was made on, so its cross-fitted
+score stands beside it.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field
+
+from detector.checkpoint import find_best
+from detector.cli import log, run
+from detector.config import PostprocessConfig, Section, TrainConfig, with_values
+from detector.data.annotations import Page
+from detector.evaluate import EvaluateData, evaluate_keeping_maps, labelled_pages
+from detector.files import write_text
+from detector.inference import Detector, load_detector
+from detector.maps import PageMaps, has_maps
+from detector.scores import METRICS
+from detector.sweep import SweepScores, grid, sweep
+
+CSV_NAME = "curve.csv"
+PNG_NAME = "curve.png"
+
+
+def _tried(default: tuple[Any, ...] | None = None) -> Any:
+    return Field(default, min_length=1, description="values of the setting of this name")
+
+
+class Grid(Section):
+    """The values to try; null keeps the stored one."""
+
+    thresh: tuple[float, ...] | None = _tried((0.2, 0.3, 0.4, 0.5))
+    box_thresh: tuple[float, ...] | None = _tried(tuple(i / 100 for i in range(30, 91, 5)))
+    unclip: tuple[Literal["ratio", "exact"], ...] | None = _tried()
+    unclip_ratio: tuple[float, ...] | None = _tried((1.2, 1.4, 1.6, 1.8, 2.0))
+    shape: tuple[Literal["quad", "polygon"], ...] | None = _tried(("quad", "polygon"))
+    min_side_px: tuple[float, ...] | None = _tried()
+    max_candidates: tuple[int, ...] | None = _tried()
+    score_mode: tuple[Literal["fast", "slow"], ...] | None = _tried()
+    dilate: tuple[bool, ...] | None = _tried()
+    epsilon: tuple[float, ...] | None = _tried()
+
+
+class Settings(Section):
+    checkpoint: Path = Field(description="best/ folder of a training or a search")
+    data: EvaluateData
+    output: Path = Field(Path("postprocess_sweep"), description="folder for curve.csv, curve.png")
+    write: bool = Field(
+        False, description="put the best settings into the checkpoint's config.yaml"
+    )
+    maps: Path | None = Field(
+        None, description="keep the probability maps here, and use them again; null = for this run"
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where the model runs")
+    amp: Literal["auto", "off", "bf16", "fp16"] = Field("auto", description="mixed precision")
+    grid: Grid = Grid()
+
+
+def main(settings: Settings) -> int:
+    weights = find_best(settings.checkpoint)
+    detector, config = load_detector(weights, device=settings.device, amp=settings.amp)
+    tried = grid(detector.postprocess, _values(settings.grid))
+    pages = labelled_pages(settings.data)
+    with _maps(settings, weights, detector, pages) as maps:
+        log(f"scoring {len(tried)} settings on the maps of {len(maps)} pages")
+        swept = sweep(maps, pages, tried)
+    best = swept.best()
+    changed = {f"postprocess.{k}": v for k, v in swept.settings[best].model_dump().items()}
+    config = with_values(config, changed)  # checked before anything is written
+    _write_curve(settings.output, swept)
+    if settings.write:
+        write_config(weights.with_name("config.yaml"), config)
+    print(json.dumps(_result(settings, pages, swept, best), indent=2, ensure_ascii=False))
+    return 0
+
+
+def _values(chosen: Grid) -> dict[str, tuple[Any, ...]]:
+    return {key: tuple(value) for key, value in chosen.model_dump().items() if value is not None}
+
+
+@contextmanager
+def _maps(
+    settings: Settings, weights: Path, detector: Detector, pages: Sequence[Page]
+) -> Iterator[PageMaps]:
+    """The maps of the pages: kept ones when there are some, else new ones."""
+    with tempfile.TemporaryDirectory(prefix="probability-maps-") as temporary:
+        folder = settings.maps or Path(temporary)
+        identity = _identity(weights, detector, pages)
+        if settings.maps is None or not has_maps(folder):
+            log(f"computing the probability maps of {len(pages)} pages")
+            scores, failure = evaluate_keeping_maps(
+                detector, pages, folder, identity=identity, workers=settings.data.workers
+            )
+            if failure is not None:
+                raise failure
+            for message in scores.skipped:
+                log(f"skipped: {message}")
+        yield PageMaps(folder, identity=identity)
+
+
+def _identity(weights: Path, detector: Detector, pages: Sequence[Page]) -> str:
+    """Whose maps these are: a digest of the weights, the preprocessing and the pages."""
+    digest = hashlib.sha256(weights.read_bytes())
+    files = [(p.name, p.width, p.height, p.path.stat().st_size) for p in pages]
+    about = [detector.preprocess.to_dict(), str(detector.amp), files]
+    digest.update(json.dumps(about).encode())
+    return digest.hexdigest()
+
+
+def write_config(path: Path, config: TrainConfig) -> None:
+    """Replace a checkpoint's `config.yaml`, atomically."""
+    write_text(path, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+
+
+def _write_curve(folder: Path, swept: SweepScores) -> None:
+    from detector.curves import draw_curves  # matplotlib takes a second to import
+
+    folder.mkdir(parents=True, exist_ok=True)
+    keys = list(PostprocessConfig.model_fields)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*keys, *METRICS])
+    for index, setting in enumerate(swept.settings):
+        figures = swept.scores(index).metrics()
+        writer.writerow([*setting.model_dump().values(), *figures.values()])
+    write_text(folder / CSV_NAME, text.getvalue())
+    draw_curves(folder / PNG_NAME, swept)
+
+
+def _result(
+    settings: Settings, pages: Sequence[Page], swept: SweepScores, best: int
+) -> dict[str, Any]:
+    stored, chosen = swept.settings[0].model_dump(), swept.settings[best].model_dump()
+    fitted = swept.cross_fit()
+    return {
+        "settings": len(swept.settings),
+        "pages": len(swept.names),
+        "stored": {"postprocess": stored, **swept.scores(0).metrics()},
+        "best": {"postprocess": chosen, **swept.scores(best).metrics()},
+        "changed": {k: v for k, v in chosen.items() if v != stored[k]},
+        "cross_fitted_hmean": None if fitted is None else fitted.hmean,
+        "optimism": None if fitted is None else fitted.optimism,
+        "skipped": sorted({page.name for page in pages} - set(swept.names)),
+        "curve": [str(settings.output / CSV_NAME), str(settings.output / PNG_NAME)],
+        "written": settings.write,
+    }
+
+
+if __name__ == "__main__":
+    run(
+        main,
+        Settings,
+        program="python -m detector.tune_postprocess",
+        description="Find the best post-processing settings of a trained detector, without "
+        "training. Prints one JSON object: the scores of the stored and of the best settings, "
+        "and what the choice is worth on pages it was not made on (cross-fitted).",
+    )

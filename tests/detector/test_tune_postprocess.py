@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from detector.checkpoint import read_best
+from detector.config import PostprocessConfig
+from detector.data.annotations import read_split
+from detector.errors import InputError, JobError
+from detector.evaluate import evaluate, override_postprocess
+from detector.inference import load_detector
+from detector.tune_postprocess import Grid, Settings, main
+
+GRID = {"thresh": (0.2, 0.3), "box_thresh": (0.2, 0.6), "unclip_ratio": (1.0, 1.6)}
+
+
+@pytest.fixture
+def checkpoint(trained: Path, tmp_path: Path) -> Path:
+    """A copy, since the command may write into it."""
+    return Path(shutil.copytree(trained / "checkpoint" / "best", tmp_path / "best"))
+
+
+def settings(checkpoint: Path, root: Path, output: Path, **values) -> Settings:
+    return Settings.model_validate(
+        {
+            "checkpoint": checkpoint,
+            "data": {"root": root},
+            "output": output,
+            "device": "cpu",
+            "grid": GRID | {"shape": None},
+        }
+        | values
+    )
+
+
+def test_prints_the_best_settings_and_writes_the_curve(
+    checkpoint: Path, drawn_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+):
+    before = (checkpoint / "config.yaml").read_text()
+    assert main(settings(checkpoint, drawn_root, tmp_path / "out")) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert (result["settings"], result["pages"], result["skipped"]) == (9, 2, [])
+    assert (checkpoint / "config.yaml").read_text() == before
+    detector, config = load_detector(checkpoint, device="cpu")
+    pages = read_split(drawn_root, "val").pages
+    assert result["stored"]["hmean"] == evaluate(detector, pages).hmean
+    chosen = override_postprocess(detector, result["changed"], config)
+    assert chosen.postprocess.model_dump() == result["best"]["postprocess"]
+    assert result["best"]["hmean"] == evaluate(chosen, pages).hmean
+    assert result["best"]["hmean"] >= result["stored"]["hmean"]
+    assert result["optimism"] == result["best"]["hmean"] - result["cross_fitted_hmean"]
+    with (tmp_path / "out" / "curve.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 9
+    assert rows[0].keys() >= {"box_thresh", "shape", "hmean", "iou_hmean"}
+    assert max(float(row["hmean"]) for row in rows) == result["best"]["hmean"]
+    picture = cv2.imread(str(tmp_path / "out" / "curve.png"))
+    assert picture is not None
+    assert np.ptp(picture) > 100
+
+
+def test_writes_the_settings_into_the_checkpoint_when_asked(
+    checkpoint: Path, drawn_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+):
+    main(settings(checkpoint, drawn_root, tmp_path / "out", write=True))
+    result = json.loads(capsys.readouterr().out)
+    _, config = read_best(checkpoint)
+    assert config.postprocess.model_dump() == result["best"]["postprocess"]
+    assert config.model_dump(exclude={"postprocess"}) == read_before(checkpoint)
+
+
+def read_before(checkpoint: Path) -> dict:
+    """The other settings, from the copy that lies in the weights."""
+    (checkpoint / "config.yaml").unlink()
+    return read_best(checkpoint)[1].model_dump(exclude={"postprocess"})
+
+
+def test_kept_maps_are_used_again_and_only_for_the_same_weights_and_pages(
+    checkpoint: Path, drawn_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+):
+    kept = settings(checkpoint, drawn_root, tmp_path / "out", maps=tmp_path / "maps")
+    main(kept)
+    first = capsys.readouterr()
+    assert "computing the probability maps of 2 pages" in first.err
+    main(kept)
+    second = capsys.readouterr()
+    assert "computing" not in second.err
+    assert second.out == first.out
+    other = settings(
+        checkpoint,
+        drawn_root,
+        tmp_path / "out",
+        maps=tmp_path / "maps",
+        data={"root": drawn_root, "pages": 1},
+    )
+    with pytest.raises(InputError, match=r"of other weights or pages.*give an empty folder"):
+        main(other)
+
+
+def test_an_unreadable_page_is_named_and_the_rest_tuned(
+    checkpoint: Path, drawn_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+):
+    shutil.copytree(drawn_root, tmp_path / "data")
+    page = read_split(tmp_path / "data", "val").pages[0]
+    content = page.path.read_bytes()
+    page.path.write_bytes(content[: len(content) // 2])
+    main(settings(checkpoint, tmp_path / "data", tmp_path / "out"))
+    captured = capsys.readouterr()
+    assert page.name in captured.err
+    result = json.loads(captured.out)
+    assert (result["pages"], result["skipped"]) == (1, [page.name])
+    assert result["cross_fitted_hmean"] is None
+
+
+def test_a_full_disk_is_one_message(checkpoint: Path, drawn_root: Path, tmp_path: Path, file_limit):
+    kept = settings(checkpoint, drawn_root, tmp_path / "out", maps=tmp_path / "maps")
+    with pytest.raises(JobError, match="probability maps cannot be kept"), file_limit(1000):
+        main(kept)
+
+
+def test_every_swept_setting_is_one_of_postprocess():
+    assert set(Grid.model_fields) < set(PostprocessConfig.model_fields)
+
+
+def test_command_line(run_module, checkpoint: Path, drawn_root: Path, tmp_path: Path):
+    done = run_module(
+        "detector.tune_postprocess",
+        f"checkpoint={checkpoint}",
+        f"data.root={drawn_root}",
+        f"output={tmp_path / 'out'}",
+        "grid.thresh=[0.3]",
+        "grid.unclip_ratio=null",
+        "grid.shape=[quad]",
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["settings"] == 13
+    wrong = run_module(
+        "detector.tune_postprocess",
+        f"checkpoint={checkpoint}",
+        f"data.root={drawn_root}",
+        "grid.box_thresh=[0.5, 2]",
+    )
+    assert wrong.returncode == 2
+    assert "grid.box_thresh: input should be less than or equal to 1, got 2" in wrong.stderr
+    assert "Traceback" not in wrong.stderr

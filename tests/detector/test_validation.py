@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from detector.data.annotations import read_split
+from detector.evaluate import evaluate
+from detector.inference import load_detector
+from detector.monitor import Monitor
+from detector.validation import Validated, curves, epoch_line, record, validate
+
+FIGURES = {"hmean": 0.5, "iou_hmean": 0.25, "precision": 0.5, "recall": 0.5, "hmean_pooled": 0.5}
+SWEPT = {"tuned_hmean": 0.75, "tuned_thresh": 0.2, "crossfit_hmean": 0.625}
+
+
+@pytest.fixture
+def monitor(tmp_path: Path):
+    opened = Monitor(tmp_path / "events", finished=0)
+    yield opened
+    opened.close()
+
+
+def test_a_validation_scores_and_sweeps_and_clears_its_maps_away(
+    trained: Path, drawn_root: Path, tmp_path: Path, monitor: Monitor
+):
+    detector, _ = load_detector(trained, device="cpu")
+    pages = read_split(drawn_root, "val").pages
+    common = {"epoch": 1, "monitor": monitor, "workers": 0, "log": pytest.fail}
+    swept = validate(detector, pages, maps=tmp_path / "maps", **common)
+    plain = validate(detector, pages, maps=None, **common)
+    assert not (tmp_path / "maps").exists()
+    assert plain.figures == evaluate(detector, pages).metrics()
+    assert plain.figures.items() < swept.figures.items()
+    assert swept.figures["tuned_hmean"] >= swept.figures["hmean"]
+    assert swept.figures["crossfit_hmean"] <= swept.figures["tuned_hmean"]
+    assert swept.page_hmeans == plain.page_hmeans
+
+
+def test_a_full_disk_costs_the_sweep_and_not_the_scores(
+    trained: Path, drawn_root: Path, tmp_path: Path, monitor: Monitor, file_limit
+):
+    detector, _ = load_detector(trained, device="cpu")
+    pages = read_split(drawn_root, "val").pages
+    expected = evaluate(detector, pages).metrics()
+    monitor.scalars({"a": 1.0}, 1)
+    lines: list[str] = []
+    with file_limit(20_000):
+        found = validate(
+            detector,
+            pages,
+            epoch=3,
+            monitor=NoPictures(),  # type: ignore[arg-type]
+            maps=tmp_path / "maps",
+            workers=0,
+            log=lines.append,
+        )
+    assert found.figures == expected
+    assert len(lines) == 1
+    assert lines[0].startswith("epoch 3: no post-processing sweep: ")
+    assert not (tmp_path / "maps").exists()
+
+
+class NoPictures:
+    """A monitor that writes nothing: only the maps may meet the limit."""
+
+    def page(self, *_: object) -> None: ...
+
+
+def test_the_best_epoch_keeps_its_own_figures():
+    metrics: dict[str, float] = {"loss/total": 3.0}
+    assert record(metrics, Validated(FIGURES | SWEPT, {}), 1)
+    assert metrics["best_tuned_hmean"] == 0.75
+    worse = FIGURES | {"hmean": 0.25}
+    assert not record(metrics, Validated(worse | {"tuned_hmean": 0.3}, {}), 2)
+    assert (metrics["hmean"], metrics["best_hmean"], metrics["best_epoch"]) == (0.25, 0.5, 1)
+    assert (metrics["tuned_hmean"], metrics["best_tuned_hmean"]) == (0.3, 0.75)
+    assert "tuned_thresh" not in metrics
+    better = FIGURES | {"hmean": 0.625}
+    assert record(metrics, Validated(better, {}), 3)
+    assert not [name for name in metrics if "tuned" in name or "crossfit" in name]
+    assert metrics["loss/total"] == 3.0
+
+
+def test_curves_and_lines_tell_what_there_is():
+    metrics = FIGURES | {"loss/total": 1.5, "lr": 0.1, "seconds": 61.0, "best_hmean": 0.5}
+    assert "cleval/tuned_hmean" not in curves(metrics)
+    shown = curves(metrics | SWEPT)
+    assert (shown["cleval/tuned_hmean"], shown["cleval/crossfit_hmean"]) == (0.75, 0.625)
+    assert shown["iou/hmean"] == 0.25
+    line = epoch_line(metrics | SWEPT, 2, 5, Validated(FIGURES, {}))
+    assert line == (
+        "epoch 2/5  loss 1.500  H-mean 0.5000  IoU H-mean 0.2500  tuned 0.7500  best 0.5000  61 s"
+    )
+    assert epoch_line(metrics, 2, 5, None) == "epoch 2/5  loss 1.500  61 s"

@@ -32,12 +32,10 @@ from detector.sweep import grid, sweep
 
 BASE = PostprocessConfig()
 THRESHOLDS = {"box_thresh": tuple(np.linspace(0.3, 0.9, 100).tolist())}
-THOUSAND = {
-    "thresh": (0.2, 0.3, 0.4, 0.5),
-    "unclip_ratio": (1.2, 1.4, 1.6, 1.8, 2.0),
-    "shape": ("quad", "polygon"),
-    "box_thresh": tuple(i / 1000 for i in range(300, 925, 25)),
-}
+GROWTHS = {"thresh": (0.2, 0.3, 0.4, 0.5), "unclip_ratio": (1.2, 1.4, 1.6, 1.8, 2.0)}
+BOXES = {"box_thresh": tuple(i / 1000 for i in range(300, 925, 25))}
+QUADS = GROWTHS | BOXES | {"min_side_px": (3.0, 6.0)}
+BOTH = GROWTHS | BOXES | {"shape": ("quad", "polygon")}
 
 
 def drawn(pages: int, words: int, side: int) -> tuple[list[PageMap], list[Page]]:
@@ -92,27 +90,31 @@ def report(
     rounds: int,
     whole: Callable[[], object] | None,
 ) -> None:
-    thresholds, thousand = grid(base, THRESHOLDS)[1:], grid(base, THOUSAND)[1:]
-    calls = [
+    """Time everything in turns and print it; check a few settings against full evaluations."""
+    base = base.model_copy(update={"shape": "quad"})
+    polygon = base.model_copy(update={"shape": "polygon"})
+    grids = [grid(base, values)[1:] for values in (THRESHOLDS, QUADS, BOTH)]
+    names = ["one evaluation, quads", "one evaluation, polygons"]
+    names += ["sweep of box_thresh", "sweep, quads", "sweep, quads and polygons"]
+    counts = [1, 1, *map(len, grids)]
+    calls: list[Callable[[], object]] = [
         lambda: one_evaluation(maps, pages, base),
-        lambda: sweep(maps, pages, thresholds),
-        lambda: sweep(maps, pages, thousand),
-        *([] if whole is None else [whole]),
+        lambda: one_evaluation(maps, pages, polygon),
+        *(lambda g=tried: sweep(maps, pages, g) for tried in grids),  # type: ignore[misc]
     ]
-    one, columns, many, *network = best_seconds(calls, rounds)
+    if whole is not None:
+        names, counts, calls = [*names, "detector.evaluate"], [*counts, 1], [*calls, whole]
+    seconds = best_seconds(calls, rounds)
     print(f"{len(maps)} pages, best of {rounds} rounds, one process")
-    rows = [
-        ("one evaluation from maps", 1, one),
-        ("sweep of box_thresh", len(thresholds), columns),
-        ("sweep of six settings", len(thousand), many),
-    ]
-    for name, count, seconds in [*rows, *(("detector.evaluate", 1, s) for s in network)]:
-        print(f"{name:26} {count:5} settings {seconds:8.2f} s {seconds / one:7.2f} evaluations")
-    swept = sweep(maps, pages, thousand)
-    for index in np.random.default_rng(0).choice(len(thousand), 5, replace=False).tolist():
-        if swept.scores(index) != one_evaluation(maps, pages, thousand[index]):
-            raise SystemExit(f"setting {thousand[index]} scores differently in the sweep")
-    print("five settings drawn from the grid: every figure equal to a full evaluation's")
+    print(f"{'':26} settings  seconds  by evaluation of quads" + "  with network" * bool(whole))
+    for name, count, taken in zip(names, counts, seconds, strict=True):
+        line = f"{name:26} {count:8} {taken:8.2f} {taken / seconds[0]:23.2f}"
+        print(line + (f" {taken / seconds[-1]:13.2f}" if whole else ""))
+    swept = sweep(maps, pages, grids[-1])
+    for index in np.random.default_rng(0).choice(len(grids[-1]), 5, replace=False).tolist():
+        if swept.scores(index) != one_evaluation(maps, pages, grids[-1][index]):
+            raise SystemExit(f"{grids[-1][index]} scores differently in the sweep")
+    print("five settings drawn from the last grid: every figure equal to a full evaluation's")
 
 
 def main(arguments: Sequence[str]) -> None:

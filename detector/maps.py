@@ -138,7 +138,7 @@ class PageMaps:
     def __init__(self, folder: Path, *, identity: str = "") -> None:
         try:
             index = json.loads((folder / INDEX_NAME).read_text(encoding="utf-8"))
-            self._entries = [_Entry(**page) for page in index["pages"]]
+            self._entries = [_Entry(**p | {"size": tuple(p["size"])}) for p in index["pages"]]
             total = sum(e.height * e.width for e in self._entries)
             if index["version"] != _VERSION or (folder / DATA_NAME).stat().st_size != 2 * total:
                 raise ValueError("its files do not belong together")
@@ -161,8 +161,11 @@ class PageMaps:
     def __len__(self) -> int:
         return len(self._entries)
 
+    def __iter__(self) -> Iterator[PageMap]:
+        return (self[index] for index in range(len(self)))
+
     def __getitem__(self, index: int) -> PageMap:
         entry = self._entries[index]
         levels = self._levels[entry.start : entry.start + entry.height * entry.width]
         probability = _probability(levels.astype(np.float32)).reshape(entry.height, entry.width)
-        return PageMap(entry.name, probability, np.array(entry.affine), tuple(entry.size))
+        return PageMap(entry.name, probability, np.array(entry.affine), entry.size)

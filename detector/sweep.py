@@ -26,6 +26,7 @@ from detector.errors import InputError, JobError
 from detector.maps import PageMap
 from detector.metrics.cleval import PageCounts, Words, read_words
 from detector.metrics.iou import IoU, IoUCounts, IoUWords, iou_words
+from detector.metrics.regions import read_regions
 from detector.postprocess import candidate_count, find_candidates, grow
 from detector.scores import Scores
 
@@ -294,9 +295,10 @@ def _count(
     used = np.flatnonzero(active.any(axis=0))
     shapes = [polygons[i] for i in used.tolist()]
     rows, which = _distinct(active[:, used])
-    competition = words.competition.match(shapes).counts(rows)
+    regions = read_regions(shapes)
+    competition = words.competition.match(regions).counts(rows)
     official = words.official.match(shapes).counts(rows)
-    overlap = words.overlap.match(shapes, IOU_THRESHOLD).counts(rows)
+    overlap = words.overlap.match(regions, IOU_THRESHOLD).counts(rows)
     blank = (math.nan,) * 3
     scores = [blank if not c.words and not c.detections else c.scores() for c in competition]
     return _Scored(

@@ -15,7 +15,7 @@ from detector.errors import InputError
 from detector.metrics.counts import active_rows
 from detector.metrics.overlap import meeting_pairs, shared_areas
 from detector.metrics.polygons import Indices, read_polygons
-from detector.metrics.regions import Bools, Regions, to_regions
+from detector.metrics.regions import Bools, Regions, read_regions, to_regions
 
 # A detection is forgiven when more than this share of its area lies on an ignored word.
 _FORGIVEN_SHARE = 0.5
@@ -129,13 +129,13 @@ class IoUWords:
     ignored: Bools  # (G,)
     _regions: Regions = field(repr=False)
 
-    def match(self, detections: Sequence[ArrayLike], threshold: float = 0.5) -> IoUMatch:
-        """Compare the words with D detections, polygons `(K, 2)` xy in pixels.
+    def match(self, detections: Sequence[ArrayLike] | Regions, threshold: float = 0.5) -> IoUMatch:
+        """Compare the words with D detections, polygons `(K, 2)` xy in pixels or their regions.
 
         Raises InputError for a threshold outside [0, 1).
         """
         _check_threshold(threshold)
-        found = to_regions(read_polygons(detections))
+        found = read_regions(detections)
         word, detection = meeting_pairs(self._regions.boxes, found.boxes)
         ignored = self.ignored[word]
         possible = ignored | self._may_match(found, word, detection, threshold)

@@ -24,7 +24,7 @@ from detector.metrics.characters import (
 from detector.metrics.counts import PageCounts, active_rows
 from detector.metrics.overlap import meeting_pairs, points_inside, shared_areas
 from detector.metrics.polygons import Indices, Points, Polygons, read_polygons
-from detector.metrics.regions import Bools, Boxes, Regions, bounding_boxes, to_regions
+from detector.metrics.regions import Bools, Boxes, Regions, bounding_boxes, read_regions, to_regions
 
 # Share of a detection's area that must lie on a word (section 3.2 of the paper).
 AREA_PRECISION = 0.3
@@ -54,12 +54,12 @@ class Words:
         """The words `(K, 2)` xy, each from where reading starts."""
         return [self._outlines[i] for i in range(len(self._outlines))]
 
-    def match(self, detections: Sequence[ArrayLike]) -> PageMatch:
-        """Compare the words with D detections, polygons `(K, 2)` xy in pixels.
+    def match(self, detections: Sequence[ArrayLike] | Regions) -> PageMatch:
+        """Compare the words with D detections, polygons `(K, 2)` xy in pixels or their regions.
 
         Detections that describe no area are false positives of one character.
         """
-        found = to_regions(read_polygons(detections, whole=self.dialect == "official"))
+        found = read_regions(detections, whole=self.dialect == "official")
         word, detection = meeting_pairs(self._reach, found.boxes)
         pair, centre = self._centres_inside(found, word, detection)
         held = np.bincount(pair, minlength=len(word))
@@ -74,21 +74,34 @@ class Words:
         merges = np.bincount(detection[counted], minlength=len(found)) >= 2
         merges &= np.bincount(detection, share * counted, len(found)) >= _LEAST
         alone = np.bincount(detection[close], minlength=len(found)) == 1
-        false = count_false_characters(self.dialect, found.polygons)
+        alone = counted & close & alone[detection]
+        merges = counted & merges[detection]
+        # Without a forgiven detection on its word, a close and lonely one matches in any case.
+        doubtful = np.bincount(word[close & forgiven[detection]], minlength=len(self.kept)) > 0
+        certain = merges | alone & ~doubtful[word]
         return PageMatch(
             words=self,
             forgiven=forgiven,
-            false_characters=np.where(found.areas > 0, false, 1),
+            false_characters=self._false(found, forgiven, detection[certain]),
             _word=word,
             _detection=detection,
             _held=held,
             _close=close,
             _counted=counted,
-            _merges=counted & merges[detection],
-            _alone=counted & close & alone[detection],
+            _merges=merges,
+            _alone=alone,
             _pair=pair,
             _centre=centre,
         )
+
+    def _false(self, found: Regions, forgiven: Bools, certain: Indices) -> Indices:
+        """`(D,)` characters each detection costs as a false positive, which some never are."""
+        possible = ~forgiven
+        possible[certain] = False
+        solid = np.flatnonzero(possible & (found.areas > 0))
+        false = possible.astype(np.intp)  # one without an area costs one character
+        false[solid] = count_false_characters(self.dialect, found.polygons.take(solid))
+        return false
 
     def _centres_inside(
         self, found: Regions, word: Indices, detection: Indices
@@ -113,7 +126,7 @@ class PageMatch:
 
     words: Words
     forgiven: Bools  # (D,) detections that lie on ignored words
-    false_characters: Indices  # (D,) what each would cost as a false positive
+    false_characters: Indices  # (D,) cost as a false positive; 0 for those never counted as one
     _word: Indices = field(repr=False)
     _detection: Indices = field(repr=False)
     _held: Indices = field(repr=False)  # centres of the word inside the detection

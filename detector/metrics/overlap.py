@@ -17,6 +17,9 @@ from detector.metrics.regions import Boxes, Regions
 
 # Pairs compared outright; for more, a tree of the bounding boxes is faster.
 _DENSE = 1 << 18
+# Pairs of sides of two outlines up to which their shared area is summed up; beyond, shapely
+# is faster.
+_MOST_TERMS = 512
 # Numbers held at a time: bounds the memory on pages where everything overlaps.
 _CHUNK = 1 << 18
 # Narrower sides (px) are vertical: they bound no area, and their slope could overflow.
@@ -52,19 +55,23 @@ def shared_areas(first: Regions, second: Regions, rows: Indices, columns: Indice
     areas = np.zeros(len(rows))
     simple = first.simple[rows] & second.simple[columns]
     known = simple.nonzero()[0]
+    rest = [(~simple).nonzero()[0]]
     one, two = first.polygons, second.polygons
     for chosen, width in _by_width(one, rows[known]):
         some = known[chosen]
         for inner, height in _by_width(two, columns[some]):
             pairs = some[inner]
+            if width * height > _MOST_TERMS:
+                rest.append(pairs)
+                continue
             base = np.minimum(first.boxes.low[1, rows[pairs]], second.boxes.low[1, columns[pairs]])
             areas[pairs] = _sum_sides(
                 _sides(one, rows[pairs], width), _sides(two, columns[pairs], height), base
             )
-    rest = (~simple).nonzero()[0]
-    if len(rest):
-        shapes = first.geometries(rows[rest]), second.geometries(columns[rest])
-        areas[rest] = shapely.area(shapely.intersection(*shapes))
+    other = np.concatenate(rest)
+    if len(other):
+        shapes = first.geometries(rows[other]), second.geometries(columns[other])
+        areas[other] = shapely.area(shapely.intersection(*shapes))
     return np.minimum(areas, np.minimum(first.areas[rows], second.areas[columns]))
 
 

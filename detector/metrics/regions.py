@@ -12,15 +12,13 @@ from typing import NamedTuple
 
 import numpy as np
 import shapely
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from detector.metrics.polygons import Indices, Points, Polygons
+from detector.metrics.polygons import Indices, Points, Polygons, read_polygons
 
 Bools = NDArray[np.bool_]
 Geometries = NDArray[np.object_]
 
-# Longest outline whose shared areas are summed up edge by edge; beyond, shapely is faster.
-_MOST_EDGES = 16
 _NEXT = np.array([1, 2, 3, 0])
 # A corner flatter than this share of the quad's size is left to shapely to judge.
 _FLAT = 1e-12
@@ -54,7 +52,7 @@ def bounding_boxes(points: Points, starts: Indices, lengths: Indices) -> Boxes:
 class Regions:
     """N regions with what is asked of all of them at once.
 
-    `simple` marks outlines of at most 16 points that do not cross or touch themselves.
+    `simple` marks outlines that do not cross or touch themselves.
     `shapes` holds the geometries that were needed so far, None for the others.
     """
 
@@ -84,7 +82,7 @@ class Regions:
         chosen, back = np.unique(members, return_inverse=True)
         shapes = self.shapes[chosen]
         missing = [i for i, shape in enumerate(shapes) if shape is None]
-        shapes[missing] = to_geometries([self.polygons[chosen[i]] for i in missing])[0]
+        shapes[missing] = to_geometries(self.polygons.take(chosen[missing]))[0]
         return shapes[back]
 
     def without(self, holes: Indices, members: Indices) -> Regions:
@@ -100,6 +98,19 @@ class Regions:
         return replace(self, shapes=shapes, simple=simple)
 
 
+def read_regions(shapes: Sequence[ArrayLike] | Regions, *, whole: bool = False) -> Regions:
+    """The regions of polygons `(K, 2)` xy, their coordinates rounded if `whole`.
+
+    Regions are given back as they are, so that several metrics can share them; those to be
+    rounded are read anew.
+    """
+    if isinstance(shapes, Regions):
+        if not whole:
+            return shapes
+        shapes = [shapes.polygons[i] for i in range(len(shapes))]
+    return to_regions(read_polygons(shapes, whole=whole))
+
+
 def to_regions(polygons: Polygons) -> Regions:
     """The regions that polygons enclose."""
     count = len(polygons)
@@ -109,9 +120,9 @@ def to_regions(polygons: Polygons) -> Regions:
     shapes = np.full(count, None, dtype=object)
     rest = (~simple & (polygons.lengths > 0)).nonzero()[0]
     if len(rest):
-        shapes[rest], valid = to_geometries([polygons[i] for i in rest.tolist()])
+        shapes[rest], valid = to_geometries(polygons.take(rest))
         areas[rest] = shapely.area(shapes[rest])
-        simple[rest] = valid & (polygons.lengths[rest] <= _MOST_EDGES)
+        simple[rest] = valid
     boxes = bounding_boxes(polygons.points, polygons.starts, polygons.lengths)
     flat = areas == 0
     if flat.any():
@@ -135,15 +146,16 @@ def _plain_quads(corners: Points) -> tuple[Points, Bools]:
     return np.where(simple, areas, 0), simple
 
 
-def to_geometries(polygons: Sequence[Points]) -> tuple[Geometries, Bools]:
+def to_geometries(polygons: Polygons) -> tuple[Geometries, Bools]:
     """`(N,)` shapely geometries of polygons of three points or more, and whether each
     outline was a valid one. Degenerate ones are empty."""
     shapes = np.full(len(polygons), None, dtype=object)
-    if not polygons:
+    if not len(polygons):
         return shapes, np.zeros(0, dtype=bool)
-    closed = [np.concatenate([p, p[:1]]) for p in polygons]
-    owner = np.repeat(np.arange(len(closed)), [len(ring) for ring in closed])
-    shapes[:] = shapely.polygons(shapely.linearrings(np.concatenate(closed), indices=owner))
+    points = np.arange(len(polygons.points))
+    closed = np.insert(points, polygons.starts + polygons.lengths, polygons.starts)
+    owner = np.repeat(np.arange(len(polygons)), polygons.lengths + 1)
+    shapes[:] = shapely.polygons(shapely.linearrings(polygons.points[closed], indices=owner))
     valid = np.asarray(shapely.is_valid(shapes))
     # make_valid leaves the lines of a degenerate outline behind; buffer(0) drops them
     shapes[~valid] = shapely.buffer(shapely.make_valid(shapes[~valid]), 0)

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from detector.cleval import Settings, main, score_files
 from detector.errors import InputError
@@ -113,3 +114,30 @@ def test_the_command(gt, pred):
     assert wrong.returncode == 2
     assert "dialect" in wrong.stderr
     assert "competition" in wrong.stderr
+
+
+def test_pages_are_drawn_on_white_and_on_their_photos(gt, pred, tmp_path):
+    from detector.data.images import read_image
+
+    score_files(Settings(gt=gt, pred=pred, draw=tmp_path / "white"))
+    assert sorted(p.name for p in (tmp_path / "white").iterdir()) == ["a.png", "b.png"]
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for name in ("a.jpg", "b.jpg"):
+        Image.new("RGB", (300, 120), (200, 30, 30)).save(photos / name)
+    score_files(Settings(gt=gt, pred=pred, draw=tmp_path / "red", images=photos))
+    on_white, on_red = (read_image(tmp_path / kind / "a.png") for kind in ("white", "red"))
+    assert on_red.shape[1] == 300
+    # 0.6 of the way from white, and what JPEG makes of it
+    assert on_red[110, 290].tolist() == pytest.approx([222, 120, 120], abs=4)
+    assert on_white[2, -2].tolist() == [255, 255, 255]
+    (photos / "b.jpg").unlink()
+    with pytest.raises(InputError, match=r"b\.jpg"):
+        score_files(Settings(gt=gt, pred=pred, draw=tmp_path / "none", images=photos))
+
+
+def test_blank_pages_can_be_left_out_of_the_mean(tmp_path):
+    truth = write(tmp_path / "gt.json", {"a.jpg": [word(0, 0, 100, 20)], "blank.jpg": []})
+    found = write(tmp_path / "pred.json", {"a.jpg": [word(0, 0, 100, 20)]})
+    assert score_files(Settings(gt=truth, pred=found))["hmean"] == 0.5
+    assert score_files(Settings(gt=truth, pred=found, blank="skip"))["hmean"] == 1

@@ -77,6 +77,22 @@ def test_a_selection_counts_like_a_page_of_its_own(dialect: Any, page: Any, data
     assert match.counts() == [count_page(dialect, words, texts, ignore, detections)]
 
 
+@pytest.mark.parametrize("dialect", DIALECTS)
+@settings(max_examples=150, deadline=None)
+@given(page=pages(), data=st.data())
+def test_whatever_matches_nothing_costs_what_it_costs_alone(
+    dialect: Any, page: Any, data: Any
+) -> None:
+    """Costs are worked out only for detections that may match nothing: none is left out."""
+    words, texts, ignore, detections = page
+    match = read_words(dialect, words, texts, ignore).match(detections)
+    row = st.lists(st.booleans(), min_size=len(detections), max_size=len(detections))
+    active = np.array(data.draw(row), dtype=bool)
+    lonely = active & ~match.forgiven & ~match.matched(active).any(axis=0)
+    costs = [count_page(dialect, [], [], [], [detections[i]]).false for i in np.flatnonzero(lonely)]
+    assert match.counts(active[None])[0].false == sum(costs)
+
+
 def test_what_a_match_tells() -> None:
     # the second word is ignored; the bad shape in between is left out
     words = [box(0, 0, 100, 20), [[1, 1]], box(0, 40, 100, 60), box(0, 80, 50, 100)]
@@ -93,7 +109,7 @@ def test_what_a_match_tells() -> None:
     tall = box(200, 0, 220, 110)
     match = prepared.match([box(0, 0, 60, 20), box(60, 0, 100, 20), words[2], tall])
     assert match.forgiven.tolist() == [False, False, True, False]
-    assert match.false_characters.tolist() == [1, 1, 1, 6]
+    assert match.false_characters.tolist() == [0, 0, 0, 6]  # the others match or are forgiven
     assert match.matched().tolist() == [
         [True, True, False, False],
         [False, False, False, False],

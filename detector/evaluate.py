@@ -74,27 +74,15 @@ def evaluate_keeping_maps(
 
     A full disk costs the maps, never the scores: what went wrong then is the second result.
     """
-    failure: JobError | None = None
-    try:
-        with writing_maps(folder, identity=identity) as writer:
+    with writing_maps(folder, identity=identity) as writer:
 
-            def keep(page: Page, page_map: PageMap, found: Detections) -> None:
-                nonlocal failure
-                if failure is None:
-                    try:
-                        writer.add(page_map)
-                    except JobError as error:
-                        failure = error
-                if on_page is not None:
-                    on_page(page, page_map, found)
+        def keep(page: Page, page_map: PageMap, found: Detections) -> None:
+            writer.add(page_map)
+            if on_page is not None:
+                on_page(page, page_map, found)
 
-            scores = evaluate(detector, pages, workers=workers, on_page=keep)
-            if failure is not None:
-                raise failure
-    except JobError as error:
-        if error is not failure:
-            raise
-    return scores, failure
+        scores = evaluate(detector, pages, workers=workers, on_page=keep)
+    return scores, writer.failure
 
 
 def _page_maps(

@@ -8,9 +8,8 @@ with one is complete.
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -64,64 +63,86 @@ class PageMap:
 
 
 class MapWriter:
-    """Appends maps to a folder; used by `writing_maps`."""
+    """Appends maps to the files of a folder until all are there or one cannot be written.
 
-    def __init__(self, folder: Path, file: BinaryIO) -> None:
+    `failure` then says why: a full disk must not cost the scores of an evaluation that keeps
+    its maps. Maps are written with ordinary writes, never through a memory map, where a full
+    disk would end the process.
+    """
+
+    def __init__(self, folder: Path, identity: str) -> None:
+        self.failure: JobError | None = None
         self._folder = folder
-        self._file = file
-        self._end = 0
-        self.entries: list[_Entry] = []
+        self._identity = identity
+        self._entries: list[_Entry] = []
+        self._end = 0  # of the maps written, in levels
+        self._complete = False
+        self._file: BinaryIO | None = None
+        self._attempt(self._open)
 
     def add(self, page_map: PageMap) -> None:
-        """Append a `quantize`d map. Raises JobError when the disk is full."""
+        """Append a `quantize`d map; nothing after a failure."""
+        self._attempt(lambda: self._append(page_map))
+
+    def finish(self) -> None:
+        """Write the index, which makes the folder complete."""
+        self._attempt(self._write_index)
+
+    def close(self) -> None:
+        """Close the file, and remove it unless the folder is complete."""
+        if self._file is not None:
+            with suppress(OSError):  # a last flush to a full disk
+                self._file.close()
+        if self._file is not None and not self._complete:
+            (self._folder / DATA_NAME).unlink(missing_ok=True)
+
+    def _open(self) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        (self._folder / INDEX_NAME).unlink(missing_ok=True)
+        self._file = (self._folder / DATA_NAME).open("wb")
+
+    def _append(self, page_map: PageMap) -> None:
+        assert self._file is not None
         levels = np.rint(page_map.probability * np.float32(LEVELS)).astype("<u2")
+        self._file.write(levels.tobytes())
         height, width = levels.shape
-        try:
-            self._file.write(levels.tobytes())
-        except OSError as error:
-            raise _no_room(self._folder, error, self._end * 2) from None
         affine = page_map.affine.tolist()
-        self.entries.append(_Entry(page_map.name, self._end, height, width, affine, page_map.size))
+        self._entries.append(_Entry(page_map.name, self._end, height, width, affine, page_map.size))
         self._end += height * width
+
+    def _write_index(self) -> None:
+        assert self._file is not None
+        self._file.flush()
+        pages = [asdict(entry) for entry in self._entries]
+        index = {"version": _VERSION, "identity": self._identity, "pages": pages}
+        write_text(self._folder / INDEX_NAME, json.dumps(index))
+        self._complete = True
+
+    def _attempt(self, step: Callable[[], None]) -> None:
+        if self.failure is not None:
+            return
+        try:
+            step()
+        except OSError as error:
+            written = self._end * 2 / 2**20
+            self.failure = JobError(
+                f"{self._folder}: probability maps cannot be kept: {error.strerror} after "
+                f"{written:.0f} MiB; free some space or use another folder"
+            )
 
 
 @contextmanager
 def writing_maps(folder: Path, *, identity: str = "") -> Iterator[MapWriter]:
-    """Fill a folder with maps; it is complete when the block ends, and emptied after an error.
+    """Fill a folder with maps: complete when the block ends, emptied after an error.
 
     `identity` says whose maps these are; `PageMaps` asks for it again.
-
-    Maps are written with ordinary writes, never through a memory map, so that a full disk is
-    a JobError that says how much there was, and not a crash of the process.
     """
+    writer = MapWriter(folder, identity)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / INDEX_NAME).unlink(missing_ok=True)
-        with (folder / DATA_NAME).open("wb") as file:
-            writer = MapWriter(folder, file)
-            yield writer
-            try:
-                file.flush()
-            except OSError as error:
-                raise _no_room(folder, error, file.tell()) from None
-        index = {
-            "version": _VERSION,
-            "identity": identity,
-            "pages": [asdict(entry) for entry in writer.entries],
-        }
-        write_text(folder / INDEX_NAME, json.dumps(index))
-    except BaseException:
-        (folder / DATA_NAME).unlink(missing_ok=True)
-        raise
-
-
-def _no_room(folder: Path, error: OSError, written: int) -> JobError:
-    free = shutil.disk_usage(folder).free
-    return JobError(
-        f"{folder}: probability maps cannot be kept: {error.strerror} after "
-        f"{written / 2**20:.0f} MiB, {free / 2**20:.0f} MiB free; free some space or use another "
-        "folder"
-    )
+        yield writer
+        writer.finish()
+    finally:
+        writer.close()
 
 
 def has_maps(folder: Path) -> bool:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -58,13 +59,23 @@ def test_no_page_is_a_complete_folder(tmp_path: Path):
     assert len(PageMaps(tmp_path)) == 0
 
 
-def test_a_full_disk_is_told_with_sizes_and_leaves_nothing_behind(tmp_path: Path, file_limit):
+def test_a_full_disk_is_told_once_and_leaves_nothing_behind(tmp_path: Path, file_limit):
     maps = [page_map(f"{index}.jpg", 200, 200) for index in range(3)]
-    message = r"cannot be kept: .* MiB free; free some space"
-    with file_limit(100_000), pytest.raises(JobError, match=message):
-        write(tmp_path, maps)
+    with file_limit(100_000), writing_maps(tmp_path) as writer:
+        for one in maps:
+            writer.add(one)
+    message = r"cannot be kept: .* after 0 MiB; free some space or use another folder"
+    assert isinstance(writer.failure, JobError)
+    assert re.search(message, str(writer.failure))
     assert not has_maps(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_made_is_a_failure_too(tmp_path: Path):
+    (tmp_path / "file").write_text("in the way")
+    with writing_maps(tmp_path / "file" / "maps") as writer:
+        writer.add(page_map("a.jpg", 4, 4))
+    assert "Not a directory after 0 MiB" in str(writer.failure)
 
 
 def test_an_interrupted_writer_leaves_no_maps_to_mistake_for_complete_ones(tmp_path: Path):

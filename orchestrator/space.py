@@ -191,7 +191,7 @@ def _budget(layer: Layer, chosen: BudgetConfig | None) -> tuple[Budget | None, l
         texts = describe_faults(error, Budget)
         keys = [str(fault["loc"][0]) if fault["loc"] else "" for fault in error.errors()]
         return None, [
-            f"{_budget_place(layer, key, wishes)}: budget{'.' if key else ''}{text}"
+            f"{_budget_place(layer, key, wishes)}: budget{'.' if key else ': '}{text}"
             for key, text in zip(keys, texts, strict=True)
         ]
 

@@ -30,10 +30,11 @@ class Settings(Section):
     dialect: Dialect = Field(
         "competition", description="mean over pages, without texts; or summed counts, with texts"
     )
-    blank: Literal["zero", "skip"] = Field(
-        "zero",
+    blank: Literal["auto", "zero", "skip"] = Field(
+        "auto",
         description="pages without words and detections: 0 in the mean, as in the contest, or "
-        "left out of it, as in the leaderboard",
+        "left out of it, as in the leaderboard; auto is zero with dialect=competition on the "
+        "command line, else skip",
     )
     draw: Path | None = Field(
         None, description="write a picture of each page, with what was counted, to this folder"
@@ -59,7 +60,7 @@ def score_files(settings: Settings) -> dict[str, Any]:
     unlabelled = [name for name in truth if name not in labelled]
     _note(missing, f"are missing in {settings.pred} and count as pages without detections")
     _note(unlabelled, f"have no words in {settings.gt} (no empty list either) and are left out")
-    cleval = CLEval(settings.dialect, blank=settings.blank)
+    cleval = CLEval(settings.dialect, blank=_blank(settings))
     iou = IoU(settings.iou_threshold)
     for name, page in labelled.items():
         detections = found.get(name, PageShapes()).polygons
@@ -89,6 +90,14 @@ def score_files(settings: Settings) -> dict[str, Any]:
         "detections": scores.counts.detections,
         "ignored_detections": scores.counts.ignored_detections,
     }
+
+
+def _blank(settings: Settings) -> Literal["zero", "skip"]:
+    """The contest's rule for whoever asks for its dialect by name, else the leaderboard's."""
+    if settings.blank != "auto":
+        return settings.blank
+    asked = "dialect" in settings.model_fields_set and settings.dialect == "competition"
+    return "zero" if asked else "skip"
 
 
 def _draw(

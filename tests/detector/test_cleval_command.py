@@ -139,5 +139,9 @@ def test_pages_are_drawn_on_white_and_on_their_photos(gt, pred, tmp_path):
 def test_blank_pages_can_be_left_out_of_the_mean(tmp_path):
     truth = write(tmp_path / "gt.json", {"a.jpg": [word(0, 0, 100, 20)], "blank.jpg": []})
     found = write(tmp_path / "pred.json", {"a.jpg": [word(0, 0, 100, 20)]})
-    assert score_files(Settings(gt=truth, pred=found))["hmean"] == 0.5
-    assert score_files(Settings(gt=truth, pred=found, blank="skip"))["hmean"] == 1
+    both = {"gt": truth, "pred": found}
+    assert score_files(Settings(**both))["hmean"] == 1
+    assert score_files(Settings(**both, dialect="competition"))["hmean"] == 0.5
+    assert score_files(Settings(**both, dialect="competition", blank="skip"))["hmean"] == 1
+    assert score_files(Settings(**both, blank="zero"))["hmean"] == 0.5
+    assert score_files(Settings(**both))["blank_pages"] == 1

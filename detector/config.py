@@ -103,6 +103,11 @@ class ModelConfig(Section):
         "scale_channel_spatial",
         description="Adaptive Scale Fusion; none gives DBNet, others DBNet++",
     )
+    upsample: Literal["deconv", "smooth"] = Field(
+        "deconv",
+        description="how the head doubles the side: transposed convolution, or bilinear "
+        "interpolation and a 3 x 3 convolution (smooth)",
+    )
     step_k: float = Field(50.0, gt=0, le=500, description="steepness of the differentiable step")
 
 

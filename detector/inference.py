@@ -78,6 +78,7 @@ def new_model(config: TrainConfig) -> DBNet:
         neck=config.model.neck,
         neck_channels=config.model.neck_channels,
         fusion=config.model.fusion,
+        upsample=config.model.upsample,
     )
 
 

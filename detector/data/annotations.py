@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from detector.data.competition import read_json
+from detector.data.exclusion import ExclusionList, read_exclusions
 from detector.data.icdar import read_labels
 from detector.data.images import (
     IMAGE_SUFFIXES,
@@ -39,18 +40,26 @@ __all__ = [
 _LAYOUT = "ROOT/images/SPLIT/ with ROOT/jsons/SPLIT.json or ROOT/labels/SPLIT/*.txt"
 
 
-def read_split(root: Path, split: str, *, limit: int | None = None, labelled: bool = True) -> Split:
+def read_split(
+    root: Path,
+    split: str,
+    *,
+    limit: int | None = None,
+    labelled: bool = True,
+    exclude: Path | None = None,
+) -> Split:
     """The usable pages of a split, evenly thinned to `limit`, and the faults of all of it.
 
     Reads `ROOT/images/SPLIT/` with `ROOT/jsons/SPLIT.json` (the competition's) or
     `ROOT/labels/SPLIT/*.txt` (ICDAR's). `labelled=False` also takes pages without
     annotation, without words then, and needs no annotation file. Only image headers are
-    read; broken pixels show in `read_image`. Raises InputError when a folder or file is
-    missing or not as it should be, and when no page is usable.
+    read; broken pixels show in `read_image`. `exclude` is a reviewed list of words
+    (`detector.data.exclusion`). Raises InputError when a folder or file is missing or not
+    as it should be, when the list names what is not there, and when no page is usable.
     """
     if limit is not None and limit < 1:
         raise InputError(f"limit: must be at least 1 page, got {limit}")
-    scanned = scan_split(root, split, labelled=labelled)
+    scanned = scan_split(root, split, labelled=labelled, exclude=exclude)
     if not scanned.pages:
         kinds = Counter(f.kind for f in scanned.faults if KINDS[f.kind] == "page excluded")
         reasons = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
@@ -74,16 +83,22 @@ def require_words(split: Split, root: Path) -> None:
         )
 
 
-def scan_split(root: Path, split: str, *, labelled: bool = True) -> Split:
+def scan_split(
+    root: Path, split: str, *, labelled: bool = True, exclude: Path | None = None
+) -> Split:
     """As `read_split`, but all pages, and a split without a usable page is returned."""
     images = list_images(_image_folder(root, split))
     entries, faults = _annotations(root, split, images, labelled=labelled)
+    listed = _exclusions(root, split, entries, exclude)
     matched, found = _match(entries, images, labelled=labelled)
     faults += found
     pages = []
     for entry, path in matched:
         page, found = _page(entry, path, labelled=labelled)
         faults += found
+        if page is not None and listed is not None:
+            page, found = listed.apply(split, page)
+            faults += found
         if page is not None:
             pages.append(page)
     pages.sort(key=lambda page: page.name)
@@ -134,6 +149,18 @@ def _annotations(
             f"annotated splits: {', '.join(have) or 'none'}"
         )
     return [], []
+
+
+def _exclusions(
+    root: Path, split: str, entries: Sequence[Entry], path: Path | None
+) -> ExclusionList | None:
+    if path is None:
+        return None
+    listed = read_exclusions(path)
+    folders = [root / "images" / name for name in list_splits(root) if name != split]
+    others = {image.name for folder in folders for image in list_images(folder)}
+    listed.check(split, {entry.name: entry.words or {} for entry in entries}, others)
+    return listed
 
 
 def _match(

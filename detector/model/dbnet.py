@@ -35,13 +35,20 @@ class DBNet(nn.Module):
     autocast, in either memory format.
     """
 
-    def __init__(self, backbone: Backbone, neck: nn.Module, fusion: nn.Module, width: int) -> None:
+    def __init__(
+        self,
+        backbone: Backbone,
+        neck: nn.Module,
+        fusion: nn.Module,
+        width: int,
+        upsample: str = "deconv",
+    ) -> None:
         super().__init__()
         self.backbone = backbone
         self.neck = neck
         self.fusion = fusion
-        self.probability = Head(width, prior=_TEXT_PRIOR)
-        self.threshold = Head(width)
+        self.probability = Head(width, prior=_TEXT_PRIOR, upsample=upsample)
+        self.threshold = Head(width, upsample=upsample)
         self.mean = backbone.mean
         self.std = backbone.std
 
@@ -60,11 +67,14 @@ class DBNet(nn.Module):
         return Maps(self.probability(features), threshold)
 
 
-def build_model(*, backbone: str, neck: str, neck_channels: int, fusion: str) -> DBNet:
+def build_model(
+    *, backbone: str, neck: str, neck_channels: int, fusion: str, upsample: str = "deconv"
+) -> DBNet:
     """A DBNet with new weights, drawn from torch's global generator.
 
-    `fusion="none"` is DBNet, the two attentions are DBNet++. Raises InputError for a backbone
-    that cannot be used and ValueError for another wrong name or width.
+    `fusion="none"` is DBNet, the two attentions are DBNet++; `upsample` is that of the head.
+    Raises InputError for a backbone that cannot be used and ValueError for another wrong
+    name or width.
     """
     if neck not in NECKS:
         raise ValueError(f"neck must be one of {', '.join(NECKS)}, got {neck!r}")
@@ -74,6 +84,7 @@ def build_model(*, backbone: str, neck: str, neck_channels: int, fusion: str) ->
         NECKS[neck](body.channels, neck_channels),
         make_fusion(fusion, neck_channels),
         neck_channels,
+        upsample,
     )
 
 

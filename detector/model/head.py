@@ -9,32 +9,62 @@ from torch import Tensor, nn
 from detector.model.neck import init_convolutions
 
 
+UPSAMPLES = ("deconv", "smooth")
+
+
 class Head(nn.Module):
-    """conv3x3, BN, ReLU, deconv2x2, BN, ReLU, deconv2x2 (arXiv:1911.08947, section 3.1).
+    """conv3x3, BN, ReLU, double, BN, ReLU, double (arXiv:1911.08947, section 3.1).
+
+    `upsample` says what doubles the side: `deconv`, the transposed 2x2 convolution of the
+    paper, or `smooth`, bilinear interpolation and a 3x3 convolution. The four pixels that a
+    transposed convolution makes of one do not see its neighbours, which can leave a
+    checkerboard (doi:10.23915/distill.00003); `smooth` has none, for more work.
 
     `prior` is the output probability before any training. A branch that predicts rare
     pixels starts near their rate, so that the first steps do not go into learning the base
     rate (arXiv:1708.02002, section 3.3).
+
+    Raises ValueError for an unknown `upsample`.
     """
 
-    def __init__(self, in_channels: int, *, prior: float = 0.5) -> None:
+    def __init__(self, in_channels: int, *, prior: float = 0.5, upsample: str = "deconv") -> None:
         super().__init__()
+        if upsample not in UPSAMPLES:
+            raise ValueError(f"upsample must be one of {', '.join(UPSAMPLES)}, got {upsample!r}")
         width = in_channels // 4
         self.layers = nn.Sequential(
             nn.Conv2d(in_channels, width, 3, padding=1, bias=False),
             nn.BatchNorm2d(width),
             nn.ReLU(inplace=True),
-            nn.ConvTranspose2d(width, width, 2, stride=2, bias=False),
+            _double(width, width, upsample, bias=False),
             nn.BatchNorm2d(width),
             nn.ReLU(inplace=True),
         )
-        self.logits = nn.ConvTranspose2d(width, 1, 2, stride=2)
+        self.logits = _double(width, 1, upsample, bias=True)
         init_convolutions(self)
-        assert self.logits.bias is not None
-        # Small weights: the first logits are close to the prior everywhere.
-        nn.init.normal_(self.logits.weight, std=0.1 / width**0.5)
-        nn.init.constant_(self.logits.bias, math.log(prior / (1 - prior)))
+        _start_at(self.logits, prior)
 
     def forward(self, features: Tensor) -> Tensor:
         """Logits `(N, 1, 4 H, 4 W)` from features `(N, in_channels, H, W)` at stride 4."""
         return self.logits(self.layers(features))
+
+
+def _double(in_channels: int, out_channels: int, upsample: str, *, bias: bool) -> nn.Module:
+    """A layer that doubles height and width."""
+    if upsample == "deconv":
+        return nn.ConvTranspose2d(in_channels, out_channels, 2, stride=2, bias=bias)
+    return nn.Sequential(
+        nn.Upsample(scale_factor=2.0, mode="bilinear", align_corners=False),
+        nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=bias),
+    )
+
+
+def _start_at(logits: nn.Module, prior: float) -> None:
+    """Small weights and a bias that put the first logits close to the prior everywhere."""
+    layer = logits[-1] if isinstance(logits, nn.Sequential) else logits
+    assert isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)
+    assert layer.bias is not None
+    # A transposed 2x2 convolution of stride 2 has one tap an output pixel.
+    taps = math.prod(layer.kernel_size) if isinstance(layer, nn.Conv2d) else 1
+    nn.init.normal_(layer.weight, std=0.1 / (layer.in_channels * taps) ** 0.5)
+    nn.init.constant_(layer.bias, math.log(prior / (1 - prior)))

@@ -43,6 +43,7 @@ class TrainingState:
     step: int = 0
     seconds: float = 0.0
     metrics: dict[str, float] = field(default_factory=dict)
+    parts: int = 1  # a batch is worked through in; not kept, since machines differ
 
     @property
     def evaluated(self) -> nn.Module:

@@ -37,6 +37,12 @@ class DataConfig(Section):
         1024, ge=64, le=8192, description="pages are resized to this longest side, always"
     )
     workers: int = Field(0, ge=0, le=64, description="loader processes; 0 loads in the trainer")
+    cache: Path | None = Field(
+        None, description="local folder for decoded pages, shared by all trainings; null = none"
+    )
+    cache_gb: float = Field(
+        20.0, gt=0, description="size of data.cache in GB; pages unused for longest go first"
+    )
 
 
 class AugmentConfig(Section):
@@ -141,6 +147,9 @@ class OptimizerConfig(Section):
     backbone_lr_ratio: float = Field(
         0.5, ge=0, le=10, description="learning rate of the backbone over lr"
     )
+    freeze_epochs: int = Field(
+        0, ge=0, description="epochs in which only neck and head learn, for pretrained backbones"
+    )
     weight_decay: float = Field(1e-4, ge=0, le=1, description="decay of the weight matrices")
     momentum: float = Field(0.9, ge=0, lt=1, description="momentum of sgd")
     schedule: Literal["cosine", "poly", "constant"] = Field(
@@ -170,6 +179,12 @@ class RunConfig(Section):
     channels_last: bool = Field(True, description="memory layout of images and convolutions")
     threads: int | None = Field(
         None, ge=1, description="torch CPU threads; null leaves torch's choice"
+    )
+    accumulate: int = Field(
+        1, ge=1, le=1024, description="parts a batch is worked through in, to save memory"
+    )
+    patience: int = Field(
+        0, ge=0, description="validations without a better H-mean that end a training; 0 = none do"
     )
     eval_every: int = Field(
         1, ge=1, description="epochs between two validations (the last always is)"

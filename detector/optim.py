@@ -19,7 +19,7 @@ def parameter_groups(
     """Four groups: backbone or not, decayed or not; empty ones left out.
 
     Biases and normalisation parameters (one dimension) are not decayed. Each group keeps
-    its peak rate as `peak_lr`. A backbone ratio of 0 freezes the backbone.
+    its peak rate as `peak_lr`. With a ratio of 0 the backbone is in none.
     """
     inside = {id(p) for p in backbone.parameters()}
     groups = []
@@ -31,15 +31,19 @@ def parameter_groups(
                 for p in model.parameters()
                 if (id(p) in inside) == in_backbone and (p.ndim > 1) == decayed
             ]
-            if in_backbone and backbone_lr_ratio == 0:
-                for p in chosen:
-                    p.requires_grad_(False)
-            elif chosen:
+            if chosen and rate > 0:
                 decay = weight_decay if decayed else 0.0
                 groups.append(
                     {"params": chosen, "lr": rate, "peak_lr": rate, "weight_decay": decay}
                 )
     return groups
+
+
+def freeze(backbone: nn.Module, *, frozen: bool) -> None:
+    """Keep the backbone as it is, its running statistics included, or train it again."""
+    backbone.requires_grad_(not frozen)
+    if frozen:
+        backbone.eval()
 
 
 def build_optimizer(groups: list[dict], *, name: str, momentum: float) -> torch.optim.Optimizer:

@@ -26,8 +26,9 @@ from detector.inference import Detector, make_preprocess, new_model
 from detector.loss import DBLoss
 from detector.model.weights import load_backbone_weights
 from detector.monitor import Monitor
-from detector.optim import build_optimizer, lr_factor, parameter_groups, set_lr
-from detector.validation import Validated, curves, epoch_line, record, validate
+from detector.optim import build_optimizer, freeze, lr_factor, parameter_groups, set_lr
+from detector.step import update
+from detector.validation import STALE, Validated, curves, epoch_line, record, validate
 
 CHECK_EVERY = 20  # steps between two looks at the loss; a look waits for the GPU
 
@@ -37,13 +38,15 @@ class EpochReport:
     """What a finished and validated epoch gave.
 
     `epoch` counts from 1. `metrics` holds the figures of this epoch and, as `best_*`, those
-    of the best epoch so far. `checkpoint` is a folder complete in itself.
+    of the best epoch so far. `checkpoint` is a folder complete in itself. `finished` says that
+    the training is over: all epochs are done, or patience has run out.
     """
 
     epoch: int
     metrics: dict[str, float]
     page_hmeans: dict[str, float]
     checkpoint: Path
+    finished: bool
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,7 @@ class Job:
     val_pages: tuple[Page, ...]
     loss: DBLoss
     steps_per_epoch: int
+    backbone: nn.Module
     log: Callable[[str], None]
 
 
@@ -84,9 +88,9 @@ def train(
         load_state(last, state, config)
         log(f"resuming after epoch {state.epoch} of {config.train.epochs}")
     monitor = Monitor(folder, finished=state.epoch)
-    result = EpochReport(state.epoch, state.metrics, {}, checkpoint)
+    result = EpochReport(state.epoch, state.metrics, {}, checkpoint, _over(state, config))
     try:
-        while state.epoch < config.train.epochs:
+        while not _over(state, config):
             started = time.monotonic()
             losses = _train_epoch(job, state)
             scores = None
@@ -102,14 +106,22 @@ def train(
             monitor.scalars(curves(state.metrics), state.epoch)
             log(epoch_line(state.metrics, state.epoch, config.train.epochs, scores))
             if scores is not None:
+                over = _over(state, config)
                 result = EpochReport(
-                    state.epoch, dict(state.metrics), scores.page_hmeans, checkpoint
+                    state.epoch, dict(state.metrics), scores.page_hmeans, checkpoint, over
                 )
                 if report is not None:
                     report(result)
     finally:
         monitor.close()
     return result
+
+
+def _over(state: TrainingState, config: TrainConfig) -> bool:
+    """Whether nothing is left to train: of the state alone, so that a resume agrees."""
+    patience = config.train.patience
+    stale = state.metrics.get(STALE, 0)
+    return state.epoch >= config.train.epochs or (patience > 0 and stale >= patience)
 
 
 def _prepare(
@@ -136,7 +148,8 @@ def _prepare(
     samples = _samples(config, train_split, preprocess)
     steps = math.ceil(len(samples) / config.train.batch_size)
     loss = DBLoss(**config.loss.model_dump(), step_k=config.model.step_k)
-    return Job(config, folder, detector, samples, val_split.pages, loss, steps, log), state
+    pages, backbone = val_split.pages, model.backbone
+    return Job(config, folder, detector, samples, pages, loss, steps, backbone, log), state
 
 
 def _read(config: TrainConfig, name: str, limit: int | None, log: Callable[[str], None]) -> Split:
@@ -173,7 +186,7 @@ def _new_state(
         ema = ModelEmaV3(model, decay=settings.ema_decay, use_warmup=True)
     fp16 = autocast_dtype(config.train.amp, device) is torch.float16
     scaler = torch.amp.GradScaler(device.type, enabled=fp16)
-    return TrainingState(model, ema, optimizer, scaler)
+    return TrainingState(model, ema, optimizer, scaler, parts=config.train.accumulate)
 
 
 def _samples(config: TrainConfig, split: Split, preprocess: Preprocess) -> TrainingPages:
@@ -194,13 +207,14 @@ def _train_epoch(job: Job, state: TrainingState) -> dict[str, float]:
         pin_memory=device.type == "cuda",
     )
     state.model.train()
+    freeze(job.backbone, frozen=_frozen(job, state))
     total, count, rate = torch.zeros(4, device=device), 0, 0.0
     for batch in loader:
         for message in batch.broken:
             job.log(f"skipped: {message}")
         rate = _set_rate(job, state)
         if len(batch.images):
-            total += _step(job, state, batch.to(device, channels_last=settings.channels_last))
+            total += _step(job, state, batch)
             count += 1
         state.step += 1
         if count % CHECK_EVERY == 1:
@@ -211,6 +225,11 @@ def _train_epoch(job: Job, state: TrainingState) -> dict[str, float]:
     state.epoch += 1
     names = ("loss/total", "loss/probability", "loss/threshold", "loss/binary")
     return dict(zip(names, (total / count).tolist(), strict=True)) | {"lr": rate}
+
+
+def _frozen(job: Job, state: TrainingState) -> bool:
+    settings = job.config.optimizer
+    return settings.backbone_lr_ratio == 0 or state.epoch < settings.freeze_epochs
 
 
 def _set_rate(job: Job, state: TrainingState) -> float:
@@ -225,21 +244,14 @@ def _set_rate(job: Job, state: TrainingState) -> float:
 
 
 def _step(job: Job, state: TrainingState, batch: Batch) -> torch.Tensor:
-    """One update; the `(4,)` losses stay on the device, so nothing waits for them."""
-    amp = job.detector.amp
-    with torch.autocast(job.detector.device.type, amp, enabled=amp is not None):
-        maps = state.model(batch.images)
-    parts = job.loss(maps, batch.shrink, batch.shrink_mask, batch.threshold, batch.threshold_mask)
-    state.optimizer.zero_grad(set_to_none=True)
-    state.scaler.scale(parts.total).backward()
-    if job.config.optimizer.clip_norm > 0:
-        state.scaler.unscale_(state.optimizer)
-        nn.utils.clip_grad_norm_(state.model.parameters(), job.config.optimizer.clip_norm)
-    state.scaler.step(state.optimizer)
-    state.scaler.update()
-    if state.ema is not None:
-        state.ema.update(state.model, step=state.step)
-    return torch.stack([part.detach() for part in parts])
+    return update(
+        state,
+        batch.to(job.detector.device, channels_last=job.config.train.channels_last),
+        loss=job.loss,
+        amp=job.detector.amp,
+        clip_norm=job.config.optimizer.clip_norm,
+        log=job.log,
+    )
 
 
 def _params_m(state: TrainingState) -> float:

@@ -15,6 +15,7 @@ from detector.monitor import Monitor
 from detector.postprocess import Detections
 from detector.sweep import quick_figures
 
+STALE = "stale_validations"  # since the best one
 PICTURES = 2  # pages shown in TensorBoard, the same ones every epoch
 _SWEPT = ("tuned_", "crossfit_")  # prefixes of what the post-processing sweep found
 
@@ -77,6 +78,7 @@ def record(metrics: dict[str, float], scores: Validated, epoch: int) -> bool:
     for name in [name for name in metrics if name.startswith(stale)]:
         del metrics[name]
     metrics |= scores.figures
+    metrics[STALE] = 0 if best else metrics.get(STALE, 0) + 1
     if best:
         metrics |= {f"best_{name}": value for name, value in scores.figures.items()}
         metrics["best_epoch"] = epoch

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from ray import tune
 
-from detector.config import TrainConfig
 from detector.errors import InputError, JobError
 from detector.files import write_text
 
@@ -55,7 +54,7 @@ def detector_trial(space: SearchSpace, *, threads: int) -> TrialFunction:
         def forward(epoch: EpochReport) -> None:
             nonlocal reported
             reported = True
-            report(summary(epoch, config, job.folder))
+            report(summary(epoch, job.folder))
 
         with Log(job.folder / "log.txt") as log:
             last = train(config, job.folder, report=forward, resume=True, log=log)
@@ -65,11 +64,11 @@ def detector_trial(space: SearchSpace, *, threads: int) -> TrialFunction:
     return run
 
 
-def summary(report: EpochReport, config: TrainConfig, folder: Path) -> dict[str, Any]:
+def summary(report: EpochReport, folder: Path) -> dict[str, Any]:
     """An epoch as the flat report of a trial; paths are relative to the run folder."""
     values: dict[str, Any] = dict(report.metrics)
     values["epoch"] = report.epoch
-    values["finished"] = report.epoch >= config.train.epochs
+    values["finished"] = report.finished
     best = report.checkpoint / "best"
     values["checkpoint"] = str(Path("trials") / folder.name / best.relative_to(folder))
     if values.get("best_epoch") == report.epoch:

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from detector.optim import build_optimizer, lr_factor, parameter_groups, set_lr
+from detector.optim import build_optimizer, freeze, lr_factor, parameter_groups, set_lr
 
 
 def small_model() -> nn.ModuleDict:
@@ -31,13 +33,26 @@ def test_groups_hold_each_parameter_once_with_its_rate_and_decay():
     ]
 
 
-def test_ratio_zero_freezes_the_backbone():
+def test_ratio_zero_leaves_the_backbone_out():
     model = small_model()
     groups = parameter_groups(
         model, backbone=model["backbone"], lr=0.1, backbone_lr_ratio=0, weight_decay=0
     )
-    assert not any(p.requires_grad for p in model["backbone"].parameters())
     assert sum(len(g["params"]) for g in groups) == 2
+
+
+def test_a_frozen_backbone_keeps_its_weights_and_statistics():
+    model = small_model().train()
+    freeze(model["backbone"], frozen=True)
+    assert not any(p.requires_grad for p in model["backbone"].parameters())
+    before = copy.deepcopy(model["backbone"].state_dict())
+    model["backbone"](torch.randn(4, 3, 8, 8))
+    after = model["backbone"].state_dict()
+    assert all(torch.equal(before[k], after[k]) for k in before)
+    model.train()
+    freeze(model["backbone"], frozen=False)
+    assert all(p.requires_grad for p in model["backbone"].parameters())
+    assert model["backbone"].training
 
 
 def test_cosine_by_hand():

@@ -175,3 +175,38 @@ def test_a_page_that_breaks_later_is_skipped_and_named(tiny, drawn_root: Path, t
     last = train(tiny({"data.root": data, "train.epochs": 1}), tmp_path / "out", log=lines.append)
     assert last.epoch == 1
     assert any(line.startswith("skipped:") and victim.name in line for line in lines)
+
+
+def test_patience_ends_a_training_and_a_resume_agrees(tiny, tmp_path: Path):
+    """With a rate of almost 0 nothing ever gets better than the first validation."""
+    config = tiny({"train.epochs": 30, "train.patience": 2, "optimizer.lr": 1e-12})
+    reports: list[EpochReport] = []
+    last = train(config, tmp_path / "run", report=reports.append, log=silent)
+    assert [r.finished for r in reports] == [False, False, True]
+    assert (last.epoch, last.metrics["best_epoch"]) == (3, 1)
+    again = train(config, tmp_path / "run", report=reports.append, resume=True, log=silent)
+    assert (again.epoch, again.finished, len(reports)) == (3, True, 3)
+
+
+def test_a_backbone_is_frozen_for_its_epochs_and_learns_afterwards(tiny, tmp_path: Path):
+    def backbone(folder: Path) -> dict[str, torch.Tensor]:
+        found = weights(folder)
+        return {k: v for k, v in found.items() if k.startswith("model/backbone")}
+
+    config = tiny({"optimizer.freeze_epochs": 2, "train.epochs": 3})
+    kept = []
+    train(config, tmp_path, report=lambda _: kept.append(backbone(tmp_path)), log=silent)
+    first, second, third = kept
+    assert all(torch.equal(first[k], second[k]) for k in first)
+    changed = [k for k in first if not torch.equal(second[k], third[k])]
+    assert len(changed) > len(first) / 2
+
+
+def test_accumulated_parts_train_and_resume_exactly(tiny, tmp_path: Path):
+    config = tiny({"train.accumulate": 2})
+    train(config, tmp_path / "straight", log=silent)
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path / "stopped", report=stop_after(1), log=silent)
+    train(config, tmp_path / "stopped", resume=True, log=silent)
+    straight, resumed = weights(tmp_path / "straight"), weights(tmp_path / "stopped")
+    assert all(torch.equal(straight[k], resumed[k]) for k in straight)

@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from detector.checkpoint import read_best
-from detector.config import TrainConfig
 from detector.errors import InputError, JobError
 from orchestrator.parameters import Budget, Parameter
 from orchestrator.space import SearchSpace
@@ -37,6 +36,7 @@ class Report:
     metrics: dict[str, float]
     page_hmeans: dict[str, float]
     checkpoint: Path
+    finished: bool
 
 
 def test_a_point_becomes_a_training_whose_epochs_are_reported(
@@ -76,19 +76,19 @@ def test_a_trial_whose_last_report_was_lost_reports_again(
 def _report(epoch: int, best_epoch: int) -> Report:
     folder = Path("/runs/r/trials/00003_resnet18")
     metrics = {"best_hmean": 0.9, "hmean": 0.8, "best_epoch": float(best_epoch)}
-    return Report(epoch, metrics, {"a.jpg": 0.7, "b.jpg": 0.9}, folder / "checkpoint")
+    pages = {"a.jpg": 0.7, "b.jpg": 0.9}
+    return Report(epoch, metrics, pages, folder / "checkpoint", finished=epoch == 3)
 
 
 def test_a_report_names_its_checkpoint_relative_to_the_run():
-    got = summary(_report(2, 2), TrainConfig(), Path("/runs/r/trials/00003_resnet18"))
+    got = summary(_report(2, 2), Path("/runs/r/trials/00003_resnet18"))
     assert got["checkpoint"] == "trials/00003_resnet18/checkpoint/best"
     assert (got["epoch"], got["finished"], got["hmean"]) == (2, False, 0.8)
     assert got["page_hmeans"] == [0.7, 0.9]
 
 
 def test_pages_come_only_with_the_best_epoch_and_the_last_report_finishes():
-    config = TrainConfig.model_validate({"train": {"epochs": 3}})
-    got = summary(_report(3, 2), config, Path("/runs/r/trials/00003_resnet18"))
+    got = summary(_report(3, 2), Path("/runs/r/trials/00003_resnet18"))
     assert "page_hmeans" not in got
     assert got["finished"] is True
 

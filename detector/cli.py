@@ -17,8 +17,8 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from detector.config import describe_faults, flatten, nest
 from detector.errors import InputError, JobError
+from detector.settings import describe_faults, flatten, nest
 
 Settings = TypeVar("Settings", bound=BaseModel)
 

@@ -12,17 +12,19 @@ import numpy as np
 from pydantic import Field
 from torch.utils.data import DataLoader
 
+from detector.augmented import Checkpoints, Views, load_average
 from detector.cli import log, run
-from detector.config import Section, TrainConfig, with_values
+from detector.config import TrainConfig, with_values
 from detector.data.annotations import Page, read_split, require_words
 from detector.data.dataset import EvaluationPages, init_worker
 from detector.errors import JobError
-from detector.inference import Detector, covered, load_detector
+from detector.inference import Detector, covered
 from detector.maps import PageMap, writing_maps
 from detector.metrics.cleval import CLEval
 from detector.metrics.iou import IoU
 from detector.postprocess import Detections
 from detector.scores import Scores, assemble
+from detector.settings import Section
 
 
 def evaluate(
@@ -107,12 +109,15 @@ class EvaluateData(Section):
     pages: int | None = Field(
         None, ge=1, description="use this many pages, evenly spaced; null = all"
     )
+    exclude: Path | None = Field(
+        None, description="reviewed list of words to leave out (detector.inspect writes one)"
+    )
     workers: int = Field(0, ge=0, le=64, description="loader processes")
 
 
 def labelled_pages(data: EvaluateData) -> Sequence[Page]:
     """The usable pages of a split, its faults told on stderr; InputError without words."""
-    split = read_split(data.root, data.split, limit=data.pages)
+    split = read_split(data.root, data.split, limit=data.pages, exclude=data.exclude)
     require_words(split, data.root)
     for fault in split.faults:
         log(f"{fault.file} {fault.word or ''}: {fault.message}")
@@ -120,13 +125,17 @@ def labelled_pages(data: EvaluateData) -> Sequence[Page]:
 
 
 class EvaluateSettings(Section):
-    checkpoint: Path = Field(description="best/ folder of a training or a search")
+    checkpoint: Checkpoints = Field(
+        description="best/ folder of a training or a search, or an ONNX file; several as [a, b], "
+        "whose maps are averaged"
+    )
     data: EvaluateData
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where the model runs")
     amp: Literal["auto", "off", "bf16", "fp16"] = Field("auto", description="mixed precision")
     postprocess: dict[str, Any] = Field(
         {}, description="replaces what is stored, key by key: postprocess.box_thresh=0.4"
     )
+    tta: Views = Views()
     per_page: bool = Field(False, description="add the H-mean of every page to the JSON")
 
 
@@ -139,7 +148,9 @@ def override_postprocess(
 
 
 def main(settings: EvaluateSettings) -> int:
-    detector, config = load_detector(settings.checkpoint, device=settings.device, amp=settings.amp)
+    detector, config = load_average(
+        settings.checkpoint, settings.tta, device=settings.device, amp=settings.amp
+    )
     detector = override_postprocess(detector, settings.postprocess, config)
     pages = labelled_pages(settings.data)
     scores = evaluate(detector, pages, workers=settings.data.workers)

@@ -16,12 +16,18 @@ from detector.data.preprocess import Preprocess
 from detector.device import autocast_dtype, choose_device
 from detector.maps import quantize
 from detector.model.dbnet import DBNet, build_model
+from detector.onnx_model import is_onnx, read_onnx
 from detector.postprocess import Detections, detect
 
 
 @dataclass(frozen=True)
 class Detector:
-    """Everything between an image and its polygons, the same for every command."""
+    """Everything between an image and its polygons, the same for every command.
+
+    `model` takes normalised images `(N, 3, H, W)` and returns `detector.model.dbnet.Maps` of
+    logits: a trained network, an ONNX file (`detector.onnx_model`) or an average of several
+    (`detector.augmented`).
+    """
 
     model: nn.Module
     preprocess: Preprocess
@@ -85,13 +91,20 @@ def new_model(config: TrainConfig) -> DBNet:
 def load_detector(
     checkpoint: Path, *, device: str = "auto", amp: str = "auto"
 ) -> tuple[Detector, TrainConfig]:
-    """The detector kept in a `best/` folder; InputError when it cannot be read."""
-    tensors, config = read_best(checkpoint)
-    model = new_model(config)
-    load_weights(model, tensors, checkpoint)
+    """The detector kept in a `best/` folder or in an ONNX file; InputError if unreadable."""
     place = choose_device(device)
-    model.to(place).to(memory_format=torch.channels_last).eval()
-    preprocess = make_preprocess(model, config.data.longest_side_px)
+    read = read_onnx if is_onnx(checkpoint) else _read_trained
+    model, preprocess, config = read(checkpoint, place)
+    model.eval()
     return Detector(
         model, preprocess, config.postprocess, place, autocast_dtype(amp, place)
     ), config
+
+
+def _read_trained(path: Path, device: torch.device) -> tuple[DBNet, Preprocess, TrainConfig]:
+    """What a training kept: the network on `device`, its preprocessing and its settings."""
+    tensors, config = read_best(path)
+    model = new_model(config)
+    load_weights(model, tensors, path)
+    model.to(device).to(memory_format=torch.channels_last)
+    return model, make_preprocess(model, config.data.longest_side_px), config

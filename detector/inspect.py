@@ -9,17 +9,18 @@ import csv
 import io
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from pydantic import Field
 
 from detector.cli import log, run
-from detector.config import Section
-from detector.data.annotations import list_splits, read_image, scan_split
+from detector.data.annotations import list_images, list_splits, read_image, scan_split
 from detector.data.cleaning import REASONS, Suspicion, outline_doubts, suspicious_words
 from detector.data.contact_sheet import draw_sheet
 from detector.data.exclusion import list_of
@@ -28,8 +29,11 @@ from detector.data.statistics import describe
 from detector.data.statistics_picture import draw_statistics
 from detector.errors import InputError
 from detector.files import replacing, write_text
+from detector.settings import Section
 
 _LIST = "suspicious.json"
+_BY_LIST = ("excluded-by-list", "ignored-by-list")
+_Judge = Callable[[Page, NDArray[np.uint8]], list[Suspicion]]
 
 
 class InspectData(Section):
@@ -46,6 +50,9 @@ class InspectConfig(Section):
     output: Path | None = Field(
         None, description="folder for faults.csv, stats.json, suspicious.json and pictures"
     )
+    checkpoint: Path | None = Field(
+        None, description="trained model (a best/ folder) whose disagreement is listed too"
+    )
     strict: bool = Field(False, description="exit with 1 when there is any fault")
 
 
@@ -60,20 +67,20 @@ def main(config: InspectConfig) -> int:
     if not existing:
         raise InputError(f"{root / 'images'}: has no split folder such as images/train")
     names = existing if config.data.split == "all" else [config.data.split]
-    splits: list[Split] = []
-    stats: dict[str, Any] = {}
-    suspicions: dict[str, list[Suspicion]] = {}
+    judge = _judge(config.checkpoint)
+    looks = []
     for name in names:
-        scanned = _scan(root, name, config.data.exclude)
-        split, suspicions[name] = _look(scanned, config.data.longest_side_px)
-        splits.append(split)
-        stats[name] = describe(split.pages, split.faults, config.data.longest_side_px)
-        lines = [*fault_lines(split), *suspicion_lines(name, suspicions[name])]
-        for line in [*lines, *statistics_lines(name, stats[name]), ""]:
+        split = _scan(root, name, config.data.exclude)
+        look = _look(split, config.data.longest_side_px, judge)
+        looks.append(look)
+        lines = [*fault_lines(look.split), *suspicion_lines(name, look.suspicions)]
+        for line in [*lines, *statistics_lines(name, look.stats), ""]:
             print(line)
     if config.output is not None:
-        _write(config.output, splits, stats, suspicions, config.data.longest_side_px)
-    return int(config.strict and any(split.faults for split in splits))
+        shared = _shared(root, existing)
+        for path in _write(config.output, looks, shared, config.data.longest_side_px):
+            print(f"written: {path}")
+    return int(config.strict and any(look.split.faults for look in looks))
 
 
 def _scan(root: Path, name: str, exclude: Path | None) -> Split:
@@ -87,59 +94,83 @@ def _scan(root: Path, name: str, exclude: Path | None) -> Split:
     return split
 
 
-def _look(split: Split, longest_side_px: int) -> tuple[Split, list[Suspicion]]:
-    """The split without the pages whose pixels cannot be read, each of them a fault, and the
-    suspicious words of the others, highest score first."""
+@dataclass(frozen=True)
+class _Look:
+    """A split with only the pages whose pixels can be read, and what was found there."""
+
+    split: Split
+    stats: dict[str, Any]
+    suspicions: list[Suspicion]  # highest score first
+
+
+def _judge(checkpoint: Path | None) -> _Judge:
+    if checkpoint is None:
+        return lambda _page, _image: []
+    from detector.disagreement import load_judge  # PyTorch takes seconds to import
+
+    return load_judge(checkpoint)
+
+
+def _look(split: Split, longest_side_px: int, judge: _Judge) -> _Look:
+    """Read every page; one whose pixels cannot be read is a fault. A word is doubted once."""
     pages, faults = [], list(split.faults)
-    listed = {(f.file, f.word) for f in faults if f.kind == "ignored-by-list"}
+    listed = {(f.file, f.word) for f in faults if f.kind in _BY_LIST}
     found = [s for s in outline_doubts(faults) if (s.page, s.word) not in listed]
     taken = {(s.page, s.word) for s in found}
     for number, page in enumerate(split.pages, 1):
         try:
             image = read_image(page.path)
-            pages.append(page)
-            doubts = suspicious_words(page, image, longest_side_px)
-            found += [s for s in doubts if (s.page, s.word) not in taken]
         except InputError as error:
             faults.append(fault(page.name, None, "truncated-image", str(error)))
+            continue
+        pages.append(page)
+        for doubt in [*suspicious_words(page, image, longest_side_px), *judge(page, image)]:
+            if (doubt.page, doubt.word) not in taken:
+                taken.add((doubt.page, doubt.word))
+                found.append(doubt)
         if number % 500 == 0:
             log(f"{split.name}: {number} of {len(split.pages)} images read")
     faults.sort(key=lambda f: (f.file, f.word or ""))
     usable = {page.name for page in pages}
     found = sorted((s for s in found if s.page in usable), key=lambda s: -s.score)
-    return replace(split, pages=tuple(pages), faults=tuple(faults)), found
+    stats = describe(pages, faults, longest_side_px)
+    return _Look(replace(split, pages=tuple(pages), faults=tuple(faults)), stats, found)
+
+
+def _shared(root: Path, splits: Sequence[str]) -> set[str]:
+    """Names of images that several splits have."""
+    counts = Counter(path.name for name in splits for path in list_images(root / "images" / name))
+    return {name for name, count in counts.items() if count > 1}
 
 
 def _write(
-    folder: Path,
-    splits: Sequence[Split],
-    stats: dict[str, Any],
-    suspicions: dict[str, list[Suspicion]],
-    longest_side_px: int,
-) -> None:
-    """All files of the report. A list of words that is there may be reviewed, and is kept."""
-    write_text(folder / "faults.csv", _encodable(faults_csv(splits)))
-    write_text(folder / "stats.json", _encodable(json.dumps(stats, indent=2, ensure_ascii=False)))
-    listed = json.dumps(list_of(suspicions), indent=2)
-    target = folder / _LIST
-    if target.exists() and target.read_bytes() != listed.encode():
-        target = folder / f"new_{_LIST}"
-        print(f"{folder / _LIST} is kept, as it may be reviewed; the list of now is {target}")
-    write_text(target, listed)
-    _draw(folder / "suspicious.png", splits, suspicions)
-    draw_statistics(folder / "statistics.png", {s.name: s.pages for s in splits}, longest_side_px)
-    names = ["faults.csv", "stats.json", target.name, "suspicious.png", "statistics.png"]
-    print(f"written: {', '.join(str(folder / name) for name in names)}")
+    folder: Path, looks: Sequence[_Look], shared: Collection[str], longest_side_px: int
+) -> list[Path]:
+    """Write the report's files. A list of words that is there may be reviewed, and is kept."""
+    names = ["faults.csv", "stats.json", _LIST, "suspicious.png", "statistics.png"]
+    faults, stats, listed, sheet, pictures = (folder / name for name in names)
+    write_text(faults, _encodable(faults_csv([look.split for look in looks])))
+    numbers = {look.split.name: look.stats for look in looks}
+    write_text(stats, _encodable(json.dumps(numbers, indent=2, ensure_ascii=False)))
+    suspicions = {look.split.name: look.suspicions for look in looks}
+    content = json.dumps(list_of(suspicions, shared), indent=2)
+    if listed.exists() and listed.read_bytes() != content.encode():
+        print(f"{listed} is kept, since it may be reviewed; the new list is beside it")
+        listed = folder / f"new_{_LIST}"
+    write_text(listed, content)
+    with replacing(sheet) as temporary:
+        Image.fromarray(_sheet(looks)).save(temporary, format="PNG")
+    pages = {look.split.name: look.split.pages for look in looks}
+    draw_statistics(pictures, pages, longest_side_px)
+    return [faults, stats, listed, sheet, pictures]
 
 
-def _draw(path: Path, splits: Sequence[Split], suspicions: dict[str, list[Suspicion]]) -> None:
+def _sheet(looks: Sequence[_Look]) -> NDArray[np.uint8]:
     pairs: list[tuple[Page, Suspicion]] = []
-    for split in splits:
-        pages = {page.name: page for page in split.pages}
-        pairs += [(pages[s.page], s) for s in suspicions[split.name]]
-    sheet = draw_sheet(pairs)
-    with replacing(path) as temporary:
-        Image.fromarray(sheet).save(temporary, format="PNG")
+    for look in looks:
+        pages = {page.name: page for page in look.split.pages}
+        pairs += [(pages[s.page], s) for s in look.suspicions]
+    return draw_sheet(pairs)
 
 
 def suspicion_lines(name: str, suspicions: Sequence[Suspicion]) -> Iterator[str]:

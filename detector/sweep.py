@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from detector.config import PostprocessConfig, describe_faults
+from detector.config import PostprocessConfig
 from detector.data.pages import Page
 from detector.errors import InputError, JobError
 from detector.maps import PageMap
@@ -29,6 +29,7 @@ from detector.metrics.iou import IoU, IoUCounts, IoUWords, iou_words
 from detector.metrics.regions import read_regions
 from detector.postprocess import candidate_count, find_candidates, grow
 from detector.scores import Scores
+from detector.settings import describe_faults
 
 # What a training tries after each validation: a few growths, and every box_thresh of interest.
 QUICK_GRID: dict[str, tuple[Any, ...]] = {

@@ -7,8 +7,8 @@ from pathlib import Path
 from pydantic import Field
 
 from detector.cli import log, run
-from detector.config import Section
 from detector.data.synthetic import synthesize
+from detector.settings import Section
 
 
 class SynthesizeConfig(Section):

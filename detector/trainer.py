@@ -17,7 +17,8 @@ from detector.checkpoint import TrainingState, load_state, save_best, save_state
 from detector.cli import log as log_to_stderr
 from detector.config import TrainConfig
 from detector.data.annotations import Page, Split, read_split, require_words
-from detector.data.dataset import Batch, TrainingPages, training_loader
+from detector.data.cache import PageCache
+from detector.data.dataset import Batch, TrainingPages, training_loader, training_side_px
 from detector.data.preprocess import Preprocess
 from detector.data.transforms import Augment
 from detector.device import autocast_dtype, choose_device, set_threads
@@ -154,7 +155,7 @@ def _prepare(
 
 def _read(config: TrainConfig, name: str, limit: int | None, log: Callable[[str], None]) -> Split:
     assert config.data.root is not None
-    split = read_split(config.data.root, name, limit=limit)
+    split = read_split(config.data.root, name, limit=limit, exclude=config.data.exclude)
     require_words(split, config.data.root)
     words = sum(len(page.words) for page in split.pages)
     log(f"{name}: {len(split.pages)} pages, {words} words")
@@ -191,8 +192,18 @@ def _new_state(
 
 def _samples(config: TrainConfig, split: Split, preprocess: Preprocess) -> TrainingPages:
     augment = Augment(longest_side_px=config.data.longest_side_px, **config.augment.model_dump())
-    seed = config.train.seed
-    return TrainingPages(split.pages, augment, preprocess, seed=seed, **config.targets.model_dump())
+    cache = None
+    if config.data.cache is not None:
+        size = round(config.data.cache_gb * 1e9)
+        cache = PageCache(config.data.cache, training_side_px(augment), size)
+    return TrainingPages(
+        split.pages,
+        augment,
+        preprocess,
+        seed=config.train.seed,
+        cache=cache,
+        **config.targets.model_dump(),
+    )
 
 
 def _train_epoch(job: Job, state: TrainingState) -> dict[str, float]:

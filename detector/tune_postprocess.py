@@ -22,13 +22,16 @@ from pydantic import Field
 
 from detector.checkpoint import find_best
 from detector.cli import log, run
-from detector.config import PostprocessConfig, Section, TrainConfig, with_values
+from detector.config import PostprocessConfig, TrainConfig, with_values
 from detector.data.annotations import Page
+from detector.errors import InputError
 from detector.evaluate import EvaluateData, evaluate_keeping_maps, labelled_pages
 from detector.files import write_text
 from detector.inference import Detector, load_detector
 from detector.maps import PageMaps, has_maps
+from detector.onnx_model import is_onnx
 from detector.scores import METRICS
+from detector.settings import Section
 from detector.sweep import SweepScores, grid, sweep
 
 CSV_NAME = "curve.csv"
@@ -71,6 +74,11 @@ class Settings(Section):
 
 def main(settings: Settings) -> int:
     weights = find_best(settings.checkpoint)
+    if settings.write and is_onnx(weights):
+        raise InputError(
+            f"checkpoint={weights}: settings lie inside an ONNX file; tune the best/ folder with "
+            "write=true and export it again"
+        )
     detector, config = load_detector(weights, device=settings.device, amp=settings.amp)
     tried = grid(detector.postprocess, _values(settings.grid))
     pages = labelled_pages(settings.data)

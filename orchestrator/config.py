@@ -12,8 +12,9 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from detector import cli
-from detector.config import Section, TrainConfig, describe_faults, field_names, nest
+from detector.config import TrainConfig
 from detector.errors import InputError
+from detector.settings import Section, describe_faults, field_names, nest
 from orchestrator.space_file import available_spaces
 
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")

@@ -14,7 +14,7 @@ from optuna.distributions import (
 )
 from pydantic import Field, model_validator
 
-from detector.config import Section
+from detector.settings import Section
 
 Kind = Literal["choice", "uniform", "log_uniform", "int"]
 KINDS: tuple[Kind, ...] = ("choice", "uniform", "log_uniform", "int")

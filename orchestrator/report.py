@@ -9,8 +9,8 @@ from pydantic import Field
 from rich.console import Console
 
 from detector.cli import run
-from detector.config import Section
 from detector.errors import InputError
+from detector.settings import Section
 from orchestrator import study as store
 from orchestrator.config import SearchConfig
 from orchestrator.leaderboard import table

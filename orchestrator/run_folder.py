@@ -14,9 +14,9 @@ from typing import Any
 import yaml
 
 from detector.cli import build, read_yaml
-from detector.config import flatten, nest
 from detector.errors import InputError
 from detector.files import write_text
+from detector.settings import flatten, nest
 from orchestrator.config import SearchConfig
 from orchestrator.space import Budget, SearchSpace, load_space
 

@@ -177,7 +177,7 @@ def check_data(space: SearchSpace) -> None:
     faults = []
     for split in dict.fromkeys((data.train_split, data.val_split)):
         try:
-            found = read_split(data.root, split)
+            found = read_split(data.root, split, exclude=data.exclude)
             require_words(found, data.root)
         except InputError as error:
             faults.append(str(error))

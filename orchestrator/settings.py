@@ -9,8 +9,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from detector.config import TrainConfig, describe_faults, flatten, nest
+from detector.config import TrainConfig
 from detector.errors import InputError
+from detector.settings import describe_faults, flatten, nest
 
 
 def faults_of(values: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -30,9 +31,12 @@ def read_settings(values: Mapping[str, Any]) -> dict[str, Any]:
     return {key: absolute(key, read[key]) for key in values}
 
 
+PATHS = ("data.root", "data.exclude", "data.cache")
+
+
 def absolute(key: str, value: Any) -> Any:
     """Paths made absolute, because a trial runs in a folder of its own."""
-    is_path = key == "data.root" or (key == "model.weights" and value not in ("auto", "none"))
+    is_path = key in PATHS or (key == "model.weights" and value not in ("auto", "none"))
     return str(Path(value).expanduser().absolute()) if is_path and value is not None else value
 
 

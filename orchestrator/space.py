@@ -12,8 +12,9 @@ import yaml
 from optuna.distributions import BaseDistribution
 from pydantic import ValidationError
 
-from detector.config import TrainConfig, describe_faults, with_values
+from detector.config import TrainConfig, with_values
 from detector.errors import InputError
+from detector.settings import describe_faults
 from orchestrator.config import BudgetConfig, unknown_key
 from orchestrator.parameters import Budget, Kind, Parameter
 from orchestrator.settings import read_settings

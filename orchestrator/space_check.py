@@ -8,7 +8,8 @@ from difflib import get_close_matches
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
-from detector.config import TrainConfig, field_names
+from detector.config import TrainConfig
+from detector.settings import field_names
 from orchestrator.config import unknown_key
 from orchestrator.parameters import Parameter
 from orchestrator.settings import absolute, backbone_fault, faults_of, read_one, read_settings
@@ -22,7 +23,7 @@ DECIDED_ELSEWHERE = {
     "train.threads": "it follows a trial's share; set resources.cpus_per_trial instead",
 }
 # Trials scored on different pages cannot be compared.
-NOT_SEARCHABLE = ("data.root", "data.val_split", "data.val_pages")
+NOT_SEARCHABLE = ("data.root", "data.val_split", "data.val_pages", "data.exclude")
 
 
 @dataclass(frozen=True)

@@ -158,8 +158,9 @@ def _exclusions(
         return None
     listed = read_exclusions(path)
     folders = [root / "images" / name for name in list_splits(root) if name != split]
-    others = {image.name for folder in folders for image in list_images(folder)}
-    listed.check(split, {entry.name: entry.words or {} for entry in entries}, others)
+    others = {_loose_name(image.name) for folder in folders for image in list_images(folder)}
+    annotated = {entry.name: entry.words or {} for entry in entries}
+    listed.check(split, annotated, lambda name: _loose_name(name) in others)
     return listed
 
 

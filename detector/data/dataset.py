@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,10 +17,12 @@ from torch.nn.functional import pad
 from torch.utils.data import DataLoader, Dataset
 
 from detector.data.annotations import Page, read_image
+from detector.data.cache import PageCache
 from detector.data.preprocess import Preprocess
 from detector.data.targets import make_targets
 from detector.data.transforms import Augment
 from detector.errors import InputError
+from detector.geometry import transform_points
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +102,11 @@ class TrainingPages(Dataset[Sample]):
         preprocess: normalises the crop.
         seed: of all random choices.
         shrink_ratio, threshold_min, threshold_max, min_side_px: see `make_targets`.
+        cache: where decoded pages are kept. It shrinks pages that are larger than
+            `training_side_px`; the same random numbers then give the same crop up to the
+            rounding of the page's sides, from pixels resampled twice and so a little softer
+            (mean gradient 0.93 of uncached for 2400 px pages at the default settings).
+            Smaller pages, and all without a cache, give the same bits.
     """
 
     def __init__(
@@ -112,12 +120,14 @@ class TrainingPages(Dataset[Sample]):
         threshold_min: float = 0.3,
         threshold_max: float = 0.7,
         min_side_px: float = 3.0,
+        cache: PageCache | None = None,
     ) -> None:
         self.pages = tuple(pages)
         self.augment = replace(augment, fill=preprocess.fill)
         self.preprocess = preprocess
         self.seed = seed
         self.epoch = 0
+        self.cache = cache
         self.make_targets = partial(
             make_targets,
             shrink_ratio=shrink_ratio,
@@ -137,20 +147,27 @@ class TrainingPages(Dataset[Sample]):
         page = self.pages[index]
         rng = np.random.default_rng([self.seed, self.epoch, index])
         try:
-            image = read_image(page.path)
+            image, affine = (
+                self.cache.read(page.path) if self.cache else (read_image(page.path), None)
+            )
         except InputError as error:
             return Sample(page.name, None, None, str(error))
         polygons = [word.points for word in page.words]
+        if affine is not None:
+            polygons = [transform_points(points, affine) for points in polygons]
         ignore = [word.ignore for word in page.words]
         try:
             crop, polygons, _ = self.augment(image, polygons, rng)
             targets = self.make_targets(polygons, ignore, *crop.shape[:2])
         except InputError as error:
             return Sample(page.name, None, None, f"{page.path}: {error}")
-        maps = np.stack(
-            [targets.shrink, targets.shrink_mask, targets.threshold, targets.threshold_mask]
-        )
-        return Sample(page.name, self.preprocess.normalize(crop), torch.from_numpy(maps))
+        maps = torch.from_numpy(targets.stacked)
+        return Sample(page.name, self.preprocess.normalize(crop), maps)
+
+
+def training_side_px(augment: Augment) -> int:
+    """Longest side of a page at the largest zoom: more pixels than that are never seen."""
+    return math.ceil(augment.longest_side_px * augment.scale_max)
 
 
 class EvaluationPages(Dataset[EvaluationItem]):

@@ -43,6 +43,7 @@ KINDS: dict[str, str] = {
     "tangled": "word kept as don't-care",
     "bad-ignore": "word kept as don't-care",
     "ignored-by-list": "word kept as don't-care",
+    "added-by-list": "word kept as don't-care",
     "bad-text": "word kept",
     "many-numbers": "word kept",
 }

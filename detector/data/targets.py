@@ -14,18 +14,17 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from detector.data.borders import TILE, border_tiles, put_tiles
 from detector.errors import InputError
 from detector.geometry import offset_polygon
 
 _SHIFT = 6  # sub-pixel bits of the coordinates given to cv2.fillPoly
 _FAR_PX = 1e6  # beyond this, sub-pixel coordinates leave OpenCV's int32
-_LEVEL = 1e-9  # smallest sine of a side's angle, against division by 0
-_TILE = 8  # side of the squares in which distances to borders are computed, pixels
+_LEVEL = 1e-9  # smallest sine of a corner of a word with four sides
 _MAX_WINDOW = 2**24  # pixels of a polygon's own window; larger ones are drawn clipped
 
 Map = NDArray[np.float32]
 Floats = NDArray[np.float64]
-Counts = NDArray[np.intp]
 
 
 @dataclass(frozen=True)
@@ -81,22 +80,31 @@ def make_targets(
     """
     if len(polygons) != len(ignore):
         raise InputError(f"ignore: need a flag per polygon, got {len(ignore)} for {len(polygons)}")
-    rows, columns = -(-height // _TILE), -(-width // _TILE)
-    maps = np.zeros((4, rows * _TILE, columns * _TILE), np.float32)
-    maps[1] = 1
-    maps[2] = threshold_min
+    rows, columns = -(-height // TILE), -(-width // TILE)
+    maps = np.empty((4, rows * TILE, columns * TILE), np.float32)
+    for canvas, value in zip(maps, (0, 1, threshold_min), strict=False):
+        canvas.fill(value)
 
-    outlines = _measure([_checked(p, i) for i, p in enumerate(polygons)])
+    outlines = _measure(_checked(polygons))
     distances = outlines.shrink_distances(shrink_ratio)
     near = outlines.touching(distances, height, width).tolist()
     kernels = _kernels(outlines, distances, [i for i in near if not ignore[i]], min_side_px)
-    sides = np.flatnonzero(np.isin(outlines.owner, list(kernels)) & (outlines.lengths > 0))
-    row, column, nearness = _border(outlines, sides, distances, height, width)
-    # Inside a polygon or nearer than D to its outline: the polygon dilated by D.
-    _put(maps[3], row, column, (nearness > 0).astype(np.float32))
+    learnt = np.zeros(len(polygons), bool)
+    learnt[list(kernels)] = True
+    sides = np.flatnonzero(learnt[outlines.owner] & (outlines.lengths > 0))
+    row, column, nearness = border_tiles(
+        outlines.starts[sides],
+        outlines.sides[sides],
+        outlines.lengths[sides],
+        distances[outlines.owner[sides]],
+        (height, width),
+    )
     nearness *= np.float32(threshold_max - threshold_min)
     nearness += np.float32(threshold_min)
-    _put(maps[2], row, column, nearness)
+    put_tiles(maps[2], row, column, nearness)
+    # Inside a polygon or nearer than D to its outline: the polygon dilated by D.
+    if maps.size:
+        cv2.threshold(maps[2], float(np.float32(threshold_min)), 1, cv2.THRESH_BINARY, maps[3])
 
     visible = maps[:, :height, :width]
     _fill(visible[0], [piece for pieces in kernels.values() for piece in pieces], 1.0)
@@ -105,13 +113,15 @@ def make_targets(
     return Targets(np.ascontiguousarray(visible))
 
 
-def _checked(polygon: ArrayLike, index: int) -> Floats:
-    points = np.asarray(polygon, dtype=np.float64)
-    if points.ndim != 2 or points.shape[1] != 2:
-        raise InputError(f"polygon {index}: need (K, 2) points, got shape {points.shape}")
-    if not np.isfinite(points).all():
-        raise InputError(f"polygon {index}: need finite points, got {points.tolist()}")
-    return points
+def _checked(polygons: Sequence[ArrayLike]) -> list[Floats]:
+    found = [np.asarray(polygon, dtype=np.float64) for polygon in polygons]
+    for index, points in enumerate(found):
+        if points.ndim != 2 or points.shape[1] != 2:
+            raise InputError(f"polygon {index}: need (K, 2) points, got shape {points.shape}")
+    if not np.isfinite(np.concatenate([np.zeros((0, 2)), *found])).all():
+        index = next(i for i, points in enumerate(found) if not np.isfinite(points).all())
+        raise InputError(f"polygon {index}: need finite points, got {found[index].tolist()}")
+    return found
 
 
 @dataclass(frozen=True)
@@ -254,126 +264,3 @@ def _fill_clipped(
     if x0 < x1 and y0 < y1:
         part = window[y0 - low_y : y1 - low_y, x0 - low_x : x1 - low_x]
         canvas[y0:y1, x0:x1][part > 0] = value
-
-
-def _border(
-    outlines: _Outlines, sides: Counts, distances: Floats, height: int, width: int
-) -> tuple[Counts, Counts, Map]:
-    """Row and column `(T,)` of every tile that a border may reach, and `(T, 64)` 1 - d / D.
-
-    d is the distance to a side and D = `distances` of its word; the value is the largest over
-    the sides, and 0 beyond D. All pairs of a tile and a side that may reach it go through in
-    one pass.
-    """
-    reach = distances[outlines.owner[sides]]
-    pair_side, row, column = _pairs(outlines, sides, reach, height, width)
-    order, levels = _levels(row * (width // _TILE + 1) + column)
-    pair_side, row, column = pair_side[order], row[order], column[order]
-
-    # In units of D: t along the side from its middle, n across it, at a tile's first pixel.
-    side = sides[pair_side]
-    unit = 1 / reach[pair_side]
-    ux, uy = (outlines.sides[side] * (unit / outlines.lengths[side])[:, None]).T
-    across = column * _TILE - outlines.starts[side, 0]
-    down = row * _TILE - outlines.starts[side, 1]
-    half = outlines.lengths[side] * unit / 2
-    lines = np.stack([across * ux + down * uy - half, down * ux - across * uy, ux, uy, half])
-    squared = _squared_distances(lines.astype(np.float32), levels)
-    nearness = np.subtract(1, np.sqrt(squared, out=squared), out=squared)
-    np.maximum(nearness, 0, out=nearness)
-    by_tile = cv2.transpose(nearness) if levels[0] else nearness.T
-    return row[: levels[0]], column[: levels[0]], by_tile  # type: ignore[return-value]
-
-
-def _squared_distances(lines: Map, levels: list[int]) -> Map:
-    """`(64, T)` squares of d / D for T = levels[0] tiles, the smallest of each tile's pairs.
-
-    lines: `(5, P)`, see `_border`, in the order of `_levels`. The pairs are the last axis, so
-    that numpy's inner loops are long; the squares of one row of all tiles stay in the cache.
-    """
-    t0, n0, ux, uy, half = lines
-    step = np.arange(_TILE, dtype=np.float32)[:, None]
-    t_step, n_step = step * ux, step * -uy
-    best = np.empty((_TILE, _TILE, levels[0]), np.float32)
-    t, n = np.empty_like(t_step), np.empty_like(n_step)
-    for y in range(_TILE):
-        np.add(t_step, t0 + np.float32(y) * uy, out=t)
-        np.abs(t, out=t)
-        t -= half  # how far the pixel lies beyond an end of the side
-        np.maximum(t, 0, out=t)
-        t *= t
-        np.add(n_step, n0 + np.float32(y) * ux, out=n)
-        n *= n
-        t += n
-        start = 0
-        for level, count in enumerate(levels):
-            found = t[:, start : start + count]
-            if level:
-                np.minimum(best[y, :, :count], found, out=best[y, :, :count])
-            else:
-                best[y] = found
-            start += count
-    return best.reshape(_TILE * _TILE, -1)
-
-
-def _pairs(
-    outlines: _Outlines, sides: Counts, reach: Floats, height: int, width: int
-) -> tuple[Counts, Counts, Counts]:
-    """Index into `sides`, tile row and tile column of all pairs of a side and a tile in reach."""
-    length, start, vector = outlines.lengths[sides], outlines.starts[sides], outlines.sides[sides]
-    low = np.minimum(vector, 0) - reach[:, None]  # bounding box of the reach, from `start`
-    high = np.maximum(vector, 0) + reach[:, None]
-    top = np.maximum(np.ceil(start[:, 1] + low[:, 1]), 0).astype(np.intp)
-    bottom = np.minimum(np.floor(start[:, 1] + high[:, 1]), height - 1).astype(np.intp)
-    side, row = _runs(top // _TILE, bottom // _TILE)
-
-    x0, ux, uy = start[side, 0], vector[side, 0] / length[side], vector[side, 1] / length[side]
-    # A pixel is (across, down) from `start`; |down * ux - across * uy| < D bounds its row.
-    slope = np.where(np.abs(uy) > _LEVEL, uy, _LEVEL)
-    first = (row * _TILE - start[side, 1]) * ux / slope
-    last = first + (_TILE - 1) * ux / slope
-    half = reach[side] / np.abs(slope)
-    left = np.maximum(low[side, 0], np.minimum(first, last) - half)
-    right = np.minimum(high[side, 0], np.maximum(first, last) + half)
-    left = np.maximum(np.ceil(x0 + left), 0).astype(np.intp)
-    right = np.minimum(np.floor(x0 + right), width - 1).astype(np.intp)
-    pair, column = _runs(left // _TILE, right // _TILE)
-    return side[pair], row[pair], column
-
-
-def _levels(tile: Counts) -> tuple[Counts, list[int]]:
-    """An order of pairs by their tile, such that tiles can be merged by adding up slices.
-
-    First one pair of every tile, then the second one of every tile that has two, and so on,
-    the tiles always in one order. Returns the order and how many pairs each level has.
-    """
-    if not len(tile):
-        return np.zeros(0, np.intp), [0]
-    # numpy sorts 16-bit numbers in linear time.
-    short = tile.astype(np.uint16) if tile.max() < 2**16 else tile
-    order = np.argsort(short, kind="stable")
-    ordered = tile[order]
-    first = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
-    counts = np.diff(np.append(first, len(tile)))
-    level = np.arange(len(tile)) - np.repeat(first, counts)
-    place = np.empty(len(first), np.intp)
-    place[np.argsort(-counts, kind="stable")] = np.arange(len(first))
-    levels = np.bincount(level)
-    arranged = np.empty_like(order)
-    arranged[(np.cumsum(levels) - levels)[level] + np.repeat(place, counts)] = order
-    return arranged, levels.tolist()
-
-
-def _put(canvas: Map, row: Counts, column: Counts, tiles: Map) -> None:
-    """Write `(T, 64)` tiles into a map whose sides are multiples of 8."""
-    height, width = canvas.shape
-    # As complex numbers, since numpy's cost is per element: four pixels are one element.
-    wide = canvas.view(np.complex128).reshape(height // _TILE, _TILE, width // _TILE, _TILE // 4)
-    wide[row, :, column, :] = tiles.view(np.complex128).reshape(-1, _TILE, _TILE // 4)
-
-
-def _runs(first: Counts, last: Counts) -> tuple[Counts, Counts]:
-    """The index of its range, and the value, of every integer in the closed ranges."""
-    counts = np.maximum(last - first + 1, 0)
-    index = np.repeat(np.arange(len(first)), counts)
-    return index, np.arange(len(index)) + (first - np.cumsum(counts) + counts)[index]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
+from math import log
 from typing import Any
 
 import timm
@@ -12,6 +13,21 @@ from torch import Tensor, nn
 from detector.errors import InputError
 
 STRIDES = (4, 8, 16, 32)
+
+# What a refusal recommends: models of many sizes, with the weights of their bodies in millions.
+ALTERNATIVES = {
+    "mobilenetv3_small_100": 0.9,
+    "mobilenetv3_large_100": 3.0,
+    "efficientnet_b0": 3.6,
+    "hgnetv2_b2": 6.0,
+    "resnet18": 11.2,
+    "resnet50": 23.5,
+    "swin_tiny_patch4_window7_224": 27.5,
+    "convnext_tiny": 27.8,
+    "swin_base_patch4_window7_224": 86.7,
+    "convnext_base": 87.6,
+    "convnext_large": 196.2,
+}
 
 # Not square and not a multiple of 224, so that a wrong layout or a fixed input size shows.
 _PROBE_HEIGHT, _PROBE_WIDTH = 64, 96
@@ -38,7 +54,7 @@ class Backbone(nn.Module):
         self.mean = _rgb(config.mean)
         self.std = _rgb(config.std)
         info: Any = self.body.feature_info
-        self._positions = _positions(name, info.reduction())
+        self._positions = _positions(name, info.reduction(), self.body)
         self.channels = tuple(int(info.channels()[i]) for i in self._positions)
         self.strides = STRIDES
         # Swin-like models answer in NHWC; timm names the format only where it can differ.
@@ -64,12 +80,7 @@ class Backbone(nn.Module):
             with torch.inference_mode():
                 maps = self(torch.zeros(1, 3, _PROBE_HEIGHT, _PROBE_WIDTH))
         except (RuntimeError, AssertionError, ValueError) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise InputError(
-                f"model.backbone: {self.name} cannot take a {_PROBE_HEIGHT} x {_PROBE_WIDTH} "
-                f"image, so it cannot take pages of any size ({reason}); choose another "
-                "backbone, such as resnet18 or convnext_tiny"
-            ) from None
+            raise _refusal(self.name, _probe_fault(self.name, error), self.body) from None
         self.train(training)
         shapes = [tuple(m.shape[1:]) for m in maps]
         expected = [
@@ -77,11 +88,11 @@ class Backbone(nn.Module):
             for c, s in zip(self.channels, self.strides, strict=True)
         ]
         if shapes != expected:
-            raise InputError(
-                f"model.backbone: {self.name} returns maps of {shapes} (channels, height, width) "
-                f"for a {_PROBE_HEIGHT} x {_PROBE_WIDTH} image where {expected} are needed; choose "
-                "another backbone, such as resnet18 or convnext_tiny"
+            why = (
+                f"for a {_PROBE_HEIGHT} x {_PROBE_WIDTH} image it returns maps of {shapes} "
+                f"(channels, height, width) instead of {expected}"
             )
+            raise _refusal(self.name, why, self.body)
 
 
 def _check_name(name: str) -> None:
@@ -118,23 +129,43 @@ def _build_body(name: str) -> tuple[nn.Module, Any]:
         except TypeError:  # this architecture has no such option: build it plain, then probe it
             continue
         except (RuntimeError, ValueError, AttributeError) as error:
-            raise _no_levels(name, str(error)) from None
-    raise _no_levels(name, "timm offers no feature maps for it")
+            raise _refusal(name, _first_line(error)) from None
+    raise _refusal(name, "timm offers no feature maps for it")
 
 
-def _positions(name: str, reductions: list[int]) -> list[int]:
+def _positions(name: str, reductions: list[int], body: nn.Module | None = None) -> list[int]:
     """The last level of each wanted stride."""
     last = {reduction: i for i, reduction in enumerate(reductions)}
     if any(stride not in last for stride in STRIDES):
-        raise _no_levels(name, f"its strides are {list(reductions)}")
+        found = ", ".join(map(str, reductions))
+        raise _refusal(name, f"its maps have strides {found}", body)
     return [last[stride] for stride in STRIDES]
 
 
-def _no_levels(name: str, reason: str) -> InputError:
+def _probe_fault(name: str, error: Exception) -> str:
+    """Why the small image failed, in the words of the model's configuration where it says so."""
+    config = timm.get_pretrained_cfg(name)
+    if config is not None and config.fixed_input_size:
+        height, width = config.input_size[-2:]
+        return f"it takes images of {height} x {width} alone ({_first_line(error)})"
+    return f"it fails on a {_PROBE_HEIGHT} x {_PROBE_WIDTH} image ({_first_line(error)})"
+
+
+def _refusal(name: str, why: str, body: nn.Module | None = None) -> InputError:
+    """The one message about a timm model that cannot be a backbone, with near alternatives."""
+    size = sum(p.numel() for p in body.parameters()) / 1e6 if body is not None else 0.0
+    wanted = size or ALTERNATIVES["resnet18"]
+    near = sorted(ALTERNATIVES, key=lambda other: abs(log(ALTERNATIVES[other] / wanted)))[:3]
+    about = f" of about its {size:.0f} million weights" if size >= 1 else ""
     return InputError(
-        f"model.backbone: needs feature maps at strides {', '.join(map(str, STRIDES))}, which "
-        f"{name} does not have ({reason}); choose another, such as resnet18 or convnext_tiny"
+        f"model.backbone: needs feature maps at strides {', '.join(map(str, STRIDES))} for pages "
+        f"of any size, which {name} does not give: {why}. "
+        f"Choose a model{about} that has them, such as {near[0]}, {near[1]} or {near[2]}"
     )
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 def _rgb(values: tuple[float, ...]) -> tuple[float, float, float]:

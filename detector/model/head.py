@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from detector.model.neck import init_convolutions
 
-
 UPSAMPLES = ("deconv", "smooth")
 
 

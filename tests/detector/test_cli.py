@@ -9,8 +9,9 @@ import pytest
 from pydantic import Field
 
 from detector.cli import build, guarded, help_text, parse_arguments, read_yaml, run
-from detector.config import Section, TrainConfig
+from detector.config import TrainConfig
 from detector.errors import InputError, JobError
+from detector.settings import Section
 
 
 class Settings(Section):

@@ -3,8 +3,9 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from detector.config import TrainConfig, field_names, flatten, nest, with_values
+from detector.config import TrainConfig, with_values
 from detector.errors import InputError
+from detector.settings import field_names, flatten, nest
 
 
 def test_defaults_are_valid_and_frozen():

@@ -6,8 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from detector.cli import build, guarded
+from detector.data.annotations import read_split
 from detector.data.pages import Split, fault
 from detector.errors import InputError
 from detector.inspect import InspectConfig, faults_csv, main
@@ -104,6 +106,68 @@ def test_unlabelled_split_is_said_to_be_so(
         out = capsys.readouterr().out
         assert "test: no page has words; it can be predicted but not trained on" in out
         assert "test: 0 faults" in out
+
+
+def doubtful(root: Path) -> None:
+    """A copy of a word under a new id, and corners of another exchanged, on the first page."""
+    path = root / "jsons/train.json"
+    content = json.loads(path.read_text())
+    words = content["images"]["train_000.jpg"]["words"]
+    points = words["0001"]["points"]
+    words["0005"] = {"points": [[x + 0.5, y] for x, y in points], "transcription": "copy"}
+    words["0002"]["points"][:2] = reversed(words["0002"]["points"][:2])
+    path.write_text(json.dumps(content))
+
+
+def test_suspicious_words_are_listed_and_the_list_can_be_given_back(
+    tmp_path: Path, make_dataset: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root, out = make_dataset(tmp_path / "data"), tmp_path / "out"
+    doubtful(root)
+    assert inspect(root, output=out) == 0
+    printed = capsys.readouterr().out
+    assert "train: 2 suspicious words" in printed
+    assert "1  swapped-vertices (corners out of order)" in printed
+    listed = json.loads((out / "suspicious.json").read_text())["images"]
+    kinds = {word: values["kind"] for word, values in listed["train_000.jpg"].items()}
+    assert kinds == {"0002": "swapped-vertices", "0005": "duplicate"}
+    for name in ("suspicious.png", "statistics.png"):
+        with Image.open(out / name) as picture:
+            assert min(picture.size) > 100
+
+    assert inspect(root, **{"data.exclude": out / "suspicious.json"}) == 0
+    printed = capsys.readouterr().out
+    assert "train: 0 suspicious words" in printed
+    assert "1  excluded-by-list (word excluded)" in printed
+    page = read_split(root, "train", exclude=out / "suspicious.json").pages[0]
+    assert [(w.id, w.ignore) for w in page.words][:2] == [("0001", False), ("0002", True)]
+
+
+def test_a_reviewed_list_is_never_overwritten(
+    tmp_path: Path, make_dataset: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root, out = make_dataset(tmp_path / "data"), tmp_path / "out"
+    doubtful(root)
+    for _ in range(2):
+        assert inspect(root, output=out) == 0
+        assert "is kept" not in capsys.readouterr().out
+    fresh = (out / "suspicious.json").read_text()
+    (out / "suspicious.json").write_text('{"images": {}}')
+    assert inspect(root, output=out) == 0
+    assert "suspicious.json is kept, since it may be reviewed" in capsys.readouterr().out
+    assert (out / "suspicious.json").read_text() == '{"images": {}}'
+    assert (out / "new_suspicious.json").read_text() == fresh
+
+
+def test_pages_of_two_splits_with_one_name(tmp_path: Path, make_dataset: Make) -> None:
+    root = make_dataset(make_dataset(tmp_path / "data"), split="val", pages=1)
+    doubtful(root)
+    (root / "images/val/val_000.jpg").rename(root / "images/val/train_000.jpg")
+    labels = root / "jsons/val.json"
+    labels.write_text(labels.read_text().replace("val_000", "train_000"))
+    inspect(root, output=tmp_path / "out")
+    listed = json.loads((tmp_path / "out/suspicious.json").read_text())["images"]
+    assert list(listed) == ["train/train_000.jpg"]
 
 
 def test_bad_input(tmp_path: Path, make_dataset: Make) -> None:

@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from detector.cli import build, parse_arguments
 from detector.errors import InputError
-from detector.predict import find_images
+from detector.export import export
+from detector.inference import load_detector
+from detector.predict import PredictSettings, find_images, main
 
 
 def test_a_folder_becomes_json_csv_and_pictures_that_score_alike(
@@ -67,3 +70,53 @@ def test_only_broken_images_fail_with_exit_code_1(run_module, trained: Path, tmp
     assert done.returncode == 1
     assert "no image could be read" in done.stderr
     assert not (tmp_path / "pred.json").exists()
+
+
+def test_folders_below_are_searched_on_request(tmp_path: Path):
+    for name in ("b.jpg", "a/b.jpg", "a/c/d.PNG", ".hidden/e.jpg", "a/._f.jpg", "a/notes.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert find_images(tmp_path) == {"b.jpg": tmp_path / "b.jpg"}
+    found = find_images(tmp_path, recursive=True)
+    assert list(found) == ["a/b.jpg", "a/c/d.PNG", "b.jpg"]
+    assert found["a/c/d.PNG"] == tmp_path / "a" / "c" / "d.PNG"
+    assert find_images(tmp_path / "a" / "b.jpg") == {"b.jpg": tmp_path / "a" / "b.jpg"}
+    (tmp_path / "a" / "b.jpg").unlink()
+    with pytest.raises(InputError, match="recursive=true looks in the folders below"):
+        find_images(tmp_path / "a")
+
+
+def test_several_checkpoints_views_and_onnx_in_one_command(
+    trained: Path, drawn_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    detector, config = load_detector(trained, device="cpu")
+    exported = tmp_path / "model.onnx"
+    export(detector, config, exported, pages=iter(()))
+    values = parse_arguments(
+        [
+            f"checkpoint=[{trained}, {exported}]",
+            f"images={drawn_root / 'images'}",
+            "recursive=true",
+            f"output={tmp_path / 'pred.json'}",
+            f"visualize={tmp_path / 'drawn'}",
+            "tta.scales=[1.0, 1.25]",
+            "tta.flip=true",
+            "device=cpu",
+        ]
+    )
+    assert main(build(PredictSettings, values)) == 0
+    images = json.loads((tmp_path / "pred.json").read_text())["images"]
+    assert len(images) == 6
+    assert {name.split("/")[0] for name in images} == {"train", "val"}
+    words = [word for image in images.values() for word in image["words"].values()]
+    assert words
+    assert all(0.3 <= word["score"] <= 1 for word in words)
+    assert all((tmp_path / "drawn" / f"{name}.png").is_file() for name in images)
+    assert "on 6 images, 0 skipped" in capsys.readouterr().err
+
+
+def test_one_checkpoint_needs_no_list():
+    settings = build(PredictSettings, {"checkpoint": "best", "images": "a"})
+    assert settings.checkpoint == [Path("best")]

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from detector.data.annotations import Page, Word, read_image, read_split
+from detector.data.cache import PageCache
 from detector.data.dataset import (
     Batch,
     EvaluationPages,
@@ -18,6 +19,7 @@ from detector.data.dataset import (
     collate,
     epoch_order,
     training_loader,
+    training_side_px,
 )
 from detector.data.preprocess import Preprocess
 from detector.data.targets import make_targets
@@ -310,3 +312,48 @@ def test_evaluation_pages(pages: tuple[Page, ...], broken: Page) -> None:
     assert items[1].image is None
     assert items[1].affine is None
     assert "torn.jpg" in str(items[1].error)
+
+
+def test_a_cache_of_whole_pages_changes_nothing(pages: tuple[Page, ...], tmp_path: Path) -> None:
+    crop = augment()
+    assert training_side_px(crop) == 240
+    cache = PageCache(tmp_path / "cache", training_side_px(crop), 10**9)
+    cached = TrainingPages(pages, crop, PREPROCESS, seed=3, cache=cache)
+    for _ in range(2):
+        for one, other in zip(load(dataset(pages, crop), 0), load(cached, 2), strict=True):
+            assert_equal(one, other)
+    assert len(list((tmp_path / "cache").glob("*.page"))) == 5
+
+
+def test_a_cache_of_shrunk_pages_gives_the_same_crops(
+    make_dataset: Callable[..., Path], tmp_path: Path
+) -> None:
+    root = make_dataset(tmp_path, pages=3, words=6, width=640, height=512)
+    large = read_split(root, "train").pages
+    crop = augment(160, clahe=0.0, equalize=0.0, brightness=0.0, contrast=0.0, saturation=0.0)
+    cache = PageCache(tmp_path / "cache", training_side_px(crop), 10**9)
+    cached = TrainingPages(large, crop, PREPROCESS, seed=3, cache=cache)
+    plain = TrainingPages(large, crop, PREPROCESS, seed=3)
+    for epoch in range(4):
+        cached.set_epoch(epoch)
+        plain.set_epoch(epoch)
+        for i in range(3):
+            one, other = plain[i], cached[i]
+            assert one.maps is not None
+            assert other.maps is not None
+            assert one.image is not None
+            assert other.image is not None
+            assert (one.maps[0] != other.maps[0]).float().mean() < 0.01
+            assert (one.maps[2] - other.maps[2]).abs().mean() < 0.005
+            assert (one.image - other.image).abs().mean() < 0.1 * one.image.std()
+            assert other.image.std() == pytest.approx(float(one.image.std()), rel=0.05)
+
+
+def test_a_cache_names_broken_pages_as_without(
+    pages: tuple[Page, ...], broken: Page, tmp_path: Path
+) -> None:
+    cache = PageCache(tmp_path / "cache", 240, 10**9)
+    samples = TrainingPages((pages[0], broken), augment(), PREPROCESS, seed=3, cache=cache)
+    for _ in range(2):
+        plain = dataset((pages[0], broken))
+        assert_equal(collate([samples[0], samples[1]]), collate([plain[0], plain[1]]))

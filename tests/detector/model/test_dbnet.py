@@ -8,6 +8,7 @@ from detector.errors import InputError
 from detector.loss import DBLoss
 from detector.model.dbnet import DBNet, build_model, count_parameters
 from detector.model.fusion import FUSIONS, Concatenate
+from detector.model.head import UPSAMPLES
 
 LITE = "mobilenetv3_small_100"
 
@@ -36,32 +37,9 @@ def train_step(model: DBNet, side: int = 64) -> torch.Tensor:
     return total
 
 
-@pytest.mark.parametrize(
-    "backbone",
-    [
-        "resnet18",
-        "efficientnet_b0",
-        "tf_efficientnetv2_s",
-        "convnext_tiny",
-        "tf_efficientnet_lite0",
-        "mobilenetv3_small_100",
-    ],
-)
-def test_each_backbone_trains_at_the_size_of_its_input(backbone: str):
-    model = small(backbone=backbone, fusion="scale_channel_spatial")
-    maps = model(torch.randn(2, 3, 64, 64))
-    assert maps.probability.shape == (2, 1, 64, 64)
-    assert maps.threshold is not None
-    assert maps.threshold.shape == (2, 1, 64, 64)
-    assert torch.isfinite(train_step(model))
-    idle = [k for k, p in model.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
-    assert idle == []
-    assert (model.mean, model.std) == (model.backbone.mean, model.backbone.std)
-
-
 @pytest.mark.parametrize("neck", ["fpn", "unet"])
 @pytest.mark.parametrize("fusion", FUSIONS)
-def test_every_neck_goes_with_every_fusion(neck: str, fusion: str):
+def test_every_neck_goes_with_every_fusion(neck: str, fusion: str) -> None:
     model = small(neck=neck, fusion=fusion).eval()
     with torch.no_grad():
         maps = model(torch.randn(1, 3, 96, 64))
@@ -69,7 +47,7 @@ def test_every_neck_goes_with_every_fusion(neck: str, fusion: str):
     assert maps.threshold is None  # the threshold branch only serves the training
 
 
-def test_dbnet_is_dbnetpp_without_the_attention():
+def test_dbnet_is_dbnetpp_without_the_attention() -> None:
     plain, fused = small(), small(fusion="scale_spatial")
     assert isinstance(plain.fusion, Concatenate)
     extra = set(fused.state_dict()) - set(plain.state_dict())
@@ -78,23 +56,36 @@ def test_dbnet_is_dbnetpp_without_the_attention():
     assert set(plain.state_dict()) < set(fused.state_dict())
 
 
-def test_the_two_branches_share_no_weights():
+def test_the_two_branches_share_no_weights() -> None:
     model = small()
     mine = {id(p) for p in model.probability.parameters()}
     assert not mine & {id(p) for p in model.threshold.parameters()}
 
 
+@pytest.mark.parametrize("upsample", UPSAMPLES)
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_autocast_gives_finite_gradients(dtype: torch.dtype):
-    model = small(fusion="scale_channel_spatial")
+def test_autocast_gives_finite_gradients(dtype: torch.dtype, upsample: str) -> None:
+    model = small(fusion="scale_channel_spatial", upsample=upsample)
     with torch.autocast("cpu", dtype=dtype):
         total = train_step(model)
     assert torch.isfinite(total)
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
 
 
+def test_the_head_upsamples_as_told_and_the_default_has_the_tensors_it_always_had() -> None:
+    plain, smooth = small(), small(upsample="smooth").eval()
+    assert isinstance(plain.probability.logits, nn.ConvTranspose2d)
+    assert [k for k in plain.state_dict() if k.startswith("threshold.") and "weight" in k] == [
+        f"threshold.{k}.weight" for k in ("layers.0", "layers.1", "layers.3", "layers.4", "logits")
+    ]
+    for branch in (smooth.probability, smooth.threshold):
+        assert not [m for m in branch.modules() if isinstance(m, nn.ConvTranspose2d)]
+    with torch.no_grad():
+        assert smooth(torch.randn(1, 3, 96, 64)).probability.shape == (1, 1, 96, 64)
+
+
 @pytest.mark.parametrize("neck", ["fpn", "unet"])
-def test_channels_last_gives_the_same_maps(neck: str):
+def test_channels_last_gives_the_same_maps(neck: str) -> None:
     model = small(neck=neck, fusion="scale_channel_spatial").eval()
     images = torch.randn(1, 3, 64, 96)
     with torch.no_grad():
@@ -104,25 +95,25 @@ def test_channels_last_gives_the_same_maps(neck: str):
     torch.testing.assert_close(turned, expected, rtol=1e-3, atol=1e-4)
 
 
-def test_the_seed_decides_the_weights():
+def test_the_seed_decides_the_weights() -> None:
     ours, again = small().state_dict(), small().state_dict()
     assert all(torch.equal(ours[k], again[k]) for k in ours)
 
 
-def test_starts_with_little_text():
+def test_starts_with_little_text() -> None:
     model = small()
     probability = torch.sigmoid(model(torch.randn(2, 3, 64, 64)).probability)
     assert 0.05 < probability.mean().item() < 0.2
 
 
-def test_count_parameters_counts_what_is_trained():
+def test_count_parameters_counts_what_is_trained() -> None:
     model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
     assert count_parameters(model) == 3 * 4 + 4 + 2 * 4
     model[0].requires_grad_(False)
     assert count_parameters(model) == 2 * 4
 
 
-def test_wrong_input_is_refused_with_a_remedy():
+def test_wrong_input_is_refused_with_a_remedy() -> None:
     model = small()
     with pytest.raises(ValueError, match="multiples of 32, got 64 x 70; pad first"):
         model(torch.zeros(1, 3, 64, 70))

@@ -74,7 +74,7 @@ def use_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, endpoint: str) -> N
 
 def test_weights_come_from_the_hub_once_and_then_from_the_cache(
     hub: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
-):
+) -> None:
     whole = timm.create_model(NAME).state_dict()
     save_file(whole, hub / "model.safetensors")
     backbone = Backbone(NAME)
@@ -89,13 +89,13 @@ def test_weights_come_from_the_hub_once_and_then_from_the_cache(
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_pickled_twin_is_taken_when_there_is_no_safetensors_file(hub: Path):
+def test_a_pickled_twin_is_taken_when_there_is_no_safetensors_file(hub: Path) -> None:
     torch.save({"a": torch.arange(3)}, hub / "weights.bin")
     path = hub_file(REPOSITORY, "weights.bin", 20)
     assert torch.load(path, weights_only=True)["a"].tolist() == [0, 1, 2]
 
 
-def test_a_hub_without_the_file_means_scratch(hub: Path):
+def test_a_hub_without_the_file_means_scratch(hub: Path) -> None:
     assert not list(hub.iterdir())
     line = load_backbone_weights(Backbone(NAME), NAME, "auto", timeout_s=20)
     assert line.startswith(f"{NAME}: starting from scratch: the download of {REPOSITORY} failed")
@@ -104,7 +104,7 @@ def test_a_hub_without_the_file_means_scratch(hub: Path):
 
 def test_weights_that_do_not_fit_mean_scratch_and_change_nothing(
     hub: Path, capfd: pytest.CaptureFixture
-):
+) -> None:
     save_file({"conv_stem.weight": torch.zeros(1)}, hub / "model.safetensors")
     backbone = Backbone(NAME)
     before = backbone.body.state_dict()["conv_stem.weight"].clone()
@@ -120,7 +120,7 @@ def test_weights_that_do_not_fit_mean_scratch_and_change_nothing(
 
 def test_no_hub_means_scratch_with_one_line_that_names_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
-):
+) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         port = closed.getsockname()[1]
@@ -136,7 +136,7 @@ def test_no_hub_means_scratch_with_one_line_that_names_it(
 
 def test_a_hub_that_accepts_but_never_answers_is_left_after_the_time_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     """Without the time-out this test would not end."""
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
@@ -148,14 +148,14 @@ def test_a_hub_that_accepts_but_never_answers_is_left_after_the_time_out(
             hub_file(REPOSITORY, None, 0.3)  # remembered: not asked again
 
 
-def test_offline_asks_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_offline_asks_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     use_hub(monkeypatch, tmp_path, "http://127.0.0.1:9")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(HubError, match="HF_HUB_OFFLINE is set"):
         hub_file(REPOSITORY, None, 5)
 
 
-def test_the_download_is_whole(hub: Path):
+def test_the_download_is_whole(hub: Path) -> None:
     save_file({"a": torch.arange(100_000)}, hub / "model.safetensors")
     path = hub_file(REPOSITORY, None, 20)
     assert load_file(path)["a"].sum().item() == 99_999 * 100_000 // 2

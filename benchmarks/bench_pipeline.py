@@ -1,0 +1,136 @@
+"""Training samples per second: decode, augment, label maps and normalisation, in one process.
+
+`python benchmarks/bench_pipeline.py [data=FOLDER] [pages=12] [page_px=1280] [side=1024]
+[crop=640] [rounds=3]` runs the same pages, in turns, through the usual chain of separate steps,
+ours and ours with `data.cache` (filled before). Without `data`, receipts of `page_px` are drawn
+into a temporary folder. The chain decodes the page, resizes it, pads it, rotates it, crops it,
+shifts its colours, draws its label maps word by word (`bench_targets.loop`) and normalises it.
+Zoom, rotation, crop and colours are drawn from the same ranges; all use one thread.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from time import perf_counter
+
+import cv2
+import numpy as np
+import torch
+from bench_targets import loop
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from detector.config import AugmentConfig
+from detector.data.annotations import read_split
+from detector.data.cache import PageCache
+from detector.data.dataset import TrainingPages, training_side_px
+from detector.data.pages import Page
+from detector.data.preprocess import Preprocess
+from detector.data.synthetic import synthesize
+from detector.data.transforms import Augment
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+RANGES = AugmentConfig(perspective=0.0, saturation=0.0)  # what the chain has, too
+
+
+def chain(page: Page, side: int, crop: int, rng: np.random.Generator) -> list[torch.Tensor]:
+    """One sample by separate steps: image `(3, crop, crop)` and the three maps."""
+    image = np.array(ImageOps.exif_transpose(Image.open(page.path)).convert("RGB"))
+    words = [word.points.astype(np.float64) for word in page.words]
+    zoom = RANGES.scale_min * (RANGES.scale_max / RANGES.scale_min) ** rng.random()
+    scale = side * zoom / max(image.shape[:2])
+    image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    down, right = (max(0, crop - n) for n in image.shape[:2])
+    image = cv2.copyMakeBorder(image, 0, down, 0, right, cv2.BORDER_CONSTANT)
+    height, width = image.shape[:2]
+    angle = (2 * rng.random() - 1) * RANGES.rotate_deg
+    turn = cv2.getRotationMatrix2D((width / 2, height / 2), angle, 1.0)
+    image = cv2.warpAffine(image, turn, (width, height), flags=cv2.INTER_LINEAR)
+    x, y = int(rng.integers(0, width - crop + 1)), int(rng.integers(0, height - crop + 1))
+    image = image[y : y + crop, x : x + crop]
+    words = [word * scale @ turn[:, :2].T + turn[:, 2] - [x, y] for word in words]
+    words = [w for w in words if (w.max(axis=0) > 1).all() and (w.min(axis=0) < crop - 1).all()]
+    words = [w for w in words if min(cv2.minAreaRect(w.astype(np.float32))[1]) > 3]
+    gain = 1 + (2 * rng.random() - 1) * RANGES.contrast
+    shift = 255 * (2 * rng.random() - 1) * RANGES.brightness
+    image = np.clip(image.astype(np.float32) * gain + shift, 0, 255).astype(np.uint8)
+    maps = loop_or_nothing(words, crop)
+    mean, std = (255 * np.array(v, np.float32) for v in (MEAN, STD))
+    scaled = (image.astype(np.float32) - mean) / std
+    pixels = torch.from_numpy(np.ascontiguousarray(scaled.transpose(2, 0, 1)))
+    return [pixels, *(torch.from_numpy(m) for m in maps)]
+
+
+def loop_or_nothing(words: Sequence[NDArray[np.float64]], crop: int) -> Sequence[NDArray]:
+    """The label maps word by word; the clipper raises on a word whose corners coincide."""
+    usable = [w for w in words if len(np.unique(w.astype(int), axis=0)) > 2]
+    return loop(usable, crop, crop)
+
+
+def samples(pages: Sequence[Page], side: int, crop: int, cache: Path | None) -> TrainingPages:
+    settings = RANGES.model_dump() | {"crop_px": crop}
+    augment = Augment(longest_side_px=side, **settings)
+    kept = PageCache(cache, training_side_px(augment), 10**11) if cache else None
+    return TrainingPages(pages, augment, Preprocess(side, MEAN, STD), seed=0, cache=kept)
+
+
+def best_rates(calls: list[Callable[[int], object]], pages: int, rounds: int) -> list[float]:
+    """Samples per second of the fastest of `rounds` passes of each call over all pages."""
+    best = [0.0] * len(calls)
+    for turn in range(rounds):
+        for i, call in enumerate(calls):
+            start = perf_counter()
+            for page in range(pages):
+                call(turn * pages + page)
+            best[i] = max(best[i], pages / (perf_counter() - start))
+    return best
+
+
+def compare(pages: Sequence[Page], side: int, crop: int, rounds: int, cache: Path) -> None:
+    """Time all three and print a table."""
+    rng, count = np.random.default_rng(0), len(pages)
+    plain, cached = samples(pages, side, crop, None), samples(pages, side, crop, cache)
+    for i in range(count):
+        cached[i]
+
+    def ours(dataset: TrainingPages) -> Callable[[int], object]:
+        def sample(step: int) -> object:
+            dataset.set_epoch(step // count)
+            return dataset[step % count]
+
+        return sample
+
+    calls = [lambda step: chain(pages[step % count], side, crop, rng), ours(plain), ours(cached)]
+    rates = best_rates(calls, count, rounds)
+    width, height = (round(float(np.mean([getattr(p, n) for p in pages]))) for n in _SIZE)
+    words = sum(len(page.words) for page in pages) / count
+    print(f"{count} pages, {width} x {height} px and {words:.0f} words on average")
+    print(f"longest side {side}, crop {crop}, one process, best of {rounds} rounds")
+    print(f"{'':16} {'samples/s':>10} {'ms':>7} {'ratio':>6}")
+    for name, rate in zip(("separate steps", "ours", "ours, cached"), rates, strict=True):
+        print(f"{name:16} {rate:10.1f} {1000 / rate:7.1f} {rate / rates[0]:5.1f}x")
+
+
+_SIZE = ("width", "height")
+
+
+def main(arguments: Sequence[str]) -> None:
+    options = {"pages": "12", "page_px": "1280", "side": "1024", "crop": "640", "rounds": "3"}
+    options |= dict(argument.split("=", 1) for argument in arguments)
+    count, side, crop, rounds = (int(options[k]) for k in ("pages", "side", "crop", "rounds"))
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as temporary:
+        root = Path(options.get("data") or temporary + "/receipts")
+        if "data" not in options:
+            drawn = int(options["page_px"])
+            synthesize(root, images=count, val_images=0, seed=0, longest_side_px=drawn)
+        pages = read_split(root, "train", limit=count).pages
+        compare(pages, side, crop, rounds, Path(temporary) / "cache")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

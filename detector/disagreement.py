@@ -1,0 +1,110 @@
+"""Where a trained model and the labels disagree: words to look at once more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import shapely
+from numpy.typing import ArrayLike, NDArray
+
+from detector.data.cleaning import Suspicion
+from detector.data.pages import Page
+from detector.geometry import Points, offset_polygon, perimeter, polygon_area, transform_points
+from detector.inference import covered, load_detector
+from detector.postprocess import Detections
+
+#: A word's region with a lower mean probability is one the model does not see. Half of the
+#: lowest threshold anybody gives the map, 0.3: below that no pixel of it becomes a detection.
+UNSEEN = 0.15
+
+#: A detection with less of its area on words has no word of its own.
+COVERED = 0.2
+
+_SHRINK_RATIO = 0.4  # DB's (Liao et al. 2020, eq. 10), which the map is trained with
+
+
+def disagreement(
+    page: Page, probability: NDArray[np.float32], affine: ArrayLike | None = None
+) -> list[Suspicion]:
+    """Words whose shrunk region has a mean probability under `UNSEEN`, lowest first.
+
+    Args:
+        page: its words; don't-care words are left out.
+        probability: `(h, w)` map of the page.
+        affine: `(2, 3)` from source pixels to those of the map; None when they are the same.
+    """
+    found = []
+    for word in page.words:
+        if word.ignore:
+            continue
+        points = word.points if affine is None else transform_points(word.points, affine)
+        mean = _mean_inside(probability, _shrunk(points))
+        if mean < UNSEEN:
+            score = round(1 - 0.5 * mean / UNSEEN, 3)
+            reason = f"mean probability {mean:.3f} inside"
+            found.append(Suspicion(page.name, word.id, "model-disagrees", score, reason))
+    return sorted(found, key=lambda s: -s.score)
+
+
+def unlabelled(page: Page, detections: Detections) -> list[Suspicion]:
+    """Detections that lie on words, don't-care or not, with under `COVERED` of their area.
+
+    They are called new-1, new-2 and so on, in the order of `detections`; score is the
+    detection's, 0.5 at least.
+    """
+    words = shapely.union_all(_valid([word.points for word in page.words]))
+    found: list[Suspicion] = []
+    outlines = _valid(detections.polygons)
+    for i, (outline, score) in enumerate(zip(outlines, detections.scores.tolist(), strict=True)):
+        if outline.intersection(words).area < COVERED * outline.area:
+            corners = detections.polygons[i].round(1).tolist()
+            points = tuple((x, y) for x, y in corners)
+            name, reason = f"new-{len(found) + 1}", f"detected with {score:.2f}, not annotated"
+            kept = round(max(score, 0.5), 3)
+            found.append(Suspicion(page.name, name, "model-disagrees", kept, reason, points))
+    return found
+
+
+def load_judge(checkpoint: Path) -> Callable[[Page, NDArray[np.uint8]], list[Suspicion]]:
+    """`judge(page, image)` by the model of a `best/` folder; InputError when it is unreadable.
+
+    `image` is the page's, `(H, W, 3)` uint8 RGB.
+    """
+    detector, _ = load_detector(checkpoint)
+
+    def judge(page: Page, image: NDArray[np.uint8]) -> list[Suspicion]:
+        tensor, affine = detector.preprocess(image)
+        size = (image.shape[1], image.shape[0])
+        probability = detector.probability(tensor, size=covered(affine, size))
+        detections = detector.locate(probability, affine, size=size)
+        return disagreement(page, probability, affine) + unlabelled(page, detections)
+
+    return judge
+
+
+def _valid(outlines: Sequence[Points]) -> NDArray[np.object_]:
+    polygons = [shapely.Polygon(outline.astype(np.float64)) for outline in outlines]
+    return np.asarray(shapely.make_valid(np.array(polygons, dtype=object)))
+
+
+def _shrunk(points: Points) -> Points:
+    """The core that the map marks; the outline itself when nothing is left of it."""
+    distance = polygon_area(points) * (1 - _SHRINK_RATIO**2) / max(perimeter(points), 1e-9)
+    pieces = offset_polygon(points, -distance)
+    return pieces[0] if pieces else points
+
+
+def _mean_inside(probability: NDArray[np.float32], points: Points) -> float:
+    """The mean over the pixels of an outline, 0 when none lies on the map."""
+    low = np.maximum(np.floor(points.min(axis=0)).astype(int), 0)
+    high = np.ceil(points.max(axis=0)).astype(int) + 1
+    part = probability[low[1] : high[1], low[0] : high[0]]
+    if part.size == 0:
+        return 0.0
+    inside = np.zeros(part.shape, np.uint8)
+    cv2.fillPoly(inside, [np.rint(points - low).astype(np.int32)], 1)
+    values = part[inside > 0]
+    return float(values.mean()) if values.size else 0.0

@@ -170,6 +170,8 @@ def _default(info: FieldInfo) -> str:
     default = info.get_default(call_default_factory=True)
     if isinstance(default, bool):
         return str(default).lower()
+    if isinstance(default, list | tuple):
+        return f"[{','.join(map(str, default))}]"
     return "null" if default is None else str(default)
 
 

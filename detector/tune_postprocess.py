@@ -15,10 +15,10 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from detector.checkpoint import find_best
 from detector.cli import log, run
@@ -38,23 +38,33 @@ CSV_NAME = "curve.csv"
 PNG_NAME = "curve.png"
 
 
-def _tried(default: tuple[Any, ...] | None = None) -> Any:
-    return Field(default, min_length=1, description="values of the setting of this name")
+def _several(value: Any) -> Any:
+    if isinstance(value, list | tuple) and not value:
+        raise ValueError("needs a value to try, or null for the stored one")
+    return value if value is None or isinstance(value, list | tuple) else (value,)
+
+
+Value = TypeVar("Value")
+Tried = Annotated[
+    tuple[Value, ...] | None,
+    BeforeValidator(_several),
+    Field(description="values of the setting of this name, as [a,b]"),
+]
 
 
 class Grid(Section):
     """The values to try; null keeps the stored one."""
 
-    thresh: tuple[float, ...] | None = _tried((0.2, 0.3, 0.4, 0.5))
-    box_thresh: tuple[float, ...] | None = _tried(tuple(i / 100 for i in range(30, 91, 5)))
-    unclip: tuple[Literal["ratio", "exact"], ...] | None = _tried()
-    unclip_ratio: tuple[float, ...] | None = _tried((1.2, 1.4, 1.6, 1.8, 2.0))
-    shape: tuple[Literal["quad", "polygon"], ...] | None = _tried(("quad", "polygon"))
-    min_side_px: tuple[float, ...] | None = _tried()
-    max_candidates: tuple[int, ...] | None = _tried()
-    score_mode: tuple[Literal["fast", "slow"], ...] | None = _tried()
-    dilate: tuple[bool, ...] | None = _tried()
-    epsilon: tuple[float, ...] | None = _tried()
+    thresh: Tried[float] = (0.2, 0.3, 0.4, 0.5)
+    box_thresh: Tried[float] = tuple(i / 100 for i in range(30, 91, 5))
+    unclip: Tried[Literal["ratio", "exact"]] = None
+    unclip_ratio: Tried[float] = (1.2, 1.4, 1.6, 1.8, 2.0)
+    shape: Tried[Literal["quad", "polygon"]] = ("quad", "polygon")
+    min_side_px: Tried[float] = None
+    max_candidates: Tried[int] = None
+    score_mode: Tried[Literal["fast", "slow"]] = None
+    dilate: Tried[bool] = None
+    epsilon: Tried[float] = None
 
 
 class Settings(Section):

@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from detector.checkpoint import read_best
 from detector.config import PostprocessConfig
@@ -134,12 +135,14 @@ def test_command_line(run_module, checkpoint: Path, drawn_root: Path, tmp_path: 
         f"checkpoint={checkpoint}",
         f"data.root={drawn_root}",
         f"output={tmp_path / 'out'}",
-        "grid.thresh=[0.3]",
+        "grid.thresh=0.3",
         "grid.unclip_ratio=null",
         "grid.shape=[quad]",
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["settings"] == 13
+    with pytest.raises(ValidationError, match="needs a value to try, or null"):
+        Grid(thresh=())
     wrong = run_module(
         "detector.tune_postprocess",
         f"checkpoint={checkpoint}",

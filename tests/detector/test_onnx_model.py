@@ -124,7 +124,7 @@ def test_files_that_are_no_detector_are_refused(red_file: Path, tmp_path: Path):
 
 def test_a_missing_package_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(InputError, match=r"onnxruntime: needed .*pip install '.*\[onnx\]'"):
+    with pytest.raises(InputError, match=r"onnxruntime: needed .*pip install -e '\.\[onnx\]'"):
         optional("onnxruntime")
 
 

@@ -24,8 +24,8 @@ def load(name: str, *, gpu: bool, data: bool) -> SearchSpace:
     return load_space(name, gpu=gpu, overrides={"data.root": "receipts"} if data else {})
 
 
-def test_the_three_spaces_are_shipped() -> None:
-    assert NAMES == ["dbnet", "dbnetpp", "smoke"]
+def test_the_four_spaces_are_shipped() -> None:
+    assert NAMES == ["ablation", "dbnet", "dbnetpp", "smoke"]
 
 
 @pytest.mark.parametrize("data", [True, False], ids=["data", "demo"])

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from detector.files import replacing
-from detector.sweep import SweepScores
+from detector.sweep_scores import SweepScores
 
 _PANELS_A_ROW = 3
 _SHOWN_LOSS = 0.1  # values that cost more H-mean than this may lie below a panel's frame

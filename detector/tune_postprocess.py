@@ -32,7 +32,8 @@ from detector.maps import PageMaps, has_maps
 from detector.onnx_model import is_onnx
 from detector.scores import METRICS
 from detector.settings import Section
-from detector.sweep import SweepScores, grid, sweep
+from detector.sweep import grid, sweep
+from detector.sweep_scores import SweepScores
 
 CSV_NAME = "curve.csv"
 PNG_NAME = "curve.png"

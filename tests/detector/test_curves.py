@@ -7,7 +7,8 @@ import numpy as np
 
 from detector.config import PostprocessConfig
 from detector.curves import draw_curves, line, varied
-from detector.sweep import SweepScores, grid
+from detector.sweep import grid
+from detector.sweep_scores import SweepScores
 
 
 def swept(values: dict) -> SweepScores:

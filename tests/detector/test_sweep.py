@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from detector.metrics.cleval import CLEval
 from detector.metrics.iou import IoU
 from detector.postprocess import detect
 from detector.scores import Scores, assemble
-from detector.sweep import QUICK_GRID, SweepScores, grid, quick_figures, sweep
+from detector.sweep import QUICK_GRID, grid, quick_figures, sweep
 
 BASE = PostprocessConfig()
 AFFINE = np.array([[0.5, 0.0, -0.25], [0.0, 0.5, -0.25]])
@@ -158,39 +157,6 @@ def test_nothing_to_sweep_is_an_error():
         sweep([page_map], [], [BASE])
     with pytest.raises(JobError, match="no probability map"):
         sweep([], [page], [BASE])
-
-
-def table(hmeans: list[list[float]]) -> SweepScores:
-    """A sweep with given H-means, `[setting][page]`, and no other figures."""
-    values = np.array(hmeans)
-    count, pages = values.shape
-    tried = tuple(PostprocessConfig(box_thresh=i / 10) for i in range(count))
-    scores = np.repeat(values[:, :, None], 3, axis=2)
-    names = tuple(f"{i}.jpg" for i in range(pages))
-    counts = np.zeros((count, 11), np.int64)
-    return SweepScores(tried, names, scores, counts, np.zeros((count, 4), np.int64))
-
-
-def test_cross_fitting_by_hand():
-    """Pages 0 and 2 prefer setting 1, pages 1 and 3 setting 0; the mean prefers setting 2."""
-    swept = table([[0.1, 0.9, 0.3, 0.9], [0.9, 0.3, 0.9, 0.1], [0.8, 0.8, 0.8, 0.8]])
-    assert swept.best() == 2
-    fitted = swept.cross_fit()
-    assert fitted is not None
-    # Each half is scored at the other's choice: 0.1 + 0.3 at setting 0, 0.3 + 0.1 at setting 1.
-    assert fitted.hmean == pytest.approx(0.2)
-    assert fitted.optimism == pytest.approx(0.6)
-    assert {s.box_thresh for s in fitted.settings} == {0.0, 0.1}
-
-
-def test_cross_fitting_leaves_blank_pages_out_and_needs_two_pages():
-    nan = math.nan
-    fitted = table([[0.5, nan, 0.7, 0.6]]).cross_fit()
-    assert fitted is not None
-    assert fitted.hmean == pytest.approx(0.6)
-    assert fitted.optimism == pytest.approx(0)
-    assert table([[0.5]]).cross_fit() is None
-    assert table([[nan, nan]]).cross_fit() is None
 
 
 @settings(max_examples=10, deadline=None)

@@ -1,0 +1,103 @@
+"""What a post-processing sweep gives: the scores of every setting, and what choosing is worth."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detector.config import PostprocessConfig
+from detector.metrics.cleval import PageCounts
+from detector.metrics.iou import IoU, IoUCounts
+from detector.scores import Scores
+
+IOU_THRESHOLD = IoU().threshold
+
+
+@dataclass(frozen=True)
+class CrossFit:
+    """What a choice among settings is worth on pages that did not take part in it.
+
+    Pages are dealt in two halves; the best setting of each is scored on the other. `hmean` is
+    the mean over all pages so scored, `optimism` how much higher the best setting looks on the
+    very pages it was chosen on, `settings` the choices of the two halves.
+    """
+
+    hmean: float
+    optimism: float
+    settings: tuple[PostprocessConfig, PostprocessConfig]
+
+
+@dataclass(frozen=True, eq=False)
+class SweepScores:
+    """The scores of S settings on P pages.
+
+    settings: the first is the one the grid was made around.
+    names: `(P,)` page names, sorted.
+    page_scores: `(S, P, 3)` float64 recall, precision and H-mean of the competition dialect;
+        NaN where a page is blank (no word and no detection) and out of the mean.
+    official, overlap: `(S, F)` counts summed over pages: the fields of PageCounts and IoUCounts.
+    """
+
+    settings: tuple[PostprocessConfig, ...]
+    names: tuple[str, ...]
+    page_scores: NDArray[np.float64]
+    official: NDArray[np.int64]
+    overlap: NDArray[np.int64]
+    skipped: tuple[str, ...] = ()
+
+    def scores(self, index: int) -> Scores:
+        """What `evaluate` gives at setting `index`."""
+        table = self.page_scores[index]
+        counted = ~np.isnan(table[:, 2])
+        recall, precision, hmean = (_mean(column) for column in table[counted].T)
+        pooled = PageCounts(*self.official[index].tolist()).scores()
+        iou = IoU(IOU_THRESHOLD)
+        iou.add_counts("all pages", IoUCounts(*self.overlap[index].tolist()))
+        overlap = iou.result()
+        chosen = zip(self.names, table[:, 2].tolist(), counted.tolist(), strict=True)
+        return Scores(
+            hmean=hmean,
+            precision=precision,
+            recall=recall,
+            hmean_pooled=pooled[2],
+            iou_hmean=overlap.hmean,
+            iou_precision=overlap.precision,
+            iou_recall=overlap.recall,
+            pages=len(self.names),
+            blank_pages=int((~counted).sum()),
+            skipped=self.skipped,
+            page_hmeans={name: value for name, value, shown in chosen if shown},
+        )
+
+    def best(self) -> int:
+        """The setting with the highest H-mean; then by IoU H-mean, then the first."""
+        hmeans = self._hmeans(np.ones(len(self.names), bool))
+        tied = np.flatnonzero(hmeans == hmeans.max()).tolist()
+        return int(max(tied, key=lambda i: (self.scores(i).iou_hmean, -i)))
+
+    def cross_fit(self) -> CrossFit | None:
+        """The best setting of each half of the pages scored on the other; None below 2 pages."""
+        if len(self.names) < 2:
+            return None
+        odd = np.arange(len(self.names)) % 2 == 1
+        choices = [int(self._hmeans(half).argmax()) for half in (odd, ~odd)]
+        hmeans = self.page_scores[:, :, 2]
+        unseen = np.where(odd, hmeans[choices[1]], hmeans[choices[0]])
+        if np.isnan(unseen).all():
+            return None
+        hmean = _mean(unseen[~np.isnan(unseen)])
+        optimism = self.scores(self.best()).hmean - hmean
+        return CrossFit(hmean, optimism, (self.settings[choices[0]], self.settings[choices[1]]))
+
+    def _hmeans(self, pages: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """`(S,)` mean H-mean over some pages."""
+        chosen = self.page_scores[:, pages, 2]
+        return np.array([_mean(row[~np.isnan(row)]) for row in chosen])
+
+
+def _mean(values: NDArray[np.float64]) -> float:
+    """Exactly rounded, so that the order of pages never matters; 0 without any."""
+    return math.fsum(values.tolist()) / len(values) if len(values) else 0.0

@@ -21,7 +21,7 @@ from bench_postprocess import word_map, word_outlines
 from detector.config import PostprocessConfig
 from detector.data.annotations import read_split
 from detector.data.pages import Page, Word
-from detector.evaluate import evaluate, evaluate_keeping_maps
+from detector.evaluate import collect_keeping_maps, evaluate
 from detector.inference import load_detector
 from detector.maps import PageMap, PageMaps, quantize
 from detector.metrics.cleval import CLEval
@@ -128,7 +128,7 @@ def main(arguments: Sequence[str]) -> None:
     detector, _ = load_detector(Path(options["checkpoint"]))
     found = read_split(Path(options["data.root"]), "val", limit=count).pages
     with tempfile.TemporaryDirectory() as folder:
-        evaluate_keeping_maps(detector, found, Path(folder))
+        collect_keeping_maps(detector, found, Path(folder))
         kept = PageMaps(Path(folder))
         report(kept, found, detector.postprocess, rounds, lambda: evaluate(detector, found))
 

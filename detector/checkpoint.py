@@ -132,10 +132,14 @@ def save_best(
     folder: Path, model: nn.Module, config: TrainConfig, scores: dict[str, float]
 ) -> None:
     """Write `folder/model.safetensors` and `folder/config.yaml`, each atomically."""
-    settings = config.model_dump(mode="json")
-    write_text(folder / "config.yaml", yaml.safe_dump(settings, sort_keys=False))
-    metadata = {"config": json.dumps(settings), "scores": json.dumps(scores)}
+    write_config(folder / "config.yaml", config)
+    metadata = {"config": json.dumps(config.model_dump(mode="json")), "scores": json.dumps(scores)}
     _save(folder / "model.safetensors", model.state_dict(), metadata)
+
+
+def write_config(path: Path, config: TrainConfig) -> None:
+    """Replace a `config.yaml`, atomically."""
+    write_text(path, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
 
 
 def find_best(checkpoint: Path) -> Path:

@@ -9,12 +9,10 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from pydantic import Field
 
 from detector.cli import log, run
-from detector.data.images import read_image
-from detector.files import replacing
+from detector.data.images import read_image, write_png
 from detector.metrics.cleval import CLEval, Dialect, PageMatch, read_words
 from detector.metrics.files import PageShapes, read_pair
 from detector.metrics.iou import IoU
@@ -112,10 +110,7 @@ def _draw(
     largest = max((float(p.max()) for p in match.words.shapes), default=1.0)
     scale = 1.0 if photo is not None else min(1.0, PICTURE_SIDE_PX / max(largest, 1.0))
     picture = draw_page(match, detections, photo, scale=scale)
-    path = folder / f"{Path(name).stem}.png"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary:
-        Image.fromarray(picture).save(temporary, format="PNG")
+    write_png(folder / f"{Path(name).stem}.png", picture)
 
 
 def _note(names: list[str], what: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Any
 
@@ -49,10 +48,8 @@ def draw_curves(path: Path, swept: SweepScores) -> None:
         figure.legend(lines, names, loc="outside lower center", ncols=4, frameon=False)
     else:
         panels.flat[0].text(0.5, 0.5, "one setting only", ha="center")
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
     with replacing(path) as temporary:
-        temporary.write_bytes(buffer.getvalue())
+        figure.savefig(temporary, format="png", dpi=110)
 
 
 def varied(swept: SweepScores) -> list[str]:

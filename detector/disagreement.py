@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
-import cv2
 import numpy as np
 import shapely
 from numpy.typing import ArrayLike, NDArray
 
-from detector.data.cleaning import Suspicion
+from detector.data.cleaning import Suspicion, valid_shapes, values_inside
 from detector.data.pages import Page
 from detector.geometry import Points, offset_polygon, perimeter, polygon_area, transform_points
-from detector.inference import covered, load_detector
+from detector.inference import load_detector
 from detector.postprocess import Detections
 
 #: A word's region with a lower mean probability is one the model does not see. Half of the
@@ -41,7 +40,8 @@ def disagreement(
         if word.ignore:
             continue
         points = word.points if affine is None else transform_points(word.points, affine)
-        mean = _mean_inside(probability, _shrunk(points))
+        values = values_inside(probability, _shrunk(points))
+        mean = float(values.mean()) if values.size else 0.0
         if mean < UNSEEN:
             score = round(1 - 0.5 * mean / UNSEEN, 3)
             reason = f"mean probability {mean:.3f} inside"
@@ -55,9 +55,9 @@ def unlabelled(page: Page, detections: Detections) -> list[Suspicion]:
     They are called new-1, new-2 and so on, in the order of `detections`; score is the
     detection's, 0.5 at least.
     """
-    words = shapely.union_all(_valid([word.points for word in page.words]))
+    words = shapely.union_all(valid_shapes(word.points for word in page.words))
     found: list[Suspicion] = []
-    outlines = _valid(detections.polygons)
+    outlines = valid_shapes(detections.polygons)
     for i, (outline, score) in enumerate(zip(outlines, detections.scores.tolist(), strict=True)):
         if outline.intersection(words).area < COVERED * outline.area:
             corners = detections.polygons[i].round(1).tolist()
@@ -76,18 +76,12 @@ def load_judge(checkpoint: Path) -> Callable[[Page, NDArray[np.uint8]], list[Sus
     detector, _ = load_detector(checkpoint)
 
     def judge(page: Page, image: NDArray[np.uint8]) -> list[Suspicion]:
-        tensor, affine = detector.preprocess(image)
+        probability, affine = detector.map_of(image)
         size = (image.shape[1], image.shape[0])
-        probability = detector.probability(tensor, size=covered(affine, size))
         detections = detector.locate(probability, affine, size=size)
         return disagreement(page, probability, affine) + unlabelled(page, detections)
 
     return judge
-
-
-def _valid(outlines: Sequence[Points]) -> NDArray[np.object_]:
-    polygons = [shapely.Polygon(outline.astype(np.float64)) for outline in outlines]
-    return np.asarray(shapely.make_valid(np.array(polygons, dtype=object)))
 
 
 def _shrunk(points: Points) -> Points:
@@ -95,16 +89,3 @@ def _shrunk(points: Points) -> Points:
     distance = polygon_area(points) * (1 - _SHRINK_RATIO**2) / max(perimeter(points), 1e-9)
     pieces = offset_polygon(points, -distance)
     return pieces[0] if pieces else points
-
-
-def _mean_inside(probability: NDArray[np.float32], points: Points) -> float:
-    """The mean over the pixels of an outline, 0 when none lies on the map."""
-    low = np.maximum(np.floor(points.min(axis=0)).astype(int), 0)
-    high = np.ceil(points.max(axis=0)).astype(int) + 1
-    part = probability[low[1] : high[1], low[0] : high[0]]
-    if part.size == 0:
-        return 0.0
-    inside = np.zeros(part.shape, np.uint8)
-    cv2.fillPoly(inside, [np.rint(points - low).astype(np.int32)], 1)
-    values = part[inside > 0]
-    return float(values.mean()) if values.size else 0.0

@@ -14,7 +14,7 @@ TRUE = (0, 114, 178)
 PREDICTED = (213, 94, 0)
 IGNORED = (128, 128, 128)
 
-_SHIFT = 4  # cv2 draws at 1/16 px
+SHIFT = 4  # cv2 draws at 1/16 px
 _FAR_PX = 2**20  # cv2 takes int32 coordinates; nothing drawn is further away
 
 
@@ -62,12 +62,12 @@ def _outlines(
     colour: tuple[int, int, int],
     width: int,
 ) -> None:
-    lines = [points for points in (_fixed_point(p) for p in polygons) if len(points)]
-    cv2.polylines(canvas, lines, True, colour, width, cv2.LINE_AA, _SHIFT)
+    lines = [points for points in (fixed_point(p) for p in polygons) if len(points)]
+    cv2.polylines(canvas, lines, True, colour, width, cv2.LINE_AA, SHIFT)
 
 
 def _label(canvas: NDArray[np.uint8], polygon: ArrayLike, text: str, width: int) -> None:
-    points = _fixed_point(polygon) >> _SHIFT
+    points = fixed_point(polygon) >> SHIFT
     size = np.array(canvas.shape[1::-1])
     if not len(points) or (points.max(axis=0) < 0).any() or (points.min(axis=0) >= size).any():
         return  # nothing of it shows, so neither does its score
@@ -76,9 +76,9 @@ def _label(canvas: NDArray[np.uint8], polygon: ArrayLike, text: str, width: int)
     cv2.putText(canvas, text, origin, cv2.FONT_HERSHEY_SIMPLEX, 0.35 * width, PREDICTED, width)
 
 
-def _fixed_point(polygon: ArrayLike) -> NDArray[np.int32]:
+def fixed_point(polygon: ArrayLike) -> NDArray[np.int32]:
     """(K, 2) int32 in units of 1/16 px."""
     points = np.asarray(polygon, dtype=np.float64).reshape(-1, 2)
     if not np.isfinite(points).all():
         raise ValueError(f"a polygon has a coordinate that is not finite: {points.tolist()}")
-    return np.rint(np.clip(points, -_FAR_PX, _FAR_PX) * 2**_SHIFT).astype(np.int32)
+    return np.rint(np.clip(points, -_FAR_PX, _FAR_PX) * 2**SHIFT).astype(np.int32)

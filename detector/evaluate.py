@@ -20,11 +20,11 @@ from detector.data.dataset import EvaluationPages, init_worker
 from detector.errors import JobError
 from detector.inference import Detector, covered
 from detector.maps import PageMap, writing_maps
-from detector.metrics.cleval import CLEval
-from detector.metrics.iou import IoU
 from detector.postprocess import Detections
-from detector.scores import Scores, assemble
+from detector.scores import Scores, Scoring
 from detector.settings import Section
+
+OnPage = Callable[[Page, PageMap, Detections], None]
 
 
 def evaluate(
@@ -32,7 +32,7 @@ def evaluate(
     pages: Sequence[Page],
     *,
     workers: int = 0,
-    on_page: Callable[[Page, PageMap, Detections], None] | None = None,
+    on_page: OnPage | None = None,
 ) -> Scores:
     """Score `detector` on labelled pages, one whole page at a time.
 
@@ -40,39 +40,36 @@ def evaluate(
     image cannot be read are named in `skipped` and left out of every score; JobError when
     no page is left or a score is not finite.
     """
-    competition, official, iou = CLEval("competition", blank="skip"), CLEval("official"), IoU()
-    skipped: list[str] = []
-    for page, found_map in _page_maps(detector, pages, workers, skipped):
+    return collect(detector, pages, workers=workers, on_page=on_page).result()
+
+
+def collect(
+    detector: Detector,
+    pages: Sequence[Page],
+    *,
+    workers: int = 0,
+    on_page: OnPage | None = None,
+) -> Scoring:
+    """What `evaluate` scores, before it is scored: parts of a split can be merged."""
+    scoring = Scoring()
+    for page, found_map in _page_maps(detector, pages, workers, scoring.skip):
         found = detector.locate(found_map.probability, found_map.affine, size=found_map.size)
-        truth = [word.points for word in page.words]
-        texts = [word.text for word in page.words]
-        ignore = [word.ignore for word in page.words]
-        for metric in (competition, official):
-            metric.add(page.name, truth, texts, ignore, found.polygons)
-        iou.add(page.name, truth, ignore, found.polygons)
+        scoring.add(page, found.polygons)
         if on_page is not None:
             on_page(page, found_map, found)
-    if len(skipped) == len(pages):
-        raise JobError("no page of the split could be read:\n" + "\n".join(skipped[:5]))
-    return assemble(
-        competition.result(),
-        official.result(),
-        iou.result(),
-        pages=len(pages) - len(skipped),
-        skipped=skipped,
-    )
+    return scoring
 
 
-def evaluate_keeping_maps(
+def collect_keeping_maps(
     detector: Detector,
     pages: Sequence[Page],
     folder: Path,
     *,
     identity: str = "",
     workers: int = 0,
-    on_page: Callable[[Page, PageMap, Detections], None] | None = None,
-) -> tuple[Scores, JobError | None]:
-    """`evaluate`, with every map written to `folder` on the way (see `detector.maps`).
+    on_page: OnPage | None = None,
+) -> tuple[Scoring, JobError | None]:
+    """`collect`, with every map written to `folder` on the way (see `detector.maps`).
 
     A full disk costs the maps, never the scores: what went wrong then is the second result.
     """
@@ -83,20 +80,20 @@ def evaluate_keeping_maps(
             if on_page is not None:
                 on_page(page, page_map, found)
 
-        scores = evaluate(detector, pages, workers=workers, on_page=keep)
-    return scores, writer.failure
+        scoring = collect(detector, pages, workers=workers, on_page=keep)
+    return scoring, writer.failure
 
 
 def _page_maps(
-    detector: Detector, pages: Sequence[Page], workers: int, skipped: list[str]
+    detector: Detector, pages: Sequence[Page], workers: int, skip: Callable[[str], None]
 ) -> Iterator[tuple[Page, PageMap]]:
-    """Each readable page with its map; why a page is missing is added to `skipped`."""
+    """Each readable page with its map; `skip` is told why others are missing."""
     samples = EvaluationPages(pages, detector.preprocess)
     loader = DataLoader(samples, batch_size=None, num_workers=workers, worker_init_fn=init_worker)
     for sample in loader:
         page = pages[int(sample.index)]
         if sample.error is not None:
-            skipped.append(sample.error)
+            skip(sample.error)
             continue
         affine, size = np.asarray(sample.affine), (page.width, page.height)
         probability = detector.probability(sample.image, size=covered(affine, size))

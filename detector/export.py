@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from detector.cli import log, run
 from detector.config import TrainConfig
 from detector.data.annotations import list_images, read_image
+from detector.data.pages import evenly_spaced
 from detector.data.synthetic import make_page
 from detector.data.synthetic_fonts import find_fonts
 from detector.errors import InputError, JobError
@@ -153,16 +154,11 @@ def _pages(folder: Path | None, limit: int) -> Iterator[NDArray[np.uint8]]:
     if folder is None:
         yield make_page(0, "val", 0, longest_side_px=640, fonts=find_fonts(None, ("en",))).image
         return
-    for path in _spread(list_images(folder), limit):
+    for path in evenly_spaced(list_images(folder), limit):
         try:
             yield read_image(path)
         except InputError as error:
             log(f"skipped: {error}")
-
-
-def _spread(paths: list[Path], limit: int) -> list[Path]:
-    count = min(limit, len(paths))
-    return [paths[i * len(paths) // count] for i in range(count)]
 
 
 def main(settings: ExportSettings) -> int:

@@ -123,6 +123,16 @@ def _offset(clipper: pyclipper.PyclipperOffset, path: _Path, distance: float) ->
     return pieces
 
 
+def next_vertices(counts: Counts) -> tuple[Counts, Counts]:
+    """For outlines given point after point: `(N,)` the row where each begins, and `(M,)` the row
+    of the vertex that follows each. counts: `(N,)` how many points each has, at least one."""
+    ends = np.cumsum(counts)
+    first = ends - counts
+    following = np.arange(1, counts.sum() + 1)
+    following[ends - 1] = first
+    return first, following
+
+
 def measures(points: Floats, counts: Counts) -> tuple[Floats, Floats]:
     """Unsigned areas and lengths of many outlines, `(N,)` float64 each.
 
@@ -131,10 +141,7 @@ def measures(points: Floats, counts: Counts) -> tuple[Floats, Floats]:
     """
     if not len(counts):
         return np.zeros(0), np.zeros(0)
-    ends = np.cumsum(counts)
-    first = ends - counts
-    following = np.arange(1, len(points) + 1)
-    following[ends - 1] = first
+    first, following = next_vertices(counts)
     x, y = (points - np.repeat(points[first], counts, axis=0)).T
     areas = np.add.reduceat(x * y[following] - y * x[following], first) / 2
     lengths = np.add.reduceat(np.hypot(x[following] - x, y[following] - y), first)
@@ -170,11 +177,9 @@ def canonical_orders(points: Points, counts: Counts) -> tuple[list[Points], Floa
     """
     if not len(counts):
         return [], np.zeros(0)
-    ends = np.cumsum(counts)
-    first = ends - counts
+    first, following = next_vertices(counts)
+    ends = first + counts
     step = np.arange(len(points)) - np.repeat(first, counts)
-    following = np.arange(1, len(points) + 1)
-    following[ends - 1] = first
     p = points.astype(np.float64)
     x, y = np.ascontiguousarray((p - np.repeat(p[first], counts, axis=0)).T)
     areas = np.add.reduceat(x * y[following] - y * x[following], first) / 2

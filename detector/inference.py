@@ -37,10 +37,15 @@ class Detector:
 
     def __call__(self, image: NDArray[np.uint8]) -> Detections:
         """Polygons of one image, `(H, W, 3)` uint8 RGB, in its own pixels."""
+        probability, affine = self.map_of(image)
+        return self.locate(probability, affine, size=(image.shape[1], image.shape[0]))
+
+    def map_of(self, image: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+        """The `(h, w)` probability map of one image, `(H, W, 3)` uint8 RGB, and the `(2, 3)`
+        affine from its pixels to those of the map."""
         tensor, affine = self.preprocess(image)
-        size = (image.shape[1], image.shape[0])
-        probability = self.probability(tensor, size=covered(affine, size))
-        return self.locate(probability, affine, size=size)
+        size = covered(affine, (image.shape[1], image.shape[0]))
+        return self.probability(tensor, size=size), affine
 
     def probability(self, tensor: Tensor, *, size: tuple[int, int]) -> NDArray[np.float32]:
         """The `(h, w)` probability map of one preprocessed `(3, H, W)` image.

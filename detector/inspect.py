@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from pydantic import Field
 
 from detector.cli import log, run
@@ -24,11 +23,12 @@ from detector.data.annotations import list_images, list_splits, read_image, scan
 from detector.data.cleaning import REASONS, Suspicion, outline_doubts, suspicious_words
 from detector.data.contact_sheet import draw_sheet
 from detector.data.exclusion import list_of
+from detector.data.images import write_png
 from detector.data.pages import KINDS, Page, Split, fault
 from detector.data.statistics import describe
 from detector.data.statistics_picture import draw_statistics
 from detector.errors import InputError
-from detector.files import replacing, write_text
+from detector.files import write_text
 from detector.settings import Section
 
 _LIST = "suspicious.json"
@@ -158,8 +158,7 @@ def _write(
         print(f"{listed} is kept, since it may be reviewed; the new list is beside it")
         listed = folder / f"new_{_LIST}"
     write_text(listed, content)
-    with replacing(sheet) as temporary:
-        Image.fromarray(_sheet(looks)).save(temporary, format="PNG")
+    write_png(sheet, _sheet(looks))
     pages = {look.split.name: look.split.pages for look in looks}
     draw_statistics(pictures, pages, longest_side_px)
     return [faults, stats, listed, sheet, pictures]

@@ -8,16 +8,15 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from pydantic import Field
 
 from detector.augmented import Checkpoints, Views, load_average
 from detector.cli import log, run
 from detector.data.annotations import list_images, read_image
+from detector.data.images import write_png
 from detector.draw import draw
 from detector.errors import InputError, JobError
 from detector.evaluate import override_postprocess
-from detector.files import replacing
 from detector.inference import Detector
 from detector.postprocess import Detections
 from detector.settings import Section
@@ -76,8 +75,7 @@ def _hidden(path: Path) -> bool:
 
 def _save_picture(folder: Path, name: str, image: NDArray[np.uint8], found: Detections) -> None:
     picture = draw(image, predicted=found.polygons, true=[], ignored=[])
-    with replacing(folder / f"{name}.png") as temporary:
-        Image.fromarray(picture).save(temporary, format="PNG")
+    write_png(folder / f"{name}.png", picture)
 
 
 def predict(

@@ -24,12 +24,12 @@ from detector.config import PostprocessConfig
 from detector.data.pages import Page
 from detector.errors import InputError, JobError
 from detector.maps import PageMap
-from detector.metrics.cleval import PageCounts, Words, read_words
-from detector.metrics.iou import IoUCounts, IoUWords, iou_words
-from detector.metrics.regions import read_regions
+from detector.metrics.cleval import PageCounts
+from detector.metrics.iou import IoUCounts
 from detector.postprocess import candidate_count, find_candidates, grow
+from detector.scores import PageWords
 from detector.settings import describe_faults
-from detector.sweep_scores import IOU_THRESHOLD, SweepScores
+from detector.sweep_scores import SweepScores
 
 # What a training tries after each validation: a few growths, and every box_thresh of interest.
 QUICK_GRID: dict[str, tuple[Any, ...]] = {
@@ -53,9 +53,9 @@ def grid(
 
     Raises InputError for an unknown key or a value out of range, naming them.
     """
-    settings = {_key(base): base}
+    settings, given = {_key(base): base}, base.model_dump()
     for combination in itertools.product(*values.values()):
-        changed = base.model_dump() | dict(zip(values, combination, strict=True))
+        changed = given | dict(zip(values, combination, strict=True))
         try:
             setting = PostprocessConfig.model_validate(changed)
         except ValidationError as error:
@@ -73,8 +73,6 @@ def sweep(
     maps: Iterable[PageMap],
     pages: Iterable[Page],
     settings: Sequence[PostprocessConfig],
-    *,
-    skipped: Sequence[str] = (),
 ) -> SweepScores:
     """Score every setting on every map; `pages` hold the words, found by name.
 
@@ -90,7 +88,7 @@ def sweep(
     for page_map in maps:
         if page_map.name not in words:
             raise InputError(f"{page_map.name}: there is a map of this page but no annotation")
-        page = _PageWords.read(words[page_map.name])
+        page = PageWords.read(words[page_map.name])
         table = np.zeros((len(settings), 3))
         for scored in _score_page(page_map, page, groups):
             table[scored.settings] = scored.competition
@@ -101,7 +99,7 @@ def sweep(
         raise JobError("there is no probability map to score post-processing settings on")
     names = tuple(sorted(tables))
     stacked = np.stack([tables[name] for name in names], axis=1)
-    return SweepScores(tuple(settings), names, stacked, official, overlap, tuple(skipped))
+    return SweepScores(tuple(settings), names, stacked, official, overlap)
 
 
 def quick_figures(
@@ -145,26 +143,6 @@ def _by(
 
 
 @dataclass(frozen=True, eq=False)
-class _PageWords:
-    """The words of a page as each metric reads them."""
-
-    competition: Words
-    official: Words
-    overlap: IoUWords
-
-    @classmethod
-    def read(cls, page: Page) -> _PageWords:
-        truth = [word.points for word in page.words]
-        texts = [word.text for word in page.words]
-        ignore = [word.ignore for word in page.words]
-        return cls(
-            read_words("competition", truth, texts, ignore),
-            read_words("official", truth, texts, ignore),
-            iou_words(truth, ignore),
-        )
-
-
-@dataclass(frozen=True, eq=False)
 class _Scored:
     """One page at the settings of one group: `(K, 3)` scores and `(K, F)` counts."""
 
@@ -174,9 +152,7 @@ class _Scored:
     overlap: NDArray[np.int64]
 
 
-def _score_page(
-    page_map: PageMap, words: _PageWords, groups: Sequence[_Group]
-) -> Iterator[_Scored]:
+def _score_page(page_map: PageMap, words: PageWords, groups: Sequence[_Group]) -> Iterator[_Scored]:
     for group in groups:
         candidates = find_candidates(page_map.probability, **group.find)
         counts = [_kept(candidates.scores, settings) for _, _, settings in group.members]
@@ -199,7 +175,7 @@ def _kept(scores: NDArray[np.float32], settings: Sequence[PostprocessConfig]) ->
 
 
 def _count(
-    words: _PageWords,
+    words: PageWords,
     polygons: Sequence[NDArray[np.float32]],
     active: NDArray[np.bool_],
     indices: NDArray[np.intp],
@@ -208,10 +184,7 @@ def _count(
     used = np.flatnonzero(active.any(axis=0))
     shapes = [polygons[i] for i in used.tolist()]
     rows, which = _distinct(active[:, used])
-    regions = read_regions(shapes)
-    competition = words.competition.match(regions).counts(rows)
-    official = words.official.match(shapes).counts(rows)
-    overlap = words.overlap.match(regions, IOU_THRESHOLD).counts(rows)
+    competition, official, overlap = words.count(shapes, rows)
     blank = (math.nan,) * 3
     scores = [blank if not c.words and not c.detections else c.scores() for c in competition]
     return _Scored(

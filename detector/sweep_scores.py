@@ -10,10 +10,8 @@ from numpy.typing import NDArray
 
 from detector.config import PostprocessConfig
 from detector.metrics.cleval import PageCounts
-from detector.metrics.iou import IoU, IoUCounts
+from detector.metrics.iou import IoUCounts
 from detector.scores import Scores
-
-IOU_THRESHOLD = IoU().threshold
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,6 @@ class SweepScores:
     page_scores: NDArray[np.float64]
     official: NDArray[np.int64]
     overlap: NDArray[np.int64]
-    skipped: tuple[str, ...] = ()
 
     def scores(self, index: int) -> Scores:
         """What `evaluate` gives at setting `index`."""
@@ -54,21 +51,19 @@ class SweepScores:
         counted = ~np.isnan(table[:, 2])
         recall, precision, hmean = (_mean(column) for column in table[counted].T)
         pooled = PageCounts(*self.official[index].tolist()).scores()
-        iou = IoU(IOU_THRESHOLD)
-        iou.add_counts("all pages", IoUCounts(*self.overlap[index].tolist()))
-        overlap = iou.result()
+        iou_recall, iou_precision, iou_hmean = IoUCounts(*self.overlap[index].tolist()).scores()
         chosen = zip(self.names, table[:, 2].tolist(), counted.tolist(), strict=True)
         return Scores(
             hmean=hmean,
             precision=precision,
             recall=recall,
             hmean_pooled=pooled[2],
-            iou_hmean=overlap.hmean,
-            iou_precision=overlap.precision,
-            iou_recall=overlap.recall,
+            iou_hmean=iou_hmean,
+            iou_precision=iou_precision,
+            iou_recall=iou_recall,
             pages=len(self.names),
             blank_pages=int((~counted).sum()),
-            skipped=self.skipped,
+            skipped=(),
             page_hmeans={name: value for name, value, shown in chosen if shown},
         )
 

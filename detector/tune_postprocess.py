@@ -17,15 +17,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-import yaml
 from pydantic import BeforeValidator, Field
 
-from detector.checkpoint import find_best
+from detector.checkpoint import find_best, write_config
 from detector.cli import log, run
-from detector.config import PostprocessConfig, TrainConfig, with_values
+from detector.config import PostprocessConfig, with_values
 from detector.data.annotations import Page
 from detector.errors import InputError
-from detector.evaluate import EvaluateData, evaluate_keeping_maps, labelled_pages
+from detector.evaluate import EvaluateData, collect_keeping_maps, labelled_pages
 from detector.files import write_text
 from detector.inference import Detector, load_detector
 from detector.maps import PageMaps, has_maps
@@ -120,12 +119,12 @@ def _maps(
         identity = _identity(weights, detector, pages)
         if settings.maps is None or not has_maps(folder):
             log(f"computing the probability maps of {len(pages)} pages")
-            scores, failure = evaluate_keeping_maps(
+            scoring, failure = collect_keeping_maps(
                 detector, pages, folder, identity=identity, workers=settings.data.workers
             )
             if failure is not None:
                 raise failure
-            for message in scores.skipped:
+            for message in scoring.result().skipped:
                 log(f"skipped: {message}")
         yield PageMaps(folder, identity=identity)
 
@@ -137,11 +136,6 @@ def _identity(weights: Path, detector: Detector, pages: Sequence[Page]) -> str:
     about = [detector.preprocess.to_dict(), str(detector.amp), files]
     digest.update(json.dumps(about).encode())
     return digest.hexdigest()
-
-
-def write_config(path: Path, config: TrainConfig) -> None:
-    """Replace a checkpoint's `config.yaml`, atomically."""
-    write_text(path, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
 
 
 def _write_curve(folder: Path, swept: SweepScores) -> None:

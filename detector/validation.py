@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from detector.data.annotations import Page
-from detector.evaluate import evaluate, evaluate_keeping_maps
+from detector.evaluate import collect, collect_keeping_maps
 from detector.inference import Detector
 from detector.maps import PageMap, PageMaps
 from detector.monitor import Monitor
@@ -51,11 +51,12 @@ def validate(
 
     tuned: dict[str, float] = {}
     if maps is None:
-        scores = evaluate(detector, pages, workers=workers, on_page=show)
+        scores = collect(detector, pages, workers=workers, on_page=show).result()
     else:
-        scores, failure = evaluate_keeping_maps(
+        scoring, failure = collect_keeping_maps(
             detector, pages, maps, workers=workers, on_page=show
         )
+        scores = scoring.result()
         if failure is None:
             tuned = quick_figures(PageMaps(maps), pages, detector.postprocess)
         else:

@@ -18,7 +18,7 @@ from detector.data.images import (
     list_images,
     read_image,
 )
-from detector.data.pages import KINDS, Entry, Fault, Page, Split, Word, fault
+from detector.data.pages import KINDS, Entry, Fault, Page, Split, Word, evenly_spaced, fault
 from detector.data.words import check_words
 from detector.errors import InputError
 
@@ -68,10 +68,9 @@ def read_split(
             f"({reasons or 'no image in the folder'}); "
             f"`python -m detector.inspect data.root={root} data.split={split}` lists the faults"
         )
-    pages = scanned.pages
-    if limit is not None and limit < len(pages):
-        pages = tuple(pages[i * len(pages) // limit] for i in range(limit))
-    return replace(scanned, pages=pages)
+    if limit is None:
+        return scanned
+    return replace(scanned, pages=tuple(evenly_spaced(scanned.pages, limit)))
 
 
 def require_words(split: Split, root: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -99,12 +100,13 @@ def suspicious_words(
     heights = np.array([min(cv2.minAreaRect(word.points)[1]) for word in page.words])
     ink, scale = ink_map(page, image)
     outlines = [word.points * scale for word in page.words]
+    shapes = valid_shapes(word.points for word in page.words)
     contrasts = np.array([_contrast(ink, outline) for outline in outlines])
     rows = zip(
         _tiny(heights * longest_side_px / max(page.width, page.height), limits),
-        _duplicates(page.words, limits),
+        _duplicates(page.words, shapes, limits),
         _blank(contrasts, limits),
-        _off_paper(page, image, limits),
+        _off_paper(page, shapes, image, limits),
         _watermarks(heights, outlines, ink, _typical(contrasts, limits), limits),
         strict=True,
     )
@@ -175,18 +177,33 @@ def _contrast(ink: NDArray[np.uint8], points: Points, without: Iterable[Points] 
     0 when no pixel of the page is left.
     """
     centre = points.mean(axis=0)
-    core = np.asarray(centre + (points - centre) * _CORE)
-    low = np.maximum(np.floor(core.min(axis=0)).astype(int), 0)
-    high = np.ceil(core.max(axis=0)).astype(int) + 1
-    part = ink[low[1] : high[1], low[0] : high[0]]
+    values = values_inside(ink, np.asarray(centre + (points - centre) * _CORE), without)
+    return float(np.percentile(values, 95)) if values.size else 0.0
+
+
+def values_inside(
+    image: NDArray[Any], points: Points, without: Iterable[Points] = ()
+) -> NDArray[Any]:
+    """`(n,)` pixels of an `(H, W)` image on and inside an outline, but not inside others.
+
+    Outlines are `(K, 2)` xy in pixels of the image, rounded to whole ones.
+    """
+    low = np.maximum(np.floor(points.min(axis=0)).astype(int), 0)
+    high = np.ceil(points.max(axis=0)).astype(int) + 1
+    part = image[low[1] : high[1], low[0] : high[0]]
     if part.size == 0:
-        return 0.0
+        return part.ravel()
     inside = np.zeros(part.shape, np.uint8)
-    cv2.fillPoly(inside, [np.rint(core - low).astype(np.int32)], 1)
+    cv2.fillPoly(inside, [np.rint(points - low).astype(np.int32)], 1)
     for other in without:
         cv2.fillPoly(inside, [np.rint(other - low).astype(np.int32)], 0)
-    values = part[inside > 0]
-    return float(np.percentile(values, 95)) if values.size else 0.0
+    return np.asarray(part[inside > 0])
+
+
+def valid_shapes(outlines: Iterable[Points]) -> NDArray[np.object_]:
+    """`(N,)` shapely geometries of outlines `(K, 2)`, repaired where they cross themselves."""
+    shapes = [shapely.Polygon(outline.astype(np.float64)) for outline in outlines]
+    return np.asarray(shapely.make_valid(np.array(shapes, dtype=object)))
 
 
 def _tiny(heights: NDArray[np.float64], limits: Limits) -> _Doubts:
@@ -199,9 +216,8 @@ def _tiny(heights: NDArray[np.float64], limits: Limits) -> _Doubts:
     ]
 
 
-def _duplicates(words: Sequence[Word], limits: Limits) -> _Doubts:
+def _duplicates(words: Sequence[Word], shapes: NDArray[np.object_], limits: Limits) -> _Doubts:
     """The later of two like words, or the one without text."""
-    shapes = shapely.make_valid([shapely.Polygon(w.points.astype(np.float64)) for w in words])
     first, second = shapely.STRtree(shapes).query(shapes, predicate="intersects")
     doubts: list[tuple[str, float, str] | None] = [None] * len(words)
     for i, j in zip(first.tolist(), second.tolist(), strict=True):
@@ -237,12 +253,13 @@ def _typical(contrasts: NDArray[np.float64], limits: Limits) -> float:
     return float(np.median(inked)) if inked.size else 0.0
 
 
-def _off_paper(page: Page, image: NDArray[np.uint8], limits: Limits) -> _Doubts:
+def _off_paper(
+    page: Page, shapes: NDArray[np.object_], image: NDArray[np.uint8], limits: Limits
+) -> _Doubts:
     hull = paper_hull(image)
     if hull is None:
         return [None] * len(page.words)
     paper = shapely.Polygon(hull).buffer(0.01 * max(page.width, page.height))
-    shapes = shapely.make_valid([shapely.Polygon(w.points.astype(np.float64)) for w in page.words])
     shares = shapely.area(shapely.intersection(shapes, paper)) / np.maximum(
         shapely.area(shapes), 1e-9
     )

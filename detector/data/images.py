@@ -1,4 +1,4 @@
-"""Reading image files: upright 8-bit RGB whatever the file holds, damage named."""
+"""Image files: read as upright 8-bit RGB whatever they hold, damage named; written as PNG."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 from detector.errors import InputError
+from detector.files import replacing
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 
@@ -64,6 +65,12 @@ def image_size(path: Path) -> tuple[int, int]:
     with _opened(path) as image:
         width, height = image.size
         return (height, width) if _orientation(image) >= 5 else (width, height)
+
+
+def write_png(path: Path, picture: NDArray[np.uint8]) -> None:
+    """Replace a file by `picture`, `(H, W, 3)` uint8 RGB, atomically."""
+    with replacing(path) as temporary:
+        Image.fromarray(picture).save(temporary, format="PNG")
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:

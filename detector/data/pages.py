@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from detector.geometry import Points
 
@@ -74,6 +75,15 @@ class Page:
     width: int
     height: int
     words: tuple[Word, ...]
+
+
+Item = TypeVar("Item")
+
+
+def evenly_spaced(items: Sequence[Item], limit: int) -> list[Item]:
+    """At most `limit` of the items, in their order, spread over all of them."""
+    count = min(limit, len(items))
+    return [items[i * len(items) // count] for i in range(count)]
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -39,10 +38,8 @@ def draw_statistics(path: Path, splits: Mapping[str, Sequence[Page]], longest_si
         _split(row, pages, longest_side_px)
         words = sum(len(page.words) for page in pages)
         row[0].set_ylabel(f"{_plain(name)}: {len(pages)} pages, {words} words", fontsize=11)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=80)
     with replacing(path) as temporary:
-        temporary.write_bytes(buffer.getvalue())
+        figure.savefig(temporary, format="png", dpi=80)
 
 
 def density(pages: Sequence[Page]) -> NDArray[np.float64]:

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from detector.data.borders import TILE, border_tiles, put_tiles
 from detector.errors import InputError
-from detector.geometry import offset_polygon
+from detector.geometry import next_vertices, offset_polygon
 
 _SHIFT = 6  # sub-pixel bits of the coordinates given to cv2.fillPoly
 _FAR_PX = 1e6  # beyond this, sub-pixel coordinates leave OpenCV's int32
@@ -168,10 +168,8 @@ def _measure(points: list[Floats]) -> _Outlines:
     counts = np.array([len(p) for p in points], dtype=np.intp)
     filled = np.flatnonzero(counts)  # reduceat knows no empty groups
     owner = np.repeat(np.arange(len(points)), counts)
-    first = (np.cumsum(counts) - counts)[filled]
     starts = np.concatenate([np.zeros((0, 2)), *points])
-    following = np.arange(1, len(starts) + 1)
-    following[first + counts[filled] - 1] = first
+    first, following = next_vertices(counts[filled])
     sides = starts[following] - starts
     lengths = np.hypot(sides[:, 0], sides[:, 1])
     low, high = np.full((len(points), 2), np.inf), np.full((len(points), 2), -np.inf)

@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike
 
 from detector.errors import InputError
 from detector.metrics.characters import Dialect
-from detector.metrics.counts import PageCounts
+from detector.metrics.counts import Collector, PageCounts
 from detector.metrics.matching import PageMatch, Words, count_page, read_words
 
 Blank = Literal["zero", "skip"]
@@ -56,7 +56,7 @@ class CLEvalResult:
     blank_pages: int
 
 
-class CLEval:
+class CLEval(Collector[PageCounts]):
     """Collects pages, in any order and any number of collectors, and scores them.
 
     `blank` is what a page without words and detections that count is worth in the means of
@@ -65,6 +65,7 @@ class CLEval:
     """
 
     def __init__(self, dialect: Dialect, *, blank: Blank = "zero") -> None:
+        super().__init__()
         for name, value, known in (("dialect", dialect, Dialect), ("blank", blank, Blank)):
             if value not in get_args(known):
                 raise InputError(
@@ -72,7 +73,6 @@ class CLEval:
                 )
         self.dialect: Dialect = dialect
         self.blank: Blank = blank
-        self._pages: dict[str, PageCounts] = {}
 
     def add(
         self,
@@ -98,15 +98,6 @@ class CLEval:
             )
         self._pages[name] = count_page(self.dialect, truth, texts, ignore, detections)
 
-    def add_counts(self, name: str, counts: PageCounts) -> None:
-        """Take over the counts of a page. Raises InputError for a name already added."""
-        self._check_new(name)
-        self._pages[name] = counts
-
-    def _check_new(self, name: str) -> None:
-        if name in self._pages:
-            raise InputError(f"{name}: scored already; every page counts once")
-
     def merge(self, other: CLEval) -> None:
         """Take over another collector's pages: the same as having added them all here.
 
@@ -116,9 +107,7 @@ class CLEval:
             raise InputError(f"cannot merge {other.dialect} counts into {self.dialect} ones")
         if other.blank != self.blank:
             raise InputError(f"cannot merge blank={other.blank} into blank={self.blank}")
-        if twice := sorted(self._pages.keys() & other._pages.keys()):
-            raise InputError(f"{twice[0]}: scored in both; every page counts once")
-        self._pages.update(other._pages)
+        self._take_over(other)
 
     def result(self) -> CLEvalResult:
         """The scores of all pages so far; 0 without any."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from operator import add, attrgetter
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -39,6 +40,30 @@ class PageCounts:
 
 
 _figures = attrgetter(*(field.name for field in fields(PageCounts)))
+
+
+Counts = TypeVar("Counts")
+
+
+class Collector(Generic[Counts]):
+    """The counts of pages by name, every page once."""
+
+    def __init__(self) -> None:
+        self._pages: dict[str, Counts] = {}
+
+    def add_counts(self, name: str, counts: Counts) -> None:
+        """Take over the counts of a page. Raises InputError for a name already added."""
+        self._check_new(name)
+        self._pages[name] = counts
+
+    def _check_new(self, name: str) -> None:
+        if name in self._pages:
+            raise InputError(f"{name}: scored already; every page counts once")
+
+    def _take_over(self, other: Collector[Counts]) -> None:
+        if twice := sorted(self._pages.keys() & other._pages.keys()):
+            raise InputError(f"{twice[0]}: scored in both; every page counts once")
+        self._pages.update(other._pages)
 
 
 def active_rows(active: ArrayLike | None, count: int) -> NDArray[np.bool_]:

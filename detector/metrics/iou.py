@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from detector.errors import InputError
-from detector.metrics.counts import active_rows
+from detector.metrics.counts import Collector, active_rows
 from detector.metrics.overlap import meeting_pairs, shared_areas
 from detector.metrics.polygons import Indices, read_polygons
 from detector.metrics.regions import Bools, Regions, read_regions, to_regions
@@ -40,6 +40,13 @@ class IoUCounts:
             self.ignored_detections + other.ignored_detections,
         )
 
+    def scores(self) -> tuple[float, float, float]:
+        """Recall, precision and their harmonic mean; 0 where there is nothing to count."""
+        recall = self.matched / self.words if self.words else 0.0
+        precision = self.matched / self.detections if self.detections else 0.0
+        boxes = self.words + self.detections
+        return recall, precision, 2 * self.matched / boxes if boxes else 0.0
+
 
 @dataclass(frozen=True)
 class IoUResult:
@@ -54,7 +61,7 @@ class IoUResult:
     ignored_detections: int
 
 
-class IoU:
+class IoU(Collector[IoUCounts]):
     """Collects pages and matches each word to at most one detection, best overlap first.
 
     A pair may match when its intersection over union is above `threshold`. Raises
@@ -62,9 +69,9 @@ class IoU:
     """
 
     def __init__(self, threshold: float = 0.5) -> None:
+        super().__init__()
         _check_threshold(threshold)
         self.threshold = threshold
-        self._pages: dict[str, IoUCounts] = {}
 
     def add(
         self,
@@ -85,15 +92,6 @@ class IoU:
         words = iou_words(truth, ignore)
         self._pages[name] = words.match(detections, self.threshold).counts()[0]
 
-    def add_counts(self, name: str, counts: IoUCounts) -> None:
-        """Take over the counts of a page. Raises InputError for a name already added."""
-        self._check_new(name)
-        self._pages[name] = counts
-
-    def _check_new(self, name: str) -> None:
-        if name in self._pages:
-            raise InputError(f"{name}: scored already; every page counts once")
-
     def merge(self, other: IoU) -> None:
         """Take over another collector's pages: the same as having added them all here.
 
@@ -103,18 +101,16 @@ class IoU:
             raise InputError(
                 f"cannot merge counts at IoU {other.threshold} into those at {self.threshold}"
             )
-        if twice := sorted(self._pages.keys() & other._pages.keys()):
-            raise InputError(f"{twice[0]}: scored in both; every page counts once")
-        self._pages.update(other._pages)
+        self._take_over(other)
 
     def result(self) -> IoUResult:
         """The scores of all pages so far; 0 without any."""
         total = sum(self._pages.values(), IoUCounts())
-        boxes = total.words + total.detections
+        recall, precision, hmean = total.scores()
         return IoUResult(
-            recall=total.matched / total.words if total.words else 0.0,
-            precision=total.matched / total.detections if total.detections else 0.0,
-            hmean=2 * total.matched / boxes if boxes else 0.0,
+            recall=recall,
+            precision=precision,
+            hmean=hmean,
             matched=total.matched,
             words=total.words,
             detections=total.detections,

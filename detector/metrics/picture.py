@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageDraw
 
 from detector.data.synthetic_fonts import BUNDLED, load_face
+from detector.draw import SHIFT, fixed_point
 from detector.metrics.cleval import PageCounts, PageMatch
 from detector.metrics.explain import Kind, detection_kinds, found_of, score_lines
 from detector.metrics.polygons import Points, as_points
@@ -35,8 +36,6 @@ _LEGEND: dict[Kind, str] = {
 _INK: Colour = (30, 30, 30)
 _PAPER: Colour = (255, 255, 255)
 _FONT = BUNDLED / "ReceiptSansKR.ttf"
-_SHIFT = 4  # cv2 draws at 1/16 px
-_FAR_PX = 2**20  # cv2 takes int32 coordinates; nothing drawn is further away
 _LARGEST_PX = 2**13  # the longest side of a picture without a photo
 _WORD_SHARE = 0.22  # how strongly the fill of a word covers the page
 
@@ -111,7 +110,7 @@ def _draw_words(
     fills = canvas.copy()
     colours = [COLOURS["forgiven"] if i else WORD for i in ignored.tolist()]
     for word, colour in zip(words, colours, strict=True):
-        cv2.fillPoly(fills, [_fixed_point(word)], colour, cv2.LINE_AA, _SHIFT)
+        cv2.fillPoly(fills, [fixed_point(word)], colour, cv2.LINE_AA, SHIFT)
     cv2.addWeighted(fills, _WORD_SHARE, canvas, 1 - _WORD_SHARE, 0, dst=canvas)
     for word, colour in zip(words, colours, strict=True):
         _outline(canvas, word, colour, 1)
@@ -120,10 +119,10 @@ def _draw_words(
 def _draw_centres(
     canvas: NDArray[np.uint8], centres: Points, found: NDArray[np.bool_], radius: float
 ) -> None:
-    for centre, hit in zip(_fixed_point(centres), found.tolist(), strict=True):
-        around = (int(centre[0]), int(centre[1])), round(radius * 2**_SHIFT)
-        cv2.circle(canvas, *around, WORD if hit else _PAPER, -1, cv2.LINE_AA, _SHIFT)
-        cv2.circle(canvas, *around, WORD, 1, cv2.LINE_AA, _SHIFT)
+    for centre, hit in zip(fixed_point(centres), found.tolist(), strict=True):
+        around = (int(centre[0]), int(centre[1])), round(radius * 2**SHIFT)
+        cv2.circle(canvas, *around, WORD if hit else _PAPER, -1, cv2.LINE_AA, SHIFT)
+        cv2.circle(canvas, *around, WORD, 1, cv2.LINE_AA, SHIFT)
 
 
 def _height(words: Sequence[Points]) -> float:
@@ -208,12 +207,7 @@ def _caption(width: int, counts: PageCounts) -> NDArray[np.uint8]:
 
 def _outline(canvas: NDArray[np.uint8], outline: Points, colour: Colour, width: int) -> None:
     if len(outline):
-        cv2.polylines(canvas, [_fixed_point(outline)], True, colour, width, cv2.LINE_AA, _SHIFT)
-
-
-def _fixed_point(points: Points) -> NDArray[np.int32]:
-    """(K, 2) int32 in units of 1/16 px."""
-    return np.rint(np.clip(points, -_FAR_PX, _FAR_PX) * 2**_SHIFT).astype(np.int32)
+        cv2.polylines(canvas, [fixed_point(outline)], True, colour, width, cv2.LINE_AA, SHIFT)
 
 
 def _darker(colour: Colour) -> Colour:

@@ -13,7 +13,7 @@ from detector.config import PostprocessConfig
 from detector.data.annotations import read_split
 from detector.data.pages import Page, Word
 from detector.errors import InputError, JobError
-from detector.evaluate import evaluate, evaluate_keeping_maps
+from detector.evaluate import collect_keeping_maps, evaluate
 from detector.inference import load_detector
 from detector.maps import PageMap, PageMaps, quantize
 from detector.metrics.cleval import CLEval
@@ -97,7 +97,8 @@ def test_a_real_detector_is_swept_as_it_is_evaluated(
 ):
     detector, _ = load_detector(trained, device="cpu")
     pages = read_split(drawn_root, "val").pages
-    stored, failure = evaluate_keeping_maps(detector, pages, tmp_path)
+    scoring, failure = collect_keeping_maps(detector, pages, tmp_path)
+    stored = scoring.result()
     assert failure is None
     tried = grid(detector.postprocess, {"thresh": (0.2, 0.3), "box_thresh": (0.1, 0.5, 0.95)})
     swept = sweep(PageMaps(tmp_path), pages, tried)

@@ -14,12 +14,11 @@ import gc
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import numpy as np
+from timing import best_times, run
 
-from detector.cli import guarded, parse_arguments
 from detector.metrics.cleval import CLEval, Dialect
 from detector.metrics.files import Pages, read_pair
 from detector.metrics.iou import IoU
@@ -69,18 +68,6 @@ def score_theirs(pages: Sequence[dict[str, Any]]) -> float:
     return float(metric.compute()["det_h"])
 
 
-def best_times(jobs: dict[str, Callable[[], float]], rounds: int) -> dict[str, tuple[float, float]]:
-    """Score and least seconds of every job, run in turns."""
-    results: dict[str, tuple[float, float]] = {}
-    for _ in range(rounds):
-        for name, job in jobs.items():
-            start = perf_counter()
-            score = job()
-            seconds = perf_counter() - start
-            results[name] = score, min(seconds, results.get(name, (score, seconds))[1])
-    return results
-
-
 def memory_growth(truth: Pages, found: Pages, pages: int) -> list[tuple[int, float]]:
     """Pages added to one collector, and the MiB that the process grew by since the first set."""
     metric, names = CLEval("official"), list(truth)
@@ -102,25 +89,22 @@ def resident_mib() -> float:
     return int(status.split("VmRSS:")[1].split()[0]) / 1024
 
 
-def main() -> None:
-    options: dict[str, Any] = {"data": "data/cleval", "rounds": 5, "pages": 10000}
-    options |= parse_arguments(sys.argv[1:])
+def main(options: dict[str, Any]) -> None:
     paths = [Path(options["data"]) / name for name in FILES]
     truth, found = read_pair(*paths)
     theirs = prepare_theirs(truth, found)
     score_theirs(theirs[:WARM_UP_PAGES])
-    times = best_times(
-        {
-            "package cleval": lambda: score_theirs(theirs),
-            "official": lambda: score_ours(truth, found, "official"),
-            "competition": lambda: score_ours(truth, found, "competition"),
-            "IoU 0.5": lambda: score_boxes(truth, found),
-        },
-        int(options["rounds"]),
-    )
-    report(truth, found, times)
+    jobs: dict[str, Callable[[], float]] = {
+        "package cleval": lambda: score_theirs(theirs),
+        "official": lambda: score_ours(truth, found, "official"),
+        "competition": lambda: score_ours(truth, found, "competition"),
+        "IoU 0.5": lambda: score_boxes(truth, found),
+    }
+    scores = [job() for job in jobs.values()]
+    times = best_times(list(jobs.values()), options["rounds"])
+    report(truth, found, dict(zip(jobs, zip(scores, times, strict=True), strict=True)))
     print("\npages added    MiB more than after the first set")
-    for pages, grown in memory_growth(truth, found, int(options["pages"])):
+    for pages, grown in memory_growth(truth, found, options["pages"]):
         print(f"{pages:11,}  {grown:7.1f}")
 
 
@@ -140,4 +124,4 @@ def report(truth: Pages, found: Pages, times: dict[str, tuple[float, float]]) ->
 
 
 if __name__ == "__main__":
-    sys.exit(guarded(main))
+    run(main, {"data": "data/cleval", "rounds": 5, "pages": 10000}, __doc__ or "")

@@ -10,11 +10,10 @@ Zoom, rotation, crop and colours are drawn from the same ranges; all use one thr
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from time import perf_counter
+from typing import Any
 
 import cv2
 import numpy as np
@@ -22,17 +21,19 @@ import torch
 from bench_targets import loop
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
+from timing import best_times, run
 
 from detector.config import AugmentConfig
 from detector.data.annotations import read_split
 from detector.data.cache import PageCache
-from detector.data.dataset import TrainingPages, training_side_px
+from detector.data.dataset import TrainingPages
 from detector.data.pages import Page
 from detector.data.preprocess import Preprocess
 from detector.data.synthetic import synthesize
 from detector.data.transforms import Augment
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+DEFAULTS = {"data": None, "pages": 12, "page_px": 1280, "side": 1024, "crop": 640, "rounds": 3}
 RANGES = AugmentConfig(perspective=0.0, saturation=0.0)  # what the chain has, too
 
 
@@ -71,22 +72,13 @@ def loop_or_nothing(words: Sequence[NDArray[np.float64]], crop: int) -> Sequence
 
 
 def samples(pages: Sequence[Page], side: int, crop: int, cache: Path | None) -> TrainingPages:
-    settings = RANGES.model_dump() | {"crop_px": crop}
-    augment = Augment(longest_side_px=side, **settings)
-    kept = PageCache(cache, training_side_px(augment), 10**11) if cache else None
-    return TrainingPages(pages, augment, Preprocess(side, MEAN, STD), seed=0, cache=kept)
-
-
-def best_rates(calls: list[Callable[[int], object]], pages: int, rounds: int) -> list[float]:
-    """Samples per second of the fastest of `rounds` passes of each call over all pages."""
-    best = [0.0] * len(calls)
-    for turn in range(rounds):
-        for i, call in enumerate(calls):
-            start = perf_counter()
-            for page in range(pages):
-                call(turn * pages + page)
-            best[i] = max(best[i], pages / (perf_counter() - start))
-    return best
+    """The same by this project, from a cache in the folder `cache` if there is one."""
+    augment = Augment(longest_side_px=side, **(RANGES.model_dump() | {"crop_px": crop}))
+    preprocess = Preprocess(side, MEAN, STD)
+    kept = None
+    if cache is not None:
+        kept = PageCache(cache, 10**11, preprocess.preparation, preprocess.fill)
+    return TrainingPages(pages, augment, preprocess, seed=0, cache=kept)
 
 
 def compare(pages: Sequence[Page], side: int, crop: int, rounds: int, cache: Path) -> None:
@@ -96,15 +88,20 @@ def compare(pages: Sequence[Page], side: int, crop: int, rounds: int, cache: Pat
     for i in range(count):
         cached[i]
 
-    def ours(dataset: TrainingPages) -> Callable[[int], object]:
-        def sample(step: int) -> object:
-            dataset.set_epoch(step // count)
-            return dataset[step % count]
+    def theirs() -> None:
+        for page in pages:
+            chain(page, side, crop, rng)
 
-        return sample
+    def ours(dataset: TrainingPages) -> Callable[[], None]:
+        def epoch() -> None:
+            dataset.set_epoch(dataset.epoch + 1)
+            for i in range(count):
+                dataset[i]
 
-    calls = [lambda step: chain(pages[step % count], side, crop, rng), ours(plain), ours(cached)]
-    rates = best_rates(calls, count, rounds)
+        return epoch
+
+    times = best_times([theirs, ours(plain), ours(cached)], rounds)
+    rates = [count / seconds for seconds in times]
     width, height = (round(float(np.mean([getattr(p, n) for p in pages]))) for n in _SIZE)
     words = sum(len(page.words) for page in pages) / count
     print(f"{count} pages, {width} x {height} px and {words:.0f} words on average")
@@ -117,20 +114,18 @@ def compare(pages: Sequence[Page], side: int, crop: int, rounds: int, cache: Pat
 _SIZE = ("width", "height")
 
 
-def main(arguments: Sequence[str]) -> None:
-    options = {"pages": "12", "page_px": "1280", "side": "1024", "crop": "640", "rounds": "3"}
-    options |= dict(argument.split("=", 1) for argument in arguments)
-    count, side, crop, rounds = (int(options[k]) for k in ("pages", "side", "crop", "rounds"))
+def main(options: dict[str, Any]) -> None:
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
+    count, side, crop = (options[key] for key in ("pages", "side", "crop"))
     with tempfile.TemporaryDirectory() as temporary:
-        root = Path(options.get("data") or temporary + "/receipts")
-        if "data" not in options:
-            drawn = int(options["page_px"])
+        root = Path(options["data"] or temporary + "/receipts")
+        if options["data"] is None:
+            drawn = options["page_px"]
             synthesize(root, images=count, val_images=0, seed=0, longest_side_px=drawn)
         pages = read_split(root, "train", limit=count).pages
-        compare(pages, side, crop, rounds, Path(temporary) / "cache")
+        compare(pages, side, crop, options["rounds"], Path(temporary) / "cache")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run(main, DEFAULTS, __doc__ or "")

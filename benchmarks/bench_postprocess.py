@@ -9,8 +9,7 @@ one contour at a time, each with its own mask, polygon objects and rectangles.
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
+from functools import partial
 from time import process_time
 from typing import Any
 
@@ -19,6 +18,7 @@ import numpy as np
 import pyclipper
 import shapely
 from numpy.typing import NDArray
+from timing import best_times, run
 
 from detector.config import PostprocessConfig
 from detector.data.targets import make_targets
@@ -142,36 +142,22 @@ def agreement(found: Boxes, expected: Boxes) -> float:
     return float((both / either).max(axis=0).mean())
 
 
-def best_times(calls: list[Callable[[], object]], rounds: int) -> list[float]:
-    """Milliseconds of processor time of the fastest of `rounds` turns of each call."""
-    best = [float("inf")] * len(calls)
-    for _ in range(rounds):
-        for i, call in enumerate(calls):
-            start = process_time()
-            call()
-            best[i] = min(best[i], (process_time() - start) * 1000)
-    return best
-
-
-def main(arguments: list[str]) -> None:
-    options = {"words": 54, "side": 640, "rounds": 150}
-    options |= {key: int(value) for key, value in (a.split("=", 1) for a in arguments)}
-    probability = word_map(word_outlines(options["words"], options["side"]), options["side"])
-    print(f"{options['side']} x {options['side']} map, {options['words']} words, one thread")
+def main(options: dict[str, Any]) -> None:
+    words, side = options["words"], options["side"]
+    probability = word_map(word_outlines(words, side), side)
+    print(f"{side} x {side} map, {words} words, one thread")
     print(f"{'shape':8} {'reference':>10} {'ours':>10} {'ratio':>7} {'words':>9} {'mean IoU':>9}")
     cv2.setNumThreads(1)
     for shape in ("quad", "polygon"):
         expected, found = reference(probability, shape), ours(probability, shape)
-        slow, fast = best_times(
-            [lambda s=shape: reference(probability, s), lambda s=shape: ours(probability, s)],  # type: ignore[misc]
-            options["rounds"],
-        )
-        words = f"{len(expected)} / {len(found)}"
+        calls = [partial(reference, probability, shape), partial(ours, probability, shape)]
+        slow, fast = (1000 * t for t in best_times(calls, options["rounds"], process_time))
+        counts = f"{len(expected)} / {len(found)}"
         print(
-            f"{shape:8} {slow:7.2f} ms {fast:7.2f} ms {slow / fast:6.1f}x {words:>9} "
+            f"{shape:8} {slow:7.2f} ms {fast:7.2f} ms {slow / fast:6.1f}x {counts:>9} "
             f"{agreement(found, expected):9.3f}"
         )
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run(main, {"words": 54, "side": 640, "rounds": 150}, __doc__ or "")

@@ -9,18 +9,19 @@ metrics at one setting, from maps that are there already; with a checkpoint the 
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from time import perf_counter
+from typing import Any
 
 import numpy as np
 from bench_postprocess import word_map, word_outlines
+from timing import best_times, run
 
 from detector.config import PostprocessConfig
 from detector.data.annotations import read_split
 from detector.data.pages import Page, Word
+from detector.errors import InputError
 from detector.evaluate import collect_keeping_maps, evaluate
 from detector.inference import load_detector
 from detector.maps import PageMap, PageMaps, quantize
@@ -30,6 +31,14 @@ from detector.postprocess import detect
 from detector.scores import Scores, assemble
 from detector.sweep import grid, sweep
 
+DEFAULTS = {
+    "pages": 40,
+    "words": 54,
+    "side": 640,
+    "rounds": 3,
+    "checkpoint": None,
+    "data.root": None,
+}
 BASE = PostprocessConfig()
 THRESHOLDS = {"box_thresh": tuple(np.linspace(0.3, 0.9, 100).tolist())}
 GROWTHS = {"thresh": (0.2, 0.3, 0.4, 0.5), "unclip_ratio": (1.2, 1.4, 1.6, 1.8, 2.0)}
@@ -72,17 +81,6 @@ def one_evaluation(
     return assemble(*results, pages=len(maps), skipped=())
 
 
-def best_seconds(calls: Sequence[Callable[[], object]], rounds: int) -> list[float]:
-    """Seconds of the fastest of `rounds` turns of each call."""
-    best = [float("inf")] * len(calls)
-    for _ in range(rounds):
-        for i, call in enumerate(calls):
-            start = perf_counter()
-            call()
-            best[i] = min(best[i], perf_counter() - start)
-    return best
-
-
 def report(
     maps: Sequence[PageMap] | PageMaps,
     pages: Sequence[Page],
@@ -104,7 +102,7 @@ def report(
     ]
     if whole is not None:
         names, counts, calls = [*names, "detector.evaluate"], [*counts, 1], [*calls, whole]
-    seconds = best_seconds(calls, rounds)
+    seconds = best_times(calls, rounds)
     print(f"{len(maps)} pages, best of {rounds} rounds, one process")
     print(f"{'':26} settings  seconds  by evaluation of quads" + "  with network" * bool(whole))
     for name, count, taken in zip(names, counts, seconds, strict=True):
@@ -117,14 +115,14 @@ def report(
     print("five settings drawn from the last grid: every figure equal to a full evaluation's")
 
 
-def main(arguments: Sequence[str]) -> None:
-    options = {"pages": "40", "words": "54", "side": "640", "rounds": "3"}
-    options |= dict(argument.split("=", 1) for argument in arguments)
-    count, rounds = int(options["pages"]), int(options["rounds"])
-    if "checkpoint" not in options:
-        maps, pages = drawn(count, int(options["words"]), int(options["side"]))
+def main(options: dict[str, Any]) -> None:
+    count, rounds = options["pages"], options["rounds"]
+    if options["checkpoint"] is None:
+        maps, pages = drawn(count, options["words"], options["side"])
         report(maps, pages, BASE, rounds, None)
         return
+    if options["data.root"] is None:
+        raise InputError("data.root: checkpoint= needs the pages too; add data.root=FOLDER")
     detector, _ = load_detector(Path(options["checkpoint"]))
     found = read_split(Path(options["data.root"]), "val", limit=count).pages
     with tempfile.TemporaryDirectory() as folder:
@@ -134,4 +132,4 @@ def main(arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run(main, DEFAULTS, __doc__ or "")

@@ -17,15 +17,17 @@ kernel, mask: the loops round corners to whole pixels and ours does not, so rims
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
+from time import process_time
+from typing import Any
 
 import cv2
 import numpy as np
 import pyclipper
 import shapely
-from bench_postprocess import best_times, word_outlines
+from bench_postprocess import word_outlines
 from numpy.typing import NDArray
+from timing import best_times, run
 
 from detector.data.targets import make_targets
 
@@ -155,21 +157,17 @@ def overlap(one: NDArray[np.float32], other: NDArray[np.float32]) -> tuple[float
     return float(iou), int(((one > outer) | (one < inner)).sum())
 
 
-def main(arguments: list[str]) -> None:
-    options = {"words": 54, "side": 640, "rounds": 60}
-    options |= {key: int(value) for key, value in (a.split("=", 1) for a in arguments)}
-    side = options["side"]
+def main(options: dict[str, Any]) -> None:
+    side, rounds = options["side"], options["rounds"]
     words = word_outlines(options["words"], side)
     cv2.setNumThreads(1)
-    slow, exact, fast = best_times(
-        [
-            lambda: loop(words, side, side),
-            lambda: loop(words, side, side, exact_distance),
-            lambda: ours(words, side, side),
-        ],
-        options["rounds"],
-    )
-    print(f"{side} x {side} maps, {len(words)} words, one thread, best of {options['rounds']}")
+    calls = [
+        lambda: loop(words, side, side),
+        lambda: loop(words, side, side, exact_distance),
+        lambda: ours(words, side, side),
+    ]
+    slow, exact, fast = (1000 * t for t in best_times(calls, rounds, process_time))
+    print(f"{side} x {side} maps, {len(words)} words, one thread, best of {rounds}")
     print(f"ours           {fast:6.2f} ms")
     print(f"loop           {slow:6.2f} ms {slow / fast:5.1f}x")
     print(f"loop, exact    {exact:6.2f} ms {exact / fast:5.1f}x")
@@ -189,4 +187,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run(main, {"words": 54, "side": 640, "rounds": 60}, __doc__ or "")

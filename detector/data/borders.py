@@ -27,49 +27,59 @@ def border_tiles(
     All pairs of a tile and a side that may reach it go through in one pass.
     """
     side, row, column = _pairs(start, vector, length, reach, size)
+    if not len(side):
+        return row, column, np.zeros((0, TILE * TILE), np.float32)
     order, levels = _levels(row * (size[1] // TILE + 1) + column)
     side, row, column = side[order], row[order], column[order]
 
     # In units of D: t along the side from its middle, n across it, at a tile's first pixel.
-    unit = 1 / reach[side]
-    ux, uy = (vector[side] * (unit / length[side])[:, None]).T
-    across, down = column * TILE - start[side, 0], row * TILE - start[side, 1]
-    half = length[side] * unit / 2
-    lines = np.stack([across * ux + down * uy - half, down * ux - across * uy, ux, uy, half])
-    squared = _squared_distances(lines.astype(np.float32), levels)
-    nearness = np.subtract(1, np.sqrt(squared, out=squared), out=squared)
-    np.maximum(nearness, 0, out=nearness)
-    by_tile = cv2.transpose(nearness) if levels[0] else nearness.T
-    return row[: levels[0]], column[: levels[0]], by_tile  # type: ignore[return-value]
+    unit = 1 / reach
+    direction = vector * (unit / length)[:, None]
+    by_side = np.concatenate([start, direction, (length * unit / 2)[:, None]], axis=1)
+    x, y, ux, uy, half = by_side.T[:, side]
+    across, down = column * TILE - x, row * TILE - y
+    lines = np.empty((5, len(side)), np.float32)
+    lines[0] = across * ux + down * uy - half
+    lines[1] = down * ux - across * uy
+    lines[2:] = ux, uy, half
+    squared = _squared_distances(lines, levels)
+    nearness: Map = np.subtract(1, cv2.sqrt(squared, squared), out=squared)
+    _positive(nearness)
+    return row[: levels[0]], column[: levels[0]], cv2.transpose(nearness)  # type: ignore[return-value]
 
 
 def _squared_distances(lines: Map, levels: list[int]) -> Map:
     """`(64, T)` squares of d / D for T = levels[0] tiles, the smallest of each tile's pairs.
 
     lines: `(5, P)`, see `border_tiles`, in the order of `_levels`. The pairs are the last axis, so
-    that numpy's inner loops are long; the squares of one row of all tiles stay in the cache.
+    that numpy's inner loops are long; the arrays of one row of all tiles stay in the cache.
     """
     t0, n0, ux, uy, half = lines
     step = np.arange(TILE, dtype=np.float32)[:, None]
     t_step, n_step = step * ux, step * -uy
-    best = np.empty((TILE, TILE, levels[0]), np.float32)
-    t, n = np.empty_like(t_step), np.empty_like(n_step)
+    squared, n = np.empty((TILE, TILE, len(t0)), np.float32), np.empty_like(n_step)
     for y in range(TILE):
+        t = squared[y]
         np.add(t_step, t0 + np.float32(y) * uy, out=t)
         np.abs(t, out=t)
         t -= half  # how far the pixel lies beyond an end of the side
-        np.maximum(t, 0, out=t)
+        _positive(t)
         t *= t
         np.add(n_step, n0 + np.float32(y) * ux, out=n)
         n *= n
         t += n
-        best[y] = t[:, : levels[0]]
-        start = levels[0]
-        for count in levels[1:]:
-            part = best[y, :, :count]
-            np.minimum(part, t[:, start : start + count], out=part)
-            start += count
-    return best.reshape(TILE * TILE, -1)
+    pairs = squared.reshape(TILE * TILE, -1)
+    best, first = pairs[:, : levels[0]], levels[0]
+    for count in levels[1:]:
+        part = best[:, :count]
+        np.minimum(part, pairs[:, first : first + count], out=part)
+        first += count
+    return best
+
+
+def _positive(values: Map) -> None:
+    """Replace what is below 0 by 0, in place; numpy's maximum takes five times as long."""
+    cv2.threshold(values, 0, 0, cv2.THRESH_TOZERO, values)
 
 
 def _pairs(

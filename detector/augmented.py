@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from detector.config import TrainConfig
 from detector.errors import InputError
-from detector.inference import Detector, load_detector
+from detector.inference import Detector, load_detector, override
 from detector.model.dbnet import Maps
 from detector.settings import Section
 
@@ -135,3 +135,26 @@ def load_average(
     loaded = [load_detector(path, device=device, amp=amp) for path in checkpoints]
     detector = average([one for one, _ in loaded], scales=tta.scales, flip=tta.flip)
     return detector, loaded[0][1]
+
+
+class DetectorSettings(Section):
+    """Which detector a command runs, and what is replaced of what was stored with it."""
+
+    checkpoint: Checkpoints = Field(
+        description="best/ folder of a training or a search, or an ONNX file; several as [a, b], "
+        "whose maps are averaged"
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where the model runs")
+    amp: Literal["auto", "off", "bf16", "fp16"] = Field("auto", description="mixed precision")
+    preprocess: dict[str, Any] = Field(
+        {}, description="replaces what is stored, key by key: preprocess.tile_px=1024"
+    )
+    postprocess: dict[str, Any] = Field(
+        {}, description="replaces what is stored, key by key: postprocess.box_thresh=0.4"
+    )
+    tta: Views = Views()
+
+    def load(self) -> Detector:
+        """Raises InputError as `load_average` does, and for settings that do not exist."""
+        detector, config = load_average(self.checkpoint, self.tta, device=self.device, amp=self.amp)
+        return override(detector, config, preprocess=self.preprocess, postprocess=self.postprocess)

@@ -41,6 +41,59 @@ class DataConfig(Section):
     )
 
 
+class PreprocessConfig(Section):
+    """What is done to a page before the network, saved with the weights."""
+
+    shortest_side_px: int | None = Field(
+        None,
+        ge=32,
+        le=8192,
+        description="pages are resized to this shortest side instead, while the longest stays "
+        "within data.longest_side_px; null = by the longest side alone",
+    )
+    background: Literal["none", "paper", "rembg"] = Field(
+        "none",
+        description="what is not the receipt is blanked: found as the bright region (paper) or "
+        "by a network (rembg, pip install -e '.[rembg]')",
+    )
+    background_model: str = Field(
+        "u2net", min_length=1, description="rembg model by name, or PATH of an ONNX file"
+    )
+    contrast: Literal["none", "clahe", "equalize"] = Field(
+        "none", description="histogram equalisation of every page, by parts (clahe) or whole"
+    )
+    flatten: Literal["none", "perspective", "spline"] = Field(
+        "none", description="photographed receipts are laid flat, by their corners or outline"
+    )
+    crop: bool = Field(
+        False,
+        description="crop to the text: as annotated in training, as found by a first pass at "
+        "test time",
+    )
+    crop_margin: float = Field(
+        0.05, ge=0, le=1, description="kept around the text, a share of its longer side"
+    )
+    tile_px: int = Field(
+        0,
+        ge=0,
+        le=8192,
+        multiple_of=32,
+        description="larger pages are worked through in tiles of this side; 0 = whole",
+    )
+    tile_overlap_px: int = Field(
+        128, ge=0, le=4096, multiple_of=32, description="what neighbouring tiles share at least"
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> PreprocessConfig:
+        if 0 < self.tile_px < 2 * self.tile_overlap_px:
+            raise ValueError(
+                "tile_overlap_px must not exceed half of tile_px, "
+                f"got {self.tile_overlap_px} and {self.tile_px}"
+            )
+        return self
+
+
 class AugmentConfig(Section):
     crop_px: int = Field(
         640,
@@ -53,6 +106,13 @@ class AugmentConfig(Section):
     rotate_deg: float = Field(5.0, ge=0, le=180, description="rotation drawn from +- this, degrees")
     perspective: float = Field(
         0.02, ge=0, le=0.3, description="corner displacement, as a share of the shorter page side"
+    )
+    crumple: float = Field(
+        0.0,
+        ge=0,
+        le=0.1,
+        description="page bent by a thin-plate spline whose 4 x 4 control points move by this "
+        "share of the shorter page side at most",
     )
     flip: Probability = Field(0.0, description="probability of a horizontal flip")
     brightness: float = Field(0.2, ge=0, lt=1, description="brightness factor drawn from 1 +- this")
@@ -139,9 +199,14 @@ class LossConfig(Section):
 
 class OptimizerConfig(Section):
     name: Literal["adamw", "sgd"] = Field("adamw", description="adamw | sgd")
-    lr: float = Field(1e-3, gt=0, le=1, description="peak learning rate of neck and head")
+    lr: float | None = Field(
+        None, gt=0, le=1, description="peak rate of neck and head; null = adamw 0.001, sgd 0.007"
+    )
     backbone_lr_ratio: float = Field(
         0.5, ge=0, le=10, description="learning rate of the backbone over lr"
+    )
+    layer_decay: float = Field(
+        1.0, gt=0, le=1, description="rate of each backbone stage over that of the next; 1 = same"
     )
     freeze_epochs: int = Field(
         0, ge=0, description="epochs in which only neck and head learn, for pretrained backbones"
@@ -172,12 +237,20 @@ class RunConfig(Section):
     amp: Literal["auto", "off", "bf16", "fp16"] = Field(
         "auto", description="mixed precision; auto is bf16 (or fp16) on a GPU, off on a CPU"
     )
-    channels_last: bool = Field(True, description="memory layout of images and convolutions")
+    channels_last: bool | None = Field(
+        None, description="memory layout of images and convolutions; null = as suits the device"
+    )
     threads: int | None = Field(
-        None, ge=1, description="torch CPU threads; null leaves torch's choice"
+        None, ge=1, description="torch CPU threads of each process; null lets torch choose"
     )
     accumulate: int = Field(
         1, ge=1, le=1024, description="parts a batch is worked through in, to save memory"
+    )
+    processes: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="processes that share each batch: one GPU each, or CPU processes over gloo",
     )
     patience: int = Field(
         0, ge=0, description="validations without a better H-mean that end a training; 0 = none do"
@@ -188,6 +261,15 @@ class RunConfig(Section):
     sweep: bool = Field(
         True, description="after each validation, also score other post-processing settings"
     )
+
+    @model_validator(mode="after")
+    def _check(self) -> RunConfig:
+        if self.processes > self.batch_size:
+            raise ValueError(
+                "processes must not exceed batch_size, since each takes at least one crop, "
+                f"got {self.processes} and {self.batch_size}"
+            )
+        return self
 
 
 class PostprocessConfig(Section):
@@ -221,6 +303,7 @@ class TrainConfig(Section):
     """One training, complete: the same config gives the same weights on a CPU."""
 
     data: DataConfig = DataConfig()
+    preprocess: PreprocessConfig = PreprocessConfig()
     augment: AugmentConfig = AugmentConfig()
     targets: TargetConfig = TargetConfig()
     model: ModelConfig = ModelConfig()

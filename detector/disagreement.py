@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import shapely
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from detector.data.cleaning import Suspicion, valid_shapes, values_inside
 from detector.data.pages import Page
-from detector.geometry import Points, offset_polygon, perimeter, polygon_area, transform_points
+from detector.geometry import Points, offset_polygon, perimeter, polygon_area
 from detector.inference import load_detector
+from detector.maps import PageMap
 from detector.postprocess import Detections
 
 #: A word's region with a lower mean probability is one the model does not see. Half of the
@@ -25,22 +26,16 @@ COVERED = 0.2
 _SHRINK_RATIO = 0.4  # DB's (Liao et al. 2020, eq. 10), which the map is trained with
 
 
-def disagreement(
-    page: Page, probability: NDArray[np.float32], affine: ArrayLike | None = None
-) -> list[Suspicion]:
+def disagreement(page: Page, page_map: PageMap) -> list[Suspicion]:
     """Words whose shrunk region has a mean probability under `UNSEEN`, lowest first.
 
-    Args:
-        page: its words; don't-care words are left out.
-        probability: `(h, w)` map of the page.
-        affine: `(2, 3)` from source pixels to those of the map; None when they are the same.
+    Don't-care words are left out.
     """
     found = []
     for word in page.words:
         if word.ignore:
             continue
-        points = word.points if affine is None else transform_points(word.points, affine)
-        values = values_inside(probability, _shrunk(points))
+        values = values_inside(page_map.probability, _shrunk(page_map.to_map(word.points)))
         mean = float(values.mean()) if values.size else 0.0
         if mean < UNSEEN:
             score = round(1 - 0.5 * mean / UNSEEN, 3)
@@ -76,10 +71,8 @@ def load_judge(checkpoint: Path) -> Callable[[Page, NDArray[np.uint8]], list[Sus
     detector, _ = load_detector(checkpoint)
 
     def judge(page: Page, image: NDArray[np.uint8]) -> list[Suspicion]:
-        probability, affine = detector.map_of(image)
-        size = (image.shape[1], image.shape[0])
-        detections = detector.locate(probability, affine, size=size)
-        return disagreement(page, probability, affine) + unlabelled(page, detections)
+        page_map = detector.map_of(image)
+        return disagreement(page, page_map) + unlabelled(page, detector.locate(page_map))
 
     return judge
 

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
 
-import numpy as np
 from pydantic import Field
-from torch.utils.data import DataLoader
 
-from detector.augmented import Checkpoints, Views, load_average
+from detector.augmented import DetectorSettings
 from detector.cli import log, run
-from detector.config import TrainConfig, with_values
 from detector.data.annotations import Page, read_split, require_words
-from detector.data.dataset import EvaluationPages, init_worker
+from detector.data.dataset import whole_page_loader
 from detector.errors import JobError
-from detector.inference import Detector, covered
+from detector.inference import Detector
 from detector.maps import PageMap, writing_maps
 from detector.postprocess import Detections
 from detector.scores import Scores, Scoring
@@ -53,7 +49,7 @@ def collect(
     """What `evaluate` scores, before it is scored: parts of a split can be merged."""
     scoring = Scoring()
     for page, found_map in _page_maps(detector, pages, workers, scoring.skip):
-        found = detector.locate(found_map.probability, found_map.affine, size=found_map.size)
+        found = detector.locate(found_map)
         scoring.add(page, found.polygons)
         if on_page is not None:
             on_page(page, found_map, found)
@@ -88,16 +84,13 @@ def _page_maps(
     detector: Detector, pages: Sequence[Page], workers: int, skip: Callable[[str], None]
 ) -> Iterator[tuple[Page, PageMap]]:
     """Each readable page with its map; `skip` is told why others are missing."""
-    samples = EvaluationPages(pages, detector.preprocess)
-    loader = DataLoader(samples, batch_size=None, num_workers=workers, worker_init_fn=init_worker)
-    for sample in loader:
-        page = pages[int(sample.index)]
-        if sample.error is not None:
-            skip(sample.error)
-            continue
-        affine, size = np.asarray(sample.affine), (page.width, page.height)
-        probability = detector.probability(sample.image, size=covered(affine, size))
-        yield page, PageMap(page.name, probability, affine, size)
+    paths = [page.path for page in pages]
+    for (item,) in whole_page_loader(paths, detector.preprocess, workers=workers):
+        page = pages[item.index]
+        if item.page is None:
+            skip(item.error)
+        else:
+            yield page, detector.maps_of([item.page], [page.name])[0]
 
 
 class EvaluateData(Section):
@@ -121,34 +114,13 @@ def labelled_pages(data: EvaluateData) -> Sequence[Page]:
     return split.pages
 
 
-class EvaluateSettings(Section):
-    checkpoint: Checkpoints = Field(
-        description="best/ folder of a training or a search, or an ONNX file; several as [a, b], "
-        "whose maps are averaged"
-    )
+class EvaluateSettings(DetectorSettings):
     data: EvaluateData
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where the model runs")
-    amp: Literal["auto", "off", "bf16", "fp16"] = Field("auto", description="mixed precision")
-    postprocess: dict[str, Any] = Field(
-        {}, description="replaces what is stored, key by key: postprocess.box_thresh=0.4"
-    )
-    tta: Views = Views()
     per_page: bool = Field(False, description="add the H-mean of every page to the JSON")
 
 
-def override_postprocess(
-    detector: Detector, values: dict[str, Any], config: TrainConfig
-) -> Detector:
-    """The detector with some post-processing settings replaced, checked like any setting."""
-    changed = with_values(config, {f"postprocess.{k}": v for k, v in values.items()})
-    return replace(detector, postprocess=changed.postprocess)
-
-
 def main(settings: EvaluateSettings) -> int:
-    detector, config = load_average(
-        settings.checkpoint, settings.tta, device=settings.device, amp=settings.amp
-    )
-    detector = override_postprocess(detector, settings.postprocess, config)
+    detector = settings.load()
     pages = labelled_pages(settings.data)
     scores = evaluate(detector, pages, workers=settings.data.workers)
     result = asdict(scores)

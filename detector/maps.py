@@ -12,18 +12,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from detector.data.flatten import Flattening
 from detector.errors import InputError, JobError
 from detector.files import write_text
+from detector.geometry import Points, transform_points
 
 DATA_NAME = "maps.u16"
 INDEX_NAME = "maps.json"
 LEVELS = 65535
-_VERSION = 1
+_VERSION = 2
 
 
 def quantize(probability: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -49,17 +51,29 @@ class _Entry:
     width: int
     affine: list[list[float]]
     size: tuple[int, int]
+    flattening: dict[str, Any] | None
 
 
 @dataclass(frozen=True, eq=False)
 class PageMap:
-    """A page's map: `probability` `(h, w)` float32, `affine` `(2, 3)` float64 from source to
-    map pixels, `size` the source's (width, height)."""
+    """A page's map and how it lies on the page.
+
+    probability: `(h, w)` float32.
+    affine: `(2, 3)` float64, from page to map pixels; from the flattened page where there is
+        a `flattening`.
+    size: (width, height) of the page.
+    """
 
     name: str
     probability: NDArray[np.float32]
     affine: NDArray[np.float64]
     size: tuple[int, int]
+    flattening: Flattening | None = None
+
+    def to_map(self, points: ArrayLike) -> Points:
+        """`(K, 2)` points of the page in pixels of the map."""
+        flat = points if self.flattening is None else self.flattening.to_flat(points)
+        return transform_points(flat, self.affine)
 
 
 class MapWriter:
@@ -106,8 +120,16 @@ class MapWriter:
         levels = np.rint(page_map.probability * np.float32(LEVELS)).astype("<u2")
         self._file.write(levels.tobytes())
         height, width = levels.shape
-        affine = page_map.affine.tolist()
-        self._entries.append(_Entry(page_map.name, self._end, height, width, affine, page_map.size))
+        entry = _Entry(
+            name=page_map.name,
+            start=self._end,
+            height=height,
+            width=width,
+            affine=page_map.affine.tolist(),
+            size=page_map.size,
+            flattening=None if page_map.flattening is None else page_map.flattening.to_dict(),
+        )
+        self._entries.append(entry)
         self._end += height * width
 
     def _write_index(self) -> None:
@@ -189,4 +211,5 @@ class PageMaps:
         entry = self._entries[index]
         levels = self._levels[entry.start : entry.start + entry.height * entry.width]
         probability = _probability(levels.astype(np.float32)).reshape(entry.height, entry.width)
-        return PageMap(entry.name, probability, np.array(entry.affine), entry.size)
+        flat = None if entry.flattening is None else Flattening.from_dict(entry.flattening)
+        return PageMap(entry.name, probability, np.array(entry.affine), entry.size, flat)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -11,7 +10,9 @@ from numpy.typing import NDArray
 from torch.utils.tensorboard import SummaryWriter
 
 from detector.data.annotations import Page, read_image
+from detector.data.preprocess import compose, resize_affine
 from detector.draw import draw
+from detector.maps import PageMap
 from detector.postprocess import Detections
 
 PICTURE_SIDE_PX = 800
@@ -33,17 +34,20 @@ class Monitor:
             self._writer.add_scalar(name, value, epoch)
         self._writer.flush()
 
-    def page(self, page: Page, probability: NDArray[Any], found: Detections, epoch: int) -> None:
+    def page(self, page: Page, page_map: PageMap, found: Detections, epoch: int) -> None:
         """The page with true and predicted outlines beside its probability map."""
-        picture = page_picture(page, probability, found)
+        picture = page_picture(page, page_map, found)
         self._writer.add_image(f"pages/{page.name}", picture, epoch, dataformats="HWC")
 
     def close(self) -> None:
         self._writer.close()
 
 
-def page_picture(page: Page, probability: NDArray[Any], found: Detections) -> NDArray[np.uint8]:
-    """`(H, W, 3)` uint8 RGB: outlines on the page, and its `(h, w)` map in grey beside it."""
+def page_picture(page: Page, page_map: PageMap, found: Detections) -> NDArray[np.uint8]:
+    """`(H, W, 3)` uint8 RGB: outlines on the page, and its map in grey beside it, where it lies.
+
+    A flattened page's map is shown flat.
+    """
     image = draw(
         read_image(page.path),
         predicted=found.polygons,
@@ -53,6 +57,8 @@ def page_picture(page: Page, probability: NDArray[Any], found: Detections) -> ND
     scale = PICTURE_SIDE_PX / max(image.shape[:2])
     size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
     left = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    grey = cv2.resize(probability, size, interpolation=cv2.INTER_AREA)
+    to_picture = resize_affine((image.shape[1], image.shape[0]), size)
+    to_page = np.asarray(cv2.invertAffineTransform(page_map.affine), np.float64)
+    grey = cv2.warpAffine(page_map.probability, compose(to_picture, to_page), size)
     right = np.repeat((grey * 255).round().astype(np.uint8)[..., None], 3, axis=2)
     return np.concatenate([left, right], axis=1)

@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from detector.boxes import Boxes
 from detector.candidates import Candidates, Contour, find_candidates
+from detector.data.flatten import Flattening
 from detector.errors import InputError
 from detector.geometry import (
     Counts,
@@ -89,6 +90,7 @@ def detect(
     epsilon: float,
     affine: ArrayLike | None = None,
     size: tuple[int, int] | None = None,
+    flattening: Flattening | None = None,
 ) -> Detections:
     """The words of a `(H, W)` float32 probability map.
 
@@ -96,7 +98,8 @@ def detect(
     `max_candidates` kept, simplified, grown back (see `grow`), dropped when thinner than
     `min_side_px` model pixels, taken to the page by the inverse of `affine` (source -> map,
     `(2, 3)`) and clipped to `size` (width, height of the page). Without an affine the page
-    is the map. Holes are no regions; text in a hole is.
+    is the map; with a `flattening` the affine starts from the flattened page. Holes are no
+    regions; text in a hole is.
 
     Raises InputError when the map is not two-dimensional or not finite, when an affine
     comes without a size, or when it cannot be inverted.
@@ -121,6 +124,7 @@ def detect(
         dilate=dilate,
         affine=affine,
         size=size,
+        flattening=flattening,
     )
     kept = np.flatnonzero((grown.sides >= min_side_px) & grown.solid)
     return Detections([grown.polygons[i] for i in kept.tolist()], best.scores[kept])
@@ -142,13 +146,15 @@ def grow(
     dilate: bool,
     affine: ArrayLike | None = None,
     size: tuple[int, int],
+    flattening: Flattening | None = None,
 ) -> Grown:
     """The candidates as words, each side moved outwards by a distance D.
 
     With area A and length L of a region, D is A * unclip_ratio / L (ratio) or undoes the
     shrink by `shrink_ratio` that a rectangle went through (exact, see `exact_distance`).
     A quad is the minimum-area rectangle; a polygon is the outline, simplified by `epsilon`
-    of its length, with rounded corners. `dilate`, `affine` and `size` as in `detect`.
+    of its length, with rounded corners. `dilate`, `affine`, `size` and
+    `flattening` as in `detect`.
 
     Raises InputError when the affine cannot be inverted.
     """
@@ -164,7 +170,10 @@ def grow(
         owner, points, counts, distances = _grown_outlines(outlines, boxes, ratio, shrink_ratio)
     # A 2 x 2 dilation adds a pixel on the right and below: half a pixel off centre.
     shift = -0.5 if dilate else 0.0
-    on_page = clip_to_image(transform_points(points + shift, inverse), *size)
+    on_page = transform_points(points + shift, inverse)
+    if flattening is not None:
+        on_page = flattening.to_source(on_page)
+    on_page = clip_to_image(on_page, *size)
     found, areas = canonical_orders(on_page, counts)
     place = np.argsort(owner)
     # A polygon without area lay wholly in the padding beside the page.

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 from time import monotonic
-from typing import Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
-from detector.augmented import Checkpoints, Views, load_average
+from detector.augmented import DetectorSettings
 from detector.cli import log, run
 from detector.data.annotations import list_images, read_image
+from detector.data.dataset import whole_page_loader
 from detector.data.images import write_png
 from detector.draw import draw
 from detector.errors import InputError, JobError
-from detector.evaluate import override_postprocess
 from detector.inference import Detector
 from detector.postprocess import Detections
-from detector.settings import Section
 from detector.submission import write_csv, write_json
 
 PROGRESS_S = 10.0  # seconds between two lines of progress
@@ -27,11 +23,7 @@ PROGRESS_S = 10.0  # seconds between two lines of progress
 Predicted = dict[str, tuple[Detections, tuple[int, int]]]
 
 
-class PredictSettings(Section):
-    checkpoint: Checkpoints = Field(
-        description="best/ folder of a training or a search, or an ONNX file; several as [a, b], "
-        "whose maps are averaged"
-    )
+class PredictSettings(DetectorSettings):
     images: Path = Field(description="an image, or a folder of jpg, jpeg and png files")
     recursive: bool = Field(
         False, description="also the folders below; names are then paths below images"
@@ -39,12 +31,10 @@ class PredictSettings(Section):
     output: Path = Field(Path("pred.json"), description="submission JSON to write")
     csv: Path | None = Field(None, description="also write the competition's CSV here")
     visualize: Path | None = Field(None, description="also write drawn pictures into this folder")
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where the model runs")
-    amp: Literal["auto", "off", "bf16", "fp16"] = Field("auto", description="mixed precision")
-    postprocess: dict[str, Any] = Field(
-        {}, description="replaces what is stored, key by key: postprocess.box_thresh=0.4"
+    batch_size: int = Field(
+        1, ge=1, le=1024, description="images read at once; those of one size share a pass"
     )
-    tta: Views = Views()
+    workers: int = Field(0, ge=0, le=64, description="processes that read images")
 
 
 def find_images(path: Path, *, recursive: bool = False) -> dict[str, Path]:
@@ -73,13 +63,13 @@ def _hidden(path: Path) -> bool:
     return any(part.startswith(".") for part in path.parts)
 
 
-def _save_picture(folder: Path, name: str, image: NDArray[np.uint8], found: Detections) -> None:
-    picture = draw(image, predicted=found.polygons, true=[], ignored=[])
-    write_png(folder / f"{name}.png", picture)
-
-
 def predict(
-    detector: Detector, paths: dict[str, Path], *, visualize: Path | None = None
+    detector: Detector,
+    paths: dict[str, Path],
+    *,
+    batch_size: int = 1,
+    workers: int = 0,
+    visualize: Path | None = None,
 ) -> tuple[Predicted, list[str]]:
     """Detections and (width, height) of every image by name, and why others are missing.
 
@@ -87,31 +77,43 @@ def predict(
     """
     results: Predicted = {}
     skipped: list[str] = []
-    told = monotonic()
-    for number, (name, path) in enumerate(paths.items(), start=1):
-        try:
-            image = read_image(path)
-        except InputError as error:
-            skipped.append(str(error))
-            log(f"skipped: {error}")
-        else:
-            found = detector(image)
-            results[name] = found, (image.shape[1], image.shape[0])
+    names, told, done = list(paths), monotonic(), 0
+    files = list(paths.values())
+    for items in whole_page_loader(
+        files, detector.preprocess, workers=workers, batch_size=batch_size
+    ):
+        pages = {names[item.index]: item.page for item in items if item.page is not None}
+        for item in items:
+            if item.page is None:
+                skipped.append(item.error)
+                log(f"skipped: {item.error}")
+        for page_map in detector.maps_of(list(pages.values()), list(pages)):
+            found = detector.locate(page_map)
+            results[page_map.name] = found, page_map.size
             if visualize is not None:
-                _save_picture(visualize, name, image, found)
-        if number % 50 == 0 or monotonic() - told > PROGRESS_S:
-            log(f"{number} of {len(paths)} images")
+                _save_picture(visualize / f"{page_map.name}.png", paths[page_map.name], found)
+        done += len(items)
+        if monotonic() - told > PROGRESS_S or done % 50 < len(items):
+            log(f"{done} of {len(paths)} images")
             told = monotonic()
     return results, skipped
 
 
+def _save_picture(target: Path, image: Path, found: Detections) -> None:
+    picture = draw(read_image(image), predicted=found.polygons, true=[], ignored=[])
+    write_png(target, picture)
+
+
 def main(settings: PredictSettings) -> int:
     paths = find_images(settings.images, recursive=settings.recursive)
-    detector, config = load_average(
-        settings.checkpoint, settings.tta, device=settings.device, amp=settings.amp
+    detector = settings.load()
+    results, skipped = predict(
+        detector,
+        paths,
+        batch_size=settings.batch_size,
+        workers=settings.workers,
+        visualize=settings.visualize,
     )
-    detector = override_postprocess(detector, settings.postprocess, config)
-    results, skipped = predict(detector, paths, visualize=settings.visualize)
     if not results:
         raise JobError("no image could be read; see the lines above")
     write_json(settings.output, results)

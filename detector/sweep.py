@@ -102,17 +102,26 @@ def sweep(
     return SweepScores(tuple(settings), names, stacked, official, overlap)
 
 
-def quick_figures(
+def quick_sweep(
     maps: Iterable[PageMap], pages: Iterable[Page], base: PostprocessConfig
-) -> dict[str, float]:
-    """What `QUICK_GRID` around `base` gives: the best H-mean, its settings, its cross-fitted
-    value (absent with a single page)."""
-    keys = [key for key in QUICK_GRID if key != "unclip_ratio" or base.unclip == "ratio"]
-    swept = sweep(maps, pages, grid(base, {key: QUICK_GRID[key] for key in keys}))
+) -> SweepScores:
+    """`sweep` over `QUICK_GRID` around `base`."""
+    keys = _quick_keys(base)
+    return sweep(maps, pages, grid(base, {key: QUICK_GRID[key] for key in keys}))
+
+
+def quick_figures(swept: SweepScores) -> dict[str, float]:
+    """What a `quick_sweep` gives: the best H-mean, its settings, its cross-fitted value (absent
+    with a single page)."""
     best, fitted = swept.best(), swept.cross_fit()
     figures = {"tuned_hmean": swept.scores(best).hmean}
+    keys = _quick_keys(swept.settings[0])
     figures |= {f"tuned_{key}": float(getattr(swept.settings[best], key)) for key in keys}
     return figures if fitted is None else figures | {"crossfit_hmean": fitted.hmean}
+
+
+def _quick_keys(base: PostprocessConfig) -> list[str]:
+    return [key for key in QUICK_GRID if key != "unclip_ratio" or base.unclip == "ratio"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,7 +168,13 @@ def _score_page(page_map: PageMap, words: PageWords, groups: Sequence[_Group]) -
         candidates = candidates.first(max(max(kept) for kept in counts))
         for (growth, indices, settings), kept in zip(group.members, counts, strict=True):
             best = candidates if max(kept) == len(candidates) else candidates.first(max(kept))
-            grown = grow(best, **growth, affine=page_map.affine, size=page_map.size)
+            grown = grow(
+                best,
+                **growth,
+                affine=page_map.affine,
+                size=page_map.size,
+                flattening=page_map.flattening,
+            )
             rank = np.arange(len(grown.polygons))
             active = (rank < np.array(kept)[:, None]) & grown.solid
             active &= grown.sides >= np.array([s.min_side_px for s in settings])[:, None]

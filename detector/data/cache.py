@@ -1,8 +1,9 @@
 """Decoded pages on disk, shared by every training on a machine.
 
-An entry holds one page as `read_image` gives it, shrunk (by pixel area) to a longest side of
-`longest_side_px` when it is larger, raw, so that it is mapped into memory instead of decoded.
-Its name is made from the content of the image file and that size, so an entry never changes:
+An entry holds one page as `read_image` gives it and `Preparation` prepares it, shrunk (by pixel
+area) to a longest side when it is larger, raw, so that it is mapped into memory instead of decoded.
+Its name is made from the content of the image file, the preparation and that size, so an entry
+never changes:
 any number of processes may read, write and remove entries without locks. Two that write the
 same entry write the same bytes, each to its own file, moved into place whole; a removed entry
 stays readable for those that have mapped it. The folder should be on a local disk.
@@ -11,6 +12,7 @@ stays readable for those that have mapped it. The folder should be on a local di
 from __future__ import annotations
 
 import hashlib
+import json
 import mmap
 import os
 import struct
@@ -20,18 +22,24 @@ import uuid
 import zlib
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from detector.data.flatten import Flattening
 from detector.data.images import read_image
+from detector.data.prepare import UNCHANGED, Preparation
 from detector.data.preprocess import resize_affine
+from detector.geometry import Points, transform_points
 
-VERSION = 1  # of the entries; raise it when the same file would give other pixels
-_HEADER = struct.Struct("<8sIIIIII")  # magic, width, height, stored width and height, CRCs
+VERSION = 2  # of the entries; raise it when the same file would give other pixels
+# magic, width, height, stored width and height, bytes of flattening, CRC of the rest, of these
+_HEADER = struct.Struct("<8sIIIIIII")
 _MAGIC = b"rcptpage"
 _ROOM = 0.9  # a full cache is emptied to this share of its size, so that it is not full at once
 _LOOK = 1 / 16  # share of its size written by a process before it looks what others wrote
@@ -42,9 +50,27 @@ Image = NDArray[np.uint8]
 Affine = NDArray[np.float64]
 
 
+class ReadPage(NamedTuple):
+    """A prepared page, `(H, W, 3)` uint8 RGB, perhaps shrunk, and the way there.
+
+    affine: `(2, 3)` from points of the prepared page to those of `image`; None when it was not
+        shrunk.
+    flattening: how the page was laid flat before; None when it was not.
+    """
+
+    image: Image
+    affine: Affine | None
+    flattening: Flattening | None
+
+    def move(self, points: Points) -> Points:
+        """`(K, 2)` points of the image file in pixels of `image`."""
+        flat = points if self.flattening is None else self.flattening.to_flat(points)
+        return flat if self.affine is None else transform_points(flat, self.affine)
+
+
 @dataclass(eq=False)
 class PageCache:
-    """Pages of at most `longest_side_px`, kept in `folder` up to `max_bytes` altogether.
+    """Pages kept in `folder` up to `max_bytes` altogether.
 
     Beyond that the entries unused for longest are removed; each of several processes that
     write at once may add a sixteenth before it notices. Notes of 32 bytes for each image file
@@ -53,8 +79,9 @@ class PageCache:
     """
 
     folder: Path
-    longest_side_px: int
     max_bytes: int
+    preparation: Preparation = UNCHANGED
+    fill: tuple[int, int, int] = (0, 0, 0)  # what the preparation puts around a receipt
     _digests: dict[Path, tuple[int, int, str]] = field(default_factory=dict, repr=False)
     _checked: set[str] = field(default_factory=set, repr=False)
     _left: int = field(default=0, repr=False)  # bytes to write before the next look
@@ -64,36 +91,43 @@ class PageCache:
         default_factory=lambda: torch.zeros(1, dtype=torch.uint8).share_memory_(), repr=False
     )
 
-    def read(self, path: Path) -> tuple[Image, Affine | None]:
-        """The page, `(H, W, 3)` uint8 RGB, read-only when it was cached.
+    def read(self, path: Path, longest_side_px: int) -> ReadPage:
+        """The page, prepared, with at most that longest side; read-only when it was cached.
 
-        And the `(2, 3)` affine from points of `read_image(path)` to its points, None when it
-        was not shrunk. Raises InputError as `read_image` does.
+        Raises InputError as `read_image` and the preparation do.
         """
         try:
             before = path.stat()
             digest = self._digest(path, before)
         except OSError:
-            return self._shrunk(read_image(path))  # which names the fault
-        entry = self.folder / f"{digest}-{self.longest_side_px}-{VERSION}.page"
+            return self._prepared(path, longest_side_px)[0]  # which names the fault
+        entry = self.folder / f"{digest}-{longest_side_px}-{VERSION}{self._suffix}.page"
         found = self._load(entry)
         if found is not None:
             return found
-        image = read_image(path)
-        stored, affine = self._shrunk(image)
+        page, size = self._prepared(path, longest_side_px)
         with suppress(FileNotFoundError):  # removed or replaced meanwhile: not what was hashed
             if self._writes and _stamp(path.stat()) == _stamp(before):
-                self._store(entry, stored, (image.shape[1], image.shape[0]))
-        return stored, affine
+                self._store(entry, page, size)
+        return page
 
-    def _shrunk(self, image: Image) -> tuple[Image, Affine | None]:
+    @cached_property
+    def _suffix(self) -> str:
+        """Of the names of entries: which preparation they went through."""
+        done = self.preparation.identity
+        return f"-{_hash(f'{done} {self.fill}'.encode())}" if done else ""
+
+    def _prepared(self, path: Path, longest_side_px: int) -> tuple[ReadPage, tuple[int, int]]:
+        """The page and its (width, height) before it was shrunk."""
+        image, flattening = self.preparation(read_image(path), self.fill)
         height, width = image.shape[:2]
-        scale = self.longest_side_px / max(width, height)
+        scale = longest_side_px / max(width, height)
         if scale >= 1:
-            return image, None
+            return ReadPage(image, None, flattening), (width, height)
         size = max(1, round(width * scale)), max(1, round(height * scale))
-        stored = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-        return stored, resize_affine((width, height), size)  # type: ignore[return-value]
+        stored: Image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+        affine = resize_affine((width, height), size)
+        return ReadPage(stored, affine, flattening), (width, height)
 
     def _digest(self, path: Path, stat: os.stat_result) -> str:
         """Of the file's bytes; remembered here and on disk by path, size and time of change."""
@@ -111,7 +145,7 @@ class PageCache:
         self._digests[path] = (size, changed, digest)
         return digest
 
-    def _load(self, entry: Path) -> tuple[Image, Affine | None] | None:
+    def _load(self, entry: Path) -> ReadPage | None:
         """The mapped entry; None, and no such file any more, when it is missing or damaged."""
         try:
             with entry.open("rb") as file:
@@ -132,15 +166,19 @@ class PageCache:
                 os.utime(entry)
         return found
 
-    def _store(self, entry: Path, image: Image, size: tuple[int, int]) -> None:
-        pixels = np.ascontiguousarray(image)
-        total = _HEADER.size + pixels.nbytes
+    def _store(self, entry: Path, page: ReadPage, size: tuple[int, int]) -> None:
+        pixels = np.ascontiguousarray(page.image)
+        flattening = b""
+        if page.flattening is not None:
+            flattening = json.dumps(page.flattening.to_dict()).encode()
+        total = _HEADER.size + pixels.nbytes + len(flattening)
         if total > self.max_bytes * _ROOM:
             return
         if total > self._left:
             free = self.max_bytes - self._make_room(total)
             self._left = min(free, max(total, int(self.max_bytes * _LOOK)))
-        if self._write(entry, [_header(pixels, size), pixels.data]):
+        header = _header(pixels, flattening, size)
+        if self._write(entry, [header, pixels.data, flattening]):
             self._left -= total
             self._checked.add(entry.name)
 
@@ -206,25 +244,31 @@ def _read_key(note: Path) -> str | None:
     return text if len(text) == 32 and all(c in "0123456789abcdef" for c in text) else None
 
 
-def _header(pixels: Image, size: tuple[int, int]) -> bytes:
-    """For `pixels` that came from a page of (width, height) `size`."""
+def _header(pixels: Image, flattening: bytes, size: tuple[int, int]) -> bytes:
+    """For `pixels` that came from a prepared page of (width, height) `size`."""
     height, width = pixels.shape[:2]
-    fields = _MAGIC, *size, width, height, zlib.crc32(pixels.data)
+    content = zlib.crc32(flattening, zlib.crc32(pixels.data))
+    fields = _MAGIC, *size, width, height, len(flattening), content
     return _HEADER.pack(*fields, zlib.crc32(repr(fields).encode()))
 
 
-def _unpack(data: mmap.mmap, *, check: bool) -> tuple[Image, Affine | None] | None:
-    """Page and affine of an entry's bytes; None for damage (in the pixels, only if `check`)."""
+def _unpack(data: mmap.mmap, *, check: bool) -> ReadPage | None:
+    """The page of an entry's bytes; None for damage (in what follows the header, if `check`)."""
     if len(data) < _HEADER.size:
         return None
     *fields, header_crc = _HEADER.unpack_from(data)
-    _, source_width, source_height, width, height, pixel_crc = fields
+    _, source_width, source_height, width, height, note, content_crc = fields
     if zlib.crc32(repr(tuple(fields)).encode()) != header_crc or fields[0] != _MAGIC:
         return None
-    if len(data) != _HEADER.size + 3 * width * height:
+    end = _HEADER.size + 3 * width * height
+    if len(data) != end + note:
         return None
-    pixels = np.frombuffer(data, np.uint8, offset=_HEADER.size).reshape(height, width, 3)
-    if check and zlib.crc32(pixels.data) != pixel_crc:
+    if check and zlib.crc32(memoryview(data)[_HEADER.size :]) != content_crc:
         return None
+    pixels = np.frombuffer(data, np.uint8, 3 * width * height, _HEADER.size)
     size = source_width, source_height
-    return pixels, None if size == (width, height) else resize_affine(size, (width, height))
+    return ReadPage(
+        pixels.reshape(height, width, 3),
+        None if size == (width, height) else resize_affine(size, (width, height)),
+        Flattening.from_dict(json.loads(data[end:])) if note else None,
+    )

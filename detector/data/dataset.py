@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -17,12 +18,13 @@ from torch.nn.functional import pad
 from torch.utils.data import DataLoader, Dataset
 
 from detector.data.annotations import Page, read_image
-from detector.data.cache import PageCache
-from detector.data.preprocess import Preprocess
+from detector.data.cache import PageCache, ReadPage
+from detector.data.crop import Box, text_box
+from detector.data.preprocess import Prepared, Preprocess
 from detector.data.targets import make_targets
 from detector.data.transforms import Augment
 from detector.errors import InputError
-from detector.geometry import transform_points
+from detector.geometry import Points
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,16 +42,12 @@ class Sample:
 
 
 @dataclass(frozen=True, eq=False)
-class EvaluationItem:
-    """One whole page, or, for an image that cannot be read, its index and the reason alone.
-
-    `image` is (3, H, W) float32, `affine` the (2, 3) float64 from source to model pixels.
-    """
+class WholePage:
+    """One page for the network, or, for an image that cannot be read, the reason alone."""
 
     index: int
-    image: Tensor | None
-    affine: NDArray[np.float64] | None
-    error: str | None = None
+    page: Prepared | None
+    error: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,11 +97,11 @@ class TrainingPages(Dataset[Sample]):
         pages: the split.
         augment: draws the crop. Its `fill` is replaced by the mean colour of `preprocess`,
             so that the outside of a page looks as it does at evaluation.
-        preprocess: normalises the crop.
+        preprocess: prepares the page, crops it to its words and normalises the crop.
         seed: of all random choices.
         shrink_ratio, threshold_min, threshold_max, min_side_px: see `make_targets`.
-        cache: where decoded pages are kept. It shrinks pages that are larger than
-            `training_side_px`; the same random numbers then give the same crop up to the
+        cache: where prepared pages are kept. It shrinks pages that are larger than
+            `largest_side_px`; the same random numbers then give the same crop up to the
             rounding of the page's sides, from pixels resampled twice and so a little softer
             (mean gradient 0.93 of uncached for 2400 px pages at the default settings).
             Smaller pages, and all without a cache, give the same bits.
@@ -147,14 +145,10 @@ class TrainingPages(Dataset[Sample]):
         page = self.pages[index]
         rng = np.random.default_rng([self.seed, self.epoch, index])
         try:
-            image, affine = (
-                self.cache.read(page.path) if self.cache else (read_image(page.path), None)
-            )
+            read = self._read(page)
         except InputError as error:
             return Sample(page.name, None, None, str(error))
-        polygons = [word.points for word in page.words]
-        if affine is not None:
-            polygons = [transform_points(points, affine) for points in polygons]
+        image, polygons = self._cropped(read.image, [read.move(w.points) for w in page.words])
         ignore = [word.ignore for word in page.words]
         try:
             crop, polygons, _ = self.augment(image, polygons, rng)
@@ -164,28 +158,63 @@ class TrainingPages(Dataset[Sample]):
         maps = torch.from_numpy(targets.stacked)
         return Sample(page.name, self.preprocess.normalize(crop), maps)
 
+    def _read(self, page: Page) -> ReadPage:
+        if self.cache is not None:
+            return self.cache.read(page.path, self.largest_side_px(page))
+        image, flattening = self.preprocess.preparation(read_image(page.path), self.augment.fill)
+        return ReadPage(image, None, flattening)
 
-def training_side_px(augment: Augment) -> int:
-    """Longest side of a page at the largest zoom: more pixels than that are never seen."""
-    return math.ceil(augment.longest_side_px * augment.scale_max)
+    def largest_side_px(self, page: Page) -> int:
+        """Longest side of a page at the largest zoom: more pixels than that are never seen."""
+        box = self._text_box([word.points for word in page.words], (page.width, page.height))
+        x0, y0, x1, y1 = box or (0, 0, page.width, page.height)
+        scale = self.augment.scale_max * self.preprocess.scale(x1 - x0, y1 - y0)
+        return math.ceil(scale * max(page.width, page.height) - 1e-6)
+
+    def _cropped(
+        self, image: NDArray[np.uint8], polygons: list[Points]
+    ) -> tuple[NDArray[np.uint8], list[Points]]:
+        """The part of a page with its words, as annotated, where pages are cropped."""
+        box = self._text_box(polygons, (image.shape[1], image.shape[0]))
+        if box is None:
+            return image, polygons
+        x0, y0, x1, y1 = box
+        return image[y0:y1, x0:x1], [p - np.array([x0, y0], np.float32) for p in polygons]
+
+    def _text_box(self, polygons: Sequence[Points], size: tuple[int, int]) -> Box | None:
+        margin = self.preprocess.crop_margin
+        return None if margin is None else text_box(polygons, size, margin)
 
 
-class EvaluationPages(Dataset[EvaluationItem]):
-    """Whole pages as `preprocess` makes them, in the order given."""
+class WholePages(Dataset[WholePage]):
+    """Image files as `preprocess` prepares them, in the order given."""
 
-    def __init__(self, pages: Sequence[Page], preprocess: Preprocess) -> None:
-        self.pages = tuple(pages)
+    def __init__(self, paths: Sequence[Path], preprocess: Preprocess) -> None:
+        self.paths = tuple(paths)
         self.preprocess = preprocess
 
     def __len__(self) -> int:
-        return len(self.pages)
+        return len(self.paths)
 
-    def __getitem__(self, index: int) -> EvaluationItem:
+    def __getitem__(self, index: int) -> WholePage:
         try:
-            image = read_image(self.pages[index].path)
+            image = read_image(self.paths[index])
         except InputError as error:
-            return EvaluationItem(index, None, None, str(error))
-        return EvaluationItem(index, *self.preprocess(image))
+            return WholePage(index, None, str(error))
+        return WholePage(index, self.preprocess.prepare(image))
+
+
+def whole_page_loader(
+    paths: Sequence[Path], preprocess: Preprocess, *, workers: int, batch_size: int = 1
+) -> DataLoader[list[WholePage]]:
+    """Yields lists of `batch_size` prepared pages, in the order of `paths`."""
+    return DataLoader(
+        WholePages(paths, preprocess),  # type: ignore[arg-type]
+        batch_size=batch_size,
+        num_workers=workers,
+        collate_fn=list,
+        worker_init_fn=init_worker,
+    )
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
@@ -227,18 +256,24 @@ def training_loader(
     epoch: int,
     seed: int,
     pin_memory: bool,
+    rank: int = 0,
+    world: int = 1,
 ) -> DataLoader[Sample]:
     """Yields the `Batch`es of one epoch, counted from 0; the last one may be smaller.
 
-    They are the same to the bit for any number of workers, and after a resume. `dataset`
-    is not changed, and torch's global random state is not used.
+    They are the same to the bit for any number of workers, and after a resume. With several
+    processes each batch is dealt crop by crop, and process `rank` of `world` yields its share
+    of every batch, which may be empty. `dataset` is not changed, and torch's global random
+    state is not used.
     """
     dataset = copy.copy(dataset)
     dataset.set_epoch(epoch)
     order = epoch_order(len(dataset), seed, epoch)
     return DataLoader(
         dataset,
-        batch_sampler=[order[i : i + batch_size] for i in range(0, len(order), batch_size)],
+        batch_sampler=[
+            order[i : i + batch_size][rank::world] for i in range(0, len(order), batch_size)
+        ],
         num_workers=workers,
         collate_fn=collate,
         pin_memory=pin_memory,

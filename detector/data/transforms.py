@@ -1,23 +1,25 @@
-"""Random training crops: one homography for the image and its polygons, then colour.
+"""Random training crops: one map for the image and its polygons, then colour.
 
-Zoom, flip, perspective, rotation and crop are multiplied into a single 3 x 3 matrix, so a
-page is resampled once and a polygon stays exactly where its word is. Random numbers come
-from the caller's generator only, always the same count, so that switching one effect off
-does not change the others.
+Zoom, flip, perspective, rotation and crop are multiplied into a single 3 x 3 matrix, and the
+spline that crumples a page is composed with it, so a page is resampled once and a polygon stays
+exactly where its word is. Random numbers come from the caller's generator only, those of the
+crumpling last and all others always in the same count, so that switching one effect off does not
+change the others.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from detector.data.preprocess import check_image
+from detector.data.colour import adjust_colour, equalize, equalize_locally
+from detector.data.preprocess import check_image, page_scale
+from detector.data.spline import MAX_SLOPE, Bend, fit_bend, resample
 from detector.data.warp import warp
 from detector.errors import InputError
 from detector.geometry import transform_points
@@ -29,8 +31,10 @@ _STRIDE = 32
 _LARGEST_PAGE_PX = 8192  # a rotated one then stays below cv2's limit of 32767 px
 _TEXT_CROPS = 0.8  # share of crops placed near a word: uniform ones are often blank paper
 _WORD_JITTER = 0.35  # largest distance of that word from the crop's centre, over the crop side
+_NODES = 4  # control points of a crumpled page along each side: some folds, not each wrinkle
+_PIECES = 6  # between two of them; what an outline's pieces bend is then about a pixel at most
+_MOST_PIECES = 64  # of an edge, however far it runs
 _NEAR_FAR = 0.5  # smallest ratio of far to near scale; keeps the horizon a page away
-_LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,12 +44,15 @@ class Augment:
     Attributes:
         crop_px: side of the square crop, a multiple of 32; 0 gives the whole page, padded to
             multiples of 32.
-        longest_side_px: the page's longest side before the zoom.
+        longest_side_px, shortest_side_px: the page's size before the zoom, see `page_scale`.
         scale_min, scale_max: the zoom is log-uniform between them.
         rotate_deg: rotation about the page's centre, uniform in +- this.
         perspective: displacement of each page corner along x and y, uniform in +- this share
             of the shorter side; halved until the far edge is at least half as large as the
             near one.
+        crumple: displacement of 4 x 4 control points over the page along x and y, uniform in +-
+            this share of the shorter side; in between a thin-plate spline. Less where the
+            page would fold over.
         flip: probability of a horizontal flip.
         brightness, contrast, saturation: each factor is uniform in 1 +- this.
         clahe, equalize: probabilities of local and of global histogram equalisation of luma.
@@ -60,6 +67,7 @@ class Augment:
 
     crop_px: int
     longest_side_px: int
+    shortest_side_px: int | None = None
     scale_min: float
     scale_max: float
     rotate_deg: float
@@ -70,6 +78,7 @@ class Augment:
     saturation: float
     clahe: float
     equalize: float
+    crumple: float = 0.0
     fill: tuple[int, int, int] = (124, 116, 104)
 
     def __post_init__(self) -> None:
@@ -100,7 +109,8 @@ class Augment:
         Returns:
             The (crop_px, crop_px, 3) uint8 crop (any multiples of 32 when crop_px is 0); the
             polygons in its pixels, float32, same number and order, whether inside or not;
-            and the (3, 3) float64 matrix that took them there.
+            and the (3, 3) float64 matrix that took them there. With `crumple` that is the
+            matrix from the crumpled page, and polygons have more points where one bends.
 
         Raises:
             ValueError: `image` is not (H, W, 3) uint8.
@@ -108,19 +118,45 @@ class Augment:
         """
         check_image(image)
         draw = rng.random(20)
-        matrix, size = self._matrix(image.shape[1], image.shape[0], polygons, draw[:15])
-        moved = _move(polygons, matrix)
-        crop = warp(image, matrix, size, self.fill)
-        return self._colour(crop, draw[15:]), moved, matrix
+        height, width = image.shape[:2]
+        half = np.array([width, height]) / 2
+        outline = (_corners(width, height) + half - 0.5).astype(np.float32)
+        if not self.crumple:
+            matrix, size = self._matrix(width, height, outline, polygons, draw[:15])
+            crop = warp(image, matrix, size, self.fill)
+        else:
+            bend = self._bend(width, height, rng.random((_NODES**2, 2)))
+            piece = min(width, height) / (_NODES - 1) / _PIECES
+            outline, *polygons = _bent([outline, *polygons], bend, piece)
+            matrix, size = self._matrix(width, height, outline, polygons, draw[:15])
+            inverse = np.linalg.inv(matrix)
+            crop = resample(image, lambda p: bend(transform_points(p, inverse)), size, self.fill)
+        return self._colour(crop, draw[15:]), _move(polygons, matrix), matrix
+
+    def _bend(self, width: int, height: int, draw: NDArray[np.float64]) -> Bend:
+        """From points of the crumpled page to the page's; `draw` is uniform in [0, 1)."""
+        box = np.array([(0, 0), (width, height)]) - 0.5
+        axes = [np.linspace(low, high, _NODES) for low, high in box.T]
+        nodes = np.stack(np.meshgrid(*axes), axis=-1).reshape(-1, 2)
+        bend = fit_bend(nodes, (2 * draw - 1) * self.crumple * min(width, height), box)
+        return bend.scaled(min(1.0, MAX_SLOPE / max(bend.slope(), 1e-9)))
 
     def _matrix(
-        self, width: int, height: int, polygons: Sequence[Points], draw: NDArray[np.float64]
+        self,
+        width: int,
+        height: int,
+        outline: Points,
+        polygons: Sequence[Points],
+        draw: NDArray[np.float64],
     ) -> tuple[Matrix, tuple[int, int]]:
-        """The homography from page to crop pixels and the (width, height) of the crop."""
+        """The homography from page to crop pixels and the (width, height) of the crop.
+
+        outline: (K, 2), the edge of the page.
+        """
         # Up to the last line points are measured from the corner of the first pixel, not
         # from its centre, so that a page of width w spans [0, w].
         view = self._view(width, height, draw[:11])
-        outline = transform_points(_corners(width, height) + np.array([width, height]) / 2, view)
+        outline = transform_points(outline + 0.5, view)
         low, high = outline.min(axis=0), outline.max(axis=0)
         size = (self.crop_px, self.crop_px)
         if self.crop_px:
@@ -138,7 +174,7 @@ class Augment:
     def _view(self, width: int, height: int, draw: NDArray[np.float64]) -> Matrix:
         """Zoom, flip, perspective and rotation; the page's centre becomes the origin."""
         zoom = self.scale_min * (self.scale_max / self.scale_min) ** draw[0]
-        scale = zoom * self.longest_side_px / max(width, height)
+        scale = zoom * page_scale(width, height, self.longest_side_px, self.shortest_side_px)
         angle = math.radians((2 * draw[1] - 1) * self.rotate_deg)
         cos, sin = math.cos(angle), math.sin(angle)
         mirror = -1.0 if draw[2] < self.flip else 1.0
@@ -172,45 +208,14 @@ class Augment:
     def _colour(self, image: NDArray[np.uint8], draw: NDArray[np.float64]) -> NDArray[np.uint8]:
         """Histogram equalisation by chance, then one random 3 x 4 colour matrix."""
         if draw[3] < self.clahe:
-            image = on_luma(image, cv2.createCLAHE(clipLimit=2.0, tileGridSize=(8, 8)).apply)
+            image = equalize_locally(image)
         if draw[4] < self.equalize:
-            image = on_luma(image, cv2.equalizeHist)
+            image = equalize(image)
         ranges = np.array([self.brightness, self.contrast, self.saturation])
         if not ranges.any():
             return image
         brightness, contrast, saturation = 1 + (2 * draw[:3] - 1) * ranges
         return adjust_colour(image, brightness=brightness, contrast=contrast, saturation=saturation)
-
-
-def adjust_colour(
-    image: NDArray[np.uint8], *, brightness: float, contrast: float, saturation: float
-) -> NDArray[np.uint8]:
-    """Saturation, brightness and contrast, 1 = unchanged, in one pass with one rounding.
-
-    The blends are torchvision's (towards the pixel's luma, black, and the mean luma of the
-    image). They are linear, so they are one 3 x 4 matrix. Its mean is a sum of integers;
-    torchvision's float mean depends on the number of threads, and with it the crop.
-
-    Args:
-        image: (H, W, 3) uint8 RGB.
-
-    Returns:
-        The same shape, uint8, clipped to [0, 255].
-    """
-    mean_luma = float(_LUMA @ np.array(cv2.mean(image)[:3]))
-    mix = saturation * np.eye(3) + (1 - saturation) * np.tile(_LUMA, (3, 1))
-    offset = (1 - contrast) * brightness * mean_luma
-    matrix = np.column_stack([contrast * brightness * mix, np.full(3, offset)])
-    return cv2.transform(image, matrix)  # type: ignore[return-value]
-
-
-def on_luma(
-    image: NDArray[np.uint8], change: Callable[[NDArray[np.uint8]], Any]
-) -> NDArray[np.uint8]:
-    """`change` applied to the luma of an RGB image, (H, W) uint8 to the same, colours kept."""
-    planes = cv2.cvtColor(image, cv2.COLOR_RGB2YCrCb)
-    planes[..., 0] = change(np.ascontiguousarray(planes[..., 0]))
-    return cv2.cvtColor(planes, cv2.COLOR_YCrCb2RGB)  # type: ignore[return-value]
 
 
 def _move(polygons: Sequence[Points], matrix: Matrix) -> list[Points]:
@@ -227,6 +232,26 @@ def _move(polygons: Sequence[Points], matrix: Matrix) -> list[Points]:
         )
     ends = np.cumsum([len(p) for p in polygons])
     return np.split(transform_points(points, matrix), ends[:-1])
+
+
+def _bent(polygons: Sequence[Points], bend: Bend, piece: float) -> list[Points]:
+    """Where the points of a page are once it is crumpled, with one more every `piece` px.
+
+    A straight edge becomes a curve, which the two ends alone do not tell.
+    """
+    dense = [_densified(np.asarray(p, np.float64).reshape(-1, 2), piece) for p in polygons]
+    ends = np.cumsum([len(p) for p in dense])
+    moved = bend.inverse(np.concatenate(dense)).astype(np.float32)
+    return np.split(moved, ends[:-1])
+
+
+def _densified(polygon: NDArray[np.float64], piece: float) -> NDArray[np.float64]:
+    """A (K, 2) outline whose edges are cut into equal pieces, none longer than `piece`."""
+    edges = np.roll(polygon, -1, axis=0) - polygon
+    lengths = np.hypot(edges[:, 0], edges[:, 1])
+    counts = np.clip(np.ceil(lengths / piece), 1, _MOST_PIECES).astype(int)
+    shares = np.concatenate([np.arange(n) / n for n in counts]) if len(counts) else np.zeros(0)
+    return np.repeat(polygon, counts, axis=0) + shares[:, None] * np.repeat(edges, counts, axis=0)
 
 
 def _perspective(width: int, height: int, jitter: NDArray[np.float64]) -> Matrix:

@@ -13,6 +13,7 @@ from detector.data.annotations import read_split
 from detector.data.pages import Page, Word
 from detector.disagreement import disagreement, unlabelled
 from detector.inspect import InspectConfig, main
+from detector.maps import PageMap
 from detector.postprocess import Detections
 
 # The core of 40 x 20 px: D = 800 (1 - 0.16) / 120 = 5.6 px are taken from each side.
@@ -32,17 +33,21 @@ def word(name: str, x: float, y: float, ignore: bool = False) -> Word:
     return Word(name, box(x, y), None, ignore)
 
 
+def page_map(probability: NDArray[np.float32], scale: float = 1.0) -> PageMap:
+    return PageMap("a.jpg", probability, np.diag([scale, scale, 0])[:2], (200, 100))
+
+
 def test_the_mean_over_the_core_decides() -> None:
     probability = np.zeros((100, 200), np.float32)
     probability[CORE] = 0.9
     words = page(word("seen", 20, 20), word("unseen", 120, 20), word("any", 120, 60, ignore=True))
-    (doubt,) = disagreement(words, probability)
+    (doubt,) = disagreement(words, page_map(probability))
     assert (doubt.word, doubt.kind, doubt.score) == ("unseen", "model-disagrees", 1.0)
     probability[20:40, 120:160] = 0.12
-    (doubt,) = disagreement(words, probability)
+    (doubt,) = disagreement(words, page_map(probability))
     assert doubt.score == pytest.approx(1 - 0.5 * 0.12 / 0.15, abs=2e-3)
     probability[20:40, 120:160] = 0.16
-    assert disagreement(words, probability) == []
+    assert disagreement(words, page_map(probability)) == []
 
 
 def test_words_lie_on_the_map_by_its_affine_and_lowest_come_first() -> None:
@@ -50,14 +55,14 @@ def test_words_lie_on_the_map_by_its_affine_and_lowest_come_first() -> None:
     probability[10:20, 10:30] = 0.9  # half the size of the page
     probability[30:40, 10:30] = 0.1
     words = page(word("low", 20, 60), word("seen", 20, 20), word("none", 120, 60))
-    half = [[0.5, 0, 0], [0, 0.5, 0]]
-    assert [d.word for d in disagreement(words, probability, half)] == ["none", "low"]
+    found = disagreement(words, page_map(probability, scale=0.5))
+    assert [d.word for d in found] == ["none", "low"]
 
 
 def test_words_beyond_the_map_and_thin_ones() -> None:
     thin = Word("thin", box(20, 20, 40, 0.4), None, False)
     beyond = word("beyond", 500, 500)
-    found = disagreement(page(thin, beyond), np.ones((100, 200), np.float32))
+    found = disagreement(page(thin, beyond), page_map(np.ones((100, 200), np.float32)))
     assert [d.word for d in found] == ["beyond"]
 
 

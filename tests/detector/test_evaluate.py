@@ -10,8 +10,8 @@ import pytest
 from detector.checkpoint import read_best
 from detector.data.annotations import read_split
 from detector.errors import InputError, JobError
-from detector.evaluate import evaluate, override_postprocess
-from detector.inference import load_detector
+from detector.evaluate import evaluate
+from detector.inference import load_detector, override
 from detector.metrics.cleval import CLEval
 
 
@@ -48,11 +48,14 @@ def test_a_page_gives_the_same_detections_alone_as_in_a_split(trained: Path, dra
 
 def test_postprocessing_can_be_replaced_and_is_checked(trained: Path):
     detector, config = load_detector(trained, device="cpu")
-    assert override_postprocess(detector, {}, config).postprocess == detector.postprocess
-    changed = override_postprocess(detector, {"box_thresh": "0.9"}, config)
+    assert (
+        override(detector, config, preprocess={}, postprocess={}).postprocess
+        == detector.postprocess
+    )
+    changed = override(detector, config, preprocess={}, postprocess={"box_thresh": "0.9"})
     assert changed.postprocess.box_thresh == 0.9
     with pytest.raises(InputError, match=r"postprocess\.box_tresh: unknown key; did you mean"):
-        override_postprocess(detector, {"box_tresh": 0.9}, config)
+        override(detector, config, preprocess={}, postprocess={"box_tresh": 0.9})
 
 
 def test_unreadable_pages_are_named_and_left_out(trained: Path, drawn_root: Path, tmp_path: Path):

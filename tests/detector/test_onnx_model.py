@@ -13,9 +13,8 @@ from detector.config import PostprocessConfig, TrainConfig, with_values
 from detector.data.images import list_images, read_image
 from detector.data.preprocess import Preprocess
 from detector.errors import InputError
-from detector.evaluate import override_postprocess
 from detector.export import export
-from detector.inference import Detector, load_detector
+from detector.inference import Detector, load_detector, override
 from detector.model.dbnet import Maps
 from detector.onnx_model import OnnxNetwork, is_onnx, make_metadata, optional
 
@@ -104,7 +103,7 @@ def test_settings_of_a_file_can_be_replaced(red_file: Path):
     detector, config = load_detector(red_file, device="cpu")
     assert detector.preprocess == PREPROCESS
     assert config.postprocess.box_thresh == 0.37
-    changed = override_postprocess(detector, {"thresh": 0.2}, config)
+    changed = override(detector, config, preprocess={}, postprocess={"thresh": 0.2})
     assert (changed.postprocess.thresh, changed.postprocess.box_thresh) == (0.2, 0.37)
 
 

@@ -20,7 +20,7 @@ from detector.metrics.cleval import CLEval
 from detector.metrics.iou import IoU
 from detector.postprocess import detect
 from detector.scores import Scores, assemble
-from detector.sweep import QUICK_GRID, grid, quick_figures, sweep
+from detector.sweep import QUICK_GRID, grid, quick_figures, quick_sweep, sweep
 
 BASE = PostprocessConfig()
 AFFINE = np.array([[0.5, 0.0, -0.25], [0.0, 0.5, -0.25]])
@@ -174,7 +174,7 @@ def test_the_best_setting_is_no_worse_than_any_and_cross_fitting_no_better(seed:
 
 def test_quick_figures_are_those_of_the_best_setting():
     page, page_map = drawn_page(7)
-    figures = quick_figures([page_map], [page], BASE)
+    figures = quick_figures(quick_sweep([page_map], [page], BASE))
     assert figures.keys() == {
         "tuned_hmean",
         "tuned_thresh",
@@ -184,5 +184,7 @@ def test_quick_figures_are_those_of_the_best_setting():
     found = {k.removeprefix("tuned_"): v for k, v in figures.items() if k != "tuned_hmean"}
     setting = BASE.model_copy(update=found)
     assert full_evaluation([page], [page_map], setting).hmean == figures["tuned_hmean"]
-    exact = quick_figures([page_map], [page], BASE.model_copy(update={"unclip": "exact"}))
+    exact = quick_figures(
+        quick_sweep([page_map], [page], BASE.model_copy(update={"unclip": "exact"}))
+    )
     assert "tuned_unclip_ratio" not in exact

@@ -14,8 +14,8 @@ from detector.checkpoint import read_best
 from detector.config import PostprocessConfig
 from detector.data.annotations import read_split
 from detector.errors import InputError, JobError
-from detector.evaluate import evaluate, override_postprocess
-from detector.inference import load_detector
+from detector.evaluate import evaluate
+from detector.inference import load_detector, override
 from detector.tune_postprocess import Grid, Settings, main
 
 GRID = {"thresh": (0.2, 0.3), "box_thresh": (0.2, 0.6), "unclip_ratio": (1.0, 1.6)}
@@ -51,7 +51,7 @@ def test_prints_the_best_settings_and_writes_the_curve(
     detector, config = load_detector(checkpoint, device="cpu")
     pages = read_split(drawn_root, "val").pages
     assert result["stored"]["hmean"] == evaluate(detector, pages).hmean
-    chosen = override_postprocess(detector, result["changed"], config)
+    chosen = override(detector, config, preprocess={}, postprocess=result["changed"])
     assert chosen.postprocess.model_dump() == result["best"]["postprocess"]
     assert result["best"]["hmean"] == evaluate(chosen, pages).hmean
     assert result["best"]["hmean"] >= result["stored"]["hmean"]

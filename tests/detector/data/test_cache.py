@@ -50,16 +50,16 @@ def age(path: Path, seconds: float) -> None:
 def test_a_small_page_is_kept_bit_for_bit(page: Path, folder: Path) -> None:
     expected = read_image(page)
     for _ in range(2):
-        image, affine = PageCache(folder, 120, LARGE).read(page)
+        image, affine, _ = PageCache(folder, LARGE).read(page, 120)
         np.testing.assert_array_equal(image, expected)
         assert affine is None
     assert len(entries(folder)) == 1
 
 
 def test_a_page_comes_from_the_cache(page: Path, folder: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
-    first, _ = PageCache(folder, 64, LARGE).read(page)
+    first = PageCache(folder, LARGE).read(page, 64).image
     monkeypatch.setattr("detector.data.cache.read_image", lambda _: pytest.fail("decoded"))
-    again, affine = PageCache(folder, 64, LARGE).read(page)
+    again, affine, _ = PageCache(folder, LARGE).read(page, 64)
     np.testing.assert_array_equal(again, first)
     assert not again.flags.writeable
     assert affine is not None
@@ -69,9 +69,9 @@ def test_a_large_page_is_shrunk_with_its_points(tmp_path: Path, folder: Path) ->
     picture = np.full((90, 120, 3), 255, np.uint8)
     picture[30:60, 40:80] = 0
     Image.fromarray(picture).save(tmp_path / "square.png")
-    cache = PageCache(folder, 61, LARGE)
+    cache = PageCache(folder, LARGE)
     for _ in range(2):
-        image, affine = cache.read(tmp_path / "square.png")
+        image, affine, _ = cache.read(tmp_path / "square.png", 61)
         assert image.shape == (46, 61, 3)
         assert affine is not None
         corners = transform_points([[39.5, 29.5], [79.5, 59.5]], affine)  # edges of the square
@@ -84,17 +84,17 @@ def test_a_large_page_is_shrunk_with_its_points(tmp_path: Path, folder: Path) ->
 
 
 def test_entries_follow_the_content_and_the_size(page: Path, folder: Path) -> None:
-    PageCache(folder, 120, LARGE).read(page)
+    PageCache(folder, LARGE).read(page, 120)
     copy = page.with_name("copy.png")
     copy.write_bytes(page.read_bytes())
-    PageCache(folder, 120, LARGE).read(copy)
+    PageCache(folder, LARGE).read(copy, 120)
     assert len(entries(folder)) == 1
-    PageCache(folder, 60, LARGE).read(page)
+    PageCache(folder, LARGE).read(page, 60)
     assert len(entries(folder)) == 2
-    cache = PageCache(folder, 120, LARGE)
-    old, _ = cache.read(page)
+    cache = PageCache(folder, LARGE)
+    old = cache.read(page, 120).image
     draw(page, seed=1)
-    new, _ = cache.read(page)
+    new = cache.read(page, 120).image
     np.testing.assert_array_equal(new, read_image(page))
     assert not np.array_equal(new, old)
     assert len(entries(folder)) == 3
@@ -115,11 +115,11 @@ def test_entries_follow_the_content_and_the_size(page: Path, folder: Path) -> No
 def test_damaged_entries_are_rewritten(
     page: Path, folder: Path, damage: Callable[[bytes], bytes]
 ) -> None:
-    PageCache(folder, 120, LARGE).read(page)
+    PageCache(folder, LARGE).read(page, 120)
     (entry,) = entries(folder)
     whole = entry.read_bytes()
     entry.write_bytes(damage(whole))
-    image, affine = PageCache(folder, 120, LARGE).read(page)
+    image, affine, _ = PageCache(folder, LARGE).read(page, 120)
     np.testing.assert_array_equal(image, read_image(page))
     assert affine is None
     assert entry.read_bytes() == whole
@@ -127,50 +127,50 @@ def test_damaged_entries_are_rewritten(
 
 @pytest.mark.parametrize("text", ["", "0" * 31, "../" + "0" * 29, "\xff" * 32])
 def test_a_damaged_note_of_a_digest_is_made_again(page: Path, folder: Path, text: str) -> None:
-    PageCache(folder, 120, LARGE).read(page)
+    PageCache(folder, LARGE).read(page, 120)
     (note,) = folder.glob("*.key")
     right = note.read_text()
     note.write_text(text, encoding="latin-1")
-    PageCache(folder, 120, LARGE).read(page)
+    PageCache(folder, LARGE).read(page, 120)
     assert note.read_text() == right
     assert len(entries(folder)) == 1
 
 
 def test_the_longest_unused_go_first(tmp_path: Path, folder: Path) -> None:
     pages = [draw(tmp_path / f"{i}.png", 40, 30, seed=i) for i in range(5)]
-    one = 40 * 30 * 3 + 32
+    one = 40 * 30 * 3 + 36
     for i, path in enumerate(pages[:4]):
         before = set(entries(folder))
-        PageCache(folder, 40, 10 * one).read(path)
+        PageCache(folder, 10 * one).read(path, 40)
         (entry,) = set(entries(folder)) - before
         age(entry, 1000 - 100 * i)
-    cache = PageCache(folder, 40, 4 * one + 10)
-    cache.read(pages[0])  # the oldest is in use again
-    cache.read(pages[4])
+    cache = PageCache(folder, 4 * one + 10)
+    cache.read(pages[0], 40)  # the oldest is in use again
+    cache.read(pages[4], 40)
     sizes = sum(path.stat().st_size for path in entries(folder))
     assert sizes <= 4 * one + 10
-    kept = {path.read_bytes()[32:] for path in entries(folder)}
+    kept = {path.read_bytes()[36:] for path in entries(folder)}
     assert kept == {read_image(pages[i]).tobytes() for i in (0, 3, 4)}
 
 
 def test_the_cache_never_grows_beyond_its_size(tmp_path: Path, folder: Path) -> None:
-    one = 40 * 30 * 3 + 32
-    cache = PageCache(folder, 40, 5 * one)
+    one = 40 * 30 * 3 + 36
+    cache = PageCache(folder, 5 * one)
     for i in range(12):
         path = draw(tmp_path / f"{i}.png", 40, 30, seed=i)
-        np.testing.assert_array_equal(cache.read(path)[0], read_image(path))
+        np.testing.assert_array_equal(cache.read(path, 40)[0], read_image(path))
         assert sum(file.stat().st_size for file in entries(folder)) <= 5 * one
     assert len(entries(folder)) >= 4
 
 
 def test_a_page_larger_than_the_cache_is_decoded(page: Path, folder: Path) -> None:
-    np.testing.assert_array_equal(PageCache(folder, 120, 1000).read(page)[0], read_image(page))
+    np.testing.assert_array_equal(PageCache(folder, 1000).read(page, 120).image, read_image(page))
     assert not entries(folder)
 
 
 def test_a_mapped_page_outlives_its_entry(page: Path, folder: Path) -> None:
-    PageCache(folder, 120, LARGE).read(page)
-    image, _ = PageCache(folder, 120, LARGE).read(page)
+    PageCache(folder, LARGE).read(page, 120)
+    image = PageCache(folder, LARGE).read(page, 120).image
     for entry in entries(folder):
         entry.unlink()
     np.testing.assert_array_equal(image, read_image(page))
@@ -183,10 +183,10 @@ def test_a_full_disk_is_told_once(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     pages = [draw(tmp_path / f"{i}.png", seed=i) for i in range(3)]
-    cache = PageCache(folder, 120, LARGE)
+    cache = PageCache(folder, LARGE)
     with file_limit(5000):
         for path in [*pages, *pages]:
-            np.testing.assert_array_equal(cache.read(path)[0], read_image(path))
+            np.testing.assert_array_equal(cache.read(path, 120)[0], read_image(path))
     assert not entries(folder)
     assert not list(folder.glob(".*.tmp"))
     message = capsys.readouterr().err
@@ -198,7 +198,7 @@ def test_a_folder_that_cannot_be_made(
     page: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").write_text("")
-    image, _ = PageCache(tmp_path / "file" / "cache", 120, LARGE).read(page)
+    image = PageCache(tmp_path / "file" / "cache", LARGE).read(page, 120).image
     np.testing.assert_array_equal(image, read_image(page))
     assert "cannot write" in capsys.readouterr().err
 
@@ -209,7 +209,7 @@ def test_broken_images_are_reported_as_without_a_cache(page: Path, folder: Path)
         with pytest.raises(InputError) as plain:
             read_image(path)
         with pytest.raises(InputError) as cached:
-            PageCache(folder, 120, LARGE).read(path)
+            PageCache(folder, LARGE).read(path, 120)
         assert str(cached.value) == str(plain.value)
     assert not entries(folder)
 
@@ -220,22 +220,22 @@ def test_half_written_files_of_the_dead_are_removed(page: Path, folder: Path) ->
     for path in (old, new):
         path.write_bytes(b"half")
     age(old, 10_000)
-    PageCache(folder, 120, LARGE).read(page)
+    PageCache(folder, LARGE).read(page, 120)
     assert not old.exists()
     assert new.exists()
 
 
 def test_a_cache_travels_to_other_processes(page: Path, folder: Path) -> None:
-    cache = PageCache(folder, 64, LARGE)
-    expected, _ = cache.read(page)
-    np.testing.assert_array_equal(pickle.loads(pickle.dumps(cache)).read(page)[0], expected)
+    cache = PageCache(folder, LARGE)
+    expected = cache.read(page, 64).image
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(cache)).read(page, 64)[0], expected)
 
 
 def _read_all(folder: Path, pages: list[Path], limit: int) -> None:
     for _ in range(3):
-        cache = PageCache(folder, 64, limit)
+        cache = PageCache(folder, limit)
         for path in pages:
-            image, affine = cache.read(path)
+            image, affine, _ = cache.read(path, 64)
             assert image.shape == (48, 64, 3)
             assert affine is not None
             size = 64, 48

@@ -11,16 +11,18 @@ import torch
 
 from detector.data.annotations import Page, Word, read_image, read_split
 from detector.data.cache import PageCache
+from detector.data.crop import text_box
 from detector.data.dataset import (
     Batch,
-    EvaluationPages,
     Sample,
     TrainingPages,
+    WholePages,
     collate,
     epoch_order,
     training_loader,
-    training_side_px,
+    whole_page_loader,
 )
+from detector.data.prepare import Preparation
 from detector.data.preprocess import Preprocess
 from detector.data.targets import make_targets
 from detector.data.transforms import Augment
@@ -203,6 +205,30 @@ def test_an_epoch_shows_every_page_once_in_its_order(pages: tuple[Page, ...]) ->
     assert_equal(batches[2], collate([samples[epoch_order(5, 7, 1)[4]]]))
 
 
+def test_processes_are_dealt_each_batch_crop_by_crop(pages: tuple[Page, ...]) -> None:
+    samples = dataset(pages)
+    shared = [
+        list(
+            training_loader(
+                samples,
+                batch_size=4,
+                workers=0,
+                epoch=1,
+                seed=7,
+                pin_memory=False,
+                rank=rank,
+                world=3,
+            )
+        )
+        for rank in range(3)
+    ]
+    assert [[len(b.images) for b in batches] for batches in shared] == [[2, 1], [1, 0], [1, 0]]
+    for whole, *parts in zip(load(samples, 0, batch_size=4), *shared, strict=True):
+        for rank, part in enumerate(parts):
+            assert part.names == whole.names[rank::3]
+            assert torch.equal(part.images.flatten(), whole.images[rank::3].flatten())
+
+
 def test_epochs_differ_and_the_global_random_state_is_left_alone(pages: tuple[Page, ...]) -> None:
     state = torch.get_rng_state()
     samples = dataset(pages)
@@ -226,7 +252,7 @@ def test_broken_pages_are_dropped_and_named(pages: tuple[Page, ...], broken: Pag
 def test_a_missing_file_is_named(pages: tuple[Page, ...], tmp_path: Path) -> None:
     gone = replace(pages[0], path=tmp_path / "gone.jpg")
     assert "gone.jpg" in str(dataset((gone,))[0].error)
-    assert "gone.jpg" in str(EvaluationPages((gone,), PREPROCESS)[0].error)
+    assert "gone.jpg" in str(WholePages([gone.path], PREPROCESS)[0].error)
 
 
 def test_a_word_behind_the_camera_names_the_page(pages: tuple[Page, ...]) -> None:
@@ -296,29 +322,33 @@ def test_pinned_batches(pages: tuple[Page, ...]) -> None:
 def test_datasets_travel_to_loader_processes(pages: tuple[Page, ...]) -> None:
     samples = pickle.loads(pickle.dumps(dataset(pages)))
     assert_equal(collate([samples[1]]), collate([dataset(pages)[1]]))
-    whole = EvaluationPages(pages, PREPROCESS)
-    assert torch.equal(pickle.loads(pickle.dumps(whole))[0].image, whole[0].image)
+    whole = WholePages([page.path for page in pages], PREPROCESS)
+    one, other = pickle.loads(pickle.dumps(whole))[0].page, whole[0].page
+    assert one is not None
+    assert other is not None
+    np.testing.assert_array_equal(one.image, other.image)
 
 
-def test_evaluation_pages(pages: tuple[Page, ...], broken: Page) -> None:
-    items = EvaluationPages((pages[0], broken, pages[1]), PREPROCESS)
-    assert len(items) == 3
-    tensor, affine = PREPROCESS(read_image(pages[1].path))
-    assert items[2].index == 2
-    assert items[2].error is None
-    assert torch.equal(items[2].image, tensor)
-    np.testing.assert_array_equal(items[2].affine, affine)
-    assert items[1].index == 1
-    assert items[1].image is None
-    assert items[1].affine is None
-    assert "torn.jpg" in str(items[1].error)
+@pytest.mark.parametrize("workers", [0, 2])
+def test_whole_pages(pages: tuple[Page, ...], broken: Page, workers: int) -> None:
+    paths = [pages[0].path, broken.path, pages[1].path]
+    loader = whole_page_loader(paths, PREPROCESS, workers=workers, batch_size=2)
+    (_, torn), (last,) = loader
+    image, affine = PREPROCESS.resize(read_image(pages[1].path))
+    assert (last.index, last.error) == (2, "")
+    assert last.page is not None
+    np.testing.assert_array_equal(last.page.image, image)
+    np.testing.assert_array_equal(last.page.affine, affine)
+    assert last.page.size == (pages[1].width, pages[1].height)
+    assert (torn.index, torn.page) == (1, None)
+    assert "torn.jpg" in torn.error
 
 
 def test_a_cache_of_whole_pages_changes_nothing(pages: tuple[Page, ...], tmp_path: Path) -> None:
     crop = augment()
-    assert training_side_px(crop) == 240
-    cache = PageCache(tmp_path / "cache", training_side_px(crop), 10**9)
+    cache = PageCache(tmp_path / "cache", 10**9)
     cached = TrainingPages(pages, crop, PREPROCESS, seed=3, cache=cache)
+    assert cached.largest_side_px(pages[0]) == 240
     for _ in range(2):
         for one, other in zip(load(dataset(pages, crop), 0), load(cached, 2), strict=True):
             assert_equal(one, other)
@@ -331,7 +361,7 @@ def test_a_cache_of_shrunk_pages_gives_the_same_crops(
     root = make_dataset(tmp_path, pages=3, words=6, width=640, height=512)
     large = read_split(root, "train").pages
     crop = augment(160, clahe=0.0, equalize=0.0, brightness=0.0, contrast=0.0, saturation=0.0)
-    cache = PageCache(tmp_path / "cache", training_side_px(crop), 10**9)
+    cache = PageCache(tmp_path / "cache", 10**9)
     cached = TrainingPages(large, crop, PREPROCESS, seed=3, cache=cache)
     plain = TrainingPages(large, crop, PREPROCESS, seed=3)
     for epoch in range(4):
@@ -352,8 +382,56 @@ def test_a_cache_of_shrunk_pages_gives_the_same_crops(
 def test_a_cache_names_broken_pages_as_without(
     pages: tuple[Page, ...], broken: Page, tmp_path: Path
 ) -> None:
-    cache = PageCache(tmp_path / "cache", 240, 10**9)
+    cache = PageCache(tmp_path / "cache", 10**9)
     samples = TrainingPages((pages[0], broken), augment(), PREPROCESS, seed=3, cache=cache)
     for _ in range(2):
         plain = dataset((pages[0], broken))
         assert_equal(collate([samples[0], samples[1]]), collate([plain[0], plain[1]]))
+
+
+def test_a_page_is_cropped_to_its_words_before_it_is_scaled(pages: tuple[Page, ...]) -> None:
+    still = replace(STILL, crop_px=0, fill=PREPROCESS.fill)
+    cropping = replace(PREPROCESS, crop_margin=0.1)
+    page, image = replace(pages[0], words=pages[0].words[:1]), read_image(pages[0].path)
+    points = [word.points for word in page.words]
+    x0, y0, x1, y1 = text_box(points, (page.width, page.height), 0.1) or pytest.fail("no words")
+    assert (x0, y0, x1, y1) != (0, 0, page.width, page.height)
+    moved = [p - np.array([x0, y0], np.float32) for p in points]
+    crop, _, _ = still(image[y0:y1, x0:x1], moved, np.random.default_rng([3, 0, 0]))
+    sample = TrainingPages([page], still, cropping, seed=3)[0]
+    assert sample.image is not None
+    assert torch.equal(sample.image, PREPROCESS.normalize(crop))
+
+
+def test_a_blank_page_is_not_cropped(pages: tuple[Page, ...]) -> None:
+    blank = (replace(pages[0], words=()),)
+    plain = TrainingPages(blank, augment(), PREPROCESS, seed=3)
+    cropped = TrainingPages(blank, augment(), replace(PREPROCESS, crop_margin=0.1), seed=3)
+    assert_equal(collate([plain[0]]), collate([cropped[0]]))
+
+
+def test_a_cache_keeps_what_a_crop_needs(pages: tuple[Page, ...], tmp_path: Path) -> None:
+    cropping = replace(PREPROCESS, crop_margin=0.0)
+    words = (pages[0].words[0],)  # a small part of the page, so seen much larger
+    large = (replace(pages[0], words=words),)
+    plain = TrainingPages(large, augment(), cropping, seed=3)
+    cached = TrainingPages(
+        large, augment(), cropping, seed=3, cache=PageCache(tmp_path / "cache", 10**9)
+    )
+    assert plain.largest_side_px(large[0]) > max(large[0].width, large[0].height)
+    assert_equal(collate([plain[0]]), collate([cached[0]]))
+
+
+def test_a_prepared_page_is_trained_on_and_kept(pages: tuple[Page, ...], tmp_path: Path) -> None:
+    prepared = replace(PREPROCESS, preparation=Preparation(contrast="equalize"))
+    plain = TrainingPages(pages, augment(), prepared, seed=3)
+    cache = PageCache(tmp_path / "cache", 10**9, prepared.preparation, prepared.fill)
+    cached = TrainingPages(pages, augment(), prepared, seed=3, cache=cache)
+    unprepared = TrainingPages(pages, augment(), PREPROCESS, seed=3)
+    for _ in range(2):
+        assert_equal(collate([plain[0]]), collate([cached[0]]))
+    assert plain[0].image is not None
+    assert unprepared[0].image is not None
+    assert not torch.equal(plain[0].image, unprepared[0].image)
+    PageCache(tmp_path / "cache", 10**9).read(pages[0].path, 240)
+    assert len(list((tmp_path / "cache").glob("*.page"))) == 2

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from detector.data.prepare import Preparation
 from detector.data.preprocess import Preprocess, resize_affine
 from detector.errors import InputError
 from detector.geometry import transform_points
@@ -177,7 +179,7 @@ def test_dict_survives_json() -> None:
         ({"mean": [0.5, 0.5]}, r"mean: must be three numbers, got \[0.5, 0.5\]"),
         ({"mean": [0.5, 0.5, float("nan")]}, "mean: must be three finite numbers"),
         ({"std": [0.5, 0.5, 0]}, "std: must be three numbers > 0"),
-        ({"colour": 1}, "needs exactly the keys .* unknown: colour"),
+        ({"colour": 1}, "needs the keys .* unknown: colour"),
     ],
 )
 def test_bad_dict(change: dict, message: str) -> None:
@@ -191,3 +193,61 @@ def test_missing_key() -> None:
     del values["std"]
     with pytest.raises(InputError, match="missing: std, unknown: none"):
         Preprocess.from_dict(values)
+
+
+def test_a_shortest_side_by_hand() -> None:
+    by_shortest = replace(plain(1000), shortest_side_px=100)
+    assert by_shortest.resized(300, 200) == (150, 100)
+    assert by_shortest.resized(200, 300) == (100, 150)
+    assert by_shortest.resized(50, 25) == (200, 100)
+    # 100 x 2000 would be longer than allowed: the longest side decides.
+    assert by_shortest.resized(20, 400) == (50, 1000)
+
+
+def test_a_prepared_page_is_the_resized_one() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (40, 30, 3), dtype=np.uint8)
+    page = plain(64).prepare(image)
+    tensor, affine = plain(64)(image)
+    assert torch.equal(plain(64).tensor(page.image), tensor)
+    np.testing.assert_array_equal(page.affine, affine)
+    assert (page.size, page.flattening) == ((30, 40), None)
+
+
+def test_a_crop_has_the_scale_of_its_own_size() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (100, 200, 3), dtype=np.uint8)
+    cropping = replace(plain(64), crop_margin=0.0)
+    page = cropping.prepare(image)
+    assert page.image is image  # in full, until it is known what to crop
+    part = cropping.crop(page, (50, 20, 82, 36))
+    assert part.image.shape == (32, 64, 3)
+    # Pixel 50 spans 49.5 to 50.5, which becomes -0.5 to 1.5; so x becomes 2 (x - 50) + 0.5.
+    np.testing.assert_allclose(part.affine, [[2, 0, -99.5], [0, 2, -39.5]])
+    assert cropping.crop(page, None).image.shape == (32, 64, 3)
+
+
+def test_what_was_saved_before_a_setting_existed_is_read() -> None:
+    old = {"longest_side_px": 96, "mean": [0.5] * 3, "std": [0.5] * 3, "stride": 32}
+    assert Preprocess.from_dict(old) == plain(96)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"tile_px": 100}, "tile_px, tile_overlap_px: must be multiples of 32, got 100 and 128"),
+        ({"tile_px": 64}, "tile_overlap_px: must not exceed half of tile_px, 64, got 128"),
+        ({"tile_overlap_px": -32}, "must be multiples of 32, got 0 and -32"),
+        ({"shortest_side_px": 0}, "shortest_side_px: must be a whole number >= 1, got 0"),
+        ({"crop_margin": -0.1}, "crop_margin: must be a number >= 0 or null, got -0.1"),
+        ({"crop_margin": "a"}, "crop_margin: must be a number >= 0 or null, got 'a'"),
+        ({"preparation": {"contrast": "x"}}, "preprocess.contrast: must be"),
+    ],
+)
+def test_bad_settings_of_the_page(change: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Preprocess.from_dict(plain(64).to_dict() | change)
+
+
+def test_all_settings_survive_json() -> None:
+    preparation = Preparation(background="paper", contrast="clahe", flatten="spline")
+    made = Preprocess(640, HALF, HALF, 32, 320, preparation, 0.1, 512, 64)
+    assert Preprocess.from_dict(json.loads(json.dumps(made.to_dict()))) == made

@@ -6,12 +6,10 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torchvision.transforms.v2 import functional as tv
 
-from detector.data.transforms import Augment, adjust_colour, on_luma
+from detector.data.transforms import Augment
 from detector.errors import InputError
 from detector.geometry import transform_points
 
@@ -291,29 +289,6 @@ def test_not_an_image() -> None:
         augment()(np.zeros((64, 64), np.uint8), [], rng())
 
 
-@pytest.mark.parametrize("brightness", [0.8, 1.0, 1.15])
-@pytest.mark.parametrize("contrast", [0.7, 1.0, 1.2])
-@pytest.mark.parametrize("saturation", [0.0, 1.0, 1.3])
-def test_colours_equal_torchvisions(brightness: float, contrast: float, saturation: float) -> None:
-    image = 80 + noise(40, 30) // 4  # 80 to 143: nothing is clipped half-way
-    tensor = torch.from_numpy(image).permute(2, 0, 1).float() / 255
-    tensor = tv.adjust_saturation(tensor, saturation)
-    tensor = tv.adjust_brightness(tensor, brightness)
-    expected = 255 * tv.adjust_contrast(tensor, contrast).permute(1, 2, 0).numpy()
-    out = adjust_colour(image, brightness=brightness, contrast=contrast, saturation=saturation)
-    assert out.dtype == np.uint8
-    # Half a level of rounding; cv2 rounds the matrix to 1/1024, up to 0.2 levels here.
-    assert np.abs(out - expected).max() <= 0.75
-
-
-def test_unit_factors_change_nothing_and_extremes_are_clipped() -> None:
-    image = noise(16, 16)
-    same = adjust_colour(image, brightness=1, contrast=1, saturation=1)
-    np.testing.assert_array_equal(same, image)
-    white = np.full((4, 4, 3), 250, np.uint8)
-    assert (adjust_colour(white, brightness=1.5, contrast=1, saturation=1) == 255).all()
-
-
 def test_equalising_spreads_grey_and_keeps_it_grey() -> None:
     ramp = np.linspace(100, 140, 64).astype(np.uint8)
     image = np.repeat(np.tile(ramp, (64, 1))[..., None], 3, axis=2)
@@ -326,7 +301,81 @@ def test_equalising_spreads_grey_and_keeps_it_grey() -> None:
     assert equalised.max() >= 250
 
 
-def test_luma_changes_keep_colour() -> None:
-    image = np.full((8, 8, 3), (150, 100, 80), np.uint8)
-    brighter = on_luma(image, lambda luma: luma + 40).astype(int)
-    np.testing.assert_allclose(brighter - image, 40, atol=2)
+@given(seed=st.integers(0, 2**31), longest=st.sampled_from([60, 150, 400]))
+@settings(deadline=None, max_examples=50)
+def test_a_dot_of_a_crumpled_page_lands_where_its_polygon_lands(seed: int, longest: int) -> None:
+    source = rng(seed)
+    x, y = source.uniform(30, 210), source.uniform(30, 170)
+    xs, ys = np.arange(240) - x, np.arange(200)[:, None] - y
+    dot = 255 * np.exp(-(xs**2 + ys**2) / (2 * 5.0**2))
+    image = np.repeat(dot.round().astype(np.uint8)[..., None], 3, axis=2)
+    point = np.array([[x, y]] * 4, np.float32)
+    crop, words, _ = augment(longest_side_px=longest, fill=(0, 0, 0), crumple=0.05, **GEOMETRY)(
+        image, [point], source
+    )
+    expected = words[0][0]
+    reach = 25 * longest / 240 * 1.5
+    if (expected - reach < 0).any() or (expected + reach > 63).any():
+        return  # part of the dot is cut off, which moves its centroid
+    weight = crop[..., 0].astype(float)
+    ys, xs = np.mgrid[:64, :64]
+    found = [(weight * xs).sum() / weight.sum(), (weight * ys).sum() / weight.sum()]
+    # A bend moves the centroid of something wide a little off its middle.
+    np.testing.assert_allclose(found, expected, atol=0.3 + 0.006 * longest)
+
+
+def test_crumpling_is_drawn_last_and_nothing_is_without_it() -> None:
+    image, words = noise(120, 90), [box(10, 10, 30, 8)]
+    flat, crumpled = rng(3), rng(3)
+    plain = augment(crop_px=0, longest_side_px=120, **GEOMETRY)(image, words, flat)
+    bent = augment(crop_px=0, longest_side_px=120, crumple=0.05, **GEOMETRY)(image, words, crumpled)
+    np.testing.assert_allclose(bent[2][:2, :2] / bent[2][2, 2], plain[2][:2, :2], rtol=0.05)
+    assert not np.allclose(bent[1][0][0], plain[1][0][0], atol=0.5)
+    # 20 numbers, and x and y of 4 x 4 points more.
+    expected = rng(3)
+    expected.random(20)
+    assert flat.random() == expected.random()
+    expected = rng(3)
+    expected.random(52)
+    assert crumpled.random() == expected.random()
+
+
+@given(seed=st.integers(0, 2**31), crumple=st.sampled_from([0.01, 0.05, 0.1]))
+@settings(deadline=None, max_examples=30)
+def test_a_crumpled_word_keeps_its_outline(seed: int, crumple: float) -> None:
+    draw = augment(crop_px=0, longest_side_px=300, crumple=crumple)
+    word = box(40, 120, 150, 20)
+    dense = np.concatenate(
+        [np.linspace(a, b, 40, False) for a, b in zip(word, np.roll(word, -1, 0), strict=True)]
+    ).astype(np.float32)
+    image = noise(220, 300)
+    _, (few, many), _ = draw(image, [word, dense], rng(seed))
+    assert len(few) > 4
+    off = [abs(cv2.pointPolygonTest(few[:, None], (float(x), float(y)), True)) for x, y in many]
+    assert max(off) < 1.5
+
+
+@given(seed=st.integers(0, 2**31))
+@settings(deadline=None, max_examples=30)
+def test_a_whole_crumpled_page_is_shown(seed: int) -> None:
+    image = np.full((60, 90, 3), 255, np.uint8)
+    crop, (page,), _ = augment(crop_px=0, longest_side_px=90, fill=(0, 0, 0), crumple=0.1)(
+        image, [box(-0.5, -0.5, 90, 60)], rng(seed)
+    )
+    assert (page >= -0.5 - 0.05).all()
+    assert (page <= np.array(crop.shape[1::-1]) - 0.5 + 0.05).all()
+    x, y = page.astype(float).T
+    area = abs(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2
+    assert crop[..., 0].sum() / 255 == pytest.approx(area, rel=0.02)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 700), (300, 3)])
+def test_crumpling_the_smallest_pages(size: tuple[int, int]) -> None:
+    image = noise(*size)
+    crop, words, matrix = augment(crumple=0.1, **GEOMETRY)(image, [], rng())
+    assert crop.shape == (64, 64, 3)
+    assert words == []
+    assert np.isfinite(matrix).all()
+    _, words, _ = augment(crumple=0.1)(image, [box(-1e6, -5, 2e6, 3), np.zeros((0, 2))], rng())
+    assert np.isfinite(words[0]).all()
+    assert words[1].shape == (0, 2)

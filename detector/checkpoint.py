@@ -23,13 +23,15 @@ from detector.cli import read_yaml
 from detector.config import TrainConfig
 from detector.errors import InputError
 from detector.files import replacing, write_text
+from detector.optim import peak_lr
 from detector.settings import describe_faults, flatten
 
 # Settings that change where or how fast a job runs or what it tells, not what it computes
 # (a cache resamples large pages twice, which is less than another seed does).
 PLACEMENT = (
     *("data.root", "data.workers", "data.cache", "data.cache_gb"),
-    *("train.device", "train.threads", "train.sweep", "model.weights"),
+    *("train.device", "train.threads", "train.processes", "train.channels_last"),
+    *("train.sweep", "model.weights"),
 )
 
 
@@ -116,6 +118,8 @@ def _require_same(path: Path, saved: dict[str, Any], config: TrainConfig) -> Non
     # A setting that is younger than the file had its default then.
     old = flatten(TrainConfig().model_dump(mode="json")) | flatten(saved)
     new = flatten(config.model_dump(mode="json"))
+    for flat in (old, new):  # a rate left to the optimizer equals the same rate given
+        flat["optimizer.lr"] = peak_lr(flat["optimizer.name"], flat["optimizer.lr"])
     changed = [
         f"{key}: {old.get(key)!r} when it was saved, {value!r} now"
         for key, value in new.items()

@@ -71,12 +71,9 @@ def export(
     Raises JobError, and leaves `path` as it was, when the network cannot be expressed in ONNX
     or onnxruntime differs from PyTorch by more than 1e-4; InputError without the packages.
     """
-    onnx = optional("onnx")
     optional("onnxruntime")
     network = Probability(detector.model).eval()
-    model = onnx.load_from_string(_graph(network, opset))
-    onnx.helper.set_model_props(model, make_metadata(detector.preprocess, config))
-    content = model.SerializeToString()
+    content = convert(detector, config, opset=opset)
     difference, checked = _compare(network, OnnxNetwork(content), detector, pages)
     if not difference <= TOLERANCE:
         raise JobError(
@@ -86,6 +83,18 @@ def export(
     with replacing(path) as temporary:
         temporary.write_bytes(content)
     return difference, checked
+
+
+def convert(detector: Detector, config: TrainConfig, *, opset: int = 20) -> bytes:
+    """The ONNX file of `detector` (on the CPU, in float32), unchecked.
+
+    Raises JobError when the network cannot be expressed in ONNX, InputError without the package.
+    """
+    onnx = optional("onnx")
+    model = onnx.load_from_string(_graph(Probability(detector.model).eval(), opset))
+    onnx.helper.set_model_props(model, make_metadata(detector.preprocess, config))
+    content: bytes = model.SerializeToString()
+    return content
 
 
 def _graph(network: nn.Module, opset: int) -> bytes:

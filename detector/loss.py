@@ -7,6 +7,7 @@ in half precision and its gradient is NaN.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -15,6 +16,8 @@ from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from detector.model.dbnet import Maps
+
+Pool = Callable[[Tensor], Tensor]
 
 
 class LossParts(NamedTuple):
@@ -59,13 +62,16 @@ class DBLoss(nn.Module):
         shrink_mask: Tensor,
         threshold: Tensor,
         threshold_mask: Tensor,
+        *,
+        pool: Pool | None = None,
     ) -> LossParts:
         """Losses of one batch; targets and masks are `(N, 1, H, W)`, masks and shrink 0 or 1.
 
         Pixels with `shrink_mask` 0 (don't-care words) are absent from the balanced BCE and the
         dice loss, pixels with `threshold_mask` 0 from the L1. A page where both are 0
-        everywhere gives exactly 0. Raises ValueError when the threshold map is missing (a
-        model in eval mode) or when a shape differs from that of the logits.
+        everywhere gives exactly 0. `pool` adds up the sums that the losses are quotients of, where
+        a batch is dealt among processes (`Peers.pool`). Raises ValueError when the threshold map
+        is missing (a model in eval mode) or when a shape differs from that of the logits.
         """
         if maps.threshold is None:
             raise ValueError("the loss needs the threshold map: put the model in training mode")
@@ -86,9 +92,10 @@ class DBLoss(nn.Module):
                 mask,
                 negative_ratio=self.negative_ratio,
                 min_negatives=self.min_negatives,
+                pool=pool,
             )
-            threshold_loss = masked_l1(border, threshold.float(), threshold_mask.float())
-            binary_loss = dice(step, kernel, mask)
+            threshold_loss = masked_l1(border, threshold.float(), threshold_mask.float(), pool)
+            binary_loss = dice(step, kernel, mask, pool)
             total = (
                 self.probability_weight * probability_loss
                 + self.threshold_weight * threshold_loss
@@ -98,7 +105,13 @@ class DBLoss(nn.Module):
 
 
 def balanced_bce(
-    logits: Tensor, target: Tensor, mask: Tensor, *, negative_ratio: float, min_negatives: int
+    logits: Tensor,
+    target: Tensor,
+    mask: Tensor,
+    *,
+    negative_ratio: float,
+    min_negatives: int,
+    pool: Pool | None = None,
 ) -> Tensor:
     """Mean BCE over all positive pixels and the hardest negatives of every image.
 
@@ -115,7 +128,8 @@ def balanced_bce(
         keep = torch.minimum(keep.long(), negatives.sum(1))
         weights = positives.float() + hardest(losses.detach(), negatives, keep)
     # The plain product lets a NaN through wherever it is, so a broken network cannot hide.
-    return (losses * weights).sum() / weights.sum().clamp(min=1)
+    found, count = _sums(pool, losses * weights, weights)
+    return found / count.clamp(min=1)
 
 
 def hardest(losses: Tensor, candidates: Tensor, keep: Tensor) -> Tensor:
@@ -139,18 +153,26 @@ def hardest(losses: Tensor, candidates: Tensor, keep: Tensor) -> Tensor:
     return weights * (keep > 0)[:, None]
 
 
-def masked_l1(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+def masked_l1(prediction: Tensor, target: Tensor, mask: Tensor, pool: Pool | None = None) -> Tensor:
     """Mean absolute difference where `mask` is 1; 0 when it is 1 nowhere."""
-    return ((prediction - target).abs() * mask).sum() / mask.sum().clamp(min=1)
+    difference, count = _sums(pool, (prediction - target).abs() * mask, mask)
+    return difference / count.clamp(min=1)
 
 
-def dice(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+def dice(prediction: Tensor, target: Tensor, mask: Tensor, pool: Pool | None = None) -> Tensor:
     """1 - 2 |B G| / (|B| + |G|) over the masked pixels (V-Net, arXiv:1606.04797, section 3).
 
     0 when the masked target has no text: the quotient would then be 0 for any prediction,
     a constant without a direction.
     """
-    text = (target * mask).sum()
-    overlap = (prediction * target * mask).sum()
-    total = (prediction * mask).sum() + text
+    text, overlap, predicted = _sums(
+        pool, target * mask, prediction * target * mask, prediction * mask
+    )
+    total = predicted + text
     return torch.where(text > 0, 1 - 2 * overlap / total.clamp(min=1), total.new_zeros(()))
+
+
+def _sums(pool: Pool | None, *values: Tensor) -> tuple[Tensor, ...]:
+    """The sum of each tensor, over all parts of the batch where there is a `pool`."""
+    sums = [value.sum() for value in values]
+    return tuple(sums) if pool is None else pool(torch.stack(sums)).unbind()

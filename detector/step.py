@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import torch
@@ -12,6 +12,9 @@ from detector.checkpoint import TrainingState
 from detector.data.dataset import Batch
 from detector.errors import JobError
 from detector.loss import DBLoss
+from detector.peers import ALONE, PeerOutOfMemoryError, Peers
+
+BLANK_SIDE_PX = 64  # of the crop that keeps a process without crops in step
 
 
 def update(
@@ -22,19 +25,27 @@ def update(
     amp: torch.dtype | None,
     clip_norm: float,
     log: Callable[[str], None],
-) -> torch.Tensor:
+    peers: Peers = ALONE,
+) -> torch.Tensor | None:
     """Train on a batch; the `(4,)` losses stay on its device, so nothing waits for them.
 
-    The batch is worked through in `state.parts` parts whose gradients add up; when the device
-    has no memory for one, in twice as many from then on. JobError when a single crop does not
-    fit.
+    `batch` is this process's share of what `peers` train on together, and may be empty; the
+    losses are those of all crops, and None says that no process has one. The batch is worked
+    through in `state.parts` parts whose gradients add up; when the device of any process has
+    no memory for one, in twice as many from then on. JobError when a single crop does not fit.
     """
+    counts = peers.counts(len(batch.images))
+    if not any(counts):
+        return None
     while True:
         try:
-            losses = _gradients(state, batch, loss, amp)
+            losses = _gradients(state, batch, shares(counts, state.parts), loss, amp, peers)
             break
+        except PeerOutOfMemoryError:
+            _halve(state, counts, log)
         except torch.OutOfMemoryError:
-            _halve(state, len(batch.images), log)
+            peers.out_of_memory()
+            _halve(state, counts, log)
     if clip_norm > 0:
         state.scaler.unscale_(state.optimizer)
         nn.utils.clip_grad_norm_(state.model.parameters(), clip_norm)
@@ -45,29 +56,54 @@ def update(
     return losses
 
 
+def shares(counts: Sequence[int], parts: int) -> list[list[int]]:
+    """How many crops each process has in each of at most `parts` parts, as even as can be.
+
+    Crops were dealt one at a time, so a part holds those it would hold in a single process.
+    """
+    dealt = [
+        rank for turn in range(max(counts)) for rank, count in enumerate(counts) if turn < count
+    ]
+    size = -(-len(dealt) // parts)
+    chunks = [dealt[start : start + size] for start in range(0, len(dealt), size)]
+    return [[chunk.count(rank) for rank in range(len(counts))] for chunk in chunks]
+
+
 def _gradients(
-    state: TrainingState, batch: Batch, loss: DBLoss, amp: torch.dtype | None
+    state: TrainingState,
+    batch: Batch,
+    dealt: list[list[int]],
+    loss: DBLoss,
+    amp: torch.dtype | None,
+    peers: Peers,
 ) -> torch.Tensor:
-    """Fill the gradients with those of the batch, each part weighed by its crops."""
+    """Fill the gradients with those of the whole batch, each part weighed by its crops."""
     state.optimizer.zero_grad(set_to_none=True)
     losses = torch.zeros(4, device=batch.images.device)
-    for part in split(batch, state.parts):
+    crops = sum(map(sum, dealt))
+    parts = split(batch, [part[peers.rank] for part in dealt])
+    for part, everywhere in zip(parts, dealt, strict=True):
+        peers.present = len(part.images) > 0
+        if not peers.present:
+            part = blank(batch)
         with torch.autocast(batch.images.device.type, amp, enabled=amp is not None):
             maps = state.model(part.images)
-        found = loss(maps, part.shrink, part.shrink_mask, part.threshold, part.threshold_mask)
-        share = len(part.images) / len(batch.images)
+        targets = (part.shrink, part.shrink_mask, part.threshold, part.threshold_mask)
+        found = loss(maps, *targets, pool=peers.pool)
+        share = sum(everywhere) / crops
         state.scaler.scale(found.total * share).backward()
         losses += torch.stack([value.detach() for value in found]) * share
+    peers.add_gradients(state.model)
     return losses
 
 
-def split(batch: Batch, parts: int) -> Iterator[Batch]:
-    """The batch in at most `parts` parts, as even as can be; itself when that is one."""
-    size = -(-len(batch.images) // parts)
-    if size >= len(batch.images):
+def split(batch: Batch, sizes: Sequence[int]) -> Iterator[Batch]:
+    """The batch in parts of these sizes, in order; itself when there is one."""
+    if len(sizes) == 1:
         yield batch
         return
-    for start in range(0, len(batch.images), size):
+    start = 0
+    for size in sizes:
         chosen = slice(start, start + size)
         yield replace(
             batch,
@@ -78,10 +114,19 @@ def split(batch: Batch, parts: int) -> Iterator[Batch]:
             threshold_mask=batch.threshold_mask[chosen],
             names=batch.names[chosen],
         )
+        start += size
 
 
-def _halve(state: TrainingState, crops: int, log: Callable[[str], None]) -> None:
-    size = -(-crops // state.parts)
+def blank(batch: Batch) -> Batch:
+    """One crop that no loss sees, on the device of `batch`."""
+    side = BLANK_SIDE_PX
+    nothing = batch.images.new_zeros(1, 1, side, side)
+    image = batch.images.new_zeros(1, 3, side, side)
+    return Batch(image, nothing, nothing, nothing, nothing, [], [])
+
+
+def _halve(state: TrainingState, counts: Sequence[int], log: Callable[[str], None]) -> None:
+    size = _at_once(counts, state.parts)
     if size <= 1:
         raise JobError(
             "the device has no memory for a single crop; use a smaller augment.crop_px, "
@@ -90,9 +135,15 @@ def _halve(state: TrainingState, crops: int, log: Callable[[str], None]) -> None
     state.optimizer.zero_grad(set_to_none=True)
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-    while -(-crops // state.parts) == size:
+    while _at_once(counts, state.parts) == size:
         state.parts *= 2
     log(
-        f"out of memory with {size} crops at once: from here on {-(-crops // state.parts)} at "
-        f"once, with the gradients of {crops} added up before each step"
+        f"out of memory with {size} crops at once: from here on "
+        f"{_at_once(counts, state.parts)} at once, with the gradients of {sum(counts)} added up "
+        "before each step"
     )
+
+
+def _at_once(counts: Sequence[int], parts: int) -> int:
+    """The most crops a process holds at the same time."""
+    return max(max(part) for part in shares(counts, parts))

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.config import PostprocessConfig
+from detector.errors import InputError
 from detector.metrics.cleval import PageCounts
 from detector.metrics.iou import IoUCounts
 from detector.scores import Scores
@@ -44,6 +45,25 @@ class SweepScores:
     page_scores: NDArray[np.float64]
     official: NDArray[np.int64]
     overlap: NDArray[np.int64]
+
+    def merged(self, other: SweepScores) -> SweepScores:
+        """The same as a sweep over the pages of both.
+
+        Raises InputError when the settings differ or a page is in both.
+        """
+        if other.settings != self.settings:
+            raise InputError("cannot merge sweeps over different settings")
+        if both := set(self.names) & set(other.names):
+            raise InputError(f"cannot merge sweeps that both have page {min(both)}")
+        names = self.names + other.names
+        order = sorted(range(len(names)), key=names.__getitem__)
+        return SweepScores(
+            self.settings,
+            tuple(names[i] for i in order),
+            np.concatenate([self.page_scores, other.page_scores], axis=1)[:, order],
+            self.official + other.official,
+            self.overlap + other.overlap,
+        )
 
     def scores(self, index: int) -> Scores:
         """What `evaluate` gives at setting `index`."""

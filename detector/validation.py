@@ -5,15 +5,20 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 
 from detector.data.annotations import Page
+from detector.errors import JobError
 from detector.evaluate import collect, collect_keeping_maps
 from detector.inference import Detector
 from detector.maps import PageMap, PageMaps
 from detector.monitor import Monitor
+from detector.peers import ALONE, Peers
 from detector.postprocess import Detections
-from detector.sweep import quick_figures
+from detector.scores import Scoring
+from detector.sweep import quick_figures, quick_sweep
+from detector.sweep_scores import SweepScores
 
 STALE = "stale_validations"  # since the best one
 PICTURES = 2  # pages shown in TensorBoard, the same ones every epoch
@@ -22,10 +27,24 @@ _SWEPT = ("tuned_", "crossfit_")  # prefixes of what the post-processing sweep f
 
 @dataclass(frozen=True)
 class Validated:
-    """The figures of a validation by name, and the H-mean of every page."""
+    """The figures of a validation by name, the H-mean of every page, and what was swept."""
 
     figures: dict[str, float]
     page_hmeans: dict[str, float]
+    swept: SweepScores | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """What one process found on its pages: scores, the sweep's, and the pages to show.
+
+    `swept` is None without a sweep, and when `failure` says why its maps could not be kept.
+    """
+
+    scoring: Scoring
+    swept: SweepScores | None
+    failure: JobError | None
+    shown: list[tuple[Page, PageMap, Detections]]
 
 
 def validate(
@@ -33,38 +52,62 @@ def validate(
     pages: Sequence[Page],
     *,
     epoch: int,
-    monitor: Monitor,
+    monitor: Monitor | None,
     maps: Path | None,
     workers: int,
     log: Callable[[str], None],
-) -> Validated:
+    peers: Peers = ALONE,
+) -> Validated | None:
     """Score `detector` as configured and, with a folder for `maps`, at settings around that.
 
     The folder holds the probability maps while they are swept. A disk too full for them is
-    logged and costs only the figures of the sweep. Raises JobError as `evaluate` does.
+    logged and costs only the figures of the sweep. `peers` share the pages; what they found
+    is merged, exactly, in the leading process, and the others get None. Raises JobError as
+    `evaluate` does.
     """
     shown = {page.name for page in pages[:PICTURES]}
+    start, end = (len(pages) * i // peers.world for i in (peers.rank, peers.rank + 1))
+    own = None if maps is None else maps / str(peers.rank)
+    parts = peers.gathered(examine(detector, pages[start:end], shown, maps=own, workers=workers))
+    if not parts:
+        return None
+    if maps is not None:
+        shutil.rmtree(maps, ignore_errors=True)
+    scoring = Scoring()
+    for part in parts:
+        scoring.merge(part.scoring)
+        for page, page_map, found in part.shown:
+            if monitor is not None:
+                monitor.page(page, page_map, found, epoch)
+    scores = scoring.result()
+    for message in scores.skipped:
+        log(f"skipped: {message}")
+    failure = next((part.failure for part in parts if part.failure is not None), None)
+    if failure is not None:
+        log(f"epoch {epoch}: no post-processing sweep: {failure}")
+    sweeps = [part.swept for part in parts if part.swept is not None]
+    swept = reduce(SweepScores.merged, sweeps) if sweeps and not failure else None
+    tuned = {} if swept is None else quick_figures(swept)
+    return Validated(scores.metrics() | tuned, scores.page_hmeans, swept)
+
+
+def examine(
+    detector: Detector, pages: Sequence[Page], shown: set[str], *, maps: Path | None, workers: int
+) -> Part:
+    """Score some pages, and sweep their maps where there is a folder to keep them."""
+    pictures: list[tuple[Page, PageMap, Detections]] = []
 
     def show(page: Page, page_map: PageMap, found: Detections) -> None:
         if page.name in shown:
-            monitor.page(page, page_map.probability, found, epoch)
+            pictures.append((page, page_map, found))
 
-    tuned: dict[str, float] = {}
     if maps is None:
-        scores = collect(detector, pages, workers=workers, on_page=show).result()
-    else:
-        scoring, failure = collect_keeping_maps(
-            detector, pages, maps, workers=workers, on_page=show
-        )
-        scores = scoring.result()
-        if failure is None:
-            tuned = quick_figures(PageMaps(maps), pages, detector.postprocess)
-        else:
-            log(f"epoch {epoch}: no post-processing sweep: {failure}")
-        shutil.rmtree(maps, ignore_errors=True)
-    for message in scores.skipped:
-        log(f"skipped: {message}")
-    return Validated(scores.metrics() | tuned, scores.page_hmeans)
+        return Part(collect(detector, pages, workers=workers, on_page=show), None, None, pictures)
+    scoring, failure = collect_keeping_maps(detector, pages, maps, workers=workers, on_page=show)
+    swept = None
+    if failure is None and len(kept := PageMaps(maps)):
+        swept = quick_sweep(kept, pages, detector.postprocess)
+    return Part(scoring, swept, failure, pictures)
 
 
 def record(metrics: dict[str, float], scores: Validated, epoch: int) -> bool:
@@ -93,7 +136,7 @@ def curves(metrics: dict[str, float]) -> dict[str, float]:
     found = {k: v for k, v in metrics.items() if k.startswith("loss/")}
     found |= {f"cleval/{k}": metrics[k] for k in cleval if k in metrics}
     found |= {f"iou/{k.removeprefix('iou_')}": metrics[k] for k in overlap if k in metrics}
-    return found | {"train/lr": metrics["lr"], "train/seconds": metrics["seconds"]}
+    return found | {f"train/{k}": metrics[k] for k in ("lr", "seconds", "skipped")}
 
 
 def epoch_line(metrics: dict[str, float], epoch: int, epochs: int, scores: Validated | None) -> str:
@@ -104,4 +147,6 @@ def epoch_line(metrics: dict[str, float], epoch: int, epochs: int, scores: Valid
         if "tuned_hmean" in metrics:
             line += f"  tuned {metrics['tuned_hmean']:.4f}"
         line += f"  best {metrics['best_hmean']:.4f}"
+    if metrics["skipped"]:
+        line += f"  skipped pages: {metrics['skipped']:.0f}"
     return f"{line}  {metrics['seconds']:.0f} s"

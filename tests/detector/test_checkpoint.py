@@ -73,6 +73,28 @@ def test_another_config_is_refused_with_the_differences(tmp_path: Path):
     assert "data.workers" not in str(e.value)
 
 
+@pytest.mark.parametrize(("name", "rate"), [("adamw", 0.001), ("sgd", 0.007)])
+def test_a_rate_left_to_the_optimizer_goes_on_from_the_same_rate_given(
+    tmp_path: Path, name: str, rate: float
+):
+    """As in a file from before the rate could be left out."""
+    given = with_values(TrainConfig(), {"optimizer.name": name, "optimizer.lr": rate})
+    left = with_values(given, {"optimizer.lr": None})
+    for saved, now in ((given, left), (left, given)):
+        save_state(tmp_path / "last.safetensors", small_state(0), saved)
+        load_state(tmp_path / "last.safetensors", small_state(1), now)
+    save_best(tmp_path, nn.Linear(2, 3), given, {})
+    assert read_best(tmp_path)[1].optimizer.lr == rate
+
+
+def test_sgd_that_had_the_rate_of_adamw_is_told_apart(tmp_path: Path):
+    path = tmp_path / "last.safetensors"
+    sgd = with_values(TrainConfig(), {"optimizer.name": "sgd"})
+    save_state(path, small_state(0), with_values(sgd, {"optimizer.lr": 0.001}))
+    with pytest.raises(InputError, match=r"optimizer\.lr: 0\.001 when it was saved, 0\.007 now"):
+        load_state(path, small_state(0), sgd)
+
+
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"\xff" * 64])
 def test_a_broken_file_is_named(tmp_path: Path, content: bytes):
     path = tmp_path / "last.safetensors"

@@ -54,6 +54,9 @@ def test_with_values_replaces_and_checks_everything():
             "nothing would be learnt",
         ),
         ({"optimizer.lr": float("nan")}, "finite"),
+        ({"optimizer.lr": 0}, r"^optimizer.lr: input should be greater than 0, got 0$"),
+        ({"optimizer.layer_decay": 0}, "greater than 0, got 0"),
+        ({"optimizer.layer_decay": 1.1}, "less than or equal to 1, got 1.1"),
         (
             {"postprocess.unclip": "exact", "targets.shrink_ratio": 0.5},
             r"^postprocess.shrink_ratio must equal targets.shrink_ratio with "

@@ -3,8 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from detector.device import autocast_dtype, choose_device, set_threads
+from detector.device import autocast_dtype, choose_device, set_threads, suits_channels_last
 from detector.errors import InputError
+from detector.model.backbone import Backbone
 
 CPU = torch.device("cpu")
 
@@ -37,3 +38,19 @@ def test_threads_are_bounded():
         assert torch.get_num_threads() == 1
     finally:
         set_threads(before)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "last"),
+    [
+        ("resnet18", False),
+        ("vgg11_bn", False),
+        ("tf_efficientnet_lite0", True),
+        ("convnext_tiny", True),
+    ],
+)
+def test_light_networks_want_their_channels_last_on_a_cpu(backbone: str, last: bool):
+    with torch.device("meta"):
+        network = Backbone(backbone)
+    assert suits_channels_last(network, CPU) is last
+    assert suits_channels_last(network, torch.device("cuda"))

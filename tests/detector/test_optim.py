@@ -8,7 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from detector.optim import build_optimizer, freeze, lr_factor, parameter_groups, set_lr
+from detector.config import OptimizerConfig
+from detector.optim import (
+    DEFAULT_LR,
+    build_optimizer,
+    freeze,
+    lr_factor,
+    parameter_groups,
+    peak_lr,
+    set_lr,
+    stages,
+)
 
 
 def small_model() -> nn.ModuleDict:
@@ -18,6 +28,29 @@ def small_model() -> nn.ModuleDict:
             "head": nn.Conv2d(4, 1, 1),
         }
     )
+
+
+class TwoMaps(nn.Module):
+    """The second map needs `last` and, without being registered in that order, `first` too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = nn.Sequential(nn.BatchNorm2d(4), nn.Conv2d(4, 5, 3))
+        self.unused = nn.Linear(2, 2)
+        self.first = nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), nn.Dropout())
+
+    def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
+        fine = self.first(images)
+        return [fine, self.last(fine)]
+
+
+def test_each_optimizer_has_a_rate_of_its_own_that_the_help_tells():
+    assert (peak_lr("adamw", None), peak_lr("sgd", None)) == (1e-3, 7e-3)
+    assert peak_lr("sgd", 0.5) == 0.5
+    told = OptimizerConfig.model_fields["lr"].description or ""
+    for name, rate in DEFAULT_LR.items():
+        assert f"{name} {rate:g}" in told
+        assert OptimizerConfig(name=name).lr is None
 
 
 def test_groups_hold_each_parameter_once_with_its_rate_and_decay():
@@ -31,6 +64,59 @@ def test_groups_hold_each_parameter_once_with_its_rate_and_decay():
         (0.1, 0.01, 1),
         (0.1, 0.0, 1),
     ]
+
+
+def test_without_layer_decay_the_order_is_that_of_the_model():
+    """The state of an optimizer is stored by this order."""
+    model = nn.ModuleDict({"backbone": TwoMaps(), "head": nn.Conv2d(5, 1, 1)})
+    groups = parameter_groups(
+        model, backbone=model["backbone"], lr=0.1, backbone_lr_ratio=1, weight_decay=0
+    )
+    names = {id(p): k for k, p in model.named_parameters()}
+    assert [[names[id(p)] for p in g["params"]] for g in groups] == [
+        ["backbone.last.1.weight", "backbone.unused.weight", "backbone.first.0.weight"],
+        [
+            *("backbone.last.0.weight", "backbone.last.0.bias", "backbone.last.1.bias"),
+            "backbone.unused.bias",
+        ],
+        ["head.weight"],
+        ["head.bias"],
+    ]
+
+
+def test_layer_decay_by_hand():
+    model = nn.ModuleDict({"backbone": TwoMaps(), "head": nn.Conv2d(5, 1, 1)})
+    groups = parameter_groups(
+        model,
+        backbone=model["backbone"],
+        lr=0.8,
+        backbone_lr_ratio=0.5,
+        weight_decay=0.01,
+        layer_decay=0.25,
+    )
+    assert [(g["peak_lr"], g["weight_decay"], len(g["params"])) for g in groups] == [
+        (0.1, 0.01, 1),  # 0.8 x 0.5 x 0.25: the first convolution, which has no bias
+        (0.4, 0.01, 2),
+        (0.4, 0.0, 4),
+        (0.8, 0.01, 1),
+        (0.8, 0.0, 1),
+    ]
+    optimizer = build_optimizer(groups, name="sgd", momentum=0)
+    assert set_lr(optimizer, 0.5) == 0.4
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_stages_follow_the_maps_and_leave_no_trace(frozen: bool):
+    backbone = TwoMaps().train()
+    backbone.requires_grad_(not frozen)
+    before, random = copy.deepcopy(backbone.state_dict()), torch.get_rng_state()
+    first, second = stages(backbone)
+    assert [id(p) for p in first] == [id(backbone.first[0].weight)]
+    assert len(second) == 6
+    assert backbone.training
+    assert all(p.grad is None and p.requires_grad != frozen for p in backbone.parameters())
+    assert all(torch.equal(before[k], v) for k, v in backbone.state_dict().items())
+    assert torch.equal(random, torch.get_rng_state())
 
 
 def test_ratio_zero_leaves_the_backbone_out():

@@ -11,7 +11,7 @@ from detector.data.dataset import Batch
 from detector.errors import JobError
 from detector.loss import DBLoss
 from detector.model.dbnet import Maps
-from detector.step import split, update
+from detector.step import shares, split, update
 
 
 class Small(nn.Module):
@@ -117,9 +117,17 @@ def test_a_crop_too_large_for_the_device_ends_the_training_with_the_remedy():
         trained(small(Tiny))
 
 
+def test_parts_hold_the_crops_of_one_process_whoever_has_them():
+    assert shares([3, 2], 1) == [[3, 2]]
+    assert shares([3, 2], 2) == [[2, 1], [1, 1]]
+    assert shares([2, 2, 2], 4) == [[1, 1, 0], [1, 0, 1], [0, 1, 1]]
+    assert shares([0, 2], 9) == [[0, 1], [0, 1]]
+
+
 def test_parts_are_even_in_order_and_whole():
-    parts = list(split(batch(5), 3))
+    assert shares([5], 3) == [[2], [2], [1]]
+    parts = list(split(batch(5), [2, 2, 1]))
     assert [part.names for part in parts] == [["0", "1"], ["2", "3"], ["4"]]
     assert torch.equal(torch.cat([part.images for part in parts]), batch(5).images)
     one = batch(4)
-    assert list(split(one, 1)) == [one]
+    assert list(split(one, [4])) == [one]

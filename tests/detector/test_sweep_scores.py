@@ -4,8 +4,11 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from detector.config import PostprocessConfig
+from detector.errors import InputError
 from detector.sweep_scores import SweepScores
 
 
@@ -40,3 +43,29 @@ def test_cross_fitting_leaves_blank_pages_out_and_needs_two_pages():
     assert fitted.optimism == pytest.approx(0)
     assert table([[0.5]]).cross_fit() is None
     assert table([[nan, nan]]).cross_fit() is None
+
+
+def drawn(pages: list[int]) -> SweepScores:
+    """A sweep of two settings over pages, each with figures of its own."""
+    tried = (PostprocessConfig(), PostprocessConfig(box_thresh=0.1))
+    scores = np.stack([np.random.default_rng(p).random((2, 3)) for p in pages], axis=1)
+    counts = sum(np.random.default_rng(p).integers(0, 99, (2, 15)) for p in pages)
+    names = tuple(f"{p:03d}.jpg" for p in pages)
+    return SweepScores(tried, names, scores, counts[:, :11], counts[:, 11:])
+
+
+@given(st.permutations(range(6)), st.integers(1, 5))
+def test_merged_sweeps_are_that_of_all_pages_however_they_were_dealt(pages: list[int], cut: int):
+    merged = drawn(sorted(pages[:cut])).merged(drawn(sorted(pages[cut:])))
+    whole = drawn(sorted(pages))
+    assert (merged.names, merged.settings) == (whole.names, whole.settings)
+    assert np.array_equal(merged.page_scores, whole.page_scores)
+    assert np.array_equal(merged.official, whole.official)
+    assert np.array_equal(merged.overlap, whole.overlap)
+
+
+def test_sweeps_that_do_not_belong_together_are_not_merged():
+    with pytest.raises(InputError, match=r"both have page 001\.jpg"):
+        drawn([0, 1]).merged(drawn([1, 2]))
+    with pytest.raises(InputError, match="over different settings"):
+        drawn([0]).merged(table([[0.5]]))

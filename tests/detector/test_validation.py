@@ -84,6 +84,7 @@ def test_the_best_epoch_keeps_its_own_figures():
 
 def test_curves_and_lines_tell_what_there_is():
     metrics = FIGURES | {"loss/total": 1.5, "lr": 0.1, "seconds": 61.0, "best_hmean": 0.5}
+    metrics |= {"skipped": 0}
     assert "cleval/tuned_hmean" not in curves(metrics)
     shown = curves(metrics | SWEPT)
     assert (shown["cleval/tuned_hmean"], shown["cleval/crossfit_hmean"]) == (0.75, 0.625)
@@ -93,3 +94,6 @@ def test_curves_and_lines_tell_what_there_is():
         "epoch 2/5  loss 1.500  H-mean 0.5000  IoU H-mean 0.2500  tuned 0.7500  best 0.5000  61 s"
     )
     assert epoch_line(metrics, 2, 5, None) == "epoch 2/5  loss 1.500  61 s"
+    line = epoch_line(metrics | {"skipped": 2}, 2, 5, None)
+    assert line == "epoch 2/5  loss 1.500  skipped pages: 2  61 s"
+    assert curves(metrics | {"skipped": 2})["train/skipped"] == 2

@@ -11,6 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import yaml
 from numpy.typing import NDArray
 
 from detector.metrics.cleval import PageMatch, read_words
@@ -25,25 +26,10 @@ def box(left: float, top: float, right: float, bottom: float) -> Polygon:
     return [[left, top], [right, top], [right, bottom], [left, bottom]]
 
 
-# One word of each fate; a box of 90 x 20 has 5 characters, of 50 x 20 three.
-WORDS = [
-    box(20, 30, 110, 50),  # found whole
-    box(150, 30, 240, 50),  # found in two parts
-    box(20, 90, 70, 110),  # merged ...
-    box(90, 90, 140, 110),  # ... with this one
-    box(180, 90, 270, 110),  # missed
-    box(20, 150, 110, 170),  # ignored
-    box(5, 5, 15, 5),  # no area
-]
-FOUND = [
-    WORDS[0],
-    box(150, 30, 190, 50),
-    box(192, 30, 240, 50),
-    box(18, 88, 142, 112),
-    box(20, 150, 100, 170),
-    box(180, 150, 230, 170),
-]
-KINDS = ["matched", "split", "split", "merged", "forgiven", "false"]
+PAGE = yaml.safe_load(Path(__file__).with_name("one_of_each.yaml").read_text(encoding="utf-8"))
+WORDS = [box(*sides) for sides in PAGE["words"]]
+FOUND = [box(*sides) for sides in PAGE["found"]]
+KINDS = PAGE["kinds"]
 
 
 def matched(found: list[Any] | None = None) -> PageMatch:

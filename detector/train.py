@@ -1,29 +1,69 @@
-"""`python -m detector.train data.root=… [model.backbone=…]`: one training."""
+"""`python -m detector.train data.root=… [model.backbone=…]`: one training.
+
+`from=runs/RUN trial=ID` repeats one from its record alone.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from detector.cli import log, run
 from detector.config import TrainConfig
-from detector.trainer import train
+from detector.errors import InputError, JobError
+from detector.reproduction import find_training, reproduce
+from detector.settings import flatten
+from detector.trainer import EpochReport, train
 
 
 class TrainSettings(TrainConfig):
+    model_config = ConfigDict(populate_by_name=True)
+
     output: Path = Field(Path("runs/train"), description="folder for checkpoints and curves")
     resume: bool = Field(False, description="continue the training in the output folder")
     config: Path | None = Field(
         None, description="YAML of settings to start from, such as best/config.yaml of a search"
     )
+    source: Path | None = Field(
+        None,
+        alias="from",
+        description="from=FOLDER repeats the training in that folder, or trial=ID of the run of a "
+        "search, from its record alone",
+    )
+    trial: str | None = Field(None, description="number of the trial to repeat, such as 3")
 
 
 def main(settings: TrainSettings) -> int:
+    if settings.source is not None:
+        return _repeat(settings, settings.source)
+    if settings.trial is not None:
+        raise InputError("trial: names a trial of a run to repeat; add from=runs/RUN")
     config = TrainConfig.model_validate(
         {name: getattr(settings, name) for name in TrainConfig.model_fields}
     )
-    last = train(config, settings.output, resume=settings.resume)
+    _tell(train(config, settings.output, resume=settings.resume), config, settings.output)
+    return 0
+
+
+def _repeat(settings: TrainSettings, source: Path) -> int:
+    folder = find_training(source, settings.trial)
+    done = reproduce(folder, _given(settings), settings.output, resume=settings.resume)
+    _tell(done.last, done.config, settings.output)
+    if done.differs:
+        raise JobError(done.verdict)
+    log(done.verdict)
+    return 0
+
+
+def _given(settings: TrainSettings) -> dict[str, Any]:
+    """The settings of the training itself that the user gave, by dotted key."""
+    own = {"output", "resume", "source", "trial"}
+    return flatten(settings.model_dump(exclude_unset=True, exclude=own))
+
+
+def _tell(last: EpochReport, config: TrainConfig, output: Path) -> None:
     best = last.checkpoint / "best"
     log(
         f"best H-mean {last.metrics['best_hmean']:.4f} (epoch {last.metrics['best_epoch']:.0f}), "
@@ -31,9 +71,8 @@ def main(settings: TrainSettings) -> int:
         f"weights: {best}\n"
         f"score:   python -m detector.evaluate checkpoint={best} data.root={config.data.root}\n"
         f"use:     python -m detector.predict checkpoint={best} images=FOLDER output=pred.json\n"
-        f"curves:  tensorboard --logdir {settings.output}"
+        f"curves:  tensorboard --logdir {output}"
     )
-    return 0
 
 
 if __name__ == "__main__":

@@ -6,32 +6,35 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from timm.utils.model_ema import ModelEmaV3
-from torch import nn
 
 from detector.checkpoint import TrainingState, load_state, save_best, save_state
 from detector.cli import log as log_to_stderr
 from detector.config import TrainConfig
-from detector.data.annotations import Page, Split, read_split, require_words
+from detector.data.annotations import Split, read_split, require_words
 from detector.data.cache import PageCache
-from detector.data.dataset import Batch, TrainingPages, training_loader, training_side_px
+from detector.data.dataset import TrainingPages
 from detector.data.preprocess import Preprocess
 from detector.data.transforms import Augment
-from detector.device import autocast_dtype, choose_device, set_threads
-from detector.errors import InputError, JobError
+from detector.device import autocast_dtype, set_threads
+from detector.distributed import device_of, shared, threads_of
+from detector.epoch import Job, train_epoch
+from detector.errors import InputError
 from detector.inference import Detector, make_preprocess, new_model
 from detector.loss import DBLoss
+from detector.memory import keep_freed_memory
+from detector.model.backbone import Backbone
+from detector.model.shared_norm import share_statistics
 from detector.model.weights import load_backbone_weights
 from detector.monitor import Monitor
-from detector.optim import build_optimizer, freeze, lr_factor, parameter_groups, set_lr
-from detector.step import update
+from detector.peers import Peers
+from detector.provenance import Provenance, keep_record
+from detector.state import new_state, place
+from detector.sweep_scores import SweepScores
 from detector.validation import STALE, Validated, curves, epoch_line, record, validate
-
-CHECK_EVERY = 20  # steps between two looks at the loss; a look waits for the GPU
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,8 @@ class EpochReport:
 
     `epoch` counts from 1. `metrics` holds the figures of this epoch and, as `best_*`, those
     of the best epoch so far. `checkpoint` is a folder complete in itself. `finished` says that
-    the training is over: all epochs are done, or patience has run out.
+    the training is over: all epochs are done, or patience has run out. `swept` has the scores at
+    every post-processing setting tried; None without a sweep, and when nothing was left to train.
     """
 
     epoch: int
@@ -48,21 +52,7 @@ class EpochReport:
     page_hmeans: dict[str, float]
     checkpoint: Path
     finished: bool
-
-
-@dataclass(frozen=True)
-class Job:
-    """What stays the same through a training."""
-
-    config: TrainConfig
-    folder: Path
-    detector: Detector
-    samples: TrainingPages
-    val_pages: tuple[Page, ...]
-    loss: DBLoss
-    steps_per_epoch: int
-    backbone: nn.Module
-    log: Callable[[str], None]
+    swept: SweepScores | None = None
 
 
 def train(
@@ -71,31 +61,48 @@ def train(
     *,
     report: Callable[[EpochReport], None] | None = None,
     resume: bool = False,
+    expected: Provenance | None = None,
     log: Callable[[str], None] = log_to_stderr,
 ) -> EpochReport:
     """Train as `config` says and return the last report.
 
-    Writes `folder/checkpoint/` (see `detector.checkpoint`) and TensorBoard events into
-    `folder`. With `resume` it continues after the last finished epoch, and on a CPU the
-    weights equal those of an uninterrupted training bit for bit. Raises InputError for
-    unusable data or settings and JobError for a loss or score that is not finite.
+    Writes `folder/checkpoint/` (see `detector.checkpoint`), TensorBoard events and
+    `folder/record.json`, what the training was made from. With `resume` it continues after
+    the last finished epoch, and on a CPU the weights equal those of an uninterrupted training
+    bit for bit. `expected` is the record of another training, which this one repeats. With
+    several processes (`train.processes`) this one leads: it alone writes, reports and logs.
+    Raises InputError for unusable data or settings, and data or weights that are not those of
+    `expected`, and JobError for a loss or score that is not finite and for a process that ended.
     """
     checkpoint = folder / "checkpoint"
     last = checkpoint / "last.safetensors"
     if last.exists() and not resume:
         raise InputError(f"{folder}: holds a training already; add resume=true or choose another")
-    job, state = _prepare(config, folder, log, fresh=not last.exists())
+    job, state = _prepare(config, folder, log, fresh=not last.exists(), expected=expected)
     if last.exists():
         load_state(last, state, config)
         log(f"resuming after epoch {state.epoch} of {config.train.epochs}")
+    world, cuda = config.train.processes, job.detector.device.type == "cuda"
+    with shared(world, cuda=cuda, work=_follow, arguments=(config, folder)) as peers:
+        return _lead(replace(job, peers=peers), state, report)
+
+
+def _lead(
+    job: Job, state: TrainingState, report: Callable[[EpochReport], None] | None
+) -> EpochReport:
+    """Train to the end, keep what comes of it, and return the last report."""
+    config, folder, log, peers = job.config, job.folder, job.log, job.peers
+    checkpoint = folder / "checkpoint"
+    last = checkpoint / "last.safetensors"
+    _join(job, state)
     monitor = Monitor(folder, finished=state.epoch)
     result = EpochReport(state.epoch, state.metrics, {}, checkpoint, _over(state, config))
     try:
-        while not _over(state, config):
+        while not peers.told(_over(state, config)):
             started = time.monotonic()
-            losses = _train_epoch(job, state)
+            losses = train_epoch(job, state)
             scores = None
-            if state.epoch % config.train.eval_every == 0 or state.epoch == config.train.epochs:
+            if _is_validated(state, config):
                 scores = _validate(job, state, monitor)
             state.seconds += time.monotonic() - started
             state.metrics |= losses | {"seconds": state.seconds, "params_m": _params_m(state)}
@@ -109,13 +116,44 @@ def train(
             if scores is not None:
                 over = _over(state, config)
                 result = EpochReport(
-                    state.epoch, dict(state.metrics), scores.page_hmeans, checkpoint, over
+                    epoch=state.epoch,
+                    metrics=dict(state.metrics),
+                    page_hmeans=scores.page_hmeans,
+                    checkpoint=checkpoint,
+                    finished=over,
+                    swept=scores.swept,
                 )
                 if report is not None:
                     report(result)
     finally:
         monitor.close()
     return result
+
+
+def _follow(peers: Peers, config: TrainConfig, folder: Path) -> None:
+    """Train as the process that does not lead: the same steps, and a share of the pages."""
+    job, state = _prepare(config, folder, lambda _: None, fresh=False, rank=peers.rank)
+    last = folder / "checkpoint" / "last.safetensors"
+    if last.exists():
+        load_state(last, state, config)
+    job = replace(job, peers=peers)
+    _join(job, state)
+    while not peers.told(_over(state, config)):
+        train_epoch(job, state)
+        if _is_validated(state, config):
+            _validate(job, state, None)
+
+
+def _join(job: Job, state: TrainingState) -> None:
+    """Start from the leader's weights, and look at the batches of all."""
+    job.peers.same_weights(state.model)
+    if state.ema is not None:
+        job.peers.same_weights(state.ema.module)
+    share_statistics(state.model, job.peers)
+
+
+def _is_validated(state: TrainingState, config: TrainConfig) -> bool:
+    return state.epoch % config.train.eval_every == 0 or state.epoch == config.train.epochs
 
 
 def _over(state: TrainingState, config: TrainConfig) -> bool:
@@ -126,31 +164,69 @@ def _over(state: TrainingState, config: TrainConfig) -> bool:
 
 
 def _prepare(
-    config: TrainConfig, folder: Path, log: Callable[[str], None], *, fresh: bool
+    config: TrainConfig,
+    folder: Path,
+    log: Callable[[str], None],
+    *,
+    fresh: bool,
+    rank: int = 0,
+    expected: Provenance | None = None,
 ) -> tuple[Job, TrainingState]:
     """Read the data and build the model; pretrained weights only when training starts."""
     if config.data.root is None:
         raise InputError("data.root: no dataset folder given; add data.root=FOLDER")
-    set_threads(config.train.threads)
+    world = config.train.processes
+    set_threads(threads_of(config.train.threads, world))
     torch.manual_seed(config.train.seed)
-    device = choose_device(config.train.device)
+    device = device_of(config.train.device, rank, world)
+    if device.type == "cpu":
+        keep_freed_memory()
     train_split = _read(config, config.data.train_split, config.data.train_pages, log)
     val_split = _read(config, config.data.val_split, config.data.val_pages, log)
     model = new_model(config)
-    if fresh:
-        log(load_backbone_weights(model.backbone, config.model.backbone, config.model.weights))
-    model.to(device)
-    if config.train.channels_last:
-        model.to(memory_format=torch.channels_last)
-    preprocess = make_preprocess(model, config.data.longest_side_px)
-    state = _new_state(config, model, model.backbone, device)
+    if rank == 0:
+        splits, given = (train_split, val_split), model.backbone
+        _begin(config, folder, splits, given, device, fresh=fresh, expected=expected, log=log)
+    channels_last = place(model, config, device)
+    preprocess = make_preprocess(config, mean=model.mean, std=model.std)
+    state = new_state(model, config, device)
     amp = autocast_dtype(config.train.amp, device)
     detector = Detector(state.evaluated, preprocess, config.postprocess, device, amp)
     samples = _samples(config, train_split, preprocess)
     steps = math.ceil(len(samples) / config.train.batch_size)
     loss = DBLoss(**config.loss.model_dump(), step_k=config.model.step_k)
-    pages, backbone = val_split.pages, model.backbone
-    return Job(config, folder, detector, samples, pages, loss, steps, backbone, log), state
+    job = Job(
+        config=config,
+        folder=folder,
+        detector=detector,
+        samples=samples,
+        val_pages=val_split.pages,
+        loss=loss,
+        steps_per_epoch=steps,
+        backbone=model.backbone,
+        channels_last=channels_last,
+        log=log,
+    )
+    return job, state
+
+
+def _begin(
+    config: TrainConfig,
+    folder: Path,
+    splits: tuple[Split, Split],
+    backbone: Backbone,
+    device: torch.device,
+    *,
+    fresh: bool,
+    expected: Provenance | None,
+    log: Callable[[str], None],
+) -> None:
+    """Load the pretrained weights of a new training, and keep what it was made from."""
+    origin = None
+    if fresh:
+        origin = load_backbone_weights(backbone, config.model.backbone, config.model.weights)
+        log(origin)
+    keep_record(folder, config, splits, backbone, origin, device, expected=expected, log=log)
 
 
 def _read(config: TrainConfig, name: str, limit: int | None, log: Callable[[str], None]) -> Split:
@@ -169,33 +245,16 @@ def _read(config: TrainConfig, name: str, limit: int | None, log: Callable[[str]
     return split
 
 
-def _new_state(
-    config: TrainConfig, model: nn.Module, backbone: nn.Module, device: torch.device
-) -> TrainingState:
-    settings = config.optimizer
-    groups = parameter_groups(
-        model,
-        backbone=backbone,
-        lr=settings.lr,
-        backbone_lr_ratio=settings.backbone_lr_ratio,
-        weight_decay=settings.weight_decay,
-    )
-    optimizer = build_optimizer(groups, name=settings.name, momentum=settings.momentum)
-    ema = None
-    if settings.ema_decay > 0:
-        # The warm-up lets a short training forget its random start.
-        ema = ModelEmaV3(model, decay=settings.ema_decay, use_warmup=True)
-    fp16 = autocast_dtype(config.train.amp, device) is torch.float16
-    scaler = torch.amp.GradScaler(device.type, enabled=fp16)
-    return TrainingState(model, ema, optimizer, scaler, parts=config.train.accumulate)
-
-
 def _samples(config: TrainConfig, split: Split, preprocess: Preprocess) -> TrainingPages:
-    augment = Augment(longest_side_px=config.data.longest_side_px, **config.augment.model_dump())
+    augment = Augment(
+        longest_side_px=preprocess.longest_side_px,
+        shortest_side_px=preprocess.shortest_side_px,
+        **config.augment.model_dump(),
+    )
     cache = None
     if config.data.cache is not None:
         size = round(config.data.cache_gb * 1e9)
-        cache = PageCache(config.data.cache, training_side_px(augment), size)
+        cache = PageCache(config.data.cache, size, preprocess.preparation, preprocess.fill)
     return TrainingPages(
         split.pages,
         augment,
@@ -206,78 +265,12 @@ def _samples(config: TrainConfig, split: Split, preprocess: Preprocess) -> Train
     )
 
 
-def _train_epoch(job: Job, state: TrainingState) -> dict[str, float]:
-    """One pass over the training pages; mean losses and the last learning rate."""
-    settings, device = job.config.train, job.detector.device
-    loader = training_loader(
-        job.samples,
-        batch_size=settings.batch_size,
-        workers=job.config.data.workers,
-        epoch=state.epoch,
-        seed=settings.seed,
-        pin_memory=device.type == "cuda",
-    )
-    state.model.train()
-    freeze(job.backbone, frozen=_frozen(job, state))
-    total, count, rate = torch.zeros(4, device=device), 0, 0.0
-    for batch in loader:
-        for message in batch.broken:
-            job.log(f"skipped: {message}")
-        rate = _set_rate(job, state)
-        if len(batch.images):
-            total += _step(job, state, batch)
-            count += 1
-        state.step += 1
-        if count % CHECK_EVERY == 1:
-            _require_finite(total, state)
-    if not count:
-        raise JobError("no training page could be read; see the lines above")
-    _require_finite(total, state)
-    state.epoch += 1
-    names = ("loss/total", "loss/probability", "loss/threshold", "loss/binary")
-    return dict(zip(names, (total / count).tolist(), strict=True)) | {"lr": rate}
-
-
-def _frozen(job: Job, state: TrainingState) -> bool:
-    settings = job.config.optimizer
-    return settings.backbone_lr_ratio == 0 or state.epoch < settings.freeze_epochs
-
-
-def _set_rate(job: Job, state: TrainingState) -> float:
-    settings = job.config.optimizer
-    factor = lr_factor(
-        state.step,
-        total_steps=job.steps_per_epoch * job.config.train.epochs,
-        warmup_steps=round(settings.warmup_epochs * job.steps_per_epoch),
-        schedule=settings.schedule,
-    )
-    return set_lr(state.optimizer, factor)
-
-
-def _step(job: Job, state: TrainingState, batch: Batch) -> torch.Tensor:
-    return update(
-        state,
-        batch.to(job.detector.device, channels_last=job.config.train.channels_last),
-        loss=job.loss,
-        amp=job.detector.amp,
-        clip_norm=job.config.optimizer.clip_norm,
-        log=job.log,
-    )
-
-
 def _params_m(state: TrainingState) -> float:
     return sum(p.numel() for p in state.model.parameters()) / 1e6
 
 
-def _require_finite(total: torch.Tensor, state: TrainingState) -> None:
-    if not torch.isfinite(total).all():
-        raise JobError(
-            f"the loss is not finite at step {state.step}; try a smaller optimizer.lr, "
-            "a smaller optimizer.clip_norm or train.amp=off"
-        )
-
-
-def _validate(job: Job, state: TrainingState, monitor: Monitor) -> Validated:
+def _validate(job: Job, state: TrainingState, monitor: Monitor | None) -> Validated | None:
+    job.peers.same_weights(state.evaluated)
     return validate(
         job.detector,
         job.val_pages,
@@ -286,4 +279,5 @@ def _validate(job: Job, state: TrainingState, monitor: Monitor) -> Validated:
         maps=job.folder / "maps" if job.config.train.sweep else None,
         workers=job.config.data.workers,
         log=job.log,
+        peers=job.peers,
     )

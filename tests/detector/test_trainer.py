@@ -36,7 +36,14 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
     return load_file(folder / "checkpoint" / "last.safetensors")
 
 
-@pytest.mark.parametrize("changes", [{}, {"optimizer.name": "sgd", "optimizer.ema_decay": 0.0}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"optimizer.name": "sgd", "optimizer.ema_decay": 0.0},
+        {"optimizer.layer_decay": 0.5, "optimizer.freeze_epochs": 1},
+    ],
+)
 def test_a_resumed_training_equals_an_uninterrupted_one_bit_for_bit(
     tiny, tmp_path: Path, changes: dict
 ):
@@ -50,6 +57,13 @@ def test_a_resumed_training_equals_an_uninterrupted_one_bit_for_bit(
     assert straight.keys() == resumed.keys()
     different = [k for k in straight if not torch.equal(straight[k], resumed[k])]
     assert different == []
+
+
+@pytest.mark.parametrize(("name", "rate"), [("adamw", 1e-3), ("sgd", 7e-3)])
+def test_each_optimizer_trains_at_a_rate_of_its_own(tiny, tmp_path: Path, name: str, rate: float):
+    values = {"optimizer.name": name, "optimizer.lr": None, "optimizer.schedule": "constant"}
+    config = tiny(values | {"optimizer.warmup_epochs": 0, "train.epochs": 1})
+    assert train(config, tmp_path, log=silent).metrics["lr"] == rate
 
 
 def test_mixed_precision_trains_and_resumes_exactly_too(tiny, tmp_path: Path):
@@ -165,7 +179,7 @@ def test_pages_without_any_word_are_refused(tiny, tmp_path: Path, make_dataset):
         train(tiny({"data.root": tmp_path / "data"}), tmp_path / "out", log=silent)
 
 
-def test_a_page_that_breaks_later_is_skipped_and_named(tiny, drawn_root: Path, tmp_path: Path):
+def test_a_page_that_breaks_later_is_named_and_counted(tiny, drawn_root: Path, tmp_path: Path):
     data = tmp_path / "data"
     shutil.copytree(drawn_root, data)
     victim = sorted((data / "images" / "train").iterdir())[0]
@@ -175,6 +189,8 @@ def test_a_page_that_breaks_later_is_skipped_and_named(tiny, drawn_root: Path, t
     last = train(tiny({"data.root": data, "train.epochs": 1}), tmp_path / "out", log=lines.append)
     assert last.epoch == 1
     assert any(line.startswith("skipped:") and victim.name in line for line in lines)
+    assert last.metrics["skipped"] == 1
+    assert "skipped pages: 1" in lines[-1]
 
 
 def test_patience_ends_a_training_and_a_resume_agrees(tiny, tmp_path: Path):

@@ -14,15 +14,22 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from detector import cli
 from detector.config import TrainConfig
 from detector.errors import InputError
-from detector.settings import Section, describe_faults, field_names, nest
+from detector.settings import Section, describe_faults, field_names, flatten, nest
+from orchestrator.limits import Limits
 from orchestrator.space_file import available_spaces
 
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 OptionalCount = Annotated[int | None, Field(ge=1)]
+OptionalPositive = Annotated[float | None, Field(gt=0)]
 
 
 class BudgetConfig(Section):
-    trials: OptionalCount = Field(None, description="trials to run; null = the space's")
+    trials: OptionalCount = Field(
+        None, description="trials to run; null = the space's; +N adds some to a run that is resumed"
+    )
+    more: OptionalCount = Field(
+        None, description="trials added to a run that is resumed, as budget.trials=+N says it"
+    )
     epochs: OptionalCount = Field(
         None, description="longest training of a trial; null = the space's"
     )
@@ -35,6 +42,27 @@ class BudgetConfig(Section):
     concurrent: OptionalCount = Field(
         None, description="trials at the same time; null = as many as the machines hold"
     )
+    minutes: OptionalPositive = Field(
+        None, description="wall time after which the search ends; null = no limit"
+    )
+    total_epochs: OptionalCount = Field(
+        None, description="epochs of all trials together; null = no limit"
+    )
+    gpu_hours: OptionalPositive = Field(
+        None, description="hours of training times GPUs per trial, all trials; null = no limit"
+    )
+    patience: OptionalCount = Field(
+        None, description="trials without a new best that end the search; null = no limit"
+    )
+
+    def limits(self) -> Limits:
+        """What ends a search before all its trials are run."""
+        return Limits(
+            minutes=self.minutes,
+            total_epochs=self.total_epochs,
+            gpu_hours=self.gpu_hours,
+            patience=self.patience,
+        )
 
 
 class ResourcesConfig(Section):
@@ -55,6 +83,20 @@ class ResourcesConfig(Section):
         return value
 
 
+class SearchSection(Section):
+    narrow: dict[str, Any] = Field(
+        {},
+        description="the part of a searched setting to keep: choices, or [low, high], such as "
+        "search.narrow.model.backbone=[resnet18] search.narrow.optimizer.lr=[1e-3,2e-3]",
+    )
+
+    @field_validator("narrow")
+    @classmethod
+    def _as_lists(cls, value: dict[str, Any]) -> dict[str, Any]:
+        """Lists by dotted name, so that equal wishes are equal in a stored run too."""
+        return {k: v if isinstance(v, list) else [v] for k, v in flatten(value).items()}
+
+
 class SearchConfig(Section):
     """One search. Detector settings given beside it are fixed for every trial."""
 
@@ -70,6 +112,16 @@ class SearchConfig(Section):
     storage: str | None = Field(
         None, description="Optuna storage URL; null = study.db (SQLite) in the run folder"
     )
+    warm_start: str | None = Field(
+        None,
+        min_length=1,
+        description="points to try first: published (a contest entry's tuning table) or the "
+        "FOLDER of another run; null = the space's own only",
+    )
+    dry_run: bool = Field(
+        False, description="show the space and ten sampled configurations, and start nothing"
+    )
+    search: SearchSection = SearchSection()
     budget: BudgetConfig = BudgetConfig()
     resources: ResourcesConfig = ResourcesConfig()
 
@@ -87,6 +139,16 @@ class SearchConfig(Section):
     def _check(self) -> SearchConfig:
         if self.resume and self.name is None:
             raise ValueError("resume=true continues a run by its name; add name=RUN")
+        if self.budget.more is not None and not self.resume:
+            raise ValueError(
+                "budget.trials=+N adds trials to a run that is resumed; give budget.trials=N, or "
+                "add name=RUN resume=true"
+            )
+        if self.resume and self.dry_run:
+            raise ValueError(
+                "dry_run=true shows a space that is not started; leave resume=true out, "
+                "and give space=RUN_FOLDER/space.yaml for the space of a run"
+            )
         return self
 
 
@@ -108,7 +170,7 @@ def parse_arguments(arguments: Sequence[str]) -> tuple[SearchConfig, dict[str, A
     Values of the second are checked with the space (`load_space`), since they complete it.
     Raises InputError listing every unknown key and every fault in the search's own settings.
     """
-    values = cli.parse_arguments(arguments)
+    values = _with_more(cli.parse_arguments(arguments))
     detector_keys = field_names(TrainConfig)
     chosen = {k: v for k, v in values.items() if k.partition(".")[0] in TrainConfig.model_fields}
     faults = [
@@ -122,6 +184,15 @@ def parse_arguments(arguments: Sequence[str]) -> tuple[SearchConfig, dict[str, A
     if faults:
         raise InputError("\n".join(faults))
     return config, chosen
+
+
+def _with_more(values: dict[str, Any]) -> dict[str, Any]:
+    """`budget.trials=+20` as `budget.more=20`."""
+    trials = values.get("budget.trials")
+    if not isinstance(trials, str) or not trials.startswith("+"):
+        return values
+    rest = {key: value for key, value in values.items() if key != "budget.trials"}
+    return rest | {"budget.more": trials[1:]}
 
 
 def unknown_key(key: str, names: Sequence[str]) -> str:

@@ -6,12 +6,16 @@ import csv
 import io
 import json
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from detector.errors import InputError
 from detector.files import write_text
 from orchestrator.leaderboard_table import table
+from orchestrator.pareto import SCORE_AND_SIZE, Objectives
 from orchestrator.ranking import COLUMNS, LAST_COLUMNS, best, finite, ranked, rows
 from orchestrator.records import TrialRecord
 
@@ -19,30 +23,59 @@ __all__ = ["best", "ranked", "read_leaderboard", "table", "write_leaderboard"]
 
 CSV_NAME = "leaderboard.csv"
 JSON_NAME = "leaderboard.json"
+COMPUTED = ("rank", "hmean_low", "hmean_high", "p_next", "tied", "pareto")  # of all records
+PAGE_DIGITS = 6
+_TEXTS_KEPT = 1 << 12
+_json = json.JSONEncoder(ensure_ascii=False).encode
 METRIC = "CLEval H-mean, competition dialect, mean over the validation pages"
 
 
 def write_leaderboard(
-    folder: Path, records: Sequence[TrialRecord], parameters: Sequence[str]
+    folder: Path,
+    records: Sequence[TrialRecord],
+    parameters: Sequence[str],
+    objectives: Objectives = SCORE_AND_SIZE,
 ) -> None:
     """Write leaderboard.csv and leaderboard.json; a reader sees the old or the new, never half.
 
-    The CSV has one row of `rows` a trial. The JSON has those rows too, with each trial's
-    record beside them, and is what `read_leaderboard` reads.
+    The CSV has one row of `rows` a trial. The JSON has one line a trial: its record, page
+    scores rounded to PAGE_DIGITS, with the figures of that row which are not in it. It is
+    what `read_leaderboard` reads.
     """
-    table_rows = rows(records, parameters)
-    extra = ("rank", "hmean_low", "hmean_high")
+    table_rows = rows(records, parameters, objectives)
     entries = [
-        {key: row[key] for key in extra} | _plain(record)
+        _entry({key: row[key] for key in COMPUTED}, record)
         for row, record in zip(table_rows, ranked(records), strict=True)
     ]
-    content = {"metric": METRIC, "parameters": list(parameters), "trials": entries}
     text = io.StringIO()
-    writer = csv.DictWriter(text, [*COLUMNS, *parameters, *LAST_COLUMNS], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({key: _cell(value) for key, value in row.items()} for row in table_rows)
-    write_text(folder / JSON_NAME, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*COLUMNS, *parameters, *LAST_COLUMNS])
+    writer.writerows([_cell(value) for value in row.values()] for row in table_rows)
+    write_text(folder / JSON_NAME, _content(parameters, entries))
     write_text(folder / CSV_NAME, text.getvalue())
+
+
+def _content(parameters: Sequence[str], entries: Sequence[str]) -> str:
+    """leaderboard.json around its trials, which are JSON already."""
+    head = f'{{"metric": {_json(METRIC)},\n"parameters": {_json(list(parameters))},\n"trials": [\n'
+    return head + ",\n".join(entries) + "\n]}\n"
+
+
+def _entry(computed: dict[str, Any], record: TrialRecord) -> str:
+    """A trial as a line of JSON, which has no NaN."""
+    values = computed | {key: finite(value) for key, value in record.to_dict().items()}
+    values["params"] = {key: finite(value) for key, value in record.params.items()}
+    del values["page_hmeans"]
+    return f'{_json(values)[:-1]}, "page_hmeans": {_page_scores(record.page_bytes)}}}'
+
+
+# Most of what is written, and the same each time.
+@lru_cache(maxsize=_TEXTS_KEPT)
+def _page_scores(page_bytes: bytes | None) -> str:
+    """JSON of packed scores."""
+    if page_bytes is None:
+        return "null"
+    return _json(np.frombuffer(page_bytes).round(PAGE_DIGITS).tolist())
 
 
 def _cell(value: Any) -> Any:
@@ -51,12 +84,6 @@ def _cell(value: Any) -> Any:
         return value
     text = value.replace("\r\n", "\n").replace("\r", "\n")  # a lone \r would end the row
     return f"'{text}" if text.lstrip().startswith(("=", "+", "-", "@")) else text
-
-
-def _plain(record: TrialRecord) -> dict[str, Any]:
-    """The record for JSON, which has no NaN."""
-    values = {key: finite(value) for key, value in record.to_dict().items()}
-    return values | {"params": {key: finite(value) for key, value in record.params.items()}}
 
 
 def read_leaderboard(folder: Path) -> list[TrialRecord]:

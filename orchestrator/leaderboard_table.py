@@ -10,7 +10,7 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.ranking import rows
+from orchestrator.ranking import best, rows
 from orchestrator.records import TrialRecord, TrialState
 
 STYLES = {
@@ -20,6 +20,7 @@ STYLES = {
     TrialState.PENDING.value: "dim",
     TrialState.FAILED.value: "red",
 }
+RANK = "#"
 REASON_LENGTH = 160
 _PADDING = 2  # a blank after each cell, and the rule between columns
 
@@ -45,8 +46,9 @@ def table(
 ) -> Table:
     """The leaderboard for a terminal of `width` columns.
 
-    Beside the scores it shows the parameters that differ between trials. Columns that do not
-    fit are named in the caption, as are the reasons of failed trials.
+    Beside the scores it shows the parameters that differ between trials. A "=" marks the ranks
+    that are tied with the first (`comparison.ties`). Columns that do not fit are named in the
+    caption, as are the reasons of failed trials.
     """
     shown = rows(records, parameters)
     columns = [*_score_columns(shown), *_parameter_columns(shown, parameters)]
@@ -57,7 +59,9 @@ def table(
     for index, row in enumerate(shown):
         cells = [Text(column.cells[index]) for column in kept]
         out.add_row(*cells, style=STYLES[row["state"]])
-    out.caption = _caption(shown, left_out)
+    notes = _tie_note(records, shown) if RANK in (column.header for column in kept) else []
+    notes += _reasons(shown) + _left_out(left_out)
+    out.caption = Text("\n".join(notes)) if notes else None
     return out
 
 
@@ -80,7 +84,7 @@ def _score_columns(shown: Sequence[dict[str, Any]]) -> list[_Column]:
         for row in shown
     ]
     return [
-        _Column("#", cells("rank"), 1),
+        _Column(RANK, _ranks(shown), 1, "left"),
         _Column("trial", cells("trial"), 0, "left"),
         _Column("state", cells("state"), 0, "left"),
         _Column("H-mean", cells("hmean", "{:.4f}"), 0),
@@ -92,6 +96,18 @@ def _score_columns(shown: Sequence[dict[str, Any]]) -> list[_Column]:
         _Column("epochs", cells("epochs"), 2),
         _Column("time", [duration(row["seconds"]) for row in shown], 4),
     ]
+
+
+def _ranks(shown: Sequence[dict[str, Any]]) -> list[str]:
+    """Ranks under each other, with a "=" behind those tied with the first."""
+    digits = len(str(len(shown)))
+    ranks = ["" if row["rank"] is None else f"{row['rank']:{digits}}" for row in shown]
+    marks = [" =" if _is_marked(row) else "" for row in shown]
+    return [rank + mark for rank, mark in zip(ranks, marks, strict=True)]
+
+
+def _is_marked(row: dict[str, Any]) -> bool:
+    return bool(row["tied"]) and row["rank"] > 1
 
 
 def _parameter_columns(shown: Sequence[dict[str, Any]], parameters: Sequence[str]) -> list[_Column]:
@@ -128,13 +144,29 @@ def _fitting(columns: Sequence[_Column], width: int) -> tuple[list[_Column], lis
     return kept, [c for i, c in enumerate(columns) if i not in chosen]
 
 
-def _caption(shown: Sequence[dict[str, Any]], left_out: Sequence[_Column]) -> Text | None:
-    lines = []
-    for row in shown:
-        if row["reason"]:
-            first = str(row["reason"]).strip().partition("\n")[0]
-            lines.append(f"{row['trial']} {row['state']}: {first[:REASON_LENGTH]}")
-    if left_out:
-        names = ", ".join(c.header.replace("\n", "_") for c in left_out)
-        lines.append(f"not shown: {names} (leaderboard.csv has every column)")
-    return Text("\n".join(lines)) if lines else None
+def _tie_note(records: Sequence[TrialRecord], shown: Sequence[dict[str, Any]]) -> list[str]:
+    """What "=" means, where it stands."""
+    top = best(records)
+    if top is None or top.page_hmeans is None or not any(_is_marked(row) for row in shown):
+        return []
+    return [
+        f"= cannot be told from the first at 5 % on these {len(top.page_hmeans)} pages; "
+        "confirm them with other seeds or more pages"
+    ]
+
+
+def _reasons(shown: Sequence[dict[str, Any]]) -> list[str]:
+    """The first line of each failure."""
+    firsts = [str(row["reason"] or "").strip().partition("\n")[0] for row in shown]
+    return [
+        f"{row['trial']} {row['state']}: {first[:REASON_LENGTH]}"
+        for row, first in zip(shown, firsts, strict=True)
+        if row["reason"]
+    ]
+
+
+def _left_out(columns: Sequence[_Column]) -> list[str]:
+    if not columns:
+        return []
+    names = ", ".join(column.header.replace("\n", "_") for column in columns)
+    return [f"not shown: {names} (leaderboard.csv has every column)"]

@@ -40,7 +40,10 @@ class Budget(Section):
 
 @dataclass(frozen=True)
 class Parameter:
-    """One searched setting. `values` are the choices, or (low, high), both included."""
+    """One searched setting. `values` are the choices, or (low, high), both included.
+
+    A constant is a choice of one value.
+    """
 
     key: str
     kind: Kind
@@ -71,9 +74,11 @@ class Parameter:
         return all(key in point and point[key] in allowed for key, allowed in self.when.items())
 
     def describe(self) -> str:
-        """The values as a short text, such as `uniform [0.3, 0.6]`."""
+        """The values as a short text, such as `uniform [0.3, 0.6]` or `one of 1, 2`."""
         text = ", ".join(str(v) for v in self.values)
-        return f"one of {text}" if self.kind == "choice" else f"{self.kind} [{text}]"
+        if self.kind == "choice":
+            return f"one of {text}" if len(self.values) > 1 else f"always {text}"
+        return f"{self.kind} [{text}]"
 
     def to_plain(self) -> dict[str, Any]:
         """The parameter as the space file writes it."""

@@ -127,7 +127,8 @@ class View:
 class Recorder(Callback):
     """Keeps the view, the leaderboard, TensorBoard's HParams and `best/` up to date.
 
-    `check` is called several times a second and may raise to end the search.
+    `checks` are called several times a second and may raise to end the search, `reported` after
+    each epoch and at the end of each trial.
     """
 
     def __init__(
@@ -137,15 +138,17 @@ class Recorder(Callback):
         view: View,
         *,
         parameters: Sequence[str],
-        check: Callable[[], None] = lambda: None,
+        checks: Sequence[Callable[[], None]] = (),
+        reported: Callable[[], None] = lambda: None,
     ) -> None:
-        self._check = check
+        self._checks, self._reported = checks, reported
         self._study, self._folder, self._view = study, folder, view
         self._parameters = list(parameters)
         self._started: set[str] = set()
 
     def on_step_begin(self, **_: Any) -> None:  # type: ignore[override]
-        self._check()
+        for check in self._checks:
+            check()
 
     def on_trial_start(self, *, trial: Any, **_: Any) -> None:  # type: ignore[override]
         self._started.add(store.trial_id(trial.config["number"]))
@@ -167,6 +170,7 @@ class Recorder(Callback):
             seconds=float(result.get("seconds", 0)),
         )
         self._view.epoch(record, float(result.get("hmean", score)))
+        self._reported()
 
     def on_trial_complete(self, *, trial: Any, **_: Any) -> None:  # type: ignore[override]
         self._over(trial)
@@ -190,6 +194,7 @@ class Recorder(Callback):
             # Nothing continues a stopped trial, and its optimizer state is the largest file.
             (folder / "checkpoint" / "last.safetensors").unlink(missing_ok=True)
         write_results(self._folder, records, self._parameters)
+        self._reported()
 
     def _records(self) -> list[TrialRecord]:
         """The study's records, told apart by whether a worker has begun them."""

@@ -1,4 +1,4 @@
-"""The trials of a run in order of merit, and how sure the scores are.
+"""The trials of a run in order of merit, and how sure scores and places are.
 
 Only finished trials get a rank, because a stopped trial's score belongs to fewer epochs.
 The others follow without one: stopped, running, pending, failed, each by H-mean.
@@ -8,19 +8,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.records import TrialRecord, TrialState
+from orchestrator.comparison import Standing, ties
+from orchestrator.pareto import SCORE_AND_SIZE, Objectives, front
+from orchestrator.records import TrialRecord, TrialState, packed
 
 COLUMNS = (
     *("rank", "trial", "state", "hmean", "hmean_low", "hmean_high", "precision", "recall"),
     *("hmean_pooled", "iou_hmean", "epochs", "seconds", "params_m"),
 )
-LAST_COLUMNS = ("tuned_hmean", "crossfit_hmean", "reason")  # after the parameters
+LAST_COLUMNS = (  # after the parameters
+    *("tuned_hmean", "crossfit_hmean", "latency_ms"),
+    *("p_next", "tied", "pareto", "reason"),
+)
 BOOTSTRAP_DRAWS = 2000
+_INTERVALS_KEPT = 1 << 13
 _ORDER = (
     TrialState.FINISHED,
     TrialState.STOPPED,
@@ -59,25 +66,55 @@ def interval(
     Efron, "Bootstrap methods: another look at the jackknife" (1979). The draws come from a
     fixed seed, so trials with the same pages are resampled alike and files are repeatable.
     """
-    if page_hmeans is None or len(page_hmeans) < 2:
+    return _interval(packed(page_hmeans), level)
+
+
+@lru_cache(maxsize=_INTERVALS_KEPT)
+def _interval(page_bytes: bytes | None, level: float = 0.95) -> tuple[float, float] | None:
+    """`interval` of packed scores."""
+    scores: NDArray[np.float64] = np.frombuffer(page_bytes or b"")
+    if len(scores) < 2:
         return None
-    scores: NDArray[np.float64] = np.asarray(page_hmeans, dtype=np.float64)
-    rng = np.random.default_rng(0)
-    counts = rng.multinomial(len(scores), np.full(len(scores), 1 / len(scores)), BOOTSTRAP_DRAWS)
-    means = counts @ scores / len(scores)
+    means = _drawn_counts(len(scores)) @ scores / len(scores)
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 
-def rows(records: Sequence[TrialRecord], parameters: Sequence[str]) -> list[dict[str, Any]]:
-    """One dict a trial, best first: COLUMNS, parameters, LAST_COLUMNS; None is an empty cell."""
+@lru_cache(maxsize=2)
+def _drawn_counts(pages: int) -> NDArray[np.float64]:
+    """How often each bootstrap sample draws each page, `(BOOTSTRAP_DRAWS, pages)`."""
+    rng = np.random.default_rng(0)
+    counts = rng.multinomial(pages, np.full(pages, 1 / pages), BOOTSTRAP_DRAWS)
+    return counts.astype(np.float64)
+
+
+def rows(
+    records: Sequence[TrialRecord],
+    parameters: Sequence[str],
+    objectives: Objectives = SCORE_AND_SIZE,
+) -> list[dict[str, Any]]:
+    """One dict a trial, best first: COLUMNS, parameters, LAST_COLUMNS; None is an empty cell.
+
+    `p_next` and `tied` are those of `comparison.ties`, `pareto` says whether the trial is on
+    the front of `objectives`; only finished trials have them.
+    """
+    ordered = ranked(records)
+    finished = [record for record in ordered if record.state is TrialState.FINISHED]
+    standings = ties(finished)
+    efficient = {record.trial for record in front(finished, objectives)}
     out = []
-    for position, record in enumerate(ranked(records), start=1):
-        low, high = interval(record.page_hmeans) or (None, None)
-        values = record.to_dict() | {
-            "rank": position if record.state is TrialState.FINISHED else None,
+    for position, record in enumerate(ordered):
+        is_finished = position < len(finished)
+        standing = standings[position] if is_finished else Standing(None, None, None)
+        low, high = _interval(record.page_bytes) or (None, None)
+        values = vars(record) | {  # not to_dict(), which copies the page scores
+            "state": record.state.value,
+            "rank": position + 1 if is_finished else None,
             "hmean_low": low,
             "hmean_high": high,
+            "p_next": standing.p_next,
+            "tied": standing.tied,
+            "pareto": record.trial in efficient if is_finished else None,
         }
         row = {name: finite(values[name]) for name in COLUMNS}
         row["seconds"] = round(record.seconds, 2)

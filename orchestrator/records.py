@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from array import array
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from enum import Enum
+from functools import cached_property
 from typing import Any
 
 
@@ -27,9 +29,11 @@ class TrialRecord:
 
     hmean, precision, recall: the competition dialect of CLEval, mean over validation pages.
     hmean_pooled: the official dialect. iou_hmean: at IoU 0.5. params_m: millions of weights.
+    latency_ms: milliseconds for a validation page, network and post-processing.
     tuned_hmean: the H-mean at the best of the post-processing settings scored after validation,
     with these settings in `tuned`; crossfit_hmean: what choosing them is worth on other pages.
-    page_hmeans: the H-mean of every validation page, for the confidence interval.
+    page_hmeans: the H-mean of every validation page in the order of names, for intervals and
+    paired tests.
     """
 
     trial: str  # short, unique in the run and sortable, such as "00003"
@@ -47,15 +51,25 @@ class TrialRecord:
     best_epoch: int | None = None
     seconds: float = 0.0
     params_m: float | None = None
+    latency_ms: float | None = None
     checkpoint: str | None = None
     page_hmeans: tuple[float, ...] | None = None
     reason: str | None = None
 
+    @cached_property
+    def page_bytes(self) -> bytes | None:
+        """`page_hmeans` packed, for caches."""
+        return packed(self.page_hmeans)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
-        values = asdict(self) | {"state": self.state.value}
+        # Not `asdict`: it copies every page score on its own.
+        values = {name: getattr(self, name) for name in _NAMES}
         return values | {
-            "page_hmeans": None if self.page_hmeans is None else list(self.page_hmeans)
+            "state": self.state.value,
+            "params": dict(self.params),
+            "tuned": dict(self.tuned),
+            "page_hmeans": None if self.page_hmeans is None else list(self.page_hmeans),
         }
 
     @classmethod
@@ -64,8 +78,16 @@ class TrialRecord:
 
         Raises KeyError without `trial` or `state`, ValueError for an unknown state.
         """
-        known = {f.name: values[f.name] for f in fields(cls) if f.name in values}
+        known = {name: values[name] for name in _NAMES if name in values}
         known |= {"trial": str(values["trial"]), "state": TrialState(values["state"])}
         if known.get("page_hmeans") is not None:
             known["page_hmeans"] = tuple(known["page_hmeans"])
         return cls(**known)
+
+
+_NAMES = tuple(f.name for f in fields(TrialRecord))
+
+
+def packed(scores: Sequence[float] | None) -> bytes | None:
+    """Scores as bytes of float64: smaller to keep and faster to compare than a tuple."""
+    return None if scores is None else array("d", scores).tobytes()

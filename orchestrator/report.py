@@ -15,6 +15,7 @@ from orchestrator import study as store
 from orchestrator.config import SearchConfig
 from orchestrator.leaderboard import table
 from orchestrator.progress import write_results
+from orchestrator.published import Published, compare
 from orchestrator.records import TrialRecord
 from orchestrator.run_folder import CONFIG, SPACE, stored_search
 from orchestrator.space import load_space
@@ -35,19 +36,27 @@ def main(settings: ReportSettings) -> int:
     url = store.storage_url(folder, config.storage)
     if config.storage is None and not (folder / "study.db").is_file():
         raise InputError(f"run: {folder} has no study.db; its search never started a trial")
-    parameters = list(load_space(str(folder / SPACE), gpu=True).parameters)
+    space = load_space(str(folder / SPACE), gpu=True)
+    parameters = list(space.parameters)
     records = store.read_records(store.open_study(url, folder.resolve().name, resume=True))
     write_results(folder, records, parameters)
-    print_leaderboard(records, parameters)
+    print_leaderboard(records, parameters, published=space.published)
     return 0
 
 
-def print_leaderboard(records: Sequence[TrialRecord], parameters: Sequence[str]) -> None:
-    """Print the leaderboard to stdout, as wide as the terminal."""
+def print_leaderboard(
+    records: Sequence[TrialRecord],
+    parameters: Sequence[str],
+    *,
+    published: Sequence[Published] = (),
+) -> None:
+    """Print the leaderboard to stdout, as wide as the terminal, and published beside measured."""
     console = Console()
     if not console.is_terminal:
         console = Console(width=PLAIN_WIDTH)
     console.print(table(records, parameters, width=console.width))
+    if published:
+        console.print(compare(published, records))
 
 
 if __name__ == "__main__":

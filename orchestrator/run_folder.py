@@ -22,7 +22,10 @@ from orchestrator.space import Budget, SearchSpace, load_space
 
 CONFIG, SPACE = "config.yaml", "space.yaml"
 # These say where or how long to search, not what; a resumed run may change them.
-MAY_CHANGE = ("budget.trials", "budget.concurrent", "resources.")
+MAY_CHANGE = (
+    *("budget.trials", "budget.more", "budget.concurrent", "budget.minutes"),
+    *("budget.total_epochs", "budget.gpu_hours", "budget.patience", "resources."),
+)
 ABOUT_THE_COMMAND = ("name", "runs_dir", "resume")
 
 
@@ -85,10 +88,17 @@ def reopen(
     own = flatten(stored_search(folder).model_dump(mode="json"))
     kept = build(SearchConfig, own | new | {"name": folder.name, "resume": True})
     space = load_space(str(folder / SPACE), gpu=gpu)
-    if kept.budget.trials is not None and kept.budget.trials != space.budget.trials:
-        budget = Budget.model_validate(space.budget.model_dump() | {"trials": kept.budget.trials})
-        space = replace(space, budget=budget)
-    return kept, space
+    trials = (kept.budget.trials or space.budget.trials) + (kept.budget.more or 0)
+    budget = Budget.model_validate(space.budget.model_dump() | {"trials": trials})
+    return kept, replace(space, budget=budget)
+
+
+def remember_trials(folder: Path, trials: int) -> None:
+    """Keep how many trials a run has grown to, so that the next resume goes on to there."""
+    stored = read_yaml(folder / CONFIG)
+    if stored["budget"].get("trials") != trials:
+        stored["budget"]["trials"] = trials
+        write_text(folder / CONFIG, yaml.safe_dump(stored, sort_keys=False))
 
 
 def stored_search(folder: Path) -> SearchConfig:

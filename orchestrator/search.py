@@ -2,36 +2,36 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import Any, NoReturn
 
 from optuna.exceptions import StorageInternalError
 from rich.console import Console
 
 from detector.cli import guarded, help_text, log, wants_help
-from detector.config import DataConfig
-from detector.data.annotations import read_split, require_words
-from detector.data.synthetic import synthesize
 from detector.errors import InputError, JobError
-from orchestrator import run_folder
+from orchestrator import dry_run, run_folder
 from orchestrator import study as store
 from orchestrator.cluster import cluster_address, connected
 from orchestrator.config import SearchArguments, SearchConfig, parse_arguments, run_name
+from orchestrator.cost import estimate, measured_apart
+from orchestrator.interruption import Interruption
 from orchestrator.leaderboard import best
+from orchestrator.limits import LimitReachedError, Watch
 from orchestrator.progress import Recorder, View, write_results
 from orchestrator.records import TrialRecord, TrialState
 from orchestrator.report import print_leaderboard
 from orchestrator.resources import TrialResources, allot, describe, this_machine
 from orchestrator.space import SearchSpace, load_space
 from orchestrator.trial import TrialFunction, detector_trial
+from orchestrator.trial_data import check_data, with_data
 from orchestrator.tuner import run_search
-
-DATA_SEED = 0  # of the synthetic receipts: the search's seed must not change its data
+from orchestrator.warm_start import points_for
 
 
 def main(arguments: Sequence[str], *, trial: TrialFunction | None = None) -> int:
@@ -47,16 +47,28 @@ def main(arguments: Sequence[str], *, trial: TrialFunction | None = None) -> int
     if config.resume:
         config, space = run_folder.reopen(folder, config, overrides, gpu=gpu)
     else:
-        space = load_space(config.space, gpu=gpu, overrides=overrides, budget=config.budget)
+        space = load_space(
+            config.space,
+            gpu=gpu,
+            overrides=overrides,
+            budget=config.budget,
+            narrow=config.search.narrow,
+        )
+        space = warm_started(space, config.warm_start)
+        if config.dry_run:
+            return preview(space, config, gpu=gpu)
         run_folder.require_new(folder)
     say_conditions(space, gpu=gpu)
     local = None if cluster_address() else share(config, space)
     space = with_data(space, config.runs_dir)
-    check_data(space)
+    pages = check_data(space)
     if not config.resume:
         run_folder.create(folder, config, overrides, space)
+        if trial is None:
+            log(cost_line(space, pages, local))
 
     with run_folder.locked(folder), Interruption() as interruption:
+        run_folder.remember_trials(folder, space.budget.trials)
         study = store.open_study(
             store.storage_url(folder, config.storage), folder.name, resume=config.resume
         )
@@ -67,6 +79,9 @@ def main(arguments: Sequence[str], *, trial: TrialFunction | None = None) -> int
             log("interrupted; every finished epoch is saved. Continue with:")
             log(f"  {again(config, folder)}")
             return 130
+        except LimitReachedError as reached:
+            log(f"{reached}; running trials keep their last epoch. To go on, add a larger limit to")
+            log(f"  {again(config, folder)}")
         except StorageInternalError as error:
             raise JobError(
                 f"{folder}: the study's database cannot be written ({error.__cause__ or error}); "
@@ -100,7 +115,17 @@ def search(
             epochs=space.budget.epochs,
             parameters=list(space.parameters),
         )
-        recorder = Recorder(study, folder, view, parameters=list(space.parameters), check=check)
+        watch = Watch(
+            config.budget.limits(), partial(store.read_records, study), gpus=resources.gpus
+        )
+        recorder = Recorder(
+            study,
+            folder,
+            view,
+            parameters=list(space.parameters),
+            checks=(check, watch.check),
+            reported=watch.reported,
+        )
         with view:
             run_search(
                 study=study,
@@ -118,6 +143,38 @@ def has_gpu(config: SearchConfig) -> bool:
     if config.resources.gpus_per_trial is not None:
         return config.resources.gpus_per_trial > 0
     return cluster_address() is not None or this_machine().gpus > 0
+
+
+def warm_started(space: SearchSpace, ref: str | None) -> SearchSpace:
+    """The space with the points of `ref` (see `points_for`) before its own."""
+    if ref is None:
+        return space
+    points, notes = points_for(ref, space)
+    own = [point for point in space.warm_start if point not in points]
+    return replace(space, warm_start=(*points, *own), notes=(*space.notes, *notes))
+
+
+def preview(space: SearchSpace, config: SearchConfig, *, gpu: bool) -> int:
+    """Show what would be searched, and what it would cost; nothing is written."""
+    say_conditions(space, gpu=gpu)
+    local = None if cluster_address() else share(config, space)
+    pages = space.fixed["data.train_pages"] if space.demo else check_data(space)
+    console = Console()
+    dry_run.show(space, seed=config.seed, cost=cost_line(space, pages, local), console=console)
+    return 0
+
+
+def cost_line(space: SearchSpace, pages: int, local: TrialResources | None) -> str:
+    """What the search costs at most; on a cluster nothing can be measured from here."""
+    if local is None:
+        budget = space.budget
+        return (
+            f"cost: {budget.trials} trials x {budget.epochs} epochs on {pages} pages at most; "
+            "not measured, since trials run on the cluster's machines"
+        )
+    at_once = local.concurrent or 1
+    measure = partial(measured_apart, threads=local.cpus)
+    return str(estimate(space, pages=pages, at_once=at_once, measure=measure))
 
 
 def say_conditions(space: SearchSpace, *, gpu: bool) -> None:
@@ -150,47 +207,6 @@ def share(
     return resources
 
 
-def with_data(space: SearchSpace, runs_dir: Path) -> SearchSpace:
-    """The space with an absolute data.root: trials may run in other working folders.
-
-    Without a data.root synthetic receipts are made in `runs_dir`, once for all runs.
-    """
-    if not space.demo:
-        return space.with_fixed({"data.root": str(Path(space.fixed["data.root"]).resolve())})
-    train, val = space.fixed["data.train_pages"], space.fixed["data.val_pages"]
-    root = synthesize(
-        (runs_dir / f"synthetic-receipts-{train}-{val}").resolve(),
-        images=train,
-        val_images=val,
-        seed=DATA_SEED,
-        log=log,
-    )
-    return space.with_fixed({"data.root": str(root)})
-
-
-def check_data(space: SearchSpace) -> None:
-    """InputError with what is wrong in both splits, before any trial starts."""
-    data = DataConfig.model_validate(
-        {k.removeprefix("data."): v for k, v in space.fixed.items() if k.startswith("data.")}
-    )
-    assert data.root is not None
-    faults = []
-    for split in dict.fromkeys((data.train_split, data.val_split)):
-        try:
-            found = read_split(data.root, split, exclude=data.exclude)
-            require_words(found, data.root)
-        except InputError as error:
-            faults.append(str(error))
-            continue
-        if found.faults:
-            log(
-                f"{split}: {len(found.faults)} annotation faults, skipped; "
-                f"python -m detector.inspect data.root={data.root} lists them"
-            )
-    if faults:
-        raise InputError("\n".join(dict.fromkeys(faults)))
-
-
 def conclude(records: Sequence[TrialRecord], space: SearchSpace, folder: Path) -> int:
     """Leaderboard, where everything lies, what to do next; JobError when all trials failed."""
     finish(records, space, folder)
@@ -219,7 +235,7 @@ def conclude(records: Sequence[TrialRecord], space: SearchSpace, folder: Path) -
 def finish(records: Sequence[TrialRecord], space: SearchSpace, folder: Path) -> None:
     """Write the results as they stand, and show them."""
     write_results(folder, records, list(space.parameters))
-    print_leaderboard(records, list(space.parameters))
+    print_leaderboard(records, list(space.parameters), published=space.published)
 
 
 def again(config: SearchConfig, folder: Path) -> str:
@@ -228,36 +244,6 @@ def again(config: SearchConfig, folder: Path) -> str:
     return (
         f"python -m orchestrator.search space={config.space} name={folder.name}{where} resume=true"
     )
-
-
-class Interruption:
-    """Lets Ctrl-C and SIGTERM (a batch system, `kill`) end the block as KeyboardInterrupt.
-
-    An exception out of a signal handler is lost when the signal arrives inside a finalizer
-    or a callback from C; whoever calls `check` regularly raises it again.
-    """
-
-    def __init__(self) -> None:
-        self._asked = False
-        self._before: dict[signal.Signals, Any] = {}
-
-    def __enter__(self) -> Interruption:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, self._stop)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def check(self) -> None:
-        """Raise KeyboardInterrupt when the user has asked to stop."""
-        if self._asked:
-            raise KeyboardInterrupt
-
-    def _stop(self, _signal: int, _frame: FrameType | None) -> NoReturn:
-        self._asked = True
-        raise KeyboardInterrupt
 
 
 def command() -> NoReturn:

@@ -13,6 +13,9 @@ from detector.config import TrainConfig
 from detector.errors import InputError
 from detector.settings import describe_faults, flatten, nest
 
+# Plain values by dotted name, as files hold them.
+DEFAULTS = flatten(TrainConfig().model_dump(mode="json"))
+
 
 def faults_of(values: Mapping[str, Any]) -> list[tuple[str, str]]:
     """(key, message) of what the detector refuses in these settings beside its defaults."""

@@ -17,10 +17,13 @@ from detector.errors import InputError
 from detector.settings import describe_faults
 from orchestrator.config import BudgetConfig, unknown_key
 from orchestrator.parameters import Budget, Kind, Parameter
+from orchestrator.published import Published
 from orchestrator.settings import read_settings
-from orchestrator.space_check import COMMAND_LINE, Checked, check
-from orchestrator.space_file import find_space, read_space_file
-from orchestrator.space_layers import Fault, Layer, Layers, read_layers
+from orchestrator.space_check import Checked, check
+from orchestrator.space_file import find_space
+from orchestrator.space_inherit import read_space
+from orchestrator.space_layers import COMMAND_LINE, Fault, Layer, Layers
+from orchestrator.space_narrow import narrowed
 
 __all__ = ["Budget", "Kind", "Parameter", "SearchSpace", "load_space"]
 
@@ -35,6 +38,7 @@ class SearchSpace:
     demo: no data.root was given, so the caller makes synthetic receipts:
     fixed["data.train_pages"] and fixed["data.val_pages"] of them, then `with_fixed`.
     notes: lines to tell the user, such as which searched keys the command line fixed.
+    published: what was published for points of `warm_start`, in their order.
     """
 
     name: str
@@ -45,6 +49,7 @@ class SearchSpace:
     budget: Budget
     demo: bool = False
     notes: tuple[str, ...] = field(default=(), compare=False)
+    published: tuple[Published, ...] = ()
 
     def distributions(self) -> dict[str, BaseDistribution]:
         """Every searched setting's distribution by dotted name, conditional ones included."""
@@ -116,10 +121,14 @@ class SearchSpace:
             "description": self.description,
             "fixed": self.fixed,
             "parameters": {key: p.to_plain() for key, p in self.parameters.items()},
-            "warm_start": list(self.warm_start),
+            "warm_start": [entry for point in self.warm_start for entry in self._entries(point)],
             "budget": self.budget.model_dump(),
         }
         return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
+
+    def _entries(self, point: dict[str, Any]) -> list[dict[str, Any]]:
+        rows = [row.to_plain() for row in self.published if row.point == point]
+        return rows or [point]
 
 
 def load_space(
@@ -128,28 +137,25 @@ def load_space(
     gpu: bool,
     overrides: Mapping[str, Any] | None = None,
     budget: BudgetConfig | None = None,
+    narrow: Mapping[str, Any] | None = None,
 ) -> SearchSpace:
     """A space by name or path, resolved for this machine and checked against the detector.
 
-    Layers, later ones win: the file, its `cpu:` section without a GPU, its `demo:` section
-    without a data.root, `overrides` (detector settings of the command line, fixed for every
-    trial), `budget`. All of the file is checked, its unused sections too. Relative paths
-    start at the working directory. Raises InputError with every fault, each on a line.
+    Layers, later ones win: the file over those it extends, its `cpu:` section without a GPU,
+    its `demo:` section without a data.root, `overrides` (detector settings of the command
+    line, fixed for every trial), `budget`. Of what is searched then, `narrow` keeps a part:
+    choices or [low, high] by dotted name. All of the file is checked, its unused sections
+    too. Relative paths start at the working directory. Raises InputError with every fault,
+    each on a line.
     """
-    file = read_space_file(find_space(ref))
-    layers = read_layers(file)
-    given = dict(overrides or {})
-    faults = [*layers.faults, *_faults_of_file(layers)]
-    root = _resolve(layers, gpu=gpu, demo=False).fixed.get("data.root")
-    demo = given.get("data.root", root) is None
-    if demo:  # "all pages" means nothing for pages that are yet to be made
-        given = {k: v for k, v in given.items() if k not in DEMO_PAGES or v is not None}
+    file, layers = read_space(find_space(ref))
+    given, demo = _given(layers, overrides or {}, gpu=gpu)
     typed = Layer(fixed=given, origin={("fixed", key): COMMAND_LINE for key in given})
     below = _resolve(layers, gpu=gpu, demo=demo)
-    checked = check(below.under(typed))
-    faults += checked.faults
-    spent, found = _budget(below, budget)
-    faults += found
+    layer, vain = narrowed(below.under(typed), narrow or {})
+    checked = check(layer)
+    spent, overspent = _budget(below, budget)
+    faults = [*layers.faults, *_faults_of_file(layers), *vain, *checked.faults, *overspent]
     if faults or spent is None:
         raise InputError("\n".join(dict.fromkeys(faults)))
     return SearchSpace(
@@ -158,10 +164,22 @@ def load_space(
         fixed=checked.fixed,
         parameters=checked.parameters,
         warm_start=checked.warm_start,
+        published=checked.published,
         budget=spent,
         demo=demo,
         notes=_notes(below, checked, given),
     )
+
+
+def _given(
+    layers: Layers, overrides: Mapping[str, Any], *, gpu: bool
+) -> tuple[dict[str, Any], bool]:
+    """The settings given on the command line that count, and whether this is a demo."""
+    root = _resolve(layers, gpu=gpu, demo=False).settled.get("data.root")
+    demo = overrides.get("data.root", root) is None
+    # "All pages" means nothing for pages that are yet to be made.
+    unmade = {key for key in DEMO_PAGES if demo and overrides.get(key) is None}
+    return {key: value for key, value in overrides.items() if key not in unmade}, demo
 
 
 def _resolve(layers: Layers, *, gpu: bool, demo: bool) -> Layer:
@@ -181,7 +199,8 @@ def _faults_of_file(layers: Layers) -> list[Fault]:
 
 def _budget(layer: Layer, chosen: BudgetConfig | None) -> tuple[Budget | None, list[Fault]]:
     """The space's budget with the user's wishes; a shorter training shortens its grace."""
-    wishes = chosen.model_dump(exclude_none=True, exclude={"concurrent"}) if chosen else {}
+    own = set(Budget.model_fields)
+    wishes = chosen.model_dump(exclude_none=True, include=own) if chosen else {}
     values = layer.budget | wishes
     if "epochs" in wishes and "grace_epochs" not in wishes:
         grace = values.get("grace_epochs", Budget().grace_epochs)

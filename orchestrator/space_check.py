@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
-from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from detector.config import TrainConfig
 from detector.settings import field_names
 from orchestrator.config import unknown_key
 from orchestrator.parameters import Parameter
+from orchestrator.published import Published, read_published, settings_of
 from orchestrator.settings import absolute, backbone_fault, faults_of, read_one, read_settings
-from orchestrator.space_layers import Fault, Layer, Point
+from orchestrator.space_conditions import decide
+from orchestrator.space_layers import COMMAND_LINE, WARM_START, Fault, Layer, Point
 
-COMMAND_LINE = "command line"
 KEYS = tuple(field_names(TrainConfig))
 # The search decides these itself; a second place to set them would be ignored silently.
 DECIDED_ELSEWHERE = {
     "train.epochs": "the scheduler must know it; set budget.epochs instead",
     "train.threads": "it follows a trial's share; set resources.cpus_per_trial instead",
+    "train.processes": "a trial is one process, and trials run side by side; leave it out",
 }
 # Trials scored on different pages cannot be compared.
 NOT_SEARCHABLE = ("data.root", "data.val_split", "data.val_pages", "data.exclude")
@@ -35,6 +35,7 @@ class Checked:
     warm_start: tuple[Point, ...]
     notes: tuple[str, ...]
     faults: tuple[Fault, ...]
+    published: tuple[Published, ...] = ()  # in the order of warm_start
 
 
 def check(layer: Layer) -> Checked:
@@ -46,26 +47,24 @@ def check(layer: Layer) -> Checked:
         for key, parameter in layer.parameters.items()
         if (checked := _parameter(layer, fixed, parameter, faults)) is not None
     }
-    parameters, dropped, notes = _conditions(layer, fixed, parameters, faults)
-    unusable = layer.parameters.keys() - parameters.keys()  # already told
-    points = _warm_start(layer, fixed, parameters, dropped | unusable, faults)
+    decided = decide(layer, fixed, parameters)
+    faults += decided.faults
+    parameters = decided.parameters
+    dropped = layer.parameters.keys() - parameters.keys()  # already told
+    points, published, notes = _warm_start(layer, fixed, parameters, dropped, faults)
     if not layer.parameters:
         faults.append(
             "parameters: nothing is left to search; free a setting, "
             "or train once with python -m detector.train"
         )
-    return Checked(fixed, parameters, points, tuple(notes), tuple(faults))
-
-
-def _told(layer: Layer, section: str, key: str, text: str) -> Fault:
-    return f"{layer.origin.get((section, key), COMMAND_LINE)}: {text}"
+    return Checked(fixed, parameters, points, (*decided.notes, *notes), tuple(faults), published)
 
 
 def _names_setting(layer: Layer, section: str, key: str, faults: list[Fault]) -> bool:
     if key not in KEYS:
-        faults.append(_told(layer, section, key, unknown_key(key, KEYS)))
+        faults.append(layer.told(section, key, unknown_key(key, KEYS)))
     elif key in DECIDED_ELSEWHERE:
-        faults.append(_told(layer, section, key, f"{key}: {DECIDED_ELSEWHERE[key]}"))
+        faults.append(layer.told(section, key, f"{key}: {DECIDED_ELSEWHERE[key]}"))
     else:
         return True
     return False
@@ -73,18 +72,18 @@ def _names_setting(layer: Layer, section: str, key: str, faults: list[Fault]) ->
 
 def _fixed(layer: Layer, faults: list[Fault]) -> dict[str, Any]:
     """The fixed settings as the detector reads them, without those it refuses."""
-    values = {k: v for k, v in layer.fixed.items() if _names_setting(layer, "fixed", k, faults)}
+    values = {k: v for k, v in layer.settled.items() if _names_setting(layer, "fixed", k, faults)}
     while found := faults_of(values):
         bad = {k for k in values if any(k == f or k.startswith(f"{f}.") for f, _ in found)}
         for key, text in found:
             place = next((k for k in values if k == key or k.startswith(f"{key}.")), key)
-            faults.append(_told(layer, "fixed", place, text))
+            faults.append(layer.told("fixed", place, text))
         if not bad:
             break
         values = {k: v for k, v in values.items() if k not in bad}
     fixed = read_settings(values)
     if (fault := backbone_fault(fixed.get("model.backbone"))) is not None:
-        faults.append(_told(layer, "fixed", "model.backbone", fault))
+        faults.append(layer.told("fixed", "model.backbone", fault))
     return fixed
 
 
@@ -106,7 +105,7 @@ def _parameter(
             read.append(absolute(key, read_one(fixed, key, value)))
     if not found:
         found = _sort_faults(layer, fixed, parameter, read)
-    faults += [_told(layer, "parameters", key, f"{key}: {text}") for text in found]
+    faults += [layer.told("parameters", key, f"{key}: {text}") for text in found]
     if found:
         return None
     values = read if parameter.kind != "int" else parameter.values
@@ -161,102 +160,75 @@ def _sort_faults(
     return []
 
 
-def _conditions(
-    layer: Layer, fixed: Mapping[str, Any], parameters: dict[str, Parameter], faults: list[Fault]
-) -> tuple[dict[str, Parameter], set[str], list[str]]:
-    """The parameters in order of their conditions; those on fixed settings are decided now."""
-    decided: dict[str, Parameter] = {}
-    dropped: set[str] = set()
-    notes: list[str] = []
-    graph = {
-        key: [k for k in parameter.when if k in parameters] for key, parameter in parameters.items()
-    }
-    try:
-        order = list(TopologicalSorter(graph).static_order())
-    except CycleError as error:
-        circle = " -> ".join(reversed(error.args[1]))
-        key = error.args[1][0]
-        faults.append(
-            _told(layer, "parameters", key, f"{key}: when: conditions in a circle: {circle}")
-        )
-        return parameters, dropped, notes
-    for key in order:
-        parameter = parameters[key]
-        when, found = _read_when(layer, fixed, parameters, parameter)
-        faults += [_told(layer, "parameters", key, f"{key}: when: {text}") for text in found]
-        unmet = [k for k, allowed in when.items() if k in fixed and fixed[k] not in allowed]
-        unmet += [k for k in when if k in dropped]
-        if unmet and not found:
-            dropped.add(key)
-            notes.append(f"{key} is not searched: it needs another {unmet[0]}")
-            continue
-        decided[key] = replace(parameter, when={k: v for k, v in when.items() if k in parameters})
-    return {k: decided[k] for k in _kept_order(layer, order) if k in decided}, dropped, notes
-
-
-def _kept_order(layer: Layer, order: list[str]) -> list[str]:
-    """The file's order when it already puts conditions first, else the sorted one."""
-    seen: set[str] = set()
-    for key, parameter in layer.parameters.items():
-        if any(k in order and k not in seen for k in parameter.when):
-            return order
-        seen.add(key)
-    return list(layer.parameters)
-
-
-def _read_when(
-    layer: Layer,
-    fixed: Mapping[str, Any],
-    parameters: Mapping[str, Parameter],
-    parameter: Parameter,
-) -> tuple[dict[str, tuple[Any, ...]], list[str]]:
-    when: dict[str, tuple[Any, ...]] = {}
-    faults = []
-    for key, allowed in parameter.when.items():
-        if key not in fixed and key not in layer.parameters:
-            near = get_close_matches(key, [*layer.parameters, *fixed], n=3, cutoff=0.5)
-            hint = f"did you mean {' or '.join(near)}?" if near else "name one that is"
-            faults.append(f"{key}: is neither searched nor fixed in this space; {hint}")
-            continue
-        when[key] = tuple(read_one(fixed, key, value) for value in allowed)
-        other = parameters.get(key)
-        for value in when[key]:
-            if other is not None and not other.contains(value):
-                faults.append(f"{key} is never {value!r}: it is {other.describe()}")
-    return when, faults
-
-
 def _warm_start(
     layer: Layer,
     fixed: Mapping[str, Any],
     parameters: Mapping[str, Parameter],
-    dropped: set[str],
+    dropped: Set[str],
     faults: list[Fault],
-) -> tuple[Point, ...]:
-    """The points' values as the detector reads them, each once."""
+) -> tuple[tuple[Point, ...], tuple[Published, ...], list[str]]:
+    """The points as the detector reads them, each once, what was published for them, and notes."""
+    changed = layer.outdated.get(WARM_START, frozenset())
     points: list[Point] = []
+    published: list[Published] = []
+    notes: list[str] = []
     for index, given in enumerate(layer.warm_start or ()):
-        point: Point = {}
-        for key, value in given.items():
-            place = layer.origin["warm_start", index, key]
-            if key in parameters:
-                point[key] = _plain(parameters[key], read_one(fixed, key, value))
-                if not parameters[key].contains(point[key]):
-                    faults.append(
-                        f"{place}: {key}: a warm start must lie in the space, "
-                        f"{parameters[key].describe()}; got {value!r}"
-                    )
-            elif key not in dropped and layer.origin.get(("fixed", key)) != COMMAND_LINE:
-                faults.append(f"{place}: {_not_searched(key, fixed, parameters)}")
+        settings = settings_of(given)
+        places = {key: layer.origin["warm_start", index, key] for key in given}
         faults += [
-            f"{layer.origin['warm_start', index, key]}: {key}: does not apply at this point "
-            f"(when: {parameters[key].to_plain()['when']}); remove it"
-            for key in point
-            if parameters[key].when.keys() <= point.keys() and not parameters[key].applies(point)
+            f"{places[key]}: {_not_searched(layer, key, fixed, parameters)}"
+            for key in settings
+            if key not in parameters and key not in dropped | changed
+            if layer.origin.get(("fixed", key)) != COMMAND_LINE
         ]
+        point = {
+            key: _plain(parameters[key], read_one(fixed, key, value))
+            for key, value in settings.items()
+            if key in parameters
+        }
+        outside = [key for key, v in point.items() if not parameters[key].contains(v)]
+        if lost := next((key for key in outside if key in changed), None):
+            value = f"{lost}={point[lost]} is not in this space ({parameters[lost].describe()})"
+            notes.append(f"the warm start of {places[lost]} is left out: {value}")
+            continue
+        point = _applicable(point, parameters, changed)
+        faults += _misplaced(point, parameters, places)
         if point and point not in points:
             points.append(point)
-    return tuple(points)
+        held = {k: fixed[k] for k, v in settings.items() if k in fixed and v != fixed[k]}
+        if (row := read_published(given, point, held, places, faults)) is not None:
+            published.append(row)
+    ordered = sorted(published, key=lambda row: points.index(row.point))
+    return tuple(points), tuple(ordered), notes
+
+
+def _misplaced(
+    point: Point, parameters: Mapping[str, Parameter], places: Mapping[str, str]
+) -> Iterator[Fault]:
+    """Values of a point outside the space, and settings that do not apply at it."""
+    for key, value in point.items():
+        parameter = parameters[key]
+        if not parameter.contains(value):
+            yield (
+                f"{places[key]}: {key}: a warm start must lie in the space, "
+                f"{parameter.describe()}; got {value!r}"
+            )
+        if parameter.when.keys() <= point.keys() and not parameter.applies(point):
+            yield (
+                f"{places[key]}: {key}: does not apply at this point "
+                f"(when: {parameter.to_plain()['when']}); remove it"
+            )
+
+
+def _applicable(point: Point, parameters: Mapping[str, Parameter], changed: Set[str]) -> Point:
+    """The point without settings that apply no more because of what has changed since."""
+    gone: set[str] = set()
+    for key, parameter in parameters.items():
+        conditions = parameter.when.keys()
+        fits = not conditions <= point.keys() or parameter.applies(point)
+        if conditions & gone or (not fits and {key, *conditions} & changed):
+            gone.add(key)
+    return {key: value for key, value in point.items() if key not in gone}
 
 
 def _plain(parameter: Parameter, value: Any) -> Any:
@@ -266,7 +238,10 @@ def _plain(parameter: Parameter, value: Any) -> Any:
     return value
 
 
-def _not_searched(key: str, fixed: Mapping[str, Any], parameters: Iterable[str]) -> str:
-    if key in fixed:
-        return f"{key}: a warm start holds searched settings only, and this one is fixed; remove it"
+def _not_searched(
+    layer: Layer, key: str, fixed: Mapping[str, Any], parameters: Iterable[str]
+) -> str:
+    if key in fixed or key in layer.removed:
+        why = "fixed" if key in fixed else "taken out (null)"
+        return f"{key}: a warm start holds searched settings only, and this one is {why}; remove it"
     return unknown_key(key, list(parameters))

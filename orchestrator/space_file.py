@@ -45,18 +45,21 @@ def available_spaces() -> dict[str, Path]:
     return {path.stem: path for path in found}
 
 
-def find_space(ref: str) -> Path:
-    """The file of a space's name or path; InputError lists the names when there is none."""
+def find_space(ref: str, *, folder: Path = Path(), place: str = "space") -> Path:
+    """The file of a space's name, or of a path that starts at `folder`.
+
+    InputError, said to stand at `place`, lists the names when there is none.
+    """
     spaces = available_spaces()
     if ref in spaces:
         return spaces[ref]
-    path = Path(ref)
+    path = folder / ref
     if path.is_file():
         return path
     near = get_close_matches(ref, spaces, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]}? " if near else ""
     raise InputError(
-        f"space: no space or file called {ref!r}; {hint}"
+        f"{place}: no space or file called {ref!r}; {hint}"
         f"available: {', '.join(sorted(spaces))}, or the path of a YAML file"
     )
 

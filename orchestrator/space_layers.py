@@ -1,50 +1,86 @@
 """A space file's layers: the space itself and what `cpu:` and `demo:` replace in it.
 
-Here only the file's form is checked; `space_check` compares it with the detector.
+Here only the form of one file is checked; `space_check` compares it with the detector.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, Literal
 
 from orchestrator.parameters import KINDS, Budget, Kind, Parameter
 from orchestrator.space_file import KeyPath, SpaceFile
 
 SECTIONS = ("fixed", "parameters", "warm_start", "budget")
-TOP_KEYS = ("name", "description", *SECTIONS, "cpu", "demo")
+TOP_KEYS = ("extends", "name", "description", *SECTIONS, "cpu", "demo")
+COMMAND_LINE = "command line"
+FORMS: tuple[Kind | Literal["const"], ...] = (*KINDS, "const")
+WARM_START: KeyPath = ("warm_start",)
 Fault = str
 Point = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Layer:
-    """Part of a space. `origin` tells where things stand: ("fixed", key) -> "file:line"."""
+    """Part of a space.
+
+    fixed: a value here counts only while the key is not searched; see `settled`.
+    removed: keys that are no longer searched, whatever the layers below say.
+    origin: where things stand, ("fixed", key) -> "file:line".
+    outdated: ("parameters", key) or WARM_START -> the keys that were changed after that was
+    written, by a file that extends its own or by narrowing. A condition or a point that does
+    not fit these any more is no fault.
+    """
 
     fixed: dict[str, Any] = field(default_factory=dict)
     parameters: dict[str, Parameter] = field(default_factory=dict)
+    removed: frozenset[str] = frozenset()
     warm_start: tuple[Point, ...] | None = None  # None: the layer below decides
     budget: dict[str, Any] = field(default_factory=dict)
     origin: dict[KeyPath, str] = field(default_factory=dict)
+    outdated: dict[KeyPath, frozenset[str]] = field(default_factory=dict)
+
+    @property
+    def settled(self) -> dict[str, Any]:
+        """The fixed values of settings that are not searched."""
+        return {k: v for k, v in self.fixed.items() if k not in self.parameters}
 
     def under(self, over: Layer) -> Layer:
         """This layer with another on top: keys replace keys, a list of points the whole list."""
-        fixed = {k: v for k, v in self.fixed.items() if k not in over.parameters}
-        searched = {k: v for k, v in self.parameters.items() if k not in over.fixed}
+        gone = over.settled.keys() | over.removed
+        searched = {k: v for k, v in self.parameters.items() if k not in gone}
+        rewritten: set[KeyPath] = {("parameters", key) for key in over.parameters}
+        if over.warm_start is not None:
+            rewritten.add(WARM_START)
         return Layer(
-            fixed=fixed | over.fixed,
+            fixed=self.fixed | over.fixed,
             parameters=searched | over.parameters,
+            removed=self.removed - over.parameters.keys() | over.removed,
             warm_start=self.warm_start if over.warm_start is None else over.warm_start,
             budget=self.budget | over.budget,
             origin=self.origin | over.origin,
+            outdated={k: v for k, v in self.outdated.items() if k not in rewritten} | over.outdated,
         )
+
+    def outdated_by(self, keys: Iterable[str]) -> Layer:
+        """A copy that knows of keys changed after it was written."""
+        places = [("parameters", key) for key in self.parameters]
+        written: list[KeyPath] = [*places, *([] if self.warm_start is None else [WARM_START])]
+        newer = frozenset(keys)
+        return replace(
+            self, outdated={p: self.outdated.get(p, frozenset()) | newer for p in written}
+        )
+
+    def told(self, section: str, key: str, text: str) -> Fault:
+        """A message about a key of a section, with its place."""
+        return f"{self.origin.get((section, key), COMMAND_LINE)}: {text}"
 
 
 @dataclass(frozen=True)
 class Layers:
-    """All of a file, with the faults in its form."""
+    """All of a file, or of a file and its parents, with the faults in their form."""
 
     base: Layer
     cpu: Layer
@@ -98,18 +134,21 @@ def _layer(
         here = (*path, section)
         parts[section] = _mapping(file, here, content.get(section), faults)
         origin |= {(section, key): file.where((*here, key)) for key in parts[section]}
-    for key in parts["fixed"].keys() & parts["parameters"].keys():
+    removed = frozenset(key for key, spec in parts["parameters"].items() if spec is None)
+    for key in sorted(parts["fixed"].keys() & parts["parameters"].keys() - removed):
         faults.append(f"{origin['fixed', key]}: {key}: both fixed and searched; keep one")
     budget = {key: value for key, value in parts["budget"].items() if key in Budget.model_fields}
     faults += _unknown(file, (*path, "budget"), parts["budget"], tuple(Budget.model_fields))
     searched = {}
     for key, spec in parts["parameters"].items():
+        if key in removed:
+            continue
         parameter, found = _parameter(key, spec)
         faults += [f"{origin['parameters', key]}: {key}: {fault}" for fault in found]
         if parameter is not None:
             searched[key] = parameter
     points = _points(file, (*path, "warm_start"), content.get("warm_start"), origin, faults)
-    return Layer(parts["fixed"], searched, points, budget, origin)
+    return Layer(parts["fixed"], searched, removed, points, budget, origin)
 
 
 def _points(
@@ -134,18 +173,24 @@ def _points(
 
 def _parameter(key: str, spec: Any) -> tuple[Parameter | None, list[Fault]]:
     """A parameter from its spec, such as `{uniform: [0.3, 0.6]}`, or what is wrong with it."""
-    kinds = [kind for kind in KINDS if isinstance(spec, dict) and kind in spec]
-    if len(kinds) != 1:
-        return None, [f"needs exactly one of {', '.join(KINDS)}, got {spec!r}"]
-    kind = kinds[0]
+    forms = [form for form in FORMS if isinstance(spec, dict) and form in spec]
+    if len(forms) != 1:
+        return None, [f"needs exactly one of {', '.join(FORMS)}, got {spec!r}"]
+    form = forms[0]
     faults = [
-        f"unknown option {name!r}; beside {kind} there may be when"
-        + (" and step" if kind == "int" else "")
+        f"unknown option {name!r}; beside {form} there may be when"
+        + (" and step" if form == "int" else "")
         for name in spec
-        if name not in (kind, "when", "step" if kind == "int" else "when")
+        if name not in (form, "when", "step" if form == "int" else "when")
     ]
-    values, step = spec[kind], spec.get("step", 1)
-    faults += _value_faults(kind, values)
+    kind: Kind = "choice" if form == "const" else form
+    values, step = spec[form], spec.get("step", 1)
+    if form != "const":
+        faults += _value_faults(kind, values)
+    elif isinstance(values, list | dict):
+        faults.append(f"const needs one value, got {values!r}; use choice for several")
+    else:
+        values = [values]
     if kind == "int" and not faults:
         faults += _step_faults(values, step)
     when, found = _when(spec.get("when"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -24,8 +25,8 @@ def load(name: str, *, gpu: bool, data: bool) -> SearchSpace:
     return load_space(name, gpu=gpu, overrides={"data.root": "receipts"} if data else {})
 
 
-def test_the_four_spaces_are_shipped() -> None:
-    assert NAMES == ["ablation", "dbnet", "dbnetpp", "smoke"]
+def test_the_five_spaces_are_shipped() -> None:
+    assert NAMES == ["ablation", "dbnet", "dbnetpp", "published", "smoke"]
 
 
 @pytest.mark.parametrize("data", [True, False], ids=["data", "demo"])
@@ -141,3 +142,76 @@ def test_smoke_is_two_tiny_trials_that_need_no_network() -> None:
 def test_backbones_of_the_cpu_demo_start_from_weights_in_the_package() -> None:
     space = load("dbnetpp", gpu=False, data=False)
     assert {point["model.backbone"] for point in space.warm_start} == {"tf_efficientnet_lite0"}
+
+
+# backbone, DBNet++, cropped, negative ratio, threshold weight, polygons, box_thresh, candidates,
+# then H-mean, precision and recall as published.
+TABLE = [
+    ("resnet18", False, False, 3.0, 10.0, False, 0.4, 300, 0.8818, 0.9651, 0.8194),
+    ("efficientnet_b0", False, False, 3.0, 10.0, False, 0.4, 300, 0.9084, 0.9665, 0.8631),
+    ("convnext_tiny", False, False, 3.0, 10.0, False, 0.4, 300, 0.9084, 0.9665, 0.8631),
+    ("convnext_tiny", False, False, 3.0, 10.0, True, 0.5, 300, 0.9756, 0.9762, 0.9761),
+    ("convnext_tiny", False, False, 3.0, 12.0, True, 0.5, 300, 0.9775, 0.9791, 0.9767),
+    ("convnext_tiny", True, True, 3.0, 12.0, True, 0.5, 300, 0.9783, 0.9795, 0.9782),
+    ("convnext_tiny", True, True, 3.5, 12.0, True, 0.47, 500, 0.9835, 0.9842, 0.9832),
+]
+
+
+def point_of(row: tuple[Any, ...], backbone: str) -> dict[str, Any]:
+    _, fused, cropped, negatives, weight, polygons, box_thresh, candidates, *_ = row
+    return {
+        "model.backbone": backbone,
+        "model.fusion": "scale_spatial" if fused else "none",
+        "preprocess.crop": cropped,
+        "loss.negative_ratio": negatives,
+        "loss.threshold_weight": weight,
+        "postprocess.shape": "polygon" if polygons else "quad",
+        "postprocess.unclip_ratio": 2.0 if polygons else 1.5,
+        "postprocess.min_side_px": 5.0 if polygons else 9.0,
+        "postprocess.box_thresh": box_thresh,
+        "postprocess.max_candidates": candidates,
+    }
+
+
+def test_published_holds_the_published_table() -> None:
+    space = load("published", gpu=True, data=True)
+    assert [row.point for row in space.published] == [point_of(row, row[0]) for row in TABLE]
+    figures = [(row.hmean, row.precision, row.recall) for row in space.published]
+    assert figures == [row[-3:] for row in TABLE]
+    assert space.warm_start == tuple(row.point for row in space.published)
+
+
+def test_published_on_a_cpu_says_what_each_row_was_published_with() -> None:
+    space = load("published", gpu=False, data=True)
+    light = {name: "tf_efficientnet_lite0" for name in ("efficientnet_b0", "convnext_tiny")}
+    light |= {"resnet18": "mobilenetv3_small_100"}
+    assert [row.point for row in space.published] == [point_of(r, light[r[0]]) for r in TABLE]
+    for row, published in zip(TABLE, space.published, strict=True):
+        assert published.row.endswith(f"(published with {row[0]})")
+    # The second and the third row differ in the backbone alone.
+    assert len(space.warm_start) == len(TABLE) - 1
+
+
+@pytest.mark.parametrize("data", [True, False], ids=["data", "demo"])
+@pytest.mark.parametrize("gpu", [True, False], ids=["gpu", "cpu"])
+def test_published_runs_its_rows_and_stops_none_early(gpu: bool, data: bool) -> None:
+    space = load("published", gpu=gpu, data=data)
+    assert space.budget.trials == len(space.warm_start)
+    assert (space.budget.epochs, space.budget.grace_epochs) == (10, 10)
+
+
+def test_published_fixes_the_settings_of_the_entry() -> None:
+    space = load("published", gpu=True, data=True)
+    entry = {
+        "data.longest_side_px": 640,
+        "augment.crop_px": 0,
+        "augment.flip": 0.5,
+        "model.neck": "unet",
+        "loss.probability_weight": 5.0,
+        "loss.binary_weight": 1.0,
+        "optimizer.lr": 1e-3,
+        "optimizer.weight_decay": 1e-4,
+        "optimizer.schedule": "constant",
+        "postprocess.thresh": 0.3,
+    }
+    assert {key: space.fixed[key] for key in entry} == entry

@@ -2,8 +2,11 @@ from __future__ import annotations
 
 import csv
 import json
+import time
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from detector.errors import InputError
@@ -75,7 +78,8 @@ def test_csv_has_the_documented_columns(tmp_path: Path, records: list[TrialRecor
     text = (tmp_path / "run" / "leaderboard.csv").read_text(encoding="utf-8")
     assert text.splitlines()[0] == (
         "rank,trial,state,hmean,hmean_low,hmean_high,precision,recall,hmean_pooled,iou_hmean,"
-        "epochs,seconds,params_m,optimizer.lr,tuned_hmean,crossfit_hmean,reason"
+        "epochs,seconds,params_m,optimizer.lr,tuned_hmean,crossfit_hmean,latency_ms,"
+        "p_next,tied,pareto,reason"
     )
     rows = read_csv(tmp_path / "run")
     assert [row["rank"] for row in rows] == ["1", "2", "", "", "", "", ""]
@@ -88,6 +92,7 @@ def test_csv_has_the_documented_columns(tmp_path: Path, records: list[TrialRecor
         "epochs": "6",
         "seconds": "61.5",
         "optimizer.lr": "0.003",
+        "pareto": "False",
     }
     assert rows[-1]["reason"] == "JobError: loss is nan"
 
@@ -99,6 +104,70 @@ def test_records_are_read_back_in_order(tmp_path: Path, records: list[TrialRecor
     assert content["parameters"] == ["optimizer.lr"]
     assert "CLEval" in content["metric"]
     assert [t["rank"] for t in content["trials"]][:3] == [1, 2, None]
+
+
+def test_ties_and_the_front_are_in_both_files(tmp_path: Path) -> None:
+    def trial(name: str, score: float, **figures: float) -> TrialRecord:
+        return TrialRecord(name, FINISHED, hmean=score, page_hmeans=(score,) * 7, **figures)
+
+    records = [
+        trial("00000", 0.75, params_m=2.0, latency_ms=8.0),
+        trial("00001", 0.5, params_m=3.0, latency_ms=7.0),
+        TrialRecord("00002", STOPPED, hmean=0.9, params_m=1.0),
+    ]
+    write_leaderboard(tmp_path, records, [])
+    found = [(r["p_next"], r["tied"], r["pareto"], r["latency_ms"]) for r in read_csv(tmp_path)]
+    assert found == [
+        ("0.015625", "True", "True", "8.0"),
+        ("", "False", "False", "7.0"),
+        ("", "", "", ""),
+    ]
+    trials = json.loads((tmp_path / "leaderboard.json").read_text(encoding="utf-8"))["trials"]
+    assert [(t["p_next"], t["tied"], t["pareto"], t["latency_ms"]) for t in trials] == [
+        (2 / 128, True, True, 8.0),
+        (None, False, False, 7.0),
+        (None, None, None, None),
+    ]
+    write_leaderboard(tmp_path, records, [], [("hmean", "max"), ("latency_ms", "min")])
+    assert [r["pareto"] for r in read_csv(tmp_path)] == ["True", "True", ""]
+
+
+def test_json_has_a_line_a_trial_with_rounded_page_scores(tmp_path: Path) -> None:
+    third = TrialRecord("00000", FINISHED, {"a": "한"}, hmean=1 / 3, page_hmeans=(1 / 3, 1 / 3))
+    write_leaderboard(tmp_path, [third, TrialRecord("00001", FAILED)], ["a"])
+    lines = (tmp_path / "leaderboard.json").read_text(encoding="utf-8").splitlines()
+    lines = [line for line in lines if '"trial": ' in line]
+    assert len(lines) == 2
+    assert lines[0].endswith('"page_hmeans": [0.333333, 0.333333]},')
+    assert read_leaderboard(tmp_path)[0] == replace(third, page_hmeans=(0.333333, 0.333333))
+
+
+def test_files_of_earlier_versions_are_read(tmp_path: Path) -> None:
+    record = TrialRecord("00000", FINISHED, {"a": 1}, hmean=2 / 3, page_hmeans=(1 / 3, 1.0))
+    entry = record.to_dict() | {"rank": 1, "hmean_low": 0.4, "hmean_high": 0.9}
+    del entry["latency_ms"]
+    content = {"metric": "CLEval", "parameters": ["a"], "trials": [entry]}
+    (tmp_path / "leaderboard.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
+    assert read_leaderboard(tmp_path) == [record]
+
+
+def test_one_more_trial_costs_little(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+
+    def trial(number: int, level: float) -> TrialRecord:
+        pages = tuple(rng.normal(level, 0.1, 400).tolist())
+        mean = sum(pages) / 400
+        return TrialRecord(f"{number:05d}", FINISHED, hmean=mean, page_hmeans=pages)
+
+    records = [trial(i, 0.5) for i in range(60)]
+    seconds = []
+    for more in ([], [trial(60, 0.3)], [trial(61, 0.3)], [trial(62, 0.3)]):
+        records += more
+        copies = [TrialRecord.from_dict(r.to_dict()) for r in records]
+        started = time.perf_counter()
+        write_leaderboard(tmp_path, copies, [])
+        seconds.append(time.perf_counter() - started)
+    assert min(seconds[1:]) < seconds[0] / 3
 
 
 def test_nan_becomes_an_empty_cell_and_null(tmp_path: Path) -> None:

@@ -98,6 +98,44 @@ def test_parameters_of_one_name_keep_their_section() -> None:
     assert "postprocess" in text
 
 
+def tied_trials() -> list[TrialRecord]:
+    """Twelve finished trials of 8 pages: the second differs on one of them, the others on all."""
+    scores = [[0.9] * 8, [0.9] * 7 + [0.8], *([0.4 - 0.01 * i] * 8 for i in range(10))]
+    return [
+        TrialRecord(f"{i:05d}", TrialState.FINISHED, hmean=sum(s) / 8, page_hmeans=tuple(s))
+        for i, s in enumerate(scores)
+    ]
+
+
+@pytest.mark.parametrize("width", [50, 80, 120])
+def test_trials_tied_with_the_first_are_marked_and_explained(width: int) -> None:
+    text = render([*tied_trials()[:2], tied_trials()[2]], width)
+    assert [line.split("0000")[0].strip() for line in text.splitlines() if " 0000" in line] == [
+        "1",
+        "2 =",
+        "3",
+    ]
+    note = "= cannot be told from the first at 5 % on these 8 pages; confirm them with other seeds"
+    assert note in " ".join(text.split())
+
+
+def test_ranks_of_one_and_two_digits_stand_under_each_other() -> None:
+    lines = render(tied_trials(), 120).splitlines()
+    starts = {line.index("000") for line in lines if " 000" in line}
+    assert len(starts) == 1
+    assert any(line.startswith("  1  ") for line in lines)
+    # On 8 pages nobody can be told from the best of twelve: 2 / 256 times 11 is over 5 %.
+    assert any(line.startswith(" 12 =") for line in lines)
+
+
+def test_nothing_is_explained_without_ties() -> None:
+    first, _, *others = tied_trials()
+    assert "=" not in render([first], 120)
+    assert "cannot be told" not in render(trials(), 120)
+    # Two trials on 8 pages have a p-value of 2 / 256.
+    assert "cannot be told" not in render([first, others[0]], 120)
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [(0, "0s"), (59.4, "59s"), (59.6, "1m 00s"), (3599.9, "1h 00m"), (7500, "2h 05m")],

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.ranking import interval, rows
+from orchestrator.ranking import COLUMNS, LAST_COLUMNS, interval, rows
 from orchestrator.records import TrialRecord, TrialState
 
 
@@ -53,3 +53,34 @@ def test_rows_carry_the_interval_and_missing_parameters_are_none() -> None:
     (row,) = rows([record], ["a", "b"])
     assert (row["hmean_low"], row["hmean_high"]) == (0.5, 0.5)
     assert (row["a"], row["b"], row["params_m"], row["rank"]) == (2, None, 1.5, 1)
+
+
+def test_rows_keep_the_order_of_columns() -> None:
+    (row,) = rows([TrialRecord("1", TrialState.PENDING)], ["b", "a"])
+    assert tuple(row) == (*COLUMNS, "b", "a", *LAST_COLUMNS)
+
+
+def test_rows_say_who_is_tied_and_who_is_on_the_front() -> None:
+    def trial(name: str, scores: list[float] | None, size: float | None) -> TrialRecord:
+        mean = 0.1 if scores is None else sum(scores) / len(scores)
+        pages = None if scores is None else tuple(scores)
+        return TrialRecord(
+            name, TrialState.FINISHED, hmean=mean, page_hmeans=pages, params_m=size, latency_ms=5.0
+        )
+
+    records = [
+        trial("far", [0.5] * 8, 3.0),
+        trial("first", [0.9] * 8, 20.0),
+        trial("near", [0.9] * 7 + [0.8], 20.0),
+        trial("no pages", None, None),
+        TrialRecord("stopped", TrialState.STOPPED, hmean=0.99, page_hmeans=(0.9,) * 8, params_m=1),
+    ]
+    shown = {row["trial"]: row for row in rows(records, [])}
+    assert list(shown) == ["first", "near", "far", "no pages", "stopped"]
+    assert [row["tied"] for row in shown.values()] == [True, True, False, None, None]
+    # Against the next: one page differs; all 8 of 256 patterns in one direction; no pages.
+    assert [row["p_next"] for row in shown.values()] == [1, 2 / 256, None, None, None]
+    assert [row["pareto"] for row in shown.values()] == [True, False, True, False, None]
+    assert shown["first"]["latency_ms"] == 5.0
+    by_score = rows(records, [], [("hmean", "max")])
+    assert [row["pareto"] for row in by_score] == [True, False, False, False, None]

@@ -29,6 +29,7 @@ def test_record_survives_json() -> None:
         best_epoch=3,
         seconds=12.5,
         params_m=11.2,
+        latency_ms=41.5,
         checkpoint="trials/00003/best",
         page_hmeans=(0.5, 1.0),
     )

@@ -20,7 +20,7 @@ from tensorboard.plugins.hparams import plugin_data_pb2
 
 from detector.cli import guarded
 from detector.errors import InputError
-from orchestrator import report, run_folder, search
+from orchestrator import interruption, report, run_folder, search
 from orchestrator.leaderboard import COLUMNS
 
 ROOT = Path(__file__).parents[2]
@@ -163,8 +163,55 @@ def check_resumed(made: Path, data: Path) -> None:
         run("name=first", "resume=true", "budget.epochs=9")
     assert run("name=first", "resume=true") == 0
     assert run("name=first", "resume=true", "budget.trials=3") == 0
+    assert len(rows_of(made)) == 3
+    assert run("name=first", "resume=true", "budget.trials=+1") == 0
+    assert len(rows_of(made)) == 4
+    assert run("name=first", "resume=true") == 0  # what it has grown to is remembered
+    assert len(rows_of(made)) == 4
+    with pytest.raises(InputError, match=r"budget.trials=\+N adds trials to a run that is resumed"):
+        run(f"data.root={data}", "name=second", "budget.trials=+1")
+
+
+def rows_of(made: Path) -> list[dict[str, str]]:
     with (made / "leaderboard.csv").open() as file:
-        assert len(list(csv.DictReader(file))) == 3
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_limit_ends_a_search_and_a_larger_one_goes_on(folder, data, capfd):
+    """The warm start is the best there can be, so nothing after it is better."""
+    arguments = [f"data.root={data}", "resources.gpus_per_trial=0", "budget.trials=5"]
+    assert run(*arguments, "name=cut", "budget.patience=1", "budget.concurrent=1") == 0
+    err = capfd.readouterr().err
+    assert "budget.patience: 1 trials ended after the best one" in err
+    assert "name=cut resume=true" in err
+    assert len(rows_of(folder / "runs/cut")) < 5
+    assert run("name=cut", "resume=true", "budget.patience=9", "budget.concurrent=1") == 0
+    rows = rows_of(folder / "runs/cut")
+    assert len(rows) == 5
+    assert {r["state"] for r in rows} == {"finished"}
+
+
+def test_a_dry_run_shows_space_and_cost_and_writes_nothing(folder, data, capfd):
+    small = ("augment.crop_px=64", "model.neck_channels=16", "train.batch_size=1")
+    arguments = [f"data.root={data}", "resources.gpus_per_trial=0", "dry_run=true", *small]
+    assert run(*arguments, "search.narrow.model.backbone=resnet18") == 0
+    out = capfd.readouterr().out
+    assert "loss.negative_ratio" in out
+    assert "resnet34" not in out
+    assert "cost: 2 trials x 2 epochs x 1 steps" in " ".join(out.split())
+    assert [p.name for p in folder.iterdir()] == ["tiny.yaml"]
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_another_run_gives_the_first_points(folder, data):
+    arguments = [f"data.root={data}", "resources.gpus_per_trial=0"]
+    assert run(*arguments, "name=one", "budget.trials=1") == 0
+    other = SPACE.replace("4.0}", "2.0}")
+    (folder / "tiny.yaml").write_text(other)
+    assert run(*arguments, "name=two", "warm_start=runs/one") == 0
+    ratios = {r["trial"]: r["loss.negative_ratio"] for r in rows_of(folder / "runs/two")}
+    assert ratios == {"00000": "4.0", "00001": "2.0"}
 
 
 @pytest.mark.usefixtures("ray_cluster")
@@ -240,12 +287,12 @@ def test_report_of_a_folder_that_is_no_run(tmp_path):
 
 def test_an_interrupt_that_was_swallowed_is_raised_again():
     """As happens when the signal arrives inside a finalizer or a callback from C."""
-    with search.Interruption() as interruption:
-        interruption.check()
+    with interruption.Interruption() as asked:
+        asked.check()
         with suppress(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
-            interruption.check()
+            asked.check()
 
 
 def interrupted_search(data: str) -> int:

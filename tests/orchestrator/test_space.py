@@ -201,6 +201,19 @@ def test_conditions_may_follow_their_dependants_in_the_file(tmp_path: Path) -> N
     assert space.active(point) == ("model.fusion",)
 
 
+def test_a_setting_that_may_be_null_is_searched_as_a_number(tmp_path: Path) -> None:
+    key = "optimizer.lr"
+    space = load(tmp_path, parameter("{log_uniform: [1e-4, 1]}", key))
+    assert (space.parameters[key].kind, space.parameters[key].values) == ("log_uniform", (1e-4, 1))
+    assert space.train_config({key: 0.002}).optimizer.lr == 0.002
+    assert faults(tmp_path, parameter("{log_uniform: [1e-4, 2]}", key))[:1] == [
+        "2: optimizer.lr: input should be less than or equal to 1, got 2; change 2 here"
+    ]
+    left = load(tmp_path, BASE, overrides={key: None})
+    assert left.fixed[key] is None
+    assert key not in left.parameters
+
+
 def test_the_budget_follows_the_command_line(tmp_path: Path) -> None:
     space = load(tmp_path, budget=BudgetConfig(trials=2, concurrent=1))
     assert (space.budget.trials, space.budget.epochs) == (2, 9)
@@ -281,6 +294,7 @@ def test_all_faults_come_at_once_with_their_lines(tmp_path: Path) -> None:
         ),
         (parameter("{int: [5, 50]}", "train.epochs"), "set budget.epochs instead"),
         (parameter("{int: [1, 2]}", "train.threads"), "set resources.cpus_per_trial instead"),
+        ("fixed: {train.processes: 2}\n" + parameter("{uniform: [0.3, 0.6]}"), "a trial is one"),
         (parameter("{choice: [val, test]}", "data.val_split"), "scored on different pages"),
         (parameter("{uniform: [0.3, 0.6]}", "postprocess"), "is a section; set one of its keys"),
         (

@@ -1,0 +1,70 @@
+"""The trials of which none is better in everything: the best trade-offs of a run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detector.errors import InputError
+from orchestrator.records import TrialRecord, TrialState
+
+Objectives = Sequence[tuple[str, Literal["max", "min"]]]
+
+FIGURES = ("hmean", "tuned_hmean", "crossfit_hmean", "iou_hmean", "params_m", "latency_ms")
+SCORE_AND_SIZE: Objectives = (("hmean", "max"), ("params_m", "min"))
+
+
+def front(records: Sequence[TrialRecord], objectives: Objectives) -> list[TrialRecord]:
+    """The finished trials that no other one dominates, in the order of `records`.
+
+    A trial dominates another when it is at least as good in every figure and better in one
+    (Pareto, "Manuale di economia politica", 1906), so trials with equal figures are on the
+    front together. Objectives are fields of TrialRecord (FIGURES) with "max" where more is
+    better, "min" where less is. A trial that lacks a figure is not on the front and dominates
+    none. Raises InputError without objectives, or for one that does not exist.
+    """
+    _check(objectives)
+    complete = [
+        record
+        for record in records
+        if record.state is TrialState.FINISHED
+        and all(_known(getattr(record, figure)) for figure, _ in objectives)
+    ]
+    points = np.array(
+        [
+            [getattr(record, figure) * (1 if way == "max" else -1) for figure, way in objectives]
+            for record in complete
+        ]
+    ).reshape(len(complete), len(objectives))
+    return [record for record, kept in zip(complete, _undominated(points), strict=True) if kept]
+
+
+def _check(objectives: Objectives) -> None:
+    if not objectives:
+        raise InputError(f"objectives: name at least one of {', '.join(FIGURES)}")
+    for figure, way in objectives:
+        if figure not in FIGURES:
+            raise InputError(
+                f"objectives: must be figures out of {', '.join(FIGURES)}, got {figure!r}"
+            )
+        if way not in ("max", "min"):
+            raise InputError(f"objectives: {figure} must be 'max' or 'min', got {way!r}")
+
+
+def _known(figure: float | None) -> bool:
+    return figure is not None and math.isfinite(figure)
+
+
+def _undominated(points: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which of `(N, K)` points, larger is better, no other dominates: `(N,)`."""
+    kept = np.ones(len(points), bool)
+    for index in range(len(points)):
+        # What dominates a point that is out already dominates the same others.
+        if kept[index]:
+            no_better = (points <= points[index]).all(axis=1)
+            kept &= ~(no_better & (points < points[index]).any(axis=1))
+    return kept

@@ -1,0 +1,59 @@
+"""The receipts that all trials of a search train on: found or made, and checked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from detector.cli import log
+from detector.config import DataConfig
+from detector.data.annotations import read_split, require_words
+from detector.data.synthetic import synthesize
+from detector.errors import InputError
+from orchestrator.space import SearchSpace
+
+DATA_SEED = 0  # of the synthetic receipts: the search's seed must not change its data
+
+
+def with_data(space: SearchSpace, runs_dir: Path) -> SearchSpace:
+    """The space with an absolute data.root: trials may run in other working folders.
+
+    Without a data.root synthetic receipts are made in `runs_dir`, once for all runs.
+    """
+    if not space.demo:
+        return space.with_fixed({"data.root": str(Path(space.fixed["data.root"]).resolve())})
+    train, val = space.fixed["data.train_pages"], space.fixed["data.val_pages"]
+    root = synthesize(
+        (runs_dir / f"synthetic-receipts-{train}-{val}").resolve(),
+        images=train,
+        val_images=val,
+        seed=DATA_SEED,
+        log=log,
+    )
+    return space.with_fixed({"data.root": str(root)})
+
+
+def check_data(space: SearchSpace) -> int:
+    """How many pages a trial trains on; InputError with what is wrong in both splits."""
+    data = DataConfig.model_validate(
+        {k.removeprefix("data."): v for k, v in space.fixed.items() if k.startswith("data.")}
+    )
+    assert data.root is not None
+    faults: list[str] = []
+    pages = 0
+    for split in dict.fromkeys((data.train_split, data.val_split)):
+        try:
+            found = read_split(data.root, split, exclude=data.exclude)
+            require_words(found, data.root)
+            if split == data.train_split:
+                pages = min(len(found.pages), data.train_pages or len(found.pages))
+        except InputError as error:
+            faults.append(str(error))
+            continue
+        if found.faults:
+            log(
+                f"{split}: {len(found.faults)} annotation faults, skipped; "
+                f"python -m detector.inspect data.root={data.root} lists them"
+            )
+    if faults:
+        raise InputError("\n".join(dict.fromkeys(faults)))
+    return pages

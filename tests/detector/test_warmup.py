@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from detector.config import TrainConfig, with_values
+from detector.errors import InputError
+from detector.warmup import step_seconds
+
+SMALL = {
+    "model.backbone": "mobilenetv3_small_050",
+    "model.neck_channels": 16,
+    "train.batch_size": 2,
+    "train.device": "cpu",
+}
+
+
+def test_a_larger_step_takes_longer_and_random_numbers_are_left_alone():
+    torch.manual_seed(3)
+    expected = torch.rand(1)
+    torch.manual_seed(3)
+    small = step_seconds(with_values(TrainConfig(), SMALL | {"augment.crop_px": 64}))
+    assert torch.rand(1) == expected
+    large = step_seconds(with_values(TrainConfig(), SMALL | {"augment.crop_px": 640}))
+    assert 0 < small < large
+
+
+def test_whole_pages_have_a_step_too():
+    values = SMALL | {"augment.crop_px": 0, "data.longest_side_px": 96, "augment.scale_max": 1.0}
+    assert step_seconds(with_values(TrainConfig(), values)) > 0
+
+
+def test_what_a_training_refuses_is_refused():
+    with pytest.raises(InputError, match="fp16 needs a GPU"):
+        step_seconds(with_values(TrainConfig(), SMALL | {"train.amp": "fp16"}))

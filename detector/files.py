@@ -1,11 +1,13 @@
-"""Files that are either the old version or the new one, never half of each."""
+"""Files that are either the old version or the new one, never half of each; digests of content."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 
@@ -31,3 +33,22 @@ def write_text(path: Path, text: str) -> None:
     """Replace a UTF-8 text file atomically."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def content_digest(content: bytes) -> str:
+    """32 hexadecimal digits that tell contents apart (BLAKE2b)."""
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """`content_digest` of a file's content; OSError when it cannot be read.
+
+    A process reads a file once, and again when its size or time of change are others.
+    """
+    stat = path.stat()
+    return _file_digest(path, stat.st_size, stat.st_mtime_ns)
+
+
+@cache
+def _file_digest(path: Path, size: int, changed: int) -> str:  # noqa: ARG001
+    return content_digest(path.read_bytes())

@@ -25,7 +25,7 @@ from torch import Tensor
 from detector.config import TrainConfig
 from detector.data.annotations import Page, Split
 from detector.errors import InputError
-from detector.files import write_text
+from detector.files import file_digest, write_text
 from detector.model.backbone import Backbone
 from detector.settings import Section, describe_faults
 
@@ -185,7 +185,7 @@ def read_record(folder: Path) -> Provenance:
 
 
 def fingerprint(split: Split) -> Pages:
-    """Counts and digests of a split's pages; every image file is read once."""
+    """Counts and digests of a split's pages; an image file is read once a process."""
     images, annotations = hashlib.blake2b(digest_size=16), hashlib.blake2b(digest_size=16)
     for page in split.pages:
         images.update(f"{page.name}\0{_file_digest(page.path)}\0".encode())
@@ -201,7 +201,7 @@ def fingerprint(split: Split) -> Pages:
 
 def _file_digest(path: Path) -> str:
     try:
-        return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
+        return file_digest(path)
     except OSError:
         return "unreadable"  # the training skips such a page, and goes on
 

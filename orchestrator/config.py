@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import fields
 from datetime import datetime
 from difflib import get_close_matches
 from pathlib import Path
@@ -57,12 +58,7 @@ class BudgetConfig(Section):
 
     def limits(self) -> Limits:
         """What ends a search before all its trials are run."""
-        return Limits(
-            minutes=self.minutes,
-            total_epochs=self.total_epochs,
-            gpu_hours=self.gpu_hours,
-            patience=self.patience,
-        )
+        return Limits(**self.model_dump(include={field.name for field in fields(Limits)}))
 
 
 class ResourcesConfig(Section):

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import get_context
 
 from detector.config import TrainConfig
+from detector.errors import JobError
 from orchestrator.leaderboard_table import duration
 from orchestrator.space import SearchSpace
 
@@ -69,10 +71,15 @@ def measured_apart(configs: Sequence[TrainConfig], *, threads: int) -> list[floa
     """Seconds of a step of each training on this machine.
 
     In a process of its own, which gives the memory of a GPU back. Raises InputError where a
-    training cannot run.
+    training cannot run, and JobError when a step fails or the process is killed.
     """
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(_measure_all, list(configs), threads).result()
+    try:
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+            return pool.submit(_measure_all, list(configs), threads).result()
+    except BrokenProcessPool:
+        raise JobError(
+            "the process that measured a step was killed, as happens when memory runs out"
+        ) from None
 
 
 def _measure_all(configs: Sequence[TrainConfig], threads: int) -> list[float]:

@@ -63,9 +63,9 @@ def main(arguments: Sequence[str], *, trial: TrialFunction | None = None) -> int
     space = with_data(space, config.runs_dir)
     pages = check_data(space)
     if not config.resume:
-        run_folder.create(folder, config, overrides, space)
         if trial is None:
             log(cost_line(space, pages, local))
+        run_folder.create(folder, config, overrides, space)
 
     with run_folder.locked(folder), Interruption() as interruption:
         run_folder.remember_trials(folder, space.budget.trials)
@@ -165,16 +165,24 @@ def preview(space: SearchSpace, config: SearchConfig, *, gpu: bool) -> int:
 
 
 def cost_line(space: SearchSpace, pages: int, local: TrialResources | None) -> str:
-    """What the search costs at most; on a cluster nothing can be measured from here."""
-    if local is None:
-        budget = space.budget
-        return (
-            f"cost: {budget.trials} trials x {budget.epochs} epochs on {pages} pages at most; "
-            "not measured, since trials run on the cluster's machines"
-        )
-    at_once = local.concurrent or 1
-    measure = partial(measured_apart, threads=local.cpus)
-    return str(estimate(space, pages=pages, at_once=at_once, measure=measure))
+    """What the search costs at most.
+
+    On a cluster nothing can be measured from here, and a step that fails, for want of memory
+    say, fails its own trials only. InputError for what no trial could be trained with.
+    """
+    reason = "trials run on the cluster's machines"
+    if local is not None:
+        at_once = local.concurrent or 1
+        measure = partial(measured_apart, threads=local.cpus)
+        try:
+            return str(estimate(space, pages=pages, at_once=at_once, measure=measure))
+        except JobError as error:
+            reason = str(error)
+    budget = space.budget
+    return (
+        f"cost: {budget.trials} trials x {budget.epochs} epochs on {pages} pages at most; not "
+        f"measured: {reason}"
+    )
 
 
 def say_conditions(space: SearchSpace, *, gpu: bool) -> None:

@@ -7,7 +7,6 @@ is widened.
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import os
 import sys
@@ -25,7 +24,7 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 
 from detector.errors import InputError
-from detector.files import replacing
+from detector.files import content_digest, file_digest, replacing
 
 Method = Literal["paper", "rembg"]
 Image = NDArray[np.uint8]
@@ -90,7 +89,7 @@ class BackgroundRemover:
         """Names method and content of the model, for a cache; InputError as in `check`."""
         if self.method == "paper":
             return f"paper-{VERSION}"
-        return f"rembg-{VERSION}-{self.model}-{_digest(find_model(self.model))}"
+        return f"rembg-{VERSION}-{self.model}-{file_digest(find_model(self.model))}"
 
     def __call__(self, image: Image, fill: tuple[int, int, int]) -> Image:
         """A copy of `image`, (H, W, 3) uint8 RGB, with `fill` wherever the receipt is not.
@@ -117,7 +116,7 @@ class BackgroundRemover:
         if self.cache is None:
             return self._find(image, size)
         content = f"{self.identity} {image.shape}".encode() + image.tobytes()
-        path = self.cache / f"{hashlib.blake2b(content, digest_size=16).hexdigest()}.png"
+        path = self.cache / f"{content_digest(content)}.png"
         mask = _read(path, size)
         if mask is None:
             mask = self._find(image, size)
@@ -363,17 +362,6 @@ def _u2net(session: Any, path: Path) -> Salience:
         return np.asarray(answer.resize(page.size, Pillow.Resampling.LANCZOS))
 
     return salience
-
-
-def _digest(path: Path) -> str:
-    stat = path.stat()
-    return _digest_of(path, stat.st_size, stat.st_mtime_ns)
-
-
-@cache
-def _digest_of(path: Path, size: int, changed: int) -> str:  # noqa: ARG001
-    """Of a file's content, read again when size or time of change are others."""
-    return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
 
 
 def _read(path: Path, size: tuple[int, int]) -> Mask | None:

@@ -11,7 +11,6 @@ stays readable for those that have mapped it. The folder should be on a local di
 
 from __future__ import annotations
 
-import hashlib
 import json
 import mmap
 import os
@@ -35,6 +34,7 @@ from detector.data.flatten import Flattening
 from detector.data.images import read_image
 from detector.data.prepare import UNCHANGED, Preparation
 from detector.data.preprocess import resize_affine
+from detector.files import content_digest
 from detector.geometry import Points, transform_points
 
 VERSION = 2  # of the entries; raise it when the same file would give other pixels
@@ -115,7 +115,7 @@ class PageCache:
     def _suffix(self) -> str:
         """Of the names of entries: which preparation they went through."""
         done = self.preparation.identity
-        return f"-{_hash(f'{done} {self.fill}'.encode())}" if done else ""
+        return f"-{content_digest(f'{done} {self.fill}'.encode())}" if done else ""
 
     def _prepared(self, path: Path, longest_side_px: int) -> tuple[ReadPage, tuple[int, int]]:
         """The page and its (width, height) before it was shrunk."""
@@ -136,10 +136,10 @@ class PageCache:
         if known is not None and known[:2] == (size, changed):
             return known[2]
         identity = f"{path.resolve()}\0{size}\0{changed}"
-        note = self.folder / f"{_hash(identity.encode())}.key"
+        note = self.folder / f"{content_digest(identity.encode())}.key"
         digest = _read_key(note)
         if digest is None:
-            digest = _hash(path.read_bytes())
+            digest = content_digest(path.read_bytes())
             if self._writes:
                 self._write(note, [digest.encode()])
         self._digests[path] = (size, changed, digest)
@@ -230,10 +230,6 @@ class PageCache:
 
 def _stamp(stat: os.stat_result) -> tuple[int, int]:
     return stat.st_size, stat.st_mtime_ns
-
-
-def _hash(data: bytes) -> str:
-    return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
 def _read_key(note: Path) -> str | None:

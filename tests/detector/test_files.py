@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from detector.files import replacing, write_text
+from detector.files import content_digest, file_digest, replacing, write_text
 
 
 def test_text_is_replaced_and_nothing_is_left_behind(tmp_path: Path):
@@ -28,3 +28,15 @@ def test_an_error_keeps_the_former_file(tmp_path: Path):
         fail_mid_way()
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_file_is_read_again_only_when_it_changed(tmp_path: Path):
+    path = tmp_path / "a.jpg"
+    path.write_bytes(b"one")
+    first = file_digest(path)
+    assert first == content_digest(b"one")
+    assert len(first) == 32
+    path.write_bytes(b"other")
+    assert file_digest(path) == content_digest(b"other")
+    with pytest.raises(FileNotFoundError):
+        file_digest(tmp_path / "none.jpg")

@@ -19,9 +19,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams import plugin_data_pb2
 
 from detector.cli import guarded
-from detector.errors import InputError
+from detector.errors import InputError, JobError
 from orchestrator import interruption, report, run_folder, search
 from orchestrator.leaderboard import COLUMNS
+from orchestrator.resources import TrialResources
+from orchestrator.space import load_space
 
 ROOT = Path(__file__).parents[2]
 SPACE = """\
@@ -201,6 +203,19 @@ def test_a_dry_run_shows_space_and_cost_and_writes_nothing(folder, data, capfd):
     assert "resnet34" not in out
     assert "cost: 2 trials x 2 epochs x 1 steps" in " ".join(out.split())
     assert [p.name for p in folder.iterdir()] == ["tiny.yaml"]
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_step_that_cannot_be_measured_stops_no_search(data, monkeypatch):
+    def killed(_configs, *, threads):
+        raise JobError(f"no memory with {threads} threads")
+
+    monkeypatch.setattr(search, "measured_apart", killed)
+    space = load_space("tiny.yaml", gpu=False, overrides={"data.root": str(data)})
+    assert search.cost_line(space, 7, TrialResources(3, 0, 1)) == (
+        "cost: 2 trials x 2 epochs on 7 pages at most; not measured: no memory with 3 threads"
+    )
+    assert search.cost_line(space, 7, None).endswith("trials run on the cluster's machines")
 
 
 @pytest.mark.usefixtures("ray_cluster")

@@ -99,27 +99,37 @@ def test_whole_page_shows_the_whole_page(seed: int) -> None:
     assert (np.array(crop.shape[1::-1]) - span < 32.1).all()
 
 
-@given(seed=st.integers(0, 2**31), longest=st.sampled_from([60, 150, 400]))
-@settings(deadline=None, max_examples=80)
-def test_a_dot_lands_where_its_polygon_lands(seed: int, longest: int) -> None:
-    source = rng(seed)
+def dotted(source: np.random.Generator) -> tuple[np.ndarray, float, float]:
+    """A black page with a white dot somewhere in it, and the dot's centre."""
     x, y = source.uniform(30, 210), source.uniform(30, 170)
     xs, ys = np.arange(240) - x, np.arange(200)[:, None] - y
     dot = 255 * np.exp(-(xs**2 + ys**2) / (2 * 5.0**2))
-    image = np.repeat(dot.round().astype(np.uint8)[..., None], 3, axis=2)
-    point = np.array([[x, y]] * 4, np.float32)
-    crop, words, matrix = augment(longest_side_px=longest, fill=(0, 0, 0), **GEOMETRY)(
-        image, [point], source
-    )
-    expected = words[0][0]
-    np.testing.assert_allclose(expected, transform_points([[x, y]], matrix)[0], atol=1e-3)
+    return np.repeat(dot.round().astype(np.uint8)[..., None], 3, axis=2), x, y
+
+
+def require_dot(crop: np.ndarray, expected: np.ndarray, longest: int, *, atol: float) -> None:
+    """The dot of a 240 px page is where it is expected, if all of it is in the crop."""
     reach = 25 * longest / 240 * 1.5
     if (expected - reach < 0).any() or (expected + reach > 63).any():
         return  # part of the dot is cut off, which moves its centroid
     weight = crop[..., 0].astype(float)
     ys, xs = np.mgrid[:64, :64]
     found = [(weight * xs).sum() / weight.sum(), (weight * ys).sum() / weight.sum()]
-    np.testing.assert_allclose(found, expected, atol=0.3)
+    np.testing.assert_allclose(found, expected, atol=atol)
+
+
+@given(seed=st.integers(0, 2**31), longest=st.sampled_from([60, 150, 400]))
+@settings(deadline=None, max_examples=80)
+def test_a_dot_lands_where_its_polygon_lands(seed: int, longest: int) -> None:
+    source = rng(seed)
+    image, x, y = dotted(source)
+    point = np.array([[x, y]] * 4, np.float32)
+    crop, words, matrix = augment(longest_side_px=longest, fill=(0, 0, 0), **GEOMETRY)(
+        image, [point], source
+    )
+    expected = words[0][0]
+    np.testing.assert_allclose(expected, transform_points([[x, y]], matrix)[0], atol=1e-3)
+    require_dot(crop, expected, longest, atol=0.3)
 
 
 @given(seed=st.integers(0, 2**31), count=st.integers(0, 5))
@@ -305,23 +315,14 @@ def test_equalising_spreads_grey_and_keeps_it_grey() -> None:
 @settings(deadline=None, max_examples=50)
 def test_a_dot_of_a_crumpled_page_lands_where_its_polygon_lands(seed: int, longest: int) -> None:
     source = rng(seed)
-    x, y = source.uniform(30, 210), source.uniform(30, 170)
-    xs, ys = np.arange(240) - x, np.arange(200)[:, None] - y
-    dot = 255 * np.exp(-(xs**2 + ys**2) / (2 * 5.0**2))
-    image = np.repeat(dot.round().astype(np.uint8)[..., None], 3, axis=2)
+    image, x, y = dotted(source)
     point = np.array([[x, y]] * 4, np.float32)
     crop, words, _ = augment(longest_side_px=longest, fill=(0, 0, 0), crumple=0.05, **GEOMETRY)(
         image, [point], source
     )
     expected = words[0][0]
-    reach = 25 * longest / 240 * 1.5
-    if (expected - reach < 0).any() or (expected + reach > 63).any():
-        return  # part of the dot is cut off, which moves its centroid
-    weight = crop[..., 0].astype(float)
-    ys, xs = np.mgrid[:64, :64]
-    found = [(weight * xs).sum() / weight.sum(), (weight * ys).sum() / weight.sum()]
     # A bend moves the centroid of something wide a little off its middle.
-    np.testing.assert_allclose(found, expected, atol=0.3 + 0.006 * longest)
+    require_dot(crop, expected, longest, atol=0.3 + 0.006 * longest)
 
 
 def test_crumpling_is_drawn_last_and_nothing_is_without_it() -> None:

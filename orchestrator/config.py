@@ -8,7 +8,7 @@ from dataclasses import fields
 from datetime import datetime
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
@@ -17,6 +17,7 @@ from detector.config import TrainConfig
 from detector.errors import InputError
 from detector.settings import Section, describe_faults, field_names, flatten, nest
 from orchestrator.limits import Limits
+from orchestrator.pareto import FIGURES, SCORE_AND_SIZE, Objectives, as_objectives
 from orchestrator.space_file import available_spaces
 
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -62,6 +63,11 @@ class BudgetConfig(Section):
 
 
 class ResourcesConfig(Section):
+    gpu: Literal["auto", "whole"] = Field(
+        "whole",
+        description="auto = as many trials on a GPU as its memory holds by a step measured before "
+        "the search; whole = one, or gpus_per_trial",
+    )
     gpus_per_trial: float | None = Field(
         None, ge=0, description="may be a fraction; null = 1 if there is a GPU, else 0"
     )
@@ -78,19 +84,67 @@ class ResourcesConfig(Section):
             )
         return value
 
+    @model_validator(mode="after")
+    def _check(self) -> ResourcesConfig:
+        if self.gpu == "auto" and self.gpus_per_trial is not None:
+            raise ValueError(
+                "gpu=auto chooses the share of a GPU, and gpus_per_trial="
+                f"{self.gpus_per_trial:g} gives it; leave one of them out"
+            )
+        return self
+
 
 class SearchSection(Section):
+    postprocess: Literal["nested", "joint"] | None = Field(
+        None,
+        description="nested: post-processing settings are chosen after each training, by its "
+        "sweep; joint: they are sampled like the others; null = nested, unless the space fixes "
+        "sweep.choose=false. postprocess=MODE for short",
+    )
+    scheduler: Literal["promote", "asha"] = Field(
+        "promote",
+        description="promote: trials pause at rungs and the best go on; asha: the others are "
+        "stopped for good",
+    )
+    objectives: tuple[str, ...] = Field(
+        ("hmean",),
+        description="what is to be good together: hmean, and others out of "
+        f"{', '.join(f for f in FIGURES if f != 'hmean')}; a trade-off has no best trial but a "
+        "Pareto front, which the leaderboard marks",
+    )
+    compare: Literal["epochs", "cost"] = Field(
+        "epochs",
+        description="what trials at a rung have in common: the epochs, or the arithmetic, so that "
+        "larger models have trained for fewer (with scheduler=promote)",
+    )
     narrow: dict[str, Any] = Field(
         {},
         description="the part of a searched setting to keep: choices, or [low, high], such as "
         "search.narrow.model.backbone=[resnet18] search.narrow.optimizer.lr=[1e-3,2e-3]",
     )
 
+    @field_validator("objectives", mode="before")
+    @classmethod
+    def _check_objectives(cls, value: Any) -> Any:
+        figures = [value] if isinstance(value, str) else value
+        if isinstance(figures, list | tuple):
+            unknown = [str(figure) for figure in figures if figure not in FIGURES]
+            if unknown or "hmean" not in figures or len(set(figures)) < len(figures):
+                raise ValueError(
+                    f"must be hmean and others out of {', '.join(FIGURES)}, each once, "
+                    f"got {', '.join(map(str, figures)) or 'none'}"
+                )
+        return figures
+
     @field_validator("narrow")
     @classmethod
     def _as_lists(cls, value: dict[str, Any]) -> dict[str, Any]:
         """Lists by dotted name, so that equal wishes are equal in a stored run too."""
         return {k: v if isinstance(v, list) else [v] for k, v in flatten(value).items()}
+
+    def trade_off(self) -> Objectives:
+        """What the Pareto front is of: H-mean and size where only H-mean is sought."""
+        return as_objectives(self.objectives) if len(self.objectives) > 1 else SCORE_AND_SIZE
 
 
 class SearchConfig(Section):
@@ -140,6 +194,10 @@ class SearchConfig(Section):
                 "budget.trials=+N adds trials to a run that is resumed; give budget.trials=N, or "
                 "add name=RUN resume=true"
             )
+        if self.search.scheduler == "asha" and self.search.compare == "cost":
+            raise ValueError(
+                "search.compare=cost needs search.scheduler=promote: Ray's ASHA compares by epochs"
+            )
         if self.resume and self.dry_run:
             raise ValueError(
                 "dry_run=true shows a space that is not started; leave resume=true out, "
@@ -166,7 +224,7 @@ def parse_arguments(arguments: Sequence[str]) -> tuple[SearchConfig, dict[str, A
     Values of the second are checked with the space (`load_space`), since they complete it.
     Raises InputError listing every unknown key and every fault in the search's own settings.
     """
-    values = _with_more(cli.parse_arguments(arguments))
+    values = _spelt_out(cli.parse_arguments(arguments))
     detector_keys = field_names(TrainConfig)
     chosen = {k: v for k, v in values.items() if k.partition(".")[0] in TrainConfig.model_fields}
     faults = [
@@ -182,13 +240,15 @@ def parse_arguments(arguments: Sequence[str]) -> tuple[SearchConfig, dict[str, A
     return config, chosen
 
 
-def _with_more(values: dict[str, Any]) -> dict[str, Any]:
-    """`budget.trials=+20` as `budget.more=20`."""
-    trials = values.get("budget.trials")
-    if not isinstance(trials, str) or not trials.startswith("+"):
-        return values
-    rest = {key: value for key, value in values.items() if key != "budget.trials"}
-    return rest | {"budget.more": trials[1:]}
+def _spelt_out(values: dict[str, Any]) -> dict[str, Any]:
+    """The values with short forms in full: `budget.trials=+20` and `postprocess=joint`."""
+    full = dict(values)
+    trials = full.get("budget.trials")
+    if isinstance(trials, str) and trials.startswith("+"):
+        full["budget.more"] = full.pop("budget.trials")[1:]
+    if isinstance(full.get("postprocess"), str):
+        full["search.postprocess"] = full.pop("postprocess")
+    return full
 
 
 def unknown_key(key: str, names: Sequence[str]) -> str:

@@ -17,6 +17,7 @@ STYLES = {
     TrialState.FINISHED.value: "green",
     TrialState.STOPPED.value: "yellow",
     TrialState.RUNNING.value: "cyan",
+    TrialState.PAUSED.value: "blue",
     TrialState.PENDING.value: "dim",
     TrialState.FAILED.value: "red",
 }

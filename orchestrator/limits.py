@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from orchestrator.records import TrialRecord, TrialState
 
-_OVER = (TrialState.FINISHED, TrialState.STOPPED, TrialState.FAILED)
+_TRIED = (TrialState.FINISHED, TrialState.STOPPED, TrialState.PAUSED, TrialState.FAILED)
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Limits:
 
     minutes: since this session of the search began.
     total_epochs, gpu_hours: of all trials, those of earlier sessions included.
-    patience: trials that ended since the best one without a better H-mean.
+    patience: trials tried since the best one, to a pause at least, without a better H-mean.
     """
 
     minutes: float | None = None
@@ -41,18 +41,18 @@ class Limits:
             return f"budget.gpu_hours={self.gpu_hours:g} are used"
         since = trials_since_best(records)
         if self.patience is not None and since >= self.patience:
-            return f"budget.patience: {since} trials ended after the best one"
+            return f"budget.patience: {since} trials after the best one were no better"
         return None
 
 
 def trials_since_best(records: Sequence[TrialRecord]) -> int:
-    """How many trials with a higher number than the best one's are over; 0 without a score."""
+    """How many trials with a higher number than the best one's were tried; 0 without a score."""
     scored = [(r.hmean, r.trial) for r in records if r.hmean is not None]
     if not scored:
         return 0
     top = max(hmean for hmean, _ in scored)
     best = min(trial for hmean, trial in scored if hmean == top)
-    return sum(r.state in _OVER and r.trial > best for r in records)
+    return sum(r.state in _TRIED and r.trial > best for r in records)
 
 
 class LimitReachedError(Exception):

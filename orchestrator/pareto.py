@@ -14,7 +14,15 @@ from orchestrator.records import TrialRecord, TrialState
 
 Objectives = Sequence[tuple[str, Literal["max", "min"]]]
 
-FIGURES = ("hmean", "tuned_hmean", "crossfit_hmean", "iou_hmean", "params_m", "latency_ms")
+WAYS: dict[str, Literal["max", "min"]] = {
+    "hmean": "max",
+    "tuned_hmean": "max",
+    "crossfit_hmean": "max",
+    "iou_hmean": "max",
+    "params_m": "min",
+    "latency_ms": "min",
+}
+FIGURES = tuple(WAYS)
 SCORE_AND_SIZE: Objectives = (("hmean", "max"), ("params_m", "min"))
 
 
@@ -41,6 +49,27 @@ def front(records: Sequence[TrialRecord], objectives: Objectives) -> list[TrialR
         ]
     ).reshape(len(complete), len(objectives))
     return [record for record, kept in zip(complete, _undominated(points), strict=True) if kept]
+
+
+def as_objectives(figures: Sequence[str]) -> Objectives:
+    """Figures with the way that is better for each; InputError for one that does not exist."""
+    objectives = tuple((figure, WAYS.get(figure, "max")) for figure in figures)
+    _check(objectives)
+    return objectives
+
+
+def fronts(points: NDArray[np.float64]) -> NDArray[np.int_]:
+    """The front that each of `(N, K)` points is on, larger is better: `(N,)`, 0 for the first.
+
+    The second front is the first one of what is left without those on the first, and so on.
+    """
+    layers = np.zeros(len(points), int)
+    left = np.arange(len(points))
+    while len(left):
+        kept = _undominated(points[left])
+        left = left[~kept]
+        layers[left] += 1
+    return layers
 
 
 def _check(objectives: Objectives) -> None:

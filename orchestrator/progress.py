@@ -1,11 +1,8 @@
-"""What a person sees during a search, and the files that follow every finished trial."""
+"""What a person sees during a search, and what is written when a trial ends."""
 
 from __future__ import annotations
 
-import os
-import shutil
 import time
-import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,8 +17,10 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator import study as store
-from orchestrator.leaderboard import best, write_leaderboard
+from orchestrator.leaderboard import best
+from orchestrator.pareto import SCORE_AND_SIZE, Objectives
 from orchestrator.records import TrialRecord, TrialState
+from orchestrator.results import write_results
 from orchestrator.tensorboard import write_hparams
 from orchestrator.trial import METRIC
 
@@ -29,6 +28,7 @@ ROWS_BESIDE_TABLE = 8  # terminal lines that the table's frame and summary take
 FIXED_WIDTH = 52  # columns that trial, state, epoch, scores and time take
 COLOURS = {
     TrialState.RUNNING: "cyan",
+    TrialState.PAUSED: "blue",
     TrialState.FINISHED: "green",
     TrialState.STOPPED: "yellow",
     TrialState.FAILED: "red",
@@ -80,7 +80,7 @@ class View:
             )
 
     def end(self, record: TrialRecord) -> None:
-        """A trial is over: a line where there is no table; a failure always gets one."""
+        """A trial is over or paused: a line where there is no table; a failure always gets one."""
         failed = record.state is TrialState.FAILED
         if failed or not self._console.is_terminal:
             score = "" if record.hmean is None else f"  H-mean {record.hmean:.4f}"
@@ -91,7 +91,10 @@ class View:
         seconds = int(time.monotonic() - self._started)
         over = sum(_is_over(r) for r in self._records)
         top = best(self._records)
-        line = f"{over} of {self._trials} trials over, {seconds // 60}:{seconds % 60:02d}"
+        paused = sum(r.state is TrialState.PAUSED for r in self._records)
+        line = f"{over} of {self._trials} trials over"
+        line += f", {paused} paused" if paused else ""
+        line += f", {seconds // 60}:{seconds % 60:02d}"
         if top is not None:
             line += f", best H-mean {top.hmean:.4f} (trial {top.trial})"
         return Group(self._table(), Text(line))
@@ -138,13 +141,16 @@ class Recorder(Callback):
         view: View,
         *,
         parameters: Sequence[str],
+        objectives: Objectives = SCORE_AND_SIZE,
         checks: Sequence[Callable[[], None]] = (),
         reported: Callable[[], None] = lambda: None,
     ) -> None:
         self._checks, self._reported = checks, reported
         self._study, self._folder, self._view = study, folder, view
-        self._parameters = list(parameters)
+        self._parameters, self._objectives = list(parameters), objectives
         self._started: set[str] = set()
+        stopped = [r for r in store.read_records(study) if r.state is TrialState.STOPPED]
+        self._cleaned = {record.trial for record in stopped}
 
     def on_step_begin(self, **_: Any) -> None:  # type: ignore[override]
         for check in self._checks:
@@ -184,64 +190,46 @@ class Recorder(Callback):
         self._view.say(f"trial {name}  its worker was lost; it continues after its last epoch")
 
     def _over(self, trial: Any) -> None:
+        self._started.discard(store.trial_id(trial.config["number"]))
         records = self._records()
         self._view.show(records)
         record = _find(records, trial)
         self._view.end(record)
-        folder = Path(trial.config["folder"])
-        write_hparams(folder, record)
-        if record.state is TrialState.STOPPED:
-            # Nothing continues a stopped trial, and its optimizer state is the largest file.
-            (folder / "checkpoint" / "last.safetensors").unlink(missing_ok=True)
-        write_results(self._folder, records, self._parameters)
+        if record.state in (TrialState.FINISHED, TrialState.FAILED):
+            write_hparams(Path(trial.config["folder"]), record)
+        self._clean(records)
+        write_results(self._folder, records, self._parameters, self._objectives)
         self._reported()
 
+    def close(self) -> None:
+        """Write the results once more, since trials that were paused to the end are over now."""
+        records = self._records()
+        self._clean(records)
+        write_results(self._folder, records, self._parameters, self._objectives)
+
+    def _clean(self, records: Sequence[TrialRecord]) -> None:
+        """Nothing continues a stopped trial, and its optimizer state is the largest file."""
+        stopped = {r.trial: r for r in records if r.state is TrialState.STOPPED}
+        for name in sorted(stopped.keys() - self._cleaned):
+            folder = self._folder / "trials" / store.folder_of(self._study, name)
+            write_hparams(folder, stopped[name])
+            (folder / "checkpoint" / "last.safetensors").unlink(missing_ok=True)
+            self._cleaned.add(name)
+
     def _records(self) -> list[TrialRecord]:
-        """The study's records, told apart by whether a worker has begun them."""
-        return [
-            replace(r, state=TrialState.PENDING)
-            if r.state is TrialState.RUNNING and r.trial not in self._started
-            else r
-            for r in store.read_records(self._study)
-        ]
+        """The study's records, told apart by whether a worker has them now."""
+        return [self._as_seen_here(record) for record in store.read_records(self._study)]
+
+    def _as_seen_here(self, record: TrialRecord) -> TrialRecord:
+        if record.state is TrialState.PAUSED and record.trial in self._started:
+            return replace(record, state=TrialState.RUNNING)
+        if record.state is TrialState.RUNNING and record.trial not in self._started:
+            return replace(record, state=TrialState.PENDING)
+        return record
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles its callbacks for a restore that is not used; a terminal cannot be."""
         return {}
-
-
-def write_results(folder: Path, records: Sequence[TrialRecord], parameters: Sequence[str]) -> None:
-    """Write the leaderboard, and the best trial's weights and config to `best/`."""
-    write_leaderboard(folder, records, parameters)
-    top = best(records)
-    if top is not None and top.checkpoint is not None and (folder / top.checkpoint).is_dir():
-        copy_best(folder / top.checkpoint, folder / "best")
-
-
-def copy_best(source: Path, target: Path) -> None:
-    """Make `target` a copy of `source`: whole, old or new, whenever a reader opens it."""
-    if target.is_dir() and _same(source, target):
-        return
-    fresh = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.new")
-    old = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.old")
-    try:
-        shutil.copytree(source, fresh)
-        if target.exists():
-            target.rename(old)
-        fresh.rename(target)
-    finally:
-        for folder in (fresh, old):
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _same(one: Path, other: Path) -> bool:
-    """Whether two folders hold the same files, by size and time (copies keep both)."""
-
-    def listing(folder: Path) -> list[tuple[str, int, int]]:
-        entries = [(e.name, e.stat()) for e in os.scandir(folder)]
-        return sorted((name, s.st_size, s.st_mtime_ns) for name, s in entries)
-
-    return listing(one) == listing(other)
 
 
 def _find(records: Sequence[TrialRecord], trial: Any) -> TrialRecord:
@@ -265,7 +253,7 @@ def _cells(
 
 
 def _is_over(record: TrialRecord) -> bool:
-    return record.state not in (TrialState.RUNNING, TrialState.PENDING)
+    return record.state not in (TrialState.RUNNING, TrialState.PAUSED, TrialState.PENDING)
 
 
 def _short(value: Any) -> str:

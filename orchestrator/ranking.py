@@ -1,7 +1,7 @@
 """The trials of a run in order of merit, and how sure scores and places are.
 
 Only finished trials get a rank, because a stopped trial's score belongs to fewer epochs.
-The others follow without one: stopped, running, pending, failed, each by H-mean.
+The others follow without one: stopped, paused, running, pending, failed, each by H-mean.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ _INTERVALS_KEPT = 1 << 13
 _ORDER = (
     TrialState.FINISHED,
     TrialState.STOPPED,
+    TrialState.PAUSED,
     TrialState.RUNNING,
     TrialState.PENDING,
     TrialState.FAILED,
@@ -47,7 +48,7 @@ def _number(score: float | None) -> float:
 
 
 def ranked(records: Sequence[TrialRecord]) -> list[TrialRecord]:
-    """Best first: finished trials by H-mean; then stopped, running, pending, failed ones."""
+    """Best first: finished trials by H-mean; then stopped, paused, running, pending, failed."""
     return sorted(records, key=lambda r: (_ORDER.index(r.state), *_merit(r)))
 
 

@@ -15,6 +15,7 @@ class TrialState(str, Enum):
 
     PENDING = "pending"  # proposed, waiting for resources
     RUNNING = "running"
+    PAUSED = "paused"  # trained to a rung; it goes on if it is among the best there
     FINISHED = "finished"  # trained for all its epochs: the only state that gets a rank
     STOPPED = "stopped"  # ended early by the scheduler; its scores are those of fewer epochs
     FAILED = "failed"  # an exception or a score that is not a number; `reason` says which
@@ -46,7 +47,7 @@ class TrialRecord:
     iou_hmean: float | None = None
     tuned_hmean: float | None = None
     crossfit_hmean: float | None = None
-    tuned: dict[str, float] = field(default_factory=dict)  # settings by dotted name
+    tuned: dict[str, Any] = field(default_factory=dict)  # settings by dotted name
     epochs: int = 0  # finished epochs
     best_epoch: int | None = None
     seconds: float = 0.0

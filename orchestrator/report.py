@@ -14,9 +14,9 @@ from detector.settings import Section
 from orchestrator import study as store
 from orchestrator.config import SearchConfig
 from orchestrator.leaderboard import table
-from orchestrator.progress import write_results
 from orchestrator.published import Published, compare
 from orchestrator.records import TrialRecord
+from orchestrator.results import write_results
 from orchestrator.run_folder import CONFIG, SPACE, stored_search
 from orchestrator.space import load_space
 
@@ -39,7 +39,7 @@ def main(settings: ReportSettings) -> int:
     space = load_space(str(folder / SPACE), gpu=True)
     parameters = list(space.parameters)
     records = store.read_records(store.open_study(url, folder.resolve().name, resume=True))
-    write_results(folder, records, parameters)
+    write_results(folder, records, parameters, config.search.trade_off())
     print_leaderboard(records, parameters, published=space.published)
     return 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +10,9 @@ from dataclasses import dataclass
 from detector.errors import InputError
 
 TRIALS_AT_ONCE = 4  # on one machine without a GPU
+TRIALS_ON_A_GPU = 8  # at most: more only wait for each other
+SPARE_MEMORY = 0.1  # of a GPU, for pages larger than the step that was measured
+RAY_DIGITS = 4  # of a share of a GPU
 CPUS_UNKNOWN = 2  # asked for when no machine with a GPU has joined the cluster yet
 
 
@@ -66,6 +70,27 @@ def allot(
     if concurrent is None and not growing:
         concurrent = min(slots, trials)
     return TrialResources(cpus_per_trial, gpus_per_trial, concurrent)
+
+
+def packed(
+    trial_bytes: int,
+    gpu_bytes: int,
+    *,
+    cores: int,
+    trials: int,
+    most: int = TRIALS_ON_A_GPU,
+) -> float:
+    """The share of a GPU for each of as many trials as fit on it: 1 divided by their number.
+
+    `trial_bytes` is what the largest trial takes, `gpu_bytes` what there is, of which SPARE_MEMORY
+    is left free. `cores` and `trials` are those for each GPU; a trial needs a core, and a share for
+    trials that never come would take cores from the others. One trial gets a GPU in any case: a
+    training that does not fit works through its batch in parts.
+    """
+    fit = int(gpu_bytes * (1 - SPARE_MEMORY) // max(trial_bytes, 1))
+    count = max(min(fit, cores, trials, most), 1)
+    # Rounded down: Ray keeps four digits, and six shares of 0.1667 are more than a GPU.
+    return math.floor(10**RAY_DIGITS / count) / 10**RAY_DIGITS
 
 
 def describe(resources: TrialResources) -> str:

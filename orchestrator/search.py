@@ -14,24 +14,31 @@ from optuna.exceptions import StorageInternalError
 from rich.console import Console
 
 from detector.cli import guarded, help_text, log, wants_help
+from detector.config import TrainConfig
 from detector.errors import InputError, JobError
 from orchestrator import dry_run, run_folder
 from orchestrator import study as store
 from orchestrator.cluster import cluster_address, connected
 from orchestrator.config import SearchArguments, SearchConfig, parse_arguments, run_name
 from orchestrator.cost import estimate, measured_apart
+from orchestrator.halving import Halving, equal_cost
 from orchestrator.interruption import Interruption
 from orchestrator.leaderboard import best
 from orchestrator.limits import LimitReachedError, Watch
-from orchestrator.progress import Recorder, View, write_results
+from orchestrator.nested import mode_of, nested
+from orchestrator.packing import gpu_share, sharing
+from orchestrator.pareto import Objectives, as_objectives
+from orchestrator.progress import Recorder, View
 from orchestrator.records import TrialRecord, TrialState
 from orchestrator.report import print_leaderboard
 from orchestrator.resources import TrialResources, allot, describe, this_machine
+from orchestrator.results import write_results
 from orchestrator.space import SearchSpace, load_space
 from orchestrator.trial import TrialFunction, detector_trial
 from orchestrator.trial_data import check_data, with_data
 from orchestrator.tuner import run_search
 from orchestrator.warm_start import points_for
+from orchestrator.work import relative_work
 
 
 def main(arguments: Sequence[str], *, trial: TrialFunction | None = None) -> int:
@@ -55,6 +62,8 @@ def main(arguments: Sequence[str], *, trial: TrialFunction | None = None) -> int
             narrow=config.search.narrow,
         )
         space = warm_started(space, config.warm_start)
+        if mode_of(space, config.search.postprocess) == "nested":
+            space = nested(space)
         if config.dry_run:
             return preview(space, config, gpu=gpu)
         run_folder.require_new(folder)
@@ -62,6 +71,7 @@ def main(arguments: Sequence[str], *, trial: TrialFunction | None = None) -> int
     local = None if cluster_address() else share(config, space)
     space = with_data(space, config.runs_dir)
     pages = check_data(space)
+    local = packed_share(config, space, local)
     if not config.resume:
         if trial is None:
             log(cost_line(space, pages, local))
@@ -75,7 +85,7 @@ def main(arguments: Sequence[str], *, trial: TrialFunction | None = None) -> int
         try:
             search(study, space, folder, config, local, trial, interruption.check)
         except KeyboardInterrupt:
-            finish(store.read_records(study), space, folder)
+            finish(store.read_records(study), space, folder, config.search.trade_off())
             log("interrupted; every finished epoch is saved. Continue with:")
             log(f"  {again(config, folder)}")
             return 130
@@ -87,7 +97,7 @@ def main(arguments: Sequence[str], *, trial: TrialFunction | None = None) -> int
                 f"{folder}: the study's database cannot be written ({error.__cause__ or error}); "
                 f"check the disk, then continue with:\n  {again(config, folder)}"
             ) from None
-        return conclude(store.read_records(study), space, folder)
+        return conclude(store.read_records(study), space, folder, config.search.trade_off())
 
 
 def search(
@@ -123,6 +133,7 @@ def search(
             folder,
             view,
             parameters=list(space.parameters),
+            objectives=config.search.trade_off(),
             checks=(check, watch.check),
             reported=watch.reported,
         )
@@ -134,8 +145,25 @@ def search(
                 trial=trial or detector_trial(space, threads=resources.cpus),
                 resources=resources,
                 seed=config.seed,
+                halving=halving_of(space, config),
+                objectives=as_objectives(config.search.objectives),
                 callbacks=[recorder],
             )
+            recorder.close()
+
+
+def halving_of(space: SearchSpace, config: SearchConfig) -> Halving | None:
+    """How trials pause and go on; None where Ray's ASHA stops them instead."""
+    if config.search.scheduler == "asha":
+        return None
+    budget = space.budget
+    return Halving(
+        epochs=budget.epochs,
+        grace=budget.grace_epochs,
+        factor=budget.reduction_factor,
+        every=space.fixed.get("train.eval_every", TrainConfig().train.eval_every),
+        cost=relative_work(space) if config.search.compare == "cost" else equal_cost,
+    )
 
 
 def has_gpu(config: SearchConfig) -> bool:
@@ -159,6 +187,7 @@ def preview(space: SearchSpace, config: SearchConfig, *, gpu: bool) -> int:
     say_conditions(space, gpu=gpu)
     local = None if cluster_address() else share(config, space)
     pages = space.fixed["data.train_pages"] if space.demo else check_data(space)
+    local = packed_share(config, space, local)
     console = Console()
     dry_run.show(space, seed=config.seed, cost=cost_line(space, pages, local), console=console)
     return 0
@@ -172,10 +201,10 @@ def cost_line(space: SearchSpace, pages: int, local: TrialResources | None) -> s
     """
     reason = "trials run on the cluster's machines"
     if local is not None:
-        at_once = local.concurrent or 1
         measure = partial(measured_apart, threads=local.cpus)
+        found = partial(estimate, space, pages=pages, measure=measure)
         try:
-            return str(estimate(space, pages=pages, at_once=at_once, measure=measure))
+            return str(found(at_once=local.concurrent or 1, sharing=sharing(local)))
         except JobError as error:
             reason = str(error)
     budget = space.budget
@@ -195,14 +224,42 @@ def say_conditions(space: SearchSpace, *, gpu: bool) -> None:
         log(note)
 
 
+def packed_share(
+    config: SearchConfig, space: SearchSpace, local: TrialResources | None
+) -> TrialResources | None:
+    """`local`; with resources.gpu=auto, for as many trials on a GPU as its memory holds."""
+    if config.resources.gpu == "whole":
+        return local
+    if local is None:
+        raise InputError(
+            "resources.gpu: auto measures a step on this machine, but trials run on the "
+            "cluster's; give their share instead, such as resources.gpus_per_trial=0.5"
+        )
+    if local.gpus == 0:
+        return local
+    gpus = gpu_share(
+        space,
+        this_machine(),
+        cpus_per_trial=config.resources.cpus_per_trial,
+        concurrent=config.budget.concurrent,
+        measure=partial(measured_apart, threads=local.cpus),
+        log=log,
+    )
+    return share(config, space, gpus=gpus)
+
+
 def share(
-    config: SearchConfig, space: SearchSpace, *, machines: Sequence[Any] | None = None
+    config: SearchConfig,
+    space: SearchSpace,
+    *,
+    machines: Sequence[Any] | None = None,
+    gpus: float | None = None,
 ) -> TrialResources:
-    """What a trial reserves, on this machine or among a cluster's."""
+    """What a trial reserves, on this machine or among a cluster's; of `gpus`, if given."""
     resources = allot(
         [this_machine()] if machines is None else machines,
         trials=space.budget.trials,
-        gpus_per_trial=config.resources.gpus_per_trial,
+        gpus_per_trial=config.resources.gpus_per_trial if gpus is None else gpus,
         cpus_per_trial=config.resources.cpus_per_trial,
         concurrent=config.budget.concurrent,
         growing=machines is not None,
@@ -215,9 +272,11 @@ def share(
     return resources
 
 
-def conclude(records: Sequence[TrialRecord], space: SearchSpace, folder: Path) -> int:
+def conclude(
+    records: Sequence[TrialRecord], space: SearchSpace, folder: Path, objectives: Objectives
+) -> int:
     """Leaderboard, where everything lies, what to do next; JobError when all trials failed."""
-    finish(records, space, folder)
+    finish(records, space, folder, objectives)
     if best(records) is None:
         reasons = {f"trial {r.trial}: {r.reason}" for r in records if r.state is TrialState.FAILED}
         raise JobError(
@@ -240,9 +299,11 @@ def conclude(records: Sequence[TrialRecord], space: SearchSpace, folder: Path) -
     return 0
 
 
-def finish(records: Sequence[TrialRecord], space: SearchSpace, folder: Path) -> None:
+def finish(
+    records: Sequence[TrialRecord], space: SearchSpace, folder: Path, objectives: Objectives
+) -> None:
     """Write the results as they stand, and show them."""
-    write_results(folder, records, list(space.parameters))
+    write_results(folder, records, list(space.parameters), objectives)
     print_leaderboard(records, list(space.parameters), published=space.published)
 
 

@@ -24,12 +24,16 @@ from optuna.trial import TrialState as OptunaState
 from sqlalchemy.exc import SQLAlchemyError
 
 from detector.errors import InputError
+from orchestrator.nested import PREFIX
 from orchestrator.records import TrialRecord, TrialState
 from orchestrator.trial import METRIC
 
 LATEST = "latest"  # user attribute: the last report
-PAGES = "best_pages"  # user attribute: the best epoch and the H-mean of each page in it
+BEST = (
+    "best_pages"  # user attribute: the best epoch, the H-mean of each page and the settings in it
+)
 REASON = "reason"  # user attribute: why a trial failed
+PAUSED = "paused"  # user attribute: the epoch at which a trial was paused
 FOLDER = "folder"  # user attribute: name of the trial's folder below trials/
 LOCK_TIMEOUT_S = 60.0
 
@@ -77,11 +81,18 @@ def sampler(seed: int, number: int, *, trials: int) -> TPESampler:
     One seed for a whole session would make a resumed session repeat the points that the
     first one began with. Random points come first, fewer of them in a short search.
     """
-    state = np.random.SeedSequence([seed, number]).generate_state(1)
     startup = min(10, max(3, trials // 4))
     return TPESampler(
-        seed=int(state[0]), n_startup_trials=startup, multivariate=True, constant_liar=True
+        seed=seed_of(seed, number),
+        n_startup_trials=startup,
+        multivariate=True,
+        constant_liar=True,
     )
+
+
+def seed_of(seed: int, number: int) -> int:
+    """A seed for the draws of trial `number` alone."""
+    return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
 
 
 def enqueue(study: optuna.Study, points: Sequence[Mapping[str, Any]]) -> None:
@@ -90,8 +101,13 @@ def enqueue(study: optuna.Study, points: Sequence[Mapping[str, Any]]) -> None:
         study.enqueue_trial(dict(point), skip_if_exists=True)
 
 
+def proposed(study: optuna.Study) -> list[FrozenTrial]:
+    """All trials but those that are only queued, oldest first."""
+    return [t for t in study.get_trials(deepcopy=False) if t.state is not OptunaState.WAITING]
+
+
 def unfinished(study: optuna.Study) -> list[FrozenTrial]:
-    """Trials that an earlier session proposed and did not end, oldest first."""
+    """Trials that were proposed and did not end: running, paused or cut off; oldest first."""
     return study.get_trials(deepcopy=False, states=(OptunaState.RUNNING,))
 
 
@@ -110,16 +126,26 @@ def trial_id(number: int) -> str:
     return f"{number:05d}"
 
 
+def folder_of(study: optuna.Study, trial: str) -> str:
+    """The name of a trial's folder below trials/, by the trial's own name."""
+    stored = study.get_trials(deepcopy=False)[int(trial)]
+    return str(stored.user_attrs.get(FOLDER, trial))
+
+
 def to_record(trial: FrozenTrial) -> TrialRecord:
     """A trial of the study as plain data."""
     latest: dict[str, Any] = trial.user_attrs.get(LATEST, {})
     best_epoch = latest.get("best_epoch")
-    pages = trial.user_attrs.get(PAGES, {})
+    best = trial.user_attrs.get(BEST, {})
     # A report lost with its driver leaves the pages of an older best epoch behind.
-    current = bool(pages) and pages["epoch"] == best_epoch
+    current = bool(best) and best["epoch"] == best_epoch
+    epochs = int(latest.get("epoch", 0))
+    state = STATES[trial.state]
+    if state is TrialState.RUNNING and trial.user_attrs.get(PAUSED) == epochs:
+        state = TrialState.PAUSED
     return TrialRecord(
         trial=trial_id(trial.number),
-        state=STATES[trial.state],
+        state=state,
         params=dict(trial.params),
         hmean=_figure(latest, METRIC),
         precision=_figure(latest, "best_precision"),
@@ -128,25 +154,32 @@ def to_record(trial: FrozenTrial) -> TrialRecord:
         iou_hmean=_figure(latest, "best_iou_hmean"),
         tuned_hmean=_figure(latest, "best_tuned_hmean"),
         crossfit_hmean=_figure(latest, "best_crossfit_hmean"),
-        tuned=_tuned(latest),
-        epochs=int(latest.get("epoch", 0)),
+        tuned=_tuned(latest) | _dotted(best.get("tuned", {}) if current else {}),
+        epochs=epochs,
         best_epoch=None if best_epoch is None else int(best_epoch),
         seconds=float(latest.get("seconds", 0.0)),
         params_m=_figure(latest, "params_m"),
+        latency_ms=_figure(latest, "latency_ms"),
         checkpoint=latest.get("checkpoint"),
-        page_hmeans=tuple(pages["hmeans"]) if current else None,
+        page_hmeans=tuple(best["hmeans"]) if current else None,
         reason=trial.user_attrs.get(REASON),
     )
 
 
-def _tuned(values: Mapping[str, Any]) -> dict[str, float]:
+def _tuned(values: Mapping[str, Any]) -> dict[str, Any]:
     """The best post-processing settings of the best epoch, by dotted name."""
     prefix = "best_tuned_"
-    return {
-        f"postprocess.{key.removeprefix(prefix)}": value
-        for key, value in values.items()
-        if key.startswith(prefix) and key != f"{prefix}hmean"
-    }
+    return _dotted(
+        {
+            key.removeprefix(prefix): value
+            for key, value in values.items()
+            if key.startswith(prefix) and key != f"{prefix}hmean"
+        }
+    )
+
+
+def _dotted(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"{PREFIX}{key}": value for key, value in settings.items()}
 
 
 def _figure(values: Mapping[str, Any], key: str) -> float | None:

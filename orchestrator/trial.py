@@ -18,6 +18,7 @@ from detector.files import write_text
 if TYPE_CHECKING:
     from detector.trainer import EpochReport
     from orchestrator.space import SearchSpace
+    from orchestrator.twins import Twin
 
 METRIC = "best_hmean"  # the running best: what Tune, ASHA and Optuna compare
 REASON_LENGTH = 500
@@ -25,11 +26,17 @@ REASON_LENGTH = 500
 
 @dataclass(frozen=True)
 class TrialJob:
-    """What a trial is given. Its folder survives a lost worker and a killed driver."""
+    """What a trial is given. Its folder survives a lost worker and a killed driver.
+
+    until: the epoch to train to before the trial is paused; None is the end.
+    twin: a trial whose weights are those of this one, which is only scored then.
+    """
 
     number: int
     folder: Path
     params: dict[str, Any]
+    until: int | None = None
+    twin: Twin | None = None
 
 
 # A report holds at least `epoch` (1 for the first), `best_hmean` and, in the last one,
@@ -44,6 +51,7 @@ def detector_trial(space: SearchSpace, *, threads: int) -> TrialFunction:
     def run(job: TrialJob, report: Report) -> None:
         # Ten seconds of imports, needed in workers only.
         from detector.device import set_threads
+        from detector.rescore import rescore
         from detector.trainer import train
 
         # Not a setting of the training: whoever trains the best config further has other cores.
@@ -57,8 +65,12 @@ def detector_trial(space: SearchSpace, *, threads: int) -> TrialFunction:
             report(summary(epoch, job.folder))
 
         with Log(job.folder / "log.txt") as log:
-            last = train(config, job.folder, report=forward, resume=True, log=log)
-        if not reported:  # it had finished, and its last report was lost with the driver
+            if job.twin is not None:
+                scored = rescore(config, job.folder, log=log, **vars(job.twin))
+                report(summary(scored, job.folder) | of_the_best(scored))
+                return
+            last = train(config, job.folder, report=forward, resume=True, until=job.until, log=log)
+        if not reported:  # it was done, and its last report was lost with the driver
             forward(last)
 
     return run
@@ -72,19 +84,24 @@ def summary(report: EpochReport, folder: Path) -> dict[str, Any]:
     best = report.checkpoint / "best"
     values["checkpoint"] = str(Path("trials") / folder.name / best.relative_to(folder))
     if values.get("best_epoch") == report.epoch:
-        values["page_hmeans"] = list(report.page_hmeans.values())
+        values |= of_the_best(report)
     return values
 
 
+def of_the_best(report: EpochReport) -> dict[str, Any]:
+    """What is kept of the best epoch alone: its page scores and the settings chosen for it."""
+    return {"page_hmeans": list(report.page_hmeans.values()), "tuned": dict(report.tuned)}
+
+
 def as_trainable(function: TrialFunction) -> Callable[[dict[str, Any]], None]:
-    """A Tune trainable around a trial function.
+    """A Tune trainable around a trial function; its config is a TrialJob's fields.
 
     An exception is the trial's own fault and would come again, so it is reported as a
     result and the trial ends; Tune's retries are left to workers that died.
     """
 
     def trainable(config: dict[str, Any]) -> None:
-        job = TrialJob(config["number"], Path(config["folder"]), config["params"])
+        job = TrialJob(**config | {"folder": Path(config["folder"])})
         try:
             job.folder.mkdir(parents=True, exist_ok=True)
             function(job, _forward)

@@ -40,12 +40,15 @@ def check_data(space: SearchSpace) -> int:
     assert data.root is not None
     faults: list[str] = []
     pages = 0
+    chosen_after = space.fixed.get("sweep.choose", False)
     for split in dict.fromkeys((data.train_split, data.val_split)):
         try:
             found = read_split(data.root, split, exclude=data.exclude)
             require_words(found, data.root)
             if split == data.train_split:
                 pages = min(len(found.pages), data.train_pages or len(found.pages))
+            if split == data.val_split and chosen_after:
+                _require_two(min(len(found.pages), data.val_pages or len(found.pages)), split)
         except InputError as error:
             faults.append(str(error))
             continue
@@ -57,3 +60,11 @@ def check_data(space: SearchSpace) -> int:
     if faults:
         raise InputError("\n".join(dict.fromkeys(faults)))
     return pages
+
+
+def _require_two(pages: int, split: str) -> None:
+    if pages < 2:
+        raise InputError(
+            f"{split}: choosing post-processing settings after each training needs two validation "
+            f"pages, got {pages}; give more, or add postprocess=joint"
+        )

@@ -13,9 +13,14 @@ from optuna.trial import FrozenTrial
 from ray import tune
 from ray.tune import Callback
 from ray.tune.progress_reporter import TrialProgressCallback
-from ray.tune.schedulers import ASHAScheduler
+from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
 
+from detector.cli import log
 from orchestrator import study as store
+from orchestrator.halving import Halving
+from orchestrator.pareto import Objectives
+from orchestrator.proposals import HMEAN
 from orchestrator.resources import TrialResources
 from orchestrator.sampler import StudySearcher
 from orchestrator.space import Budget, SearchSpace
@@ -33,21 +38,51 @@ def run_search(
     trial: TrialFunction,
     resources: TrialResources,
     seed: int,
+    halving: Halving | None = None,
+    objectives: Objectives = HMEAN,
     callbacks: Sequence[Callback] = (),
 ) -> None:
     """Run trials until the study holds `space.budget.trials` that have ended.
 
-    `folder` is the run's; on several machines it must be the same shared folder on all.
-    Ray must be running. A trial that fails is recorded and the search goes on. After an
-    interruption or a crash, the same call continues it.
+    With `halving` trials are paused at its rungs and the best promoted; without, ASHA stops them
+    for good. `objectives` are what the sampler and the rungs look at. `folder` is the run's; on
+    several machines it must be the same shared folder on all. Ray must be running. A trial that
+    fails is recorded and the search goes on. After an interruption or a crash, the same call
+    continues it.
     """
     trials = space.budget.trials
     store.enqueue(study, space.warm_start[:trials])
-    searcher = StudySearcher(study, space, folder, seed=seed, trials=trials)
-    if searcher.remaining == 0:
+    searcher = StudySearcher(
+        study,
+        space,
+        folder,
+        seed=seed,
+        trials=trials,
+        halving=halving,
+        objectives=objectives,
+    )
+    if searcher.is_over:
         return
-    scheduler = Asha(space.budget, searcher)
-    scheduler.replay(store.ended(study))
+    scheduler: TrialScheduler = ToTheEnd(searcher)
+    if halving is None:
+        scheduler = Asha(space.budget, searcher)
+        scheduler.replay(store.ended(study))
+    run_jobs(searcher, scheduler, folder, trial, resources, callbacks)
+    if searcher.is_exhausted:
+        log(
+            f"every point of the space was tried: {len(store.proposed(study))} trials, not {trials}"
+        )
+
+
+def run_jobs(
+    searcher: Searcher,
+    scheduler: TrialScheduler,
+    folder: Path,
+    trial: TrialFunction,
+    resources: TrialResources,
+    callbacks: Sequence[Callback],
+) -> None:
+    """Let Tune run what `searcher` suggests until it says that there is no more."""
     scratch = folder.resolve() / ".ray"
     shutil.rmtree(scratch, ignore_errors=True)
     request = tune.PlacementGroupFactory([{"CPU": resources.cpus, "GPU": resources.gpus}])
@@ -57,7 +92,7 @@ def run_search(
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
                 scheduler=scheduler,
-                num_samples=searcher.remaining,
+                num_samples=-1,  # the searcher knows when it is over
                 max_concurrent_trials=resources.concurrent,
                 # A new process costs seconds of imports, which count on a small machine. On a
                 # GPU it also gives all memory back, and a device error ends with its trial.
@@ -85,7 +120,33 @@ class NoPrinting(TrialProgressCallback):
         """Print nothing."""
 
 
-class Asha(ASHAScheduler):
+class Explaining(TrialScheduler):
+    """Tells the searcher why a trial fails: Tune says it here, and before it tells the searcher."""
+
+    _searcher: StudySearcher
+
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        """A worker was lost more often than is tried again."""
+        count = trial.num_failures
+        error = trial.get_error()
+        lines = str(error).strip().splitlines() or ["unknown"]
+        self._searcher.explain_failure(
+            trial.trial_id,
+            f"its worker was lost {count} times (out of memory, or a machine that went away): "
+            f"{lines[-1][:200]}",
+        )
+        super().on_trial_error(tune_controller, trial)
+
+
+class ToTheEnd(Explaining, FIFOScheduler):
+    """Lets every job run to its end."""
+
+    def __init__(self, searcher: StudySearcher) -> None:
+        super().__init__()
+        self._searcher = searcher
+
+
+class Asha(Explaining, ASHAScheduler):
     """Asynchronous successive halving (Li et al., 2020) on the running best H-mean.
 
     At rungs of grace * factor^k epochs a trial goes on only when it is in the best
@@ -114,15 +175,3 @@ class Asha(ASHAScheduler):
             self.on_trial_add(nobody, past)
             for epoch, value in sorted(trial.intermediate_values.items()):
                 self.on_trial_result(nobody, past, {"epoch": epoch, METRIC: value})
-
-    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        """Tune says here, before it tells the searcher, that a worker was lost."""
-        count = trial.num_failures
-        error = trial.get_error()
-        lines = str(error).strip().splitlines() or ["unknown"]
-        self._searcher.explain_failure(
-            trial.trial_id,
-            f"its worker was lost {count} times (out of memory, or a machine that went away): "
-            f"{lines[-1][:200]}",
-        )
-        super().on_trial_error(tune_controller, trial)

@@ -9,6 +9,7 @@ from detector.cli import help_text
 from detector.config import TrainConfig
 from detector.errors import InputError
 from orchestrator.config import SearchArguments, SearchConfig, parse_arguments, run_name
+from orchestrator.pareto import SCORE_AND_SIZE
 
 
 def test_defaults() -> None:
@@ -110,6 +111,15 @@ def test_more_than_one_gpu_must_be_whole() -> None:
         parse_arguments(["space=smoke", "resources.gpus_per_trial=1.5"])
 
 
+def test_a_share_of_a_gpu_is_chosen_or_given() -> None:
+    assert parse_arguments(["space=smoke"])[0].resources.gpu == "whole"
+    assert parse_arguments(["space=smoke", "resources.gpu=auto"])[0].resources.gpu == "auto"
+    with pytest.raises(InputError, match=r"resources: gpu=auto chooses .* gpus_per_trial=0.5 give"):
+        parse_arguments(["space=smoke", "resources.gpu=auto", "resources.gpus_per_trial=0.5"])
+    with pytest.raises(InputError, match=r"resources.gpu: input should be 'auto' or 'whole'.*'2'"):
+        parse_arguments(["space=smoke", "resources.gpu=2"])
+
+
 @pytest.mark.parametrize(
     "text", ["budget.trials=0", "budget.reduction_factor=1", "budget.concurrent=0", "seed=x"]
 )
@@ -146,3 +156,28 @@ def test_help_lists_both_kinds_of_key() -> None:
     assert "space=(required)" in text
     assert "budget.trials=null" in text
     assert "postprocess.box_thresh=0.5" in text
+
+
+def test_short_forms_stand_for_their_keys():
+    config, chosen = parse_arguments(["space=x", "postprocess=joint", "postprocess.thresh=0.4"])
+    assert config.search.postprocess == "joint"
+    assert chosen == {"postprocess.thresh": "0.4"}
+
+
+def test_a_wrong_mode_is_told_with_the_modes():
+    with pytest.raises(InputError, match=r"search.postprocess: .*'nested' or 'joint'"):
+        parse_arguments(["space=x", "postprocess=both"])
+
+
+def test_ray_stops_trials_by_epochs_only():
+    with pytest.raises(InputError, match=r"search.compare=cost needs search.scheduler=promote"):
+        parse_arguments(["space=x", "search.scheduler=asha", "search.compare=cost"])
+
+
+def test_objectives_are_figures_with_the_hmean_among_them():
+    config, _ = parse_arguments(["space=x", "search.objectives=[hmean,latency_ms]"])
+    assert config.search.trade_off() == (("hmean", "max"), ("latency_ms", "min"))
+    assert SearchConfig(space="x").search.trade_off() == SCORE_AND_SIZE
+    for wrong in ("latency_ms", "[hmean,speed]", "[hmean,hmean]", "[]"):
+        with pytest.raises(InputError, match=r"search.objectives: must be hmean and others out of"):
+            parse_arguments(["space=x", f"search.objectives={wrong}"])

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import random
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.errors import InputError
-from orchestrator.pareto import SCORE_AND_SIZE, Objectives, front
+from orchestrator.pareto import SCORE_AND_SIZE, Objectives, as_objectives, front, fronts
 from orchestrator.records import TrialRecord, TrialState
 
 FINISHED = TrialState.FINISHED
@@ -98,3 +99,15 @@ def test_wrong_objectives_are_named() -> None:
         front([], [("colour", "max")])
     with pytest.raises(InputError, match="hmean must be 'max' or 'min', got 'up'"):
         front([], [("hmean", "up")])
+
+
+def test_fronts_are_peeled_one_after_the_other():
+    points = np.array([[3.0, 1.0], [2.0, 2.0], [2.0, 1.0], [1.0, 1.0], [3.0, 1.0]])
+    assert fronts(points).tolist() == [0, 0, 1, 2, 0]
+    assert fronts(np.zeros((0, 2))).tolist() == []
+
+
+def test_each_figure_has_its_better_way():
+    assert as_objectives(["hmean", "latency_ms"]) == (("hmean", "max"), ("latency_ms", "min"))
+    with pytest.raises(InputError, match="'speed'"):
+        as_objectives(["hmean", "speed"])

@@ -1,11 +1,10 @@
 from __future__ import annotations
 
 import io
-from pathlib import Path
 
 from rich.console import Console
 
-from orchestrator.progress import View, copy_best, write_results
+from orchestrator.progress import View
 from orchestrator.records import TrialRecord, TrialState
 
 
@@ -54,23 +53,12 @@ def test_on_a_terminal_the_table_shows_state_scores_time_and_settings():
     assert "best H-mean 0.9500 (trial 00000)" in lines[-1]
 
 
-def test_best_is_replaced_whole_and_leaves_nothing_behind(tmp_path: Path):
-    for name, text in (("a", "first"), ("b", "second")):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "model.safetensors").write_text(text)
-        copy_best(tmp_path / name, tmp_path / "best")
-        assert (tmp_path / "best" / "model.safetensors").read_text() == text
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "b", "best"]
-
-
-def test_results_follow_the_best_trial(tmp_path: Path):
-    for name in ("00000", "00001"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "model.safetensors").write_text(name)
-    worse = record("00000", TrialState.FINISHED, 0.8, checkpoint="00000")
-    better = record("00001", TrialState.FINISHED, 0.9, checkpoint="00001")
-    write_results(tmp_path, [worse], ["optimizer.lr"])
-    assert (tmp_path / "best" / "model.safetensors").read_text() == "00000"
-    write_results(tmp_path, [worse, better], ["optimizer.lr"])
-    assert (tmp_path / "best" / "model.safetensors").read_text() == "00001"
-    assert (tmp_path / "leaderboard.csv").read_text().splitlines()[1].startswith("1,00001,finished")
+def test_a_paused_trial_is_neither_over_nor_running():
+    paused = record("00001", TrialState.PAUSED, 0.9, epochs=2)
+    view, out = make_view(terminal=False)
+    view.end(paused)
+    assert out.getvalue() == "trial 00001  paused  H-mean 0.9000\n"
+    view, out = make_view(terminal=True)
+    view.show([paused, record("00000", TrialState.FINISHED, 0.8)])
+    Console(file=out, width=100, color_system=None).print(view._render())
+    assert "1 of 3 trials over, 1 paused, 0:00, best H-mean 0.8000 (trial 00000)" in out.getvalue()

@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.errors import InputError
-from orchestrator.resources import Machine, TrialResources, allot, describe, this_machine
+from orchestrator.resources import (
+    Machine,
+    TrialResources,
+    allot,
+    describe,
+    packed,
+    this_machine,
+)
 
 
 @pytest.mark.parametrize(
@@ -92,6 +99,45 @@ def test_the_trials_at_once_fit_the_machine(cpus, gpus, trials, share):
     assert 1 <= got.concurrent <= trials
     assert got.concurrent * got.cpus <= cpus
     assert got.concurrent * got.gpus <= gpus + 1e-9
+
+
+GB = 10**9
+
+
+@pytest.mark.parametrize(
+    ("trial", "limits", "share"),
+    [
+        (5 * GB, {}, 0.25),  # 24 GB, of which 2.4 are spared, hold four of 5 GB
+        (7 * GB, {}, 0.3333),
+        (3.4 * GB, {}, 0.1666),
+        (22 * GB, {}, 1.0),
+        (90 * GB, {}, 1.0),  # it works through its batch in parts
+        (GB, {}, 0.125),  # 21 would fit
+        (GB, {"cores": 2}, 0.5),
+        (GB, {"cores": 0}, 1.0),
+        (GB, {"trials": 3}, 0.3333),
+        (0, {"most": 5}, 0.2),
+    ],
+)
+def test_a_gpu_is_shared_by_as_many_as_fit_by_hand(trial, limits, share):
+    assert packed(int(trial), 24 * GB, **({"cores": 16, "trials": 16} | limits)) == share
+
+
+@given(
+    trial=st.integers(1, 100 * GB),
+    gpu=st.integers(1, 100 * GB),
+    cores=st.integers(1, 64),
+    trials=st.integers(1, 64),
+)
+def test_what_shares_a_gpu_fits_into_it(trial, gpu, cores, trials):
+    share = packed(trial, gpu, cores=cores, trials=trials)
+    count = int(1 / share + 1e-9)
+    assert count == 1 or count * trial <= 0.9 * gpu
+    assert count <= min(max(cores, 1), max(trials, 1), 8)
+    assert count * share <= 1
+    # Ray rounds to four digits, and so does not make a share larger.
+    assert round(share, 4) == share
+    assert allot([Machine(cores, 1)], trials=trials, gpus_per_trial=share).concurrent == count
 
 
 def test_this_machine_has_a_core():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import pickle
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,11 +14,16 @@ from ray.tune.search import Searcher
 
 from detector.errors import InputError
 from orchestrator import study as store
+from orchestrator.halving import Halving
 from orchestrator.parameters import Budget, Parameter
+from orchestrator.pareto import as_objectives
+from orchestrator.proposals import HMEAN
 from orchestrator.records import TrialState
 from orchestrator.sampler import StudySearcher, folder_name
 from orchestrator.space import SearchSpace
+from orchestrator.twins import Twin
 
+SPEED = as_objectives(["hmean", "latency_ms"])
 RATIO, BACKBONE = "loss.negative_ratio", "model.backbone"
 
 
@@ -38,14 +44,49 @@ def make_space(warm_start=(), trials=4) -> SearchSpace:
 class Session:
     """One driver's view of a run folder: open, search, and vanish without a goodbye."""
 
-    def __init__(self, folder: Path, *, resume=False, seed=0, trials=4, warm_start=()):
-        space = make_space(warm_start, trials)
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        resume=False,
+        seed=0,
+        trials=4,
+        warm_start=(),
+        halving=None,
+        space=None,
+        objectives=HMEAN,
+    ):
+        space = space or make_space(warm_start, trials)
+        self.halving = halving
         self.study = store.open_study(store.storage_url(folder, None), "run", resume=resume)
         store.enqueue(self.study, space.warm_start)
-        self.searcher = StudySearcher(self.study, space, folder, seed=seed, trials=trials)
+        self.searcher = StudySearcher(
+            self.study,
+            space,
+            folder,
+            seed=seed,
+            trials=trials,
+            halving=halving,
+            objectives=objectives,
+        )
 
     def trial(self, number):
         return self.study.get_trials(deepcopy=False)[number]
+
+    def states(self):
+        return [trial.state.name for trial in self.study.get_trials(deepcopy=False)]
+
+    def run(self, name, score):
+        """A whole job, with the same score in each of its epochs; returns its number and end."""
+        job = self.searcher.suggest(name)
+        epochs = self.halving.epochs
+        last = {}
+        start = max(self.trial(job["number"]).intermediate_values, default=0) + 1
+        for epoch in range(start, job["until"] + 1):
+            last = result(epoch, score(job["params"]), finished=epoch == epochs)
+            self.searcher.on_trial_result(name, last)
+        self.searcher.on_trial_complete(name, last)
+        return job["number"], job["until"]
 
 
 def result(epoch, best, **more):
@@ -178,13 +219,15 @@ def test_warm_starts_come_first_and_in_order(tmp_path):
 
 def test_no_more_trials_than_asked_for(tmp_path):
     session = Session(tmp_path, trials=2)
-    assert session.searcher.remaining == 2
     session.searcher.suggest("a")
     session.searcher.suggest("b")
-    assert session.searcher.suggest("c") == Searcher.FINISHED
+    assert session.searcher.suggest("c") is None  # it depends on the two
     session.searcher.on_trial_complete("a", error=True)
-    assert session.searcher.suggest("d") == Searcher.FINISHED
-    assert session.searcher.remaining == 1
+    assert session.searcher.suggest("d") is None
+    assert not session.searcher.is_over
+    session.searcher.on_trial_complete("b", error=True)
+    assert session.searcher.suggest("e") == Searcher.FINISHED
+    assert session.searcher.is_over
 
 
 def test_after_a_killed_driver_running_trials_are_taken_up_again(tmp_path):
@@ -195,15 +238,14 @@ def test_after_a_killed_driver_running_trials_are_taken_up_again(tmp_path):
     killed.searcher.on_trial_complete("b", result(2, 0.5, finished=True))
 
     session = Session(tmp_path, resume=True)
-    assert session.searcher.remaining == 3
     assert [session.searcher.suggest(name) for name in "xy"] == [first[0], first[2]]
     session.searcher.on_trial_result("x", result(1, 0.1))  # reported before the kill
     session.searcher.on_trial_complete("x", result(2, 0.6, finished=True))
     session.searcher.on_trial_complete("y", error=True)
     fourth = session.searcher.suggest("z")
     assert fourth["number"] == 3
-    assert session.searcher.suggest("more") == Searcher.FINISHED
     session.searcher.on_trial_complete("z", result(1, 0.3))
+    assert session.searcher.suggest("more") == Searcher.FINISHED
     states = [t.state.name for t in session.study.get_trials()]
     assert states == ["COMPLETE", "COMPLETE", "FAIL", "PRUNED"]
     assert session.trial(0).intermediate_values == {1: 0.5, 2: 0.6}
@@ -264,6 +306,232 @@ def test_stopped_trials_do_not_look_better_than_finished_ones_to_the_sampler(tmp
         later.append(session.searcher.suggest(str(i))["params"][RATIO])
         session.searcher.on_trial_complete(str(i), result(1, 0.3))
     assert sum(ratio < 5 for ratio in later) >= 7
+
+
+HALVING = Halving(epochs=4, grace=1, factor=2)
+
+
+def by_ratio(params):
+    return params[RATIO] / 10
+
+
+def points(*ratios):
+    return [{BACKBONE: "resnet18", RATIO: float(ratio)} for ratio in ratios]
+
+
+def test_trials_pause_at_a_rung_and_the_best_go_on(tmp_path):
+    session = Session(tmp_path, warm_start=points(4, 3, 2, 5), halving=HALVING)
+    jobs = [session.run(str(i), by_ratio) for i in range(7)]
+    # Of 4 and 3 the first goes on; it is alone at its rung. Of four, two go on; of two, one.
+    assert jobs == [(0, 1), (1, 1), (0, 2), (2, 1), (3, 1), (3, 2), (3, 4)]
+    assert session.states() == ["RUNNING", "RUNNING", "RUNNING", "COMPLETE"]
+    assert session.searcher.suggest("end") == Searcher.FINISHED
+    assert session.states() == ["PRUNED", "PRUNED", "PRUNED", "COMPLETE"]
+    epochs = [max(t.intermediate_values) for t in session.study.get_trials()]
+    assert epochs == [2, 1, 1, 4]
+    assert session.trial(0).value == 0.4
+
+
+def test_a_promotion_waits_for_the_trials_that_decide_it(tmp_path):
+    session = Session(tmp_path, trials=2, warm_start=points(2, 4), halving=HALVING)
+    session.run("a", by_ratio)
+    session.searcher.suggest("b")
+    assert session.searcher.suggest("c") is None
+    session.searcher.on_trial_complete("b", result(1, 0.4))
+    assert session.searcher.suggest("d")["number"] == 1
+
+
+def test_a_small_search_trains_its_best_trial_to_the_end(tmp_path):
+    # Two trials never fill a third of a rung.
+    halving = Halving(epochs=4, grace=1, factor=3)
+    session = Session(tmp_path, trials=2, warm_start=points(2, 4), halving=halving)
+    assert [session.run(str(i), by_ratio) for i in range(4)] == [(0, 1), (1, 1), (1, 3), (1, 4)]
+    assert session.searcher.suggest("end") == Searcher.FINISHED
+    assert session.states() == ["PRUNED", "COMPLETE"]
+
+
+def test_a_leader_that_fails_makes_way_for_the_next(tmp_path):
+    halving = Halving(epochs=4, grace=1, factor=3)
+    session = Session(tmp_path, trials=2, warm_start=points(2, 4), halving=halving)
+    for name in "ab":
+        session.run(name, by_ratio)
+    session.searcher.suggest("c")
+    session.searcher.on_trial_result("c", {"error": "ValueError: no"})
+    session.searcher.on_trial_complete("c", {"error": "ValueError: no"})
+    assert [session.run(name, by_ratio) for name in "de"] == [(0, 3), (0, 4)]
+
+
+def test_after_a_kill_paused_trials_stay_paused_and_cut_ones_go_on(tmp_path):
+    killed = Session(tmp_path, warm_start=points(2, 4, 3, 5), halving=HALVING)
+    killed.run("a", by_ratio)
+    killed.run("b", by_ratio)
+    assert killed.run("c", by_ratio) == (1, 2)
+    killed.searcher.suggest("d")  # cut before its first epoch
+
+    session = Session(tmp_path, resume=True, halving=HALVING)
+    jobs = [session.run(str(i), by_ratio) for i in range(4)]
+    assert jobs == [(2, 1), (3, 1), (3, 2), (3, 4)]
+    assert session.searcher.suggest("end") == Searcher.FINISHED
+    assert session.states() == ["PRUNED", "PRUNED", "PRUNED", "COMPLETE"]
+
+
+def test_a_trial_that_was_cut_in_its_last_epoch_is_ended(tmp_path):
+    killed = Session(tmp_path, trials=1, halving=Halving(epochs=1, grace=1, factor=2))
+    killed.searcher.suggest("a")
+    killed.searcher.on_trial_result("a", result(1, 0.5, finished=True))
+
+    session = Session(tmp_path, trials=1, resume=True, halving=Halving(epochs=1, grace=1, factor=2))
+    assert session.searcher.suggest("b")["until"] == 1
+    session.searcher.on_trial_complete("b", result(1, 0.5, finished=True))
+    assert session.states() == ["COMPLETE"]
+
+
+def test_an_extended_search_compares_with_the_trials_of_the_first(tmp_path):
+    first = Session(tmp_path, trials=2, warm_start=points(3, 4), halving=HALVING)
+    assert [first.run(name, by_ratio) for name in "abcd"] == [(0, 1), (1, 1), (1, 2), (1, 4)]
+    assert first.searcher.suggest("end") == Searcher.FINISHED
+
+    more = points(3, 4, 2, 5)
+    session = Session(tmp_path, trials=4, resume=True, warm_start=more, halving=HALVING)
+    # Trial 2 is third of three at the first rung, trial 3 the best of four.
+    assert [session.run(name, by_ratio) for name in "efg"] == [(2, 1), (3, 1), (3, 2)]
+    assert session.run("h", by_ratio) == (3, 4)  # the best of two at the second
+
+
+def test_the_sampler_ranks_paused_trials_below_finished_ones(tmp_path):
+    # Left of 4 trials finish well, right of it they pause at a score that is higher.
+    halving = Halving(epochs=4, grace=1, factor=100)
+    session = Session(tmp_path, trials=40, halving=halving)
+    for i in range(20):
+        ratio = 1.0 + 7.0 * i / 19
+        session.study.enqueue_trial({BACKBONE: "resnet18", RATIO: ratio})
+        session.searcher.suggest(str(i))
+        final = result(4, 0.8, finished=True) if ratio < 4 else result(1, 0.9)
+        session.searcher.on_trial_complete(str(i), final)
+    later = []
+    for i in range(20, 30):
+        later.append(session.searcher.suggest(str(i))["params"][RATIO])
+        session.searcher.on_trial_complete(str(i), result(1, 0.3))
+    assert sum(ratio < 5 for ratio in later) >= 7
+
+
+def test_no_point_is_tried_twice_and_a_small_space_is_over_when_all_were(tmp_path):
+    space = replace(
+        make_space(trials=50),
+        parameters={
+            BACKBONE: Parameter(BACKBONE, "choice", ("resnet18", "resnet34")),
+            RATIO: Parameter(RATIO, "choice", (1.0, 2.0, 3.0)),
+        },
+    )
+    session = Session(tmp_path, trials=50, space=space)
+    tried = []
+    while isinstance(job := session.searcher.suggest(str(len(tried))), dict):
+        tried.append(tuple(job["params"].values()))
+        # The sampler would propose the best point for ever.
+        last = result(4, 0.9 if job["params"][RATIO] == 2.0 else 0.1, finished=True)
+        session.searcher.on_trial_complete(str(len(tried) - 1), last)
+    assert sorted(tried) == [(b, r) for b in ("resnet18", "resnet34") for r in (1.0, 2.0, 3.0)]
+    assert job == Searcher.FINISHED
+
+
+THRESH = "postprocess.box_thresh"
+
+
+def joint_session(folder, *thresholds, **options):
+    """A session whose first points all train alike."""
+    space = make_space([{BACKBONE: "resnet18", RATIO: 3.0, THRESH: t} for t in thresholds], 3)
+    space = replace(
+        space, parameters=space.parameters | {THRESH: Parameter(THRESH, "uniform", (0.1, 0.9))}
+    )
+    trials = len(thresholds)
+    return Session(folder, space=space, warm_start=space.warm_start, trials=trials, **options)
+
+
+def test_trials_that_differ_in_postprocessing_alone_are_trained_once(tmp_path):
+    session = joint_session(tmp_path, 0.3, 0.4, 0.5)
+    first = session.searcher.suggest("a")
+    assert session.searcher.suggest("b") is None  # all of them need the first one's weights
+    last = result(4, 0.5, finished=True, best_epoch=3.0)
+    session.searcher.on_trial_complete("a", last)
+    jobs = [session.searcher.suggest(name) for name in "bc"]
+    twin = Twin(Path(first["folder"]), epochs=4, best_epoch=3, finished=True)
+    assert [job["twin"] for job in jobs] == [twin, twin]
+    assert [job["params"][THRESH] for job in jobs] == [0.4, 0.5]
+    for name, job in zip("bc", jobs, strict=True):
+        last = result(4, job["params"][THRESH], finished=True)
+        session.searcher.on_trial_complete(name, last)
+    assert session.states() == ["COMPLETE"] * 3
+    assert session.trial(2).user_attrs["same_weights_as"] == 0
+
+
+def test_a_trial_waits_for_the_weights_of_one_that_is_paused_to_the_end(tmp_path):
+    session = joint_session(tmp_path, 0.3, 0.4, halving=HALVING)
+    session.study.enqueue_trial({BACKBONE: "resnet34", RATIO: 8.0, THRESH: 0.5})
+    session.searcher._trials = 3
+    assert session.run("a", by_ratio) == (0, 1)
+    jobs = [session.run(name, by_ratio) for name in "bcd"]
+    assert jobs == [(2, 1), (2, 2), (2, 4)]
+    job = session.searcher.suggest("e")
+    assert (job["number"], job["twin"].epochs, job["twin"].finished) == (1, 1, False)
+    session.searcher.on_trial_complete("e", result(1, 0.35))
+    assert session.searcher.suggest("end") == Searcher.FINISHED
+    assert session.states() == ["PRUNED", "PRUNED", "COMPLETE"]
+
+
+def test_a_failed_training_leaves_its_twin_to_train(tmp_path):
+    session = joint_session(tmp_path, 0.3, 0.4)
+    session.searcher.suggest("a")
+    session.searcher.on_trial_complete("a", error=True)
+    assert "twin" not in session.searcher.suggest("b")
+
+
+def test_a_job_that_ends_before_its_rung_fails(tmp_path):
+    session = Session(tmp_path, halving=Halving(epochs=9, grace=3, factor=3))
+    session.searcher.suggest("a")
+    session.searcher.on_trial_complete("a", result(2, 0.5))
+    (record,) = store.read_records(session.study)
+    assert record.state is TrialState.FAILED
+    assert record.reason == "it ended after epoch 2, though it should train to 3"
+
+
+def test_a_paused_trial_is_known_as_one(tmp_path):
+    session = Session(tmp_path, halving=HALVING)
+    session.run("a", by_ratio)
+    assert [r.state for r in store.read_records(session.study)] == [TrialState.PAUSED]
+    job = session.searcher.suggest("b")
+    session.searcher.on_trial_result("b", result(job["until"], 0.1))
+    assert [r.state for r in store.read_records(session.study)][-1] is TrialState.RUNNING
+
+
+@pytest.mark.parametrize(("objectives", "low", "high"), [(HMEAN, 5.5, 8.0), (SPEED, 1.0, 8.0)])
+def test_the_sampler_looks_at_all_objectives(tmp_path, objectives, low, high):
+    """H-mean grows with the ratio, and so does the latency: every ratio is a fair trade-off."""
+    session = Session(tmp_path, trials=60, objectives=objectives)
+    ratios = []
+    for i in range(60):
+        job = session.searcher.suggest(str(i))
+        ratios.append(job["params"][RATIO])
+        last = result(4, ratios[-1] / 10, finished=True, latency_ms=ratios[-1] ** 3)
+        session.searcher.on_trial_complete(str(i), last)
+    later = sorted(ratios[30:])
+    assert low <= later[3]
+    assert later[-4] <= high
+    assert (later[3] < 4) == (objectives == SPEED)  # fast ones are looked for too
+
+
+def test_paused_trials_are_no_obstacle_to_several_objectives(tmp_path):
+    halving = Halving(epochs=4, grace=1, factor=2)
+    session = Session(tmp_path, trials=20, halving=halving, objectives=SPEED)
+    while isinstance(job := session.searcher.suggest("x"), dict):
+        until, ratio = job["until"], job["params"][RATIO]
+        slow = 10 * (job["params"][BACKBONE] == "resnet34")
+        last = result(until, ratio / 10, finished=until == 4, latency_ms=ratio + slow)
+        session.searcher.on_trial_complete("x", last)
+    assert set(session.states()) == {"COMPLETE", "PRUNED"}
+    # A fast trial beats a slow one with a lower score in both, so fronts hold fast ones.
+    promoted = [t for t in session.study.get_trials() if max(t.intermediate_values) > 1]
+    fast = sum(t.params[BACKBONE] == "resnet18" for t in promoted)
+    assert fast > len(promoted) / 2
 
 
 def test_a_study_of_that_name_is_not_reused_silently(tmp_path):

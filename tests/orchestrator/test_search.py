@@ -80,10 +80,13 @@ def data(tmp_path_factory) -> Path:
     for split in ("train", "val"):
         folder = root / "images" / split
         folder.mkdir(parents=True)
-        cv2.imwrite(str(folder / "page.jpg"), np.full((48, 64, 3), 255, np.uint8))
         page = {"img_w": 64, "img_h": 48, "words": {"0001": word}}
+        names = ["page.jpg"] if split == "train" else ["page.jpg", "other.jpg"]
+        for name in names:
+            cv2.imwrite(str(folder / name), np.full((48, 64, 3), 255, np.uint8))
         (root / "jsons").mkdir(exist_ok=True)
-        (root / "jsons" / f"{split}.json").write_text(json.dumps({"images": {"page.jpg": page}}))
+        pages = json.dumps({"images": dict.fromkeys(names, page)})
+        (root / "jsons" / f"{split}.json").write_text(pages)
     return root
 
 
@@ -185,7 +188,7 @@ def test_a_limit_ends_a_search_and_a_larger_one_goes_on(folder, data, capfd):
     arguments = [f"data.root={data}", "resources.gpus_per_trial=0", "budget.trials=5"]
     assert run(*arguments, "name=cut", "budget.patience=1", "budget.concurrent=1") == 0
     err = capfd.readouterr().err
-    assert "budget.patience: 1 trials ended after the best one" in err
+    assert "budget.patience: 1 trials after the best one were no better" in err
     assert "name=cut resume=true" in err
     assert len(rows_of(folder / "runs/cut")) < 5
     assert run("name=cut", "resume=true", "budget.patience=9", "budget.concurrent=1") == 0
@@ -216,6 +219,73 @@ def test_a_step_that_cannot_be_measured_stops_no_search(data, monkeypatch):
         "cost: 2 trials x 2 epochs on 7 pages at most; not measured: no memory with 3 threads"
     )
     assert search.cost_line(space, 7, None).endswith("trials run on the cluster's machines")
+
+
+NESTED = SPACE.replace("warm_start", "  postprocess.box_thresh: {uniform: [0.3, 0.6]}\nwarm_start")
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_postprocessing_is_left_to_each_training_unless_it_is_searched_jointly(folder, data, capfd):
+    (folder / "tiny.yaml").write_text(NESTED)
+    arguments = [f"data.root={data}", "resources.gpus_per_trial=0"]
+    assert run(*arguments, "name=nested") == 0
+    assert (
+        "chosen after each training, not sampled: postprocess.box_thresh" in capfd.readouterr().err
+    )
+    assert "postprocess.box_thresh" not in rows_of(folder / "runs/nested")[0]
+    stored = load_space(str(folder / "runs/nested/space.yaml"), gpu=False)
+    config = stored.train_config({"model.backbone": "resnet34", "loss.negative_ratio": 4.0})
+    assert config.sweep.choose
+    assert config.sweep.box_thresh[0] == 0.3
+    assert run("name=nested", "resume=true", "budget.trials=+1") == 0
+
+    assert run(*arguments, "name=joint", "postprocess=joint") == 0
+    thresholds = [float(r["postprocess.box_thresh"]) for r in rows_of(folder / "runs/joint")]
+    assert all(0.3 <= value <= 0.6 for value in thresholds)
+    with pytest.raises(InputError, match=r"search.postprocess: 'joint' in the interrupted run"):
+        run("name=joint", "resume=true", "postprocess=nested")
+
+
+@pytest.mark.usefixtures("folder")
+def test_choosing_settings_needs_two_validation_pages(data):
+    with pytest.raises(InputError, match=r"val: choosing .* got 1; give more, or add postpr"):
+        run(f"data.root={data}", "data.val_pages=1", "resources.gpus_per_trial=0")
+
+
+PAUSING = SPACE.replace(
+    "trials: 2, epochs: 2, grace_epochs: 2", "trials: 4, epochs: 2, grace_epochs: 1"
+)
+
+
+def pausing_trial():
+    def trial(job, report):
+        last = job.folder / "checkpoint" / "last.safetensors"
+        last.parent.mkdir(parents=True, exist_ok=True)
+        begun = last.exists()
+        last.write_text("weights and optimizer")
+        hmean = 1 - abs(job.params["loss.negative_ratio"] - 4) / 10
+        for epoch in range(2 if begun else 1, job.until + 1):
+            report({"epoch": epoch, "best_hmean": hmean, "finished": epoch == 2})
+
+    return trial
+
+
+@pytest.mark.usefixtures("ray_cluster")
+@pytest.mark.parametrize("compare", ["epochs", "cost"])
+def test_paused_trials_end_as_stopped_and_keep_no_training_state(folder, data, capfd, compare):
+    (folder / "tiny.yaml").write_text(PAUSING)
+    arguments = [f"data.root={data}", "resources.gpus_per_trial=0", "name=p", "budget.concurrent=1"]
+    assert run(*arguments, f"search.compare={compare}", trial=pausing_trial()) == 0
+    assert "trial 00000  paused" in capfd.readouterr().out
+    rows = {r["trial"]: r for r in rows_of(folder / "runs/p")}
+    states = {trial: row["state"] for trial, row in rows.items()}
+    assert set(states.values()) == {"finished", "stopped"}
+    assert states["00000"] == "finished"  # the warm start is the best there can be
+    for trial, state in states.items():
+        (made,) = folder.glob(f"runs/p/trials/{trial}_*")
+        assert (made / "checkpoint" / "last.safetensors").exists() == (state == "finished")
+        assert list(made.glob("events.out.tfevents.*"))
+        assert rows[trial]["epochs"] == ("2" if state == "finished" else "1")
 
 
 @pytest.mark.usefixtures("ray_cluster")

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from detector.checkpoint import read_best
 from detector.errors import InputError, JobError
 from orchestrator.parameters import Budget, Parameter
 from orchestrator.space import SearchSpace
 from orchestrator.trial import Log, TrialJob, detector_trial, explain, summary
+from orchestrator.twins import Twin
 
 
 def tiny_space(root: Path, settings: dict[str, Any]) -> SearchSpace:
@@ -37,6 +39,7 @@ class Report:
     page_hmeans: dict[str, float]
     checkpoint: Path
     finished: bool
+    tuned: dict[str, Any] = field(default_factory=dict)
 
 
 def test_a_point_becomes_a_training_whose_epochs_are_reported(
@@ -71,6 +74,30 @@ def test_a_trial_whose_last_report_was_lost_reports_again(
     trial(job, lambda _: None)
     trial(job, reports.append)
     assert [(r["epoch"], r["finished"]) for r in reports] == [(2, True)]
+
+
+def test_a_trial_with_a_twin_is_scored_with_its_weights(make_dataset, tiny_settings, tmp_path):
+    root = make_dataset(tmp_path / "data", split="train")
+    make_dataset(root, split="val", pages=2)
+    space = tiny_space(root, tiny_settings)
+    thresh = "postprocess.box_thresh"
+    space = replace(
+        space,
+        parameters=space.parameters | {thresh: Parameter(thresh, "uniform", (0.1, 0.9))},
+        fixed={key: value for key, value in space.fixed.items() if key != thresh},
+    )
+    trial, reports = detector_trial(space, threads=1), []
+    folders = [tmp_path / "run" / "trials" / name for name in ("00000", "00001")]
+    trial(TrialJob(0, folders[0], {"optimizer.lr": 0.002, thresh: 0.2}), reports.append)
+    twin = Twin(folders[0], epochs=2, best_epoch=1, finished=True)
+    trial(TrialJob(1, folders[1], {"optimizer.lr": 0.002, thresh: 0.4}, twin=twin), reports.append)
+    last = reports[-1]
+    assert (last["epoch"], last["best_epoch"], last["finished"]) == (2, 1, True)
+    assert last["checkpoint"] == "trials/00001/checkpoint/best"
+    assert len(last["page_hmeans"]) == 2
+    weights = [folder / "checkpoint/best/model.safetensors" for folder in folders]
+    tensors = [load_file(path) for path in weights]
+    assert all(torch.equal(value, tensors[1][key]) for key, value in tensors[0].items())
 
 
 def _report(epoch: int, best_epoch: int) -> Report:

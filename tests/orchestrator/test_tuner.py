@@ -17,6 +17,7 @@ from optuna.trial import create_trial
 
 from orchestrator import study as store
 from orchestrator.cluster import connected
+from orchestrator.halving import Halving
 from orchestrator.parameters import Budget, Parameter
 from orchestrator.records import TrialState
 from orchestrator.resources import Machine, TrialResources
@@ -40,15 +41,23 @@ def make_space(trials=TRIALS, *, epochs=EPOCHS, grace=1, warm_start=()) -> Searc
     )
 
 
-def search(folder: Path, trial, space: SearchSpace, *, gpus=0.0, concurrent=2):
+def search(folder: Path, trial, space: SearchSpace, *, gpus=0.0, concurrent=2, halving=None):
     """One session, new or resumed; returns the study."""
     study = store.open_study(store.storage_url(folder, None), "run", resume=True)
     resources = TrialResources(cpus=1, gpus=gpus, concurrent=concurrent)
-    run_search(study=study, space=space, folder=folder, trial=trial, resources=resources, seed=0)
+    run_search(
+        study=study,
+        space=space,
+        folder=folder,
+        trial=trial,
+        resources=resources,
+        seed=0,
+        halving=halving,
+    )
     return study
 
 
-def counting_trial(seconds: float):
+def counting_trial(seconds: float, score=lambda _, epoch: epoch / 10):
     """A trial that counts epochs in a file, as a training does in its checkpoint.
 
     A closure, so that workers get the code itself and need not find this file.
@@ -59,13 +68,15 @@ def counting_trial(seconds: float):
         start = int(state.read_text()) if state.exists() else 0
         with (job.folder / "starts.txt").open("a") as file:
             print(start, file=file)
-        for epoch in range(start + 1, EPOCHS + 1):
+        for epoch in range(start + 1, (job.until or EPOCHS) + 1):
             time.sleep(seconds)
             state.with_suffix(".new").write_text(str(epoch))
             state.with_suffix(".new").replace(state)
-            report({"epoch": epoch, "best_hmean": epoch / 10, "finished": epoch == EPOCHS})
-        if start == EPOCHS:
-            report({"epoch": EPOCHS, "best_hmean": EPOCHS / 10, "finished": True})
+            value = score(job.params, epoch)
+            report({"epoch": epoch, "best_hmean": value, "finished": epoch == EPOCHS})
+        if start == (job.until or EPOCHS):
+            value = score(job.params, start)
+            report({"epoch": start, "best_hmean": value, "finished": start == EPOCHS})
 
     return trial
 
@@ -136,19 +147,42 @@ def test_a_trial_gets_its_share_of_a_gpu(tmp_path):
     assert texts == ["[0] 0.5 0", "[0] 0.5 0"]
 
 
-def drive(folder: str) -> None:
+@pytest.mark.usefixtures("ray_cluster")
+def test_paused_trials_are_promoted_from_where_they_stopped(tmp_path):
+    def score(params, epoch):
+        return params["loss.negative_ratio"] / 10 + epoch / 100
+
+    space = make_space(6, warm_start=[1, 2, 6, 4, 5, 3])
+    halving = Halving(epochs=EPOCHS, grace=1, factor=2)
+    study = search(tmp_path, counting_trial(0.0, score), space, concurrent=1, halving=halving)
+    trials = study.get_trials()
+    done = {t.params[RATIO]: max(t.intermediate_values) for t in trials}
+    # Each trial is the best half of the first rung when it gets there, but for 1 and 3.
+    assert done == {1: 1, 2: 2, 6: 4, 4: 2, 5: 4, 3: 1}
+    ends = [t.state.name for t in trials]
+    assert ends == ["PRUNED", "PRUNED", "COMPLETE", "PRUNED", "COMPLETE", "PRUNED"]
+    assert trials[2].value == pytest.approx(0.64)
+    starts = [(tmp_path / f"trials/0000{n}/starts.txt").read_text().split() for n in range(6)]
+    assert starts == [["0"], ["0", "1"], ["0", "1", "2"], ["0", "1"], ["0", "1", "2"], ["0"]]
+
+
+HALVINGS = {"promote": Halving(epochs=EPOCHS, grace=2, factor=2), "asha": None}
+
+
+def drive(folder: str, scheduler: str) -> None:
     """The driver that the next test kills."""
     with connected(Machine(cpus=2, gpus=0)):
-        search(Path(folder), counting_trial(0.2), make_space(grace=EPOCHS))
+        space = make_space(grace=EPOCHS)
+        search(Path(folder), counting_trial(0.2), space, halving=HALVINGS[scheduler])
 
 
 def epochs_done(folder: Path) -> int:
     return sum(int(p.read_text() or 0) for p in folder.glob("trials/*/epoch.txt"))
 
 
-def killed_after(folder: Path, epochs: int) -> None:
+def killed_after(folder: Path, epochs: int, scheduler: str) -> None:
     """Run a driver and SIGKILL it once its trials have trained so many epochs together."""
-    code = f"import runpy; runpy.run_path({__file__!r})['drive']({str(folder)!r})"
+    code = f"import runpy; runpy.run_path({__file__!r})['drive'](*{(str(folder), scheduler)!r})"
     driver = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[2])
     try:
         deadline = time.monotonic() + 120
@@ -162,18 +196,24 @@ def killed_after(folder: Path, epochs: int) -> None:
 
 
 @pytest.mark.usefixtures("ray_cluster")
-def test_a_killed_driver_loses_no_trial_doubles_none_and_leaves_none_running(tmp_path):
-    for epochs in (1, random.randint(3, 14)):  # of 20; any moment must do
-        killed_after(tmp_path, epochs)
+@pytest.mark.parametrize("scheduler", list(HALVINGS))
+def test_a_killed_driver_loses_no_trial_doubles_none_and_leaves_none_running(tmp_path, scheduler):
+    for epochs in (1, random.randint(3, 9)):  # of 20, or of 14 at least; any moment must do
+        killed_after(tmp_path, epochs, scheduler)
     before = store.open_study(store.storage_url(tmp_path, None), "run", resume=True)
     done = {t.number: t.intermediate_values for t in store.ended(before)}
     cut = {t.number: t.params for t in store.unfinished(before)}
 
-    trials = search(tmp_path, counting_trial(0.0), make_space(grace=EPOCHS)).get_trials()
+    space, halving = make_space(grace=EPOCHS), HALVINGS[scheduler]
+    trials = search(tmp_path, counting_trial(0.0), space, halving=halving).get_trials()
     assert [t.number for t in trials] == list(range(TRIALS))
-    assert [t.state.name for t in trials] == ["COMPLETE"] * TRIALS
+    ends = sorted(t.state.name for t in trials)
+    assert ends == ["COMPLETE"] * (2 if halving else TRIALS) + ["PRUNED"] * (3 if halving else 0)
     assert len({t.params[RATIO] for t in trials}) == TRIALS
     assert all(trials[n].intermediate_values == values for n, values in done.items())
+    for trial in trials:
+        state = tmp_path / "trials" / store.trial_id(trial.number) / "epoch.txt"
+        assert int(state.read_text()) == max(trial.intermediate_values)
     assert all(trials[n].params == params for n, params in cut.items())
     for path in tmp_path.glob("trials/*/starts.txt"):
         starts = [int(line) for line in path.read_text().split()]
@@ -181,7 +221,8 @@ def test_a_killed_driver_loses_no_trial_doubles_none_and_leaves_none_running(tmp
         # From its last checkpoint: nothing is trained twice but the epoch that was cut.
         assert starts == sorted(starts)
     begun = [len(p.read_text().split()) for p in tmp_path.glob("trials/*/starts.txt")]
-    assert sum(begun) <= TRIALS + 4  # two trials at once were cut by each kill, no more
+    jobs = TRIALS + (2 if halving else 0)
+    assert sum(begun) <= jobs + 4  # two jobs at once were cut by each kill, no more
 
 
 @pytest.mark.usefixtures("ray_cluster")

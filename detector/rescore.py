@@ -1,0 +1,108 @@
+"""A trained detector under other post-processing settings: scored, not trained again."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from detector.checkpoint import read_best, save_best
+from detector.cli import log as log_to_stderr
+from detector.config import TrainConfig
+from detector.data.annotations import read_split
+from detector.errors import InputError
+from detector.files import write_text
+from detector.inference import load_detector
+from detector.latency import latency_ms
+from detector.provenance import RECORD, read_record
+from detector.settings import flatten
+from detector.trainer import LATENCY, EpochReport, with_chosen
+from detector.validation import record, validate
+
+# What may differ between two trainings of the same weights.
+_AFTERWARDS = ("postprocess.", "sweep.", "train.sweep")
+
+
+def rescore(
+    config: TrainConfig,
+    folder: Path,
+    *,
+    source: Path,
+    epochs: int,
+    best_epoch: int,
+    finished: bool,
+    log: Callable[[str], None] = log_to_stderr,
+) -> EpochReport:
+    """The last report of a training as `config` says, from the weights of an equal one.
+
+    `source` is the folder of that training, which differs in post-processing alone; it ran for
+    `epochs` and kept the weights of `best_epoch`, the best one at its own settings. Another epoch
+    may be the best at these, so a training could have given a little more. Writes `folder` as a
+    training does, without anything to resume. `seconds` are those of the scoring. Raises InputError
+    when the weights are missing or were trained otherwise, JobError as `validate` does.
+    """
+    started = time.monotonic()
+    _require_same_training(config, source)
+    detector, _ = load_detector(
+        source / "checkpoint", device=config.train.device, amp=config.train.amp
+    )
+    detector = replace(detector, postprocess=config.postprocess)
+    assert config.data.root is not None
+    split = read_split(
+        config.data.root,
+        config.data.val_split,
+        limit=config.data.val_pages,
+        exclude=config.data.exclude,
+    )
+    scores = validate(
+        detector,
+        split.pages,
+        epoch=best_epoch,
+        monitor=None,
+        maps=folder / "maps" if config.train.sweep else None,
+        workers=config.data.workers,
+        log=log,
+        tried=config.sweep.tried(),
+        choose=config.sweep.choose,
+    )
+    assert scores is not None  # a single process leads
+    metrics: dict[str, float] = {LATENCY: latency_ms(detector, split.pages)}
+    record(metrics, scores, best_epoch)
+    checkpoint = folder / "checkpoint"
+    save_best(checkpoint / "best", detector.model, with_chosen(config, scores), scores.figures)
+    metrics["params_m"] = sum(p.numel() for p in detector.model.parameters()) / 1e6
+    metrics["seconds"] = time.monotonic() - started
+    _keep_record(config, source, folder)
+    log(f"the weights of {source.name}, trained alike: H-mean {metrics['hmean']:.4f}")
+    return EpochReport(
+        epoch=epochs,
+        metrics=metrics,
+        page_hmeans=scores.page_hmeans,
+        checkpoint=checkpoint,
+        finished=finished,
+        swept=scores.swept,
+        tuned=scores.tuned,
+    )
+
+
+def _require_same_training(config: TrainConfig, source: Path) -> None:
+    _, other = read_best(source / "checkpoint")
+    old, new = (flatten(one.model_dump(mode="json")) for one in (other, config))
+    changed = [
+        f"{key}: {old[key]!r} there, {value!r} here"
+        for key, value in new.items()
+        if old[key] != value and not key.startswith(_AFTERWARDS)
+    ]
+    if changed:
+        raise InputError(
+            f"{source}: was trained otherwise, so its weights cannot stand for these settings\n"
+            + "\n".join(changed)
+        )
+
+
+def _keep_record(config: TrainConfig, source: Path, folder: Path) -> None:
+    """What made the weights, with the settings that they are scored at."""
+    own = read_record(source).model_copy(update={"config": config})
+    write_text(folder / RECORD, json.dumps(own.model_dump(mode="json"), indent=1) + "\n")

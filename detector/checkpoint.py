@@ -20,11 +20,11 @@ from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 
 from detector.cli import read_yaml
-from detector.config import TrainConfig
+from detector.config import SweepConfig, TrainConfig
 from detector.errors import InputError
 from detector.files import replacing, write_text
 from detector.optim import peak_lr
-from detector.settings import describe_faults, flatten
+from detector.settings import describe_faults, field_names, flatten
 
 # Settings that change where or how fast a job runs or what it tells, not what it computes
 # (a cache resamples large pages twice, which is less than another seed does).
@@ -33,6 +33,8 @@ PLACEMENT = (
     *("train.device", "train.threads", "train.processes", "train.channels_last"),
     *("train.sweep", "model.weights"),
 )
+# Where the sweep chooses nothing, the values it tries are among those too.
+_TRIED = tuple(f"sweep.{key}" for key in field_names(SweepConfig) if key != "choose")
 
 
 @dataclass
@@ -47,6 +49,7 @@ class TrainingState:
     step: int = 0
     seconds: float = 0.0
     metrics: dict[str, float] = field(default_factory=dict)
+    tuned: dict[str, Any] = field(default_factory=dict)  # by the sweep of the last validation
     parts: int = 1  # a batch is worked through in; not kept, since machines differ
 
     @property
@@ -72,6 +75,7 @@ def save_state(path: Path, state: TrainingState, config: TrainConfig) -> None:
         "step": state.step,
         "seconds": state.seconds,
         "metrics": state.metrics,
+        "tuned": state.tuned,
         "scaler": state.scaler.state_dict(),
         "config": config.model_dump(mode="json"),
     }
@@ -97,6 +101,7 @@ def load_state(path: Path, state: TrainingState, config: TrainConfig) -> None:
         torch.cuda.set_rng_state(tensors["rng/cuda"])
     state.epoch, state.step = record["epoch"], record["step"]
     state.seconds, state.metrics = record["seconds"], record["metrics"]
+    state.tuned = record.get("tuned", {})  # files from before it had none
 
 
 def _parameters(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
@@ -120,10 +125,11 @@ def _require_same(path: Path, saved: dict[str, Any], config: TrainConfig) -> Non
     new = flatten(config.model_dump(mode="json"))
     for flat in (old, new):  # a rate left to the optimizer equals the same rate given
         flat["optimizer.lr"] = peak_lr(flat["optimizer.name"], flat["optimizer.lr"])
+    free = PLACEMENT if config.sweep.choose else (*PLACEMENT, *_TRIED)
     changed = [
         f"{key}: {old.get(key)!r} when it was saved, {value!r} now"
         for key, value in new.items()
-        if old.get(key) != value and key not in PLACEMENT
+        if old.get(key) != value and key not in free
     ]
     if changed:
         raise InputError(

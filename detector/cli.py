@@ -17,6 +17,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
+from detector.device_errors import is_out_of_memory, out_of_memory_text
 from detector.errors import InputError, JobError
 from detector.settings import describe_faults, flatten, nest
 
@@ -135,6 +136,11 @@ def guarded(job: Callable[[], int | None]) -> int:
     except KeyboardInterrupt:
         log("interrupted")
         return 130
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        log(f"failed: {out_of_memory_text(error)}")
+        return 1
 
 
 def help_text(settings: type[BaseModel], *, program: str, description: str) -> str:

@@ -18,6 +18,8 @@ from detector.data.crop import text_box
 from detector.data.prepare import Preparation
 from detector.data.preprocess import Prepared, Preprocess
 from detector.device import autocast_dtype, choose_device
+from detector.device_errors import release_memory
+from detector.errors import JobError
 from detector.maps import PageMap, quantize
 from detector.model.dbnet import DBNet, build_model
 from detector.onnx_model import is_onnx, read_onnx
@@ -90,6 +92,26 @@ class Detector:
         )
 
     def _probabilities(self, images: Tensor) -> NDArray[np.float32]:
+        """`(N, H, W)` of `(N, 3, H, W)`; fewer at a time where the device has no memory for all.
+
+        JobError when it has none for one.
+        """
+        try:
+            return self._at_once(images)
+        except torch.OutOfMemoryError as error:
+            if len(images) == 1:
+                height, width = images.shape[2:]
+                raise JobError(
+                    f"out of memory: the device has no memory for a page of {width} x {height} "
+                    "pixels; use a smaller data.longest_side_px, or a smaller preprocess.tile_px "
+                    "to look at it in parts"
+                ) from error
+        # Not above: as long as the error is handled, it holds what it was computing with.
+        release_memory()
+        halves = images.tensor_split(2)
+        return np.concatenate([self._probabilities(half) for half in halves])
+
+    def _at_once(self, images: Tensor) -> NDArray[np.float32]:
         """`(N, H, W)` of `(N, 3, H, W)`, by tiles where the preprocessing says so."""
         self.model.eval()
         batch = images.to(self.device, memory_format=torch.channels_last)

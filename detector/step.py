@@ -10,6 +10,7 @@ from torch import nn
 
 from detector.checkpoint import TrainingState
 from detector.data.dataset import Batch
+from detector.device_errors import is_out_of_memory
 from detector.errors import JobError
 from detector.loss import DBLoss
 from detector.peers import ALONE, PeerOutOfMemoryError, Peers
@@ -43,7 +44,9 @@ def update(
             break
         except PeerOutOfMemoryError:
             _halve(state, counts, log)
-        except torch.OutOfMemoryError:
+        except RuntimeError as error:  # cuBLAS says it in an error without a class of its own
+            if not is_out_of_memory(error):
+                raise
             peers.out_of_memory()
             _halve(state, counts, log)
     if clip_norm > 0:
@@ -129,8 +132,8 @@ def _halve(state: TrainingState, counts: Sequence[int], log: Callable[[str], Non
     size = _at_once(counts, state.parts)
     if size <= 1:
         raise JobError(
-            "the device has no memory for a single crop; use a smaller augment.crop_px, "
-            "a smaller model.backbone or train.amp=bf16"
+            "out of memory: the device has no memory for a single crop; use a smaller "
+            "augment.crop_px, a smaller model.backbone or train.amp=bf16"
         )
     state.optimizer.zero_grad(set_to_none=True)
     if torch.cuda.is_available():

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from detector.config import PostprocessConfig
+from detector.config import PostprocessConfig, SweepConfig
 from detector.data.pages import Page
 from detector.errors import InputError, JobError
 from detector.maps import PageMap
@@ -32,11 +32,7 @@ from detector.settings import describe_faults
 from detector.sweep_scores import SweepScores
 
 # What a training tries after each validation: a few growths, and every box_thresh of interest.
-QUICK_GRID: dict[str, tuple[Any, ...]] = {
-    "thresh": (0.2, 0.3, 0.4),
-    "unclip_ratio": (1.2, 1.4, 1.6, 1.8, 2.0),
-    "box_thresh": tuple(i / 100 for i in range(30, 81, 5)),
-}
+QUICK_GRID: dict[str, tuple[Any, ...]] = SweepConfig().tried()
 
 FIND_KEYS = ("thresh", "score_mode", "dilate", "epsilon")
 GROW_KEYS = ("shape", "unclip", "unclip_ratio", "shrink_ratio", "epsilon", "dilate")
@@ -102,26 +98,38 @@ def sweep(
     return SweepScores(tuple(settings), names, stacked, official, overlap)
 
 
+def around(
+    base: PostprocessConfig, tried: Mapping[str, Sequence[Any]]
+) -> tuple[PostprocessConfig, ...]:
+    """`grid`, without settings that differ only in an `unclip_ratio` that they do not use."""
+    unused = {"unclip_ratio": base.unclip_ratio}
+    settings = (
+        s if s.unclip == "ratio" else s.model_copy(update=unused) for s in grid(base, tried)
+    )
+    return tuple({_key(setting): setting for setting in settings}.values())
+
+
 def quick_sweep(
-    maps: Iterable[PageMap], pages: Iterable[Page], base: PostprocessConfig
+    maps: Iterable[PageMap],
+    pages: Iterable[Page],
+    base: PostprocessConfig,
+    tried: Mapping[str, Sequence[Any]] = QUICK_GRID,
 ) -> SweepScores:
-    """`sweep` over `QUICK_GRID` around `base`."""
-    keys = _quick_keys(base)
-    return sweep(maps, pages, grid(base, {key: QUICK_GRID[key] for key in keys}))
+    """`sweep` over `tried` around `base`."""
+    return sweep(maps, pages, around(base, tried))
 
 
 def quick_figures(swept: SweepScores) -> dict[str, float]:
-    """What a `quick_sweep` gives: the best H-mean, its settings, its cross-fitted value (absent
-    with a single page)."""
-    best, fitted = swept.best(), swept.cross_fit()
-    figures = {"tuned_hmean": swept.scores(best).hmean}
-    keys = _quick_keys(swept.settings[0])
-    figures |= {f"tuned_{key}": float(getattr(swept.settings[best], key)) for key in keys}
+    """What a `quick_sweep` gives: the best H-mean, its settings that are numbers, its cross-fitted
+    value (absent with a single page)."""
+    fitted = swept.cross_fit()
+    figures = {"tuned_hmean": swept.scores(swept.best()).hmean}
+    figures |= {
+        f"tuned_{key}": float(value)
+        for key, value in swept.tuned().items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    }
     return figures if fitted is None else figures | {"crossfit_hmean": fitted.hmean}
-
-
-def _quick_keys(base: PostprocessConfig) -> list[str]:
-    return [key for key in QUICK_GRID if key != "unclip_ratio" or base.unclip == "ratio"]
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,12 +20,16 @@ from detector.scores import Scores
 class CrossFit:
     """What a choice among settings is worth on pages that did not take part in it.
 
-    Pages are dealt in two halves; the best setting of each is scored on the other. `hmean` is
-    the mean over all pages so scored, `optimism` how much higher the best setting looks on the
-    very pages it was chosen on, `settings` the choices of the two halves.
+    Pages are dealt in two halves; the best setting of each is scored on the other. `hmean`,
+    `precision` and `recall` are the means over all pages so scored, `page_hmeans` their H-means
+    by name without those that are blank. `optimism` is how much higher the best setting looks
+    on the very pages it was chosen on, `settings` are the choices of the two halves.
     """
 
     hmean: float
+    precision: float
+    recall: float
+    page_hmeans: dict[str, float]
     optimism: float
     settings: tuple[PostprocessConfig, PostprocessConfig]
 
@@ -67,12 +72,9 @@ class SweepScores:
 
     def scores(self, index: int) -> Scores:
         """What `evaluate` gives at setting `index`."""
-        table = self.page_scores[index]
-        counted = ~np.isnan(table[:, 2])
-        recall, precision, hmean = (_mean(column) for column in table[counted].T)
+        recall, precision, hmean, page_hmeans = self._means(self.page_scores[index])
         pooled = PageCounts(*self.official[index].tolist()).scores()
         iou_recall, iou_precision, iou_hmean = IoUCounts(*self.overlap[index].tolist()).scores()
-        chosen = zip(self.names, table[:, 2].tolist(), counted.tolist(), strict=True)
         return Scores(
             hmean=hmean,
             precision=precision,
@@ -82,9 +84,9 @@ class SweepScores:
             iou_precision=iou_precision,
             iou_recall=iou_recall,
             pages=len(self.names),
-            blank_pages=int((~counted).sum()),
+            blank_pages=len(self.names) - len(page_hmeans),
             skipped=(),
-            page_hmeans={name: value for name, value, shown in chosen if shown},
+            page_hmeans=page_hmeans,
         )
 
     def best(self) -> int:
@@ -99,13 +101,39 @@ class SweepScores:
             return None
         odd = np.arange(len(self.names)) % 2 == 1
         choices = [int(self._hmeans(half).argmax()) for half in (odd, ~odd)]
-        hmeans = self.page_scores[:, :, 2]
-        unseen = np.where(odd, hmeans[choices[1]], hmeans[choices[0]])
-        if np.isnan(unseen).all():
+        first, second = (self.page_scores[choice] for choice in choices)
+        unseen = np.where(odd[:, None], second, first)
+        recall, precision, hmean, page_hmeans = self._means(unseen)
+        if not page_hmeans:
             return None
-        hmean = _mean(unseen[~np.isnan(unseen)])
-        optimism = self.scores(self.best()).hmean - hmean
-        return CrossFit(hmean, optimism, (self.settings[choices[0]], self.settings[choices[1]]))
+        return CrossFit(
+            hmean=hmean,
+            precision=precision,
+            recall=recall,
+            page_hmeans=page_hmeans,
+            optimism=self.scores(self.best()).hmean - hmean,
+            settings=(self.settings[choices[0]], self.settings[choices[1]]),
+        )
+
+    def tuned(self) -> dict[str, Any]:
+        """The best setting's values of whatever differs among the settings."""
+        every = [setting.model_dump() for setting in self.settings]
+        best = every[self.best()]
+        return {
+            key: value
+            for key, value in best.items()
+            if any(setting[key] != value for setting in every)
+        }
+
+    def _means(self, table: NDArray[np.float64]) -> tuple[float, float, float, dict[str, float]]:
+        """Mean recall, precision and H-mean of `(P, 3)` page scores, and the H-means by page.
+
+        Blank pages are left out of both.
+        """
+        counted = ~np.isnan(table[:, 2])
+        recall, precision, hmean = (_mean(column) for column in table[counted].T)
+        shown = zip(self.names, table[:, 2].tolist(), counted.tolist(), strict=True)
+        return recall, precision, hmean, {name: value for name, value, kept in shown if kept}
 
     def _hmeans(self, pages: NDArray[np.bool_]) -> NDArray[np.float64]:
         """`(S,)` mean H-mean over some pages."""

@@ -2,39 +2,28 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
-import torch
-
+from detector.begin import prepare
 from detector.checkpoint import TrainingState, load_state, save_best, save_state
 from detector.cli import log as log_to_stderr
-from detector.config import TrainConfig
-from detector.data.annotations import Split, read_split, require_words
-from detector.data.cache import PageCache
-from detector.data.dataset import TrainingPages
-from detector.data.preprocess import Preprocess
-from detector.data.transforms import Augment
-from detector.device import autocast_dtype, set_threads
-from detector.distributed import device_of, shared, threads_of
+from detector.config import TrainConfig, with_values
+from detector.distributed import shared
 from detector.epoch import Job, train_epoch
 from detector.errors import InputError
-from detector.inference import Detector, make_preprocess, new_model
-from detector.loss import DBLoss
-from detector.memory import keep_freed_memory
-from detector.model.backbone import Backbone
+from detector.latency import latency_ms
 from detector.model.shared_norm import share_statistics
-from detector.model.weights import load_backbone_weights
 from detector.monitor import Monitor
 from detector.peers import Peers
-from detector.provenance import Provenance, keep_record
-from detector.state import new_state, place
+from detector.provenance import Provenance
 from detector.sweep_scores import SweepScores
 from detector.validation import STALE, Validated, curves, epoch_line, record, validate
+
+LATENCY = "latency_ms"
 
 
 @dataclass(frozen=True)
@@ -45,6 +34,8 @@ class EpochReport:
     of the best epoch so far. `checkpoint` is a folder complete in itself. `finished` says that
     the training is over: all epochs are done, or patience has run out. `swept` has the scores at
     every post-processing setting tried; None without a sweep, and when nothing was left to train.
+    `tuned` has the best of these settings in the last validation, by name in PostprocessConfig:
+    those that differ among the tried ones; empty without a sweep.
     """
 
     epoch: int
@@ -53,6 +44,7 @@ class EpochReport:
     checkpoint: Path
     finished: bool
     swept: SweepScores | None = None
+    tuned: Mapping[str, Any] = field(default_factory=dict)
 
 
 def train(
@@ -62,6 +54,7 @@ def train(
     report: Callable[[EpochReport], None] | None = None,
     resume: bool = False,
     expected: Provenance | None = None,
+    until: int | None = None,
     log: Callable[[str], None] = log_to_stderr,
 ) -> EpochReport:
     """Train as `config` says and return the last report.
@@ -69,78 +62,101 @@ def train(
     Writes `folder/checkpoint/` (see `detector.checkpoint`), TensorBoard events and
     `folder/record.json`, what the training was made from. With `resume` it continues after
     the last finished epoch, and on a CPU the weights equal those of an uninterrupted training
-    bit for bit. `expected` is the record of another training, which this one repeats. With
+    bit for bit. `until` pauses it after that epoch, one that is validated: the learning rate
+    still follows all epochs of `config`, and a later call with `resume` goes on as if there had
+    been no pause. `expected` is the record of another training, which this one repeats. With
     several processes (`train.processes`) this one leads: it alone writes, reports and logs.
     Raises InputError for unusable data or settings, and data or weights that are not those of
     `expected`, and JobError for a loss or score that is not finite and for a process that ended.
     """
+    _require_validated(until, config)
     checkpoint = folder / "checkpoint"
     last = checkpoint / "last.safetensors"
     if last.exists() and not resume:
         raise InputError(f"{folder}: holds a training already; add resume=true or choose another")
-    job, state = _prepare(config, folder, log, fresh=not last.exists(), expected=expected)
+    job, state = prepare(config, folder, log, fresh=not last.exists(), expected=expected)
     if last.exists():
         load_state(last, state, config)
         log(f"resuming after epoch {state.epoch} of {config.train.epochs}")
     world, cuda = config.train.processes, job.detector.device.type == "cuda"
     with shared(world, cuda=cuda, work=_follow, arguments=(config, folder)) as peers:
-        return _lead(replace(job, peers=peers), state, report)
+        return _lead(replace(job, peers=peers), state, report, until)
 
 
 def _lead(
-    job: Job, state: TrainingState, report: Callable[[EpochReport], None] | None
+    job: Job,
+    state: TrainingState,
+    report: Callable[[EpochReport], None] | None,
+    until: int | None,
 ) -> EpochReport:
-    """Train to the end, keep what comes of it, and return the last report."""
-    config, folder, log, peers = job.config, job.folder, job.log, job.peers
-    checkpoint = folder / "checkpoint"
-    last = checkpoint / "last.safetensors"
+    """Train to the end or the pause, keep what comes of it, and return the last report."""
+    config, peers = job.config, job.peers
+    checkpoint = job.folder / "checkpoint"
     _join(job, state)
-    monitor = Monitor(folder, finished=state.epoch)
-    result = EpochReport(state.epoch, state.metrics, {}, checkpoint, _over(state, config))
+    monitor = Monitor(job.folder, finished=state.epoch)
+    over = _over(state, config)
+    result = EpochReport(state.epoch, state.metrics, {}, checkpoint, over, tuned=state.tuned)
     try:
-        while not peers.told(_over(state, config)):
-            started = time.monotonic()
-            losses = train_epoch(job, state)
-            scores = None
-            if _is_validated(state, config):
-                scores = _validate(job, state, monitor)
-            state.seconds += time.monotonic() - started
-            state.metrics |= losses | {"seconds": state.seconds, "params_m": _params_m(state)}
-            if scores is not None:
-                best = record(state.metrics, scores, state.epoch)
-                if best:
-                    save_best(checkpoint / "best", state.evaluated, config, scores.figures)
-            save_state(last, state, config)
-            monitor.scalars(curves(state.metrics), state.epoch)
-            log(epoch_line(state.metrics, state.epoch, config.train.epochs, scores))
-            if scores is not None:
-                over = _over(state, config)
-                result = EpochReport(
-                    epoch=state.epoch,
-                    metrics=dict(state.metrics),
-                    page_hmeans=scores.page_hmeans,
-                    checkpoint=checkpoint,
-                    finished=over,
-                    swept=scores.swept,
-                )
-                if report is not None:
-                    report(result)
+        while not peers.told(_over(state, config) or _paused(state, until)):
+            scores = _epoch(job, state, monitor)
+            if scores is None:
+                continue
+            result = EpochReport(
+                epoch=state.epoch,
+                metrics=dict(state.metrics),
+                page_hmeans=scores.page_hmeans,
+                checkpoint=checkpoint,
+                finished=_over(state, config),
+                swept=scores.swept,
+                tuned=scores.tuned,
+            )
+            if report is not None:
+                report(result)
     finally:
         monitor.close()
     return result
 
 
+def _epoch(job: Job, state: TrainingState, monitor: Monitor) -> Validated | None:
+    """Train for an epoch, keep what came of it and tell it; the scores where it is validated."""
+    config, checkpoint = job.config, job.folder / "checkpoint"
+    started = time.monotonic()
+    losses = train_epoch(job, state)
+    scores = _validate(job, state, monitor) if _is_validated(state.epoch, config) else None
+    state.seconds += time.monotonic() - started
+    state.metrics |= losses | {"seconds": state.seconds, "params_m": _params_m(state)}
+    if scores is not None:
+        if LATENCY not in state.metrics:  # of the architecture rather than of its weights
+            state.metrics[LATENCY] = latency_ms(job.detector, job.val_pages)
+        state.tuned = scores.tuned
+        if record(state.metrics, scores, state.epoch):
+            kept = with_chosen(config, scores)
+            save_best(checkpoint / "best", state.evaluated, kept, scores.figures)
+    save_state(checkpoint / "last.safetensors", state, config)
+    monitor.scalars(curves(state.metrics), state.epoch)
+    job.log(epoch_line(state.metrics, state.epoch, config.train.epochs, scores))
+    return scores
+
+
+def with_chosen(config: TrainConfig, scores: Validated) -> TrainConfig:
+    """The config to keep with the best weights: with the settings chosen for them, if any."""
+    if scores.chosen is None:
+        return config
+    chosen = scores.chosen.model_dump()
+    return with_values(config, {f"postprocess.{key}": value for key, value in chosen.items()})
+
+
 def _follow(peers: Peers, config: TrainConfig, folder: Path) -> None:
     """Train as the process that does not lead: the same steps, and a share of the pages."""
-    job, state = _prepare(config, folder, lambda _: None, fresh=False, rank=peers.rank)
+    job, state = prepare(config, folder, lambda _: None, fresh=False, rank=peers.rank)
     last = folder / "checkpoint" / "last.safetensors"
     if last.exists():
         load_state(last, state, config)
     job = replace(job, peers=peers)
     _join(job, state)
-    while not peers.told(_over(state, config)):
+    while not peers.told(True):  # the leader alone knows of a pause
         train_epoch(job, state)
-        if _is_validated(state, config):
+        if _is_validated(state.epoch, config):
             _validate(job, state, None)
 
 
@@ -152,8 +168,25 @@ def _join(job: Job, state: TrainingState) -> None:
     share_statistics(state.model, job.peers)
 
 
-def _is_validated(state: TrainingState, config: TrainConfig) -> bool:
-    return state.epoch % config.train.eval_every == 0 or state.epoch == config.train.epochs
+def _is_validated(epoch: int, config: TrainConfig) -> bool:
+    return epoch % config.train.eval_every == 0 or epoch == config.train.epochs
+
+
+def _require_validated(until: int | None, config: TrainConfig) -> None:
+    """A validation that only a pause asks for could make another epoch the best one."""
+    if until is None or until >= config.train.epochs:
+        return
+    every = config.train.eval_every
+    if until < 1 or not _is_validated(until, config):
+        raise InputError(
+            f"until: must be an epoch that is validated, every {every} of them "
+            f"(train.eval_every), got {until}; use {max(1, round(until / every)) * every}, or "
+            "train.eval_every=1"
+        )
+
+
+def _paused(state: TrainingState, until: int | None) -> bool:
+    return until is not None and state.epoch >= until
 
 
 def _over(state: TrainingState, config: TrainConfig) -> bool:
@@ -161,108 +194,6 @@ def _over(state: TrainingState, config: TrainConfig) -> bool:
     patience = config.train.patience
     stale = state.metrics.get(STALE, 0)
     return state.epoch >= config.train.epochs or (patience > 0 and stale >= patience)
-
-
-def _prepare(
-    config: TrainConfig,
-    folder: Path,
-    log: Callable[[str], None],
-    *,
-    fresh: bool,
-    rank: int = 0,
-    expected: Provenance | None = None,
-) -> tuple[Job, TrainingState]:
-    """Read the data and build the model; pretrained weights only when training starts."""
-    if config.data.root is None:
-        raise InputError("data.root: no dataset folder given; add data.root=FOLDER")
-    world = config.train.processes
-    set_threads(threads_of(config.train.threads, world))
-    torch.manual_seed(config.train.seed)
-    device = device_of(config.train.device, rank, world)
-    if device.type == "cpu":
-        keep_freed_memory()
-    train_split = _read(config, config.data.train_split, config.data.train_pages, log)
-    val_split = _read(config, config.data.val_split, config.data.val_pages, log)
-    model = new_model(config)
-    if rank == 0:
-        splits, given = (train_split, val_split), model.backbone
-        _begin(config, folder, splits, given, device, fresh=fresh, expected=expected, log=log)
-    channels_last = place(model, config, device)
-    preprocess = make_preprocess(config, mean=model.mean, std=model.std)
-    state = new_state(model, config, device)
-    amp = autocast_dtype(config.train.amp, device)
-    detector = Detector(state.evaluated, preprocess, config.postprocess, device, amp)
-    samples = _samples(config, train_split, preprocess)
-    steps = math.ceil(len(samples) / config.train.batch_size)
-    loss = DBLoss(**config.loss.model_dump(), step_k=config.model.step_k)
-    job = Job(
-        config=config,
-        folder=folder,
-        detector=detector,
-        samples=samples,
-        val_pages=val_split.pages,
-        loss=loss,
-        steps_per_epoch=steps,
-        backbone=model.backbone,
-        channels_last=channels_last,
-        log=log,
-    )
-    return job, state
-
-
-def _begin(
-    config: TrainConfig,
-    folder: Path,
-    splits: tuple[Split, Split],
-    backbone: Backbone,
-    device: torch.device,
-    *,
-    fresh: bool,
-    expected: Provenance | None,
-    log: Callable[[str], None],
-) -> None:
-    """Load the pretrained weights of a new training, and keep what it was made from."""
-    origin = None
-    if fresh:
-        origin = load_backbone_weights(backbone, config.model.backbone, config.model.weights)
-        log(origin)
-    keep_record(folder, config, splits, backbone, origin, device, expected=expected, log=log)
-
-
-def _read(config: TrainConfig, name: str, limit: int | None, log: Callable[[str], None]) -> Split:
-    assert config.data.root is not None
-    split = read_split(config.data.root, name, limit=limit, exclude=config.data.exclude)
-    require_words(split, config.data.root)
-    words = sum(len(page.words) for page in split.pages)
-    log(f"{name}: {len(split.pages)} pages, {words} words")
-    if split.faults:
-        kinds = Counter(fault.kind for fault in split.faults)
-        counts = ", ".join(f"{kind} {count}" for kind, count in kinds.most_common())
-        log(
-            f"{name}: {len(split.faults)} annotation faults ({counts}); "
-            f"python -m detector.inspect data.root={config.data.root} lists them"
-        )
-    return split
-
-
-def _samples(config: TrainConfig, split: Split, preprocess: Preprocess) -> TrainingPages:
-    augment = Augment(
-        longest_side_px=preprocess.longest_side_px,
-        shortest_side_px=preprocess.shortest_side_px,
-        **config.augment.model_dump(),
-    )
-    cache = None
-    if config.data.cache is not None:
-        size = round(config.data.cache_gb * 1e9)
-        cache = PageCache(config.data.cache, size, preprocess.preparation, preprocess.fill)
-    return TrainingPages(
-        split.pages,
-        augment,
-        preprocess,
-        seed=config.train.seed,
-        cache=cache,
-        **config.targets.model_dump(),
-    )
 
 
 def _params_m(state: TrainingState) -> float:
@@ -280,4 +211,6 @@ def _validate(job: Job, state: TrainingState, monitor: Monitor | None) -> Valida
         workers=job.config.data.workers,
         log=job.log,
         peers=job.peers,
+        tried=job.config.sweep.tried(),
+        choose=job.config.sweep.choose,
     )

@@ -15,13 +15,14 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from detector.checkpoint import find_best, write_config
 from detector.cli import log, run
 from detector.config import PostprocessConfig, with_values
+from detector.config_postprocess import Tried
 from detector.data.annotations import Page
 from detector.errors import InputError
 from detector.evaluate import EvaluateData, collect_keeping_maps, labelled_pages
@@ -36,20 +37,6 @@ from detector.sweep_scores import SweepScores
 
 CSV_NAME = "curve.csv"
 PNG_NAME = "curve.png"
-
-
-def _several(value: Any) -> Any:
-    if isinstance(value, list | tuple) and not value:
-        raise ValueError("needs a value to try, or null for the stored one")
-    return value if value is None or isinstance(value, list | tuple) else (value,)
-
-
-Value = TypeVar("Value")
-Tried = Annotated[
-    tuple[Value, ...] | None,
-    BeforeValidator(_several),
-    Field(description="values of the setting of this name, as [a,b]"),
-]
 
 
 class Grid(Section):

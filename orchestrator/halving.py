@@ -9,6 +9,7 @@ a resumed search decides as one that was never interrupted.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -103,13 +104,17 @@ def next_stop(epoch: int, steps: Sequence[int]) -> int:
 def promotable(trials: Sequence[Progress], factor: int) -> Progress | None:
     """The paused trial to go on with; None when none has earned it.
 
-    Rungs near the end come first, so that good trials are finished before more are begun.
+    Rungs near the end come first, so that good trials are finished before more are begun. A trial
+    that is no better than one that is left out waits for more to compare with: where all have found
+    nothing yet, their numbers must not decide.
     """
-    last = _last_rung(trials)
-    for rung in reversed(range(last)):
+    for rung in reversed(range(_last_rung(trials))):
         here = _best_first(trials, rung)
-        for trial in here[: len(here) // factor]:
-            if trial.epoch < trial.steps[rung + 1] and not trial.busy and not trial.ended:
+        count = len(here) // factor
+        left_out = here[count][0] if count < len(here) else (math.inf,)
+        for merit, trial in here[:count]:
+            waits = not trial.busy and not trial.ended
+            if waits and merit < left_out and trial.epoch < trial.steps[rung + 1]:
                 return trial
     return None
 
@@ -117,11 +122,11 @@ def promotable(trials: Sequence[Progress], factor: int) -> Progress | None:
 def leader(trials: Sequence[Progress]) -> Progress | None:
     """The best paused trial of the highest rung; None when there is none to go on with.
 
-    In a small search no rung may ever hold `factor` trials, and yet one should be trained to the
-    end.
+    For the end of a search: in a small one no rung may ever hold `factor` trials, and yet one
+    should be trained to the end.
     """
     for rung in reversed(range(_last_rung(trials))):
-        paused = [t for t in _best_first(trials, rung) if not t.busy and not t.ended]
+        paused = [t for _, t in _best_first(trials, rung) if not t.busy and not t.ended]
         if paused:
             return paused[0]
     return None
@@ -131,8 +136,10 @@ def _last_rung(trials: Sequence[Progress]) -> int:
     return len(trials[0].steps) - 1 if trials else 0
 
 
-def _best_first(trials: Sequence[Progress], rung: int) -> list[Progress]:
-    """Those that reached a rung, best first; equal ones by number.
+def _best_first(
+    trials: Sequence[Progress], rung: int
+) -> list[tuple[tuple[float, float], Progress]]:
+    """Those that reached a rung with their merit there, less is better; equal ones by number.
 
     With more than one objective those that no other one beats in all come first, then those that
     only these beat, and so on (Deb et al., "A fast and elitist multiobjective genetic algorithm:
@@ -142,6 +149,6 @@ def _best_first(trials: Sequence[Progress], rung: int) -> list[Progress]:
     layers = np.zeros(len(here), int)
     if any(trial.others for _, trial in here):
         layers = fronts(np.array([(value, *trial.others) for value, trial in here]))
-    order = zip(layers.tolist(), here, strict=True)
-    ranked = sorted((layer, -value, trial.number, trial) for layer, (value, trial) in order)
-    return [trial for *_, trial in ranked]
+    merits = [(float(layer), -value) for layer, (value, _) in zip(layers, here, strict=True)]
+    found = [(merit, trial) for merit, (_, trial) in zip(merits, here, strict=True)]
+    return sorted(found, key=lambda pair: (pair[0], pair[1].number))

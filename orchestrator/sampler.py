@@ -132,7 +132,10 @@ class StudySearcher(Searcher):
                 return best.number
             if not self._propose():
                 break
-        if self._halving and not self._live and not self._has_finished():
+        # A search that finished none finishes its best; one that has tried every point, and may
+        # still run trials, finishes all, the best ones first.
+        unfinished = not self._live and not self._has_finished()
+        if self._halving and (self.is_exhausted or unfinished):
             best = leader(progress)
             return best.number if best else None
         return None

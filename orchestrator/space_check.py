@@ -74,10 +74,13 @@ def _fixed(layer: Layer, faults: list[Fault]) -> dict[str, Any]:
     """The fixed settings as the detector reads them, without those it refuses."""
     values = {k: v for k, v in layer.settled.items() if _names_setting(layer, "fixed", k, faults)}
     while found := faults_of(values):
-        bad = {k for k in values if any(k == f or k.startswith(f"{f}.") for f, _ in found)}
+        bad: set[str] = set()
         for key, text in found:
-            place = next((k for k in values if k == key or k.startswith(f"{key}.")), key)
-            faults.append(layer.told("fixed", place, text))
+            meant = [k for k in values if k == key or k.startswith(f"{key}.")]
+            if not key:  # a rule between sections, which names the settings in its text
+                meant = [k for k in values if k in text]
+            faults.append(layer.told("fixed", next(iter(meant), key), text))
+            bad |= {*meant}
         if not bad:
             break
         values = {k: v for k, v in values.items() if k not in bad}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-from detector.device_errors import is_device_error, memory_given_back, release_memory, uses_gpu
+from detector.device_errors import is_device_error, memory_given_back, release_memory
 
 LEFT_BYTES = 64 * 2**20  # on a GPU, after a trial: cuBLAS keeps that much for itself
 # Tune waits so long for a stopped trial to clean up (loader processes, files). Its own two
@@ -40,7 +40,7 @@ def in_this_process(
     passes through.
     """
     os.environ.setdefault("TUNE_FUNCTION_THREAD_TIMEOUT_S", str(CLEANUP_S))
-    held = release_memory() if uses_gpu() else 0
+    held = release_memory()
     if held > LEFT_BYTES:
         raise UsedUpProcessError(f"an earlier trial left {held / 2**20:.0f} MiB on the GPU")
     with memory_given_back():

@@ -94,6 +94,13 @@ def test_a_validation_in_parts_is_that_of_one_process_exactly(both: Any):
     assert shown == ["val_000.jpg", "val_001.jpg"]
 
 
+def test_settings_chosen_in_parts_are_those_of_one_process_exactly(both: Any):
+    several, one = (b["chosen"][0] for b in both)
+    assert (several.figures, several.page_hmeans) == (one.figures, one.page_hmeans)
+    assert several.chosen == one.chosen
+    assert several.figures["hmean"] == both[0]["validated"][0].figures["crossfit_hmean"] > 0
+
+
 def test_the_leader_tells_and_gathers(both: Any):
     assert [b["told"] for b in both] == ["by 0", "by 0"]
     assert [b["gathered"] for b in both] == [[0, 1, 2], [0]]
@@ -165,6 +172,21 @@ def test_a_training_by_two_is_that_of_one_and_goes_on_by_any_number(
         found = weights(tmp_path / folder)
         for name in (k for k in expected if k.startswith("model/") and k.endswith("weight")):
             torch.testing.assert_close(found[name], expected[name], rtol=1e-3, atol=1e-3)
+
+
+def test_two_processes_pause_together_and_go_on(
+    tiny: Callable[..., TrainConfig], root: Path, tmp_path: Path
+):
+    values = {"data.root": root, "train.epochs": 3, "train.batch_size": 2, "train.processes": 2}
+    config = tiny(values | {"augment.crop_px": 96})
+    straight = train(config, tmp_path / "straight", log=lambda _: None)
+    first = train(config, tmp_path / "parts", until=1, log=lambda _: None)
+    assert (first.epoch, first.finished) == (1, False)
+    assert multiprocessing.active_children() == []
+    last = train(config, tmp_path / "parts", resume=True, log=lambda _: None)
+    assert last.metrics["loss/total"] == straight.metrics["loss/total"]
+    one, parts = weights(tmp_path / "straight"), weights(tmp_path / "parts")
+    assert [name for name in one if not torch.equal(one[name], parts[name])] == []
 
 
 def test_a_gpu_each_is_asked_for(monkeypatch: pytest.MonkeyPatch):

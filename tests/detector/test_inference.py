@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from detector.config import PostprocessConfig, TrainConfig
 from detector.data.preprocess import Preprocess
-from detector.errors import InputError
+from detector.errors import InputError, JobError
 from detector.inference import Detector, make_preprocess, new_model, override
 from detector.model.dbnet import Maps
 
@@ -28,6 +28,19 @@ class Red(nn.Module):
     def forward(self, images: Tensor) -> Maps:
         self.seen.append(tuple(images.shape))
         return Maps(20 * images[:, :1], None)
+
+
+class Short(Red):
+    """The same on a device that has memory for so many images."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__()
+        self.room = room
+
+    def forward(self, images: Tensor) -> Maps:
+        if len(images) > self.room:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return super().forward(images)
 
 
 def detector(**preprocess) -> Detector:
@@ -152,3 +165,22 @@ def test_stored_settings_can_be_replaced_and_are_checked():
         override(stored, TrainConfig(), preprocess={"tile_pixels": 256}, postprocess={})
     with pytest.raises(InputError, match=r"tile_overlap_px must not exceed half of tile_px"):
         override(stored, TrainConfig(), preprocess={"tile_px": 128}, postprocess={})
+
+
+def test_pages_go_through_in_parts_where_there_is_no_memory_for_all():
+    whole = detector()
+    short = replace(whole, model=Short(2))
+    pages = [whole.preprocess.prepare(page(100, 100, (10 * i, 0, 10 * i + 9, 9))) for i in range(5)]
+    names = list("abcde")
+    for one, other in zip(whole.maps_of(pages, names), short.maps_of(pages, names), strict=True):
+        assert one.name == other.name
+        np.testing.assert_array_equal(one.probability, other.probability)
+    assert [shape[0] for shape in short.model.seen] == [2, 1, 2]  # 5 are 3 and 2; 3 are 2 and 1
+
+
+def test_a_page_without_room_says_so_with_the_remedy():
+    short = replace(detector(), model=Short(0))
+    with pytest.raises(
+        JobError, match=r"^out of memory: .* 128 x 96 pixels; use a smaller data\.lo"
+    ):
+        short.map_of(page(400, 300))

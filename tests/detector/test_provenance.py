@@ -96,6 +96,13 @@ def test_a_training_from_before_records_is_resumed(
     assert not (folder / RECORD).exists()
 
 
+def test_a_record_from_before_a_section_of_settings_has_its_defaults(begun: Path, tmp_path: Path):
+    content = json.loads((begun / RECORD).read_text())
+    del content["config"]["sweep"]
+    (tmp_path / RECORD).write_text(json.dumps(content))
+    assert read_record(tmp_path) == read_record(begun)
+
+
 def test_a_fingerprint_counts_what_is_used_and_nothing_else(data: Path):
     before = fingerprint(read_split(data, "train"))
     assert fingerprint(read_split(data, "train")) == before

@@ -68,5 +68,5 @@ def test_its_own_sweep_can_choose(trained, config, tmp_path):
 
 def test_weights_of_another_training_are_refused(trained, config, tmp_path):
     other = with_values(config, {"loss.negative_ratio": 4.0})
-    with pytest.raises(InputError, match=r"was trained otherwise.*\nloss.negative_ratio: 3.0 there"):
+    with pytest.raises(InputError, match=r"was trained otherwise.*\nloss.negative_ratio: 3.0"):
         rescore(other, tmp_path, source=trained, epochs=4, best_epoch=4, finished=True, log=silent)

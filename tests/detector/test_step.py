@@ -29,10 +29,20 @@ class Small(nn.Module):
 class Short(Small):
     """The same on a device that has memory for two crops at once."""
 
+    error = torch.OutOfMemoryError("out of memory")
+
     def forward(self, images: Tensor) -> Maps:
         if len(images) > 2:
-            raise torch.OutOfMemoryError("out of memory")
+            raise self.error
         return super().forward(images)
+
+
+class ShortOfCublas(Short):
+    error = RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`")
+
+
+class Faulty(Short):
+    error = RuntimeError("CUDA error: an illegal memory access was encountered")
 
 
 def batch(crops: int) -> Batch:
@@ -92,8 +102,9 @@ def test_a_step_changes_every_weight():
     assert all(not torch.equal(before[k], v) for k, v in model.state_dict().items())
 
 
-def test_out_of_memory_halves_the_batch_until_it_fits_and_says_so():
-    enough, short = small(), small(Short)
+@pytest.mark.parametrize("kind", [Short, ShortOfCublas])
+def test_out_of_memory_halves_the_batch_until_it_fits_and_says_so(kind: type[Small]):
+    enough, short = small(), small(kind)
     losses, _, _ = trained(enough)
     again, state, said = trained(short)
     torch.testing.assert_close(again[:3], losses[:3])
@@ -108,12 +119,20 @@ def test_out_of_memory_halves_the_batch_until_it_fits_and_says_so():
         torch.testing.assert_close(mine, theirs)
 
 
+def test_no_other_error_of_the_device_is_taken_for_missing_memory():
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        trained(small(Faulty))
+
+
 def test_a_crop_too_large_for_the_device_ends_the_training_with_the_remedy():
     class Tiny(Small):
         def forward(self, _: Tensor) -> Maps:
             raise torch.OutOfMemoryError("out of memory")
 
-    with pytest.raises(JobError, match=r"no memory for a single crop; use a smaller augment\.crop"):
+    with pytest.raises(
+        JobError,
+        match=r"^out of memory: the device has no memory for a single crop; use a smaller augment",
+    ):
         trained(small(Tiny))
 
 

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detector.config import PostprocessConfig
+from detector.config_postprocess import CHOOSING
 from detector.data.annotations import read_split
 from detector.data.pages import Page, Word
 from detector.errors import InputError, JobError
@@ -20,7 +21,16 @@ from detector.metrics.cleval import CLEval
 from detector.metrics.iou import IoU
 from detector.postprocess import detect
 from detector.scores import Scores, assemble
-from detector.sweep import QUICK_GRID, grid, quick_figures, quick_sweep, sweep
+from detector.sweep import (
+    FIND_KEYS,
+    GROW_KEYS,
+    QUICK_GRID,
+    around,
+    grid,
+    quick_figures,
+    quick_sweep,
+    sweep,
+)
 
 BASE = PostprocessConfig()
 AFFINE = np.array([[0.5, 0.0, -0.25], [0.0, 0.5, -0.25]])
@@ -188,3 +198,40 @@ def test_quick_figures_are_those_of_the_best_setting():
         quick_sweep([page_map], [page], BASE.model_copy(update={"unclip": "exact"}))
     )
     assert "tuned_unclip_ratio" not in exact
+
+
+def test_what_is_no_number_is_told_beside_the_figures():
+    page, page_map = drawn_page(7)
+    tried = {
+        "shape": ("quad", "polygon"),
+        "dilate": (True,),
+        "thresh": (0.3,),
+        "box_thresh": (0.4,),
+    }
+    swept = quick_sweep([page_map], [page], BASE.model_copy(update={"dilate": False}), tried)
+    tuned = swept.tuned()
+    assert tuned.keys() == {"shape", "dilate", "box_thresh"}
+    assert tuned == {key: getattr(swept.settings[swept.best()], key) for key in tuned}
+    figures = quick_figures(swept)
+    assert figures.keys() == {"tuned_hmean", "tuned_box_thresh"}
+    assert figures["tuned_box_thresh"] == tuned["box_thresh"]
+
+
+def test_a_ratio_that_exact_growth_does_not_use_is_not_tried():
+    tried = {"unclip": ("ratio", "exact"), "unclip_ratio": (1.2, 1.4), "box_thresh": (0.4, 0.6)}
+    settings = around(BASE, tried)
+    assert settings[0] == BASE
+    assert len(grid(BASE, tried)) == 1 + 2 * 2 * 2
+    exact = [s for s in settings if s.unclip == "exact"]
+    assert [(s.unclip_ratio, s.box_thresh) for s in exact] == [
+        (BASE.unclip_ratio, 0.4),
+        (BASE.unclip_ratio, 0.6),
+    ]
+    assert [s for s in settings if s.unclip == "ratio"] == [
+        s for s in grid(BASE, tried) if s.unclip == "ratio"
+    ]
+
+
+def test_the_settings_that_cost_most_are_those_that_change_regions():
+    every = PostprocessConfig.model_fields.keys()
+    assert every - set(CHOOSING) == {*FIND_KEYS, *GROW_KEYS}

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -33,6 +34,23 @@ def test_cross_fitting_by_hand():
     assert fitted.hmean == pytest.approx(0.2)
     assert fitted.optimism == pytest.approx(0.6)
     assert {s.box_thresh for s in fitted.settings} == {0.0, 0.1}
+    assert fitted.page_hmeans == {"0.jpg": 0.1, "1.jpg": 0.3, "2.jpg": 0.3, "3.jpg": 0.1}
+    assert swept.tuned() == {"box_thresh": 0.2}
+
+
+def test_cross_fitting_takes_recall_and_precision_from_the_same_settings():
+    """Pages 1 and 3 choose setting 1 for pages 0 and 2, which choose setting 0 for the others."""
+    swept = table([[0.9, 0.2, 0.9, 0.4], [0.5, 0.6, 0.7, 0.8]])
+    scores = swept.page_scores.copy()
+    scores[:, :, 0] = [[0.1, 0.2, 0.3, 0.4], [0.5, 0.6, 0.7, 0.8]]  # recall
+    scores[:, :, 1] = [[0.8, 0.7, 0.6, 0.5], [0.4, 0.3, 0.2, 0.1]]  # precision
+    fitted = replace(swept, page_scores=scores).cross_fit()
+    assert fitted is not None
+    assert [s.box_thresh for s in fitted.settings] == [0.1, 0.0]
+    assert fitted.page_hmeans == {"0.jpg": 0.5, "1.jpg": 0.2, "2.jpg": 0.7, "3.jpg": 0.4}
+    assert fitted.hmean == pytest.approx((0.5 + 0.2 + 0.7 + 0.4) / 4)
+    assert fitted.recall == pytest.approx((0.5 + 0.2 + 0.7 + 0.4) / 4)
+    assert fitted.precision == pytest.approx((0.4 + 0.7 + 0.2 + 0.5) / 4)
 
 
 def test_cross_fitting_leaves_blank_pages_out_and_needs_two_pages():
@@ -40,6 +58,7 @@ def test_cross_fitting_leaves_blank_pages_out_and_needs_two_pages():
     fitted = table([[0.5, nan, 0.7, 0.6]]).cross_fit()
     assert fitted is not None
     assert fitted.hmean == pytest.approx(0.6)
+    assert fitted.page_hmeans == {"0.jpg": 0.5, "2.jpg": 0.7, "3.jpg": 0.6}
     assert fitted.optimism == pytest.approx(0)
     assert table([[0.5]]).cross_fit() is None
     assert table([[nan, nan]]).cross_fit() is None

@@ -18,6 +18,7 @@ from detector.evaluate import evaluate
 from detector.inference import load_detector
 from detector.model.backbone import Backbone
 from detector.trainer import EpochReport, train
+from detector.validation import curves
 
 
 def silent(_: str) -> None:
@@ -110,6 +111,8 @@ def test_reports_carry_this_epoch_and_the_best_one(tiny, tmp_path: Path):
         assert r.metrics["loss/total"] > 0
         assert len(r.page_hmeans) == 2
     assert last.metrics["params_m"] > 0.1
+    assert last.metrics["latency_ms"] == reports[0].metrics["latency_ms"] > 0
+    assert not any("latency" in key for key in curves(last.metrics))
     assert (last.checkpoint / "best" / "model.safetensors").is_file()
 
 
@@ -226,3 +229,64 @@ def test_accumulated_parts_train_and_resume_exactly(tiny, tmp_path: Path):
     train(config, tmp_path / "stopped", resume=True, log=silent)
     straight, resumed = weights(tmp_path / "straight"), weights(tmp_path / "stopped")
     assert all(torch.equal(straight[k], resumed[k]) for k in straight)
+
+
+@pytest.mark.parametrize("changes", [{}, {"optimizer.name": "sgd"}])
+def test_a_training_in_several_calls_is_the_one_in_a_single_call(
+    tiny, tmp_path: Path, changes: dict
+):
+    """Weights, batch norm, average, optimizer, random state, scores and the best epoch."""
+    config = tiny({"train.epochs": 4} | changes)
+    straight = train(config, tmp_path / "straight", log=silent)
+    reports: list[EpochReport] = []
+    for until, epochs in ((1, [1]), (3, [2, 3])):
+        reports.clear()
+        last = train(
+            config, tmp_path / "parts", report=reports.append, resume=True, until=until, log=silent
+        )
+        assert last == reports[-1]
+        assert [(r.epoch, r.finished) for r in reports] == [(epoch, False) for epoch in epochs]
+    torch.rand(7)  # whoever runs between the calls may draw
+    last = train(config, tmp_path / "parts", resume=True, log=silent)
+    assert (last.epoch, last.finished) == (4, True)
+    one, parts = weights(tmp_path / "straight"), weights(tmp_path / "parts")
+    assert {"rng/cpu", "optimizer/0/momentum_buffer" if changes else "optimizer/0/exp_avg"} <= {
+        *one
+    }
+    assert any(name.startswith("ema/") and name.endswith("running_var") for name in one)
+    assert one.keys() == parts.keys()
+    assert [name for name in one if not torch.equal(one[name], parts[name])] == []
+    best, others = read_best(tmp_path / "straight")[0], read_best(tmp_path / "parts")[0]
+    assert all(torch.equal(best[name], others[name]) for name in best)
+    assert last.page_hmeans == straight.page_hmeans
+    timed = ("seconds", "latency_ms")
+    figures, expected = (
+        {k: v for k, v in r.metrics.items() if k not in timed} for r in (last, straight)
+    )
+    assert figures == expected
+    assert last.tuned == straight.tuned
+
+
+def test_a_training_that_is_as_far_as_it_should_go_is_left_alone(tiny, tmp_path: Path):
+    config = tiny()
+    first = train(config, tmp_path, until=2, log=silent)
+    assert first.tuned.keys() == {"thresh", "unclip_ratio", "box_thresh"}
+    before = weights(tmp_path)
+    for until in (1, 2):
+        reports: list[EpochReport] = []
+        again = train(config, tmp_path, report=reports.append, resume=True, until=until, log=silent)
+        assert (again.epoch, again.finished, again.metrics) == (2, False, first.metrics)
+        assert again.tuned == first.tuned
+        assert reports == []
+    assert all(torch.equal(before[name], value) for name, value in weights(tmp_path).items())
+    last = train(config, tmp_path, resume=True, until=30, log=silent)
+    assert (last.epoch, last.finished) == (3, True)
+
+
+@pytest.mark.parametrize(("until", "remedy"), [(0, 2), (-1, 2), (3, 4)])
+def test_a_pause_without_a_validation_is_refused(tiny, tmp_path: Path, until: int, remedy: int):
+    config = tiny({"train.epochs": 5, "train.eval_every": 2})
+    message = rf"until: must be an epoch that is validated.* got {until}; use {remedy}, or"
+    with pytest.raises(InputError, match=message):
+        train(config, tmp_path, until=until, log=silent)
+    assert list(tmp_path.iterdir()) == []

@@ -90,9 +90,12 @@ def test_a_trial_that_runs_or_has_ended_counts_but_is_not_promoted(state):
     assert promotable(trials, 3) is None
 
 
-def test_equal_scores_go_by_number():
-    trials = [paused(i, 0.5) for i in (4, 2, 3)]
-    assert promotable(trials, 3) == trials[1]
+def test_equal_scores_decide_nothing():
+    trials = [paused(i, score) for i, score in enumerate((0.0, 0.0, 0.0, 0.0))]
+    assert promotable(trials, 2) is None
+    assert promotable([*trials[:3], paused(3, 0.1)], 2) == paused(3, 0.1)
+    assert promotable([*trials[:2], paused(2, 0.1), paused(3, 0.1)], 2) == paused(2, 0.1)
+    assert leader(trials) == trials[0]
 
 
 def test_the_leader_is_the_best_of_the_furthest():
@@ -121,7 +124,7 @@ def test_a_lost_report_of_a_rung_is_stood_for_by_the_next():
     assert [trial.at(rung) for rung in (0, 1, 2)] == [0.5, 0.5, None]
 
 
-SCORES = st.lists(st.floats(0, 1, allow_nan=False), min_size=1, max_size=40)
+SCORES = st.lists(st.floats(0, 1, allow_nan=False), min_size=1, max_size=40, unique=True)
 
 
 @given(SCORES, st.integers(2, 5))

@@ -534,6 +534,19 @@ def test_paused_trials_are_no_obstacle_to_several_objectives(tmp_path):
     assert fast > len(promoted) / 2
 
 
+def test_a_space_without_new_points_has_its_paused_trials_finished(tmp_path):
+    space = replace(
+        make_space(trials=9), parameters={RATIO: Parameter(RATIO, "choice", (1.0, 2.0, 3.0))}
+    )
+    session = Session(tmp_path, trials=9, space=space, halving=HALVING)
+    jobs = [session.run(str(i), by_ratio) for i in range(9)]
+    assert session.searcher.suggest("end") == Searcher.FINISHED
+    assert session.searcher.is_exhausted
+    assert session.states() == ["COMPLETE"] * 3
+    ends = [session.trial(number).params[RATIO] for number, until in jobs if until == 4]
+    assert ends == [3.0, 2.0, 1.0]  # the best ones first
+
+
 def test_a_study_of_that_name_is_not_reused_silently(tmp_path):
     Session(tmp_path)
     with pytest.raises(InputError, match=r"holds a study called 'run' already.*resume=true"):

@@ -383,6 +383,15 @@ def test_faults_of_the_command_line_say_so(tmp_path: Path) -> None:
     ]
 
 
+def test_rules_between_sections_are_told_for_fixed_settings_too(tmp_path: Path) -> None:
+    values = {"sweep.choose": "true", "train.sweep": "false", "train.batch_size": "2"}
+    (found,) = faults(tmp_path, BASE, overrides=values)
+    assert found.startswith("command line: sweep.choose=true needs train.sweep=true")
+    values = {"postprocess.unclip": "exact", "targets.shrink_ratio": "0.5"}
+    (found,) = faults(tmp_path, BASE, overrides=values)
+    assert found.startswith("command line: postprocess.shrink_ratio must equal targets")
+
+
 def test_fixing_everything_leaves_nothing_to_search(tmp_path: Path) -> None:
     (found,) = faults(
         tmp_path, parameter("{uniform: [0.3, 0.6]}"), overrides={"postprocess.box_thresh": 0.5}

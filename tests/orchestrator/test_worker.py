@@ -38,7 +38,6 @@ def test_a_trial_that_is_stopped_leaves_as_it_wants():
 
 
 def test_a_process_that_holds_memory_runs_nothing(monkeypatch):
-    monkeypatch.setattr(worker, "uses_gpu", lambda: True)
     monkeypatch.setattr(worker, "release_memory", lambda: LEFT_BYTES)
     assert ran(None) == ["ran"]
     monkeypatch.setattr(worker, "release_memory", lambda: LEFT_BYTES + 2**20)

@@ -113,7 +113,9 @@ CASES = {
 }
 
 
-def validated(peers: Peers, checkpoint: Path, root: Path, maps: Path) -> tuple[Any, ...]:
+def validated(
+    peers: Peers, checkpoint: Path, root: Path, maps: Path, *, choose: bool = False
+) -> tuple[Any, ...]:
     """A validation's result, its log and the pages it showed."""
     detector, _ = load_detector(checkpoint, device="cpu")
     lines: list[str] = []
@@ -127,6 +129,7 @@ def validated(peers: Peers, checkpoint: Path, root: Path, maps: Path) -> tuple[A
         workers=0,
         log=lines.append,
         peers=peers,
+        choose=choose,
     )
     return found, lines, shown.names
 
@@ -155,6 +158,7 @@ def everything(peers: Peers, checkpoint: Path, root: Path, maps: Path) -> dict[s
         peers=peers,
     )
     found["validated"] = validated(peers, checkpoint, root, maps)
+    found["chosen"] = validated(peers, checkpoint, root, maps, choose=True)
     found["told"] = peers.told(f"by {peers.rank}")
     found["gathered"] = peers.gathered(peers.rank)
     return found

@@ -1,0 +1,153 @@
+"""Does a search of many trials stay as fast, and as small, as it began?
+
+`python benchmarks/bench_scale.py [trials=1000] [nodes=4] [cpus=2] [pages=100] [data=FOLDER]` runs
+the search command itself, with trials that do nothing, on a cluster of `nodes` simulated machines
+with `cpus` cores each. A trial reports one epoch with the scores of `pages` validation pages, so
+that the study, the leaderboard, `best/` and TensorBoard's files have their usual work. Without
+`data` the synthetic receipts of space=smoke are made.
+
+Printed: seconds a trial in the first and in the last hundred and their ratio, the driver's memory
+after the first hundred and at the end, and how often the leaderboard was seen to have grown.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ray.cluster_utils import Cluster
+from timing import run
+
+from detector.errors import InputError
+from orchestrator import search
+from orchestrator import study as store
+from orchestrator.trial import Report, TrialJob
+
+DEFAULTS = {"trials": 1000, "nodes": 4, "cpus": 2, "pages": 100, "data": None}
+PART = 100  # trials at each end that are compared
+MIB = 1 << 20
+SPACE = """\
+fixed: {{data.longest_side_px: 64}}
+parameters:
+  model.backbone: {{choice: [resnet18, resnet34]}}
+  loss.negative_ratio: {{uniform: [1.0, 8.0]}}
+  loss.threshold_weight: {{uniform: [5.0, 15.0]}}
+  optimizer.lr: {{log_uniform: [5.0e-4, 4.0e-3]}}
+budget: {{trials: {trials}, epochs: 1, grace_epochs: 1, reduction_factor: 2}}
+"""
+
+
+def no_op(pages: int) -> Callable[[TrialJob, Report], None]:
+    """A trial that trains nothing; its score depends on its settings."""
+
+    def trial(job: TrialJob, report: Report) -> None:
+        best = job.folder / "checkpoint" / "best"
+        best.mkdir(parents=True, exist_ok=True)
+        (best / "config.yaml").write_text("model: {}\n")
+        scores = np.random.default_rng(job.number).uniform(0.8, 1.0, pages).tolist()
+        report(
+            {
+                "epoch": 1,
+                "best_epoch": 1.0,
+                "best_hmean": float(np.mean(scores)),
+                "finished": True,
+                "seconds": 0.0,
+                "params_m": 1.0,
+                "checkpoint": f"trials/{job.folder.name}/checkpoint/best",
+                "page_hmeans": scores,
+            }
+        )
+
+    return trial
+
+
+def resident_bytes() -> int:
+    """The memory that this process holds, on Linux."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+class Observer(threading.Thread):
+    """Looks at this process and at the leaderboard twice a second."""
+
+    def __init__(self, leaderboard: Path) -> None:
+        super().__init__(daemon=True)
+        self._leaderboard = leaderboard
+        self._over = threading.Event()
+        self.seen: list[tuple[int, int]] = []  # rows of the leaderboard, bytes of this process
+
+    def run(self) -> None:
+        """Until `stop`."""
+        while not self._over.wait(0.5):
+            if self._leaderboard.is_file():
+                rows = self._leaderboard.read_text().count("\n") - 1
+                self.seen.append((rows, resident_bytes()))
+
+    def stop(self) -> None:
+        """Look no more."""
+        self._over.set()
+        self.join()
+
+
+def main(options: dict[str, Any]) -> None:
+    trials = options["trials"]
+    if trials < 2 * PART:
+        raise InputError(f"trials: must be at least {2 * PART}, to compare two parts, got {trials}")
+    head = {"num_cpus": options["cpus"], "include_dashboard": False}
+    with tempfile.TemporaryDirectory(prefix="bench-scale-") as name:
+        cluster = Cluster(initialize_head=True, head_node_args=head)
+        try:
+            for _ in range(options["nodes"] - 1):
+                cluster.add_node(num_cpus=options["cpus"])
+            os.environ["RAY_ADDRESS"] = cluster.address
+            times, seen = searched(Path(name), options)
+        finally:
+            cluster.shutdown()
+    show(times, seen, options)
+
+
+def searched(folder: Path, options: dict[str, Any]) -> tuple[np.ndarray, list[tuple[int, int]]]:
+    """When each trial ended, in seconds, in order; and what the observer saw."""
+    (folder / "space.yaml").write_text(SPACE.format(trials=options["trials"]))
+    made = folder / "runs" / "scale"
+    watching = Observer(made / "leaderboard.csv")
+    watching.start()
+    arguments = [f"space={folder / 'space.yaml'}", "name=scale", f"runs_dir={folder / 'runs'}"]
+    arguments += ["resources.cpus_per_trial=1", "resources.gpus_per_trial=0"]
+    if options["data"] is not None:
+        arguments.append(f"data.root={options['data']}")
+    if search.main(arguments, trial=no_op(options["pages"])) != 0:
+        raise InputError("the search was interrupted; run it again")
+    watching.stop()
+    study = store.open_study(store.storage_url(made, None), "scale", resume=True)
+    ends = [t.datetime_complete for t in store.ended(study)]
+    return np.array(sorted(end.timestamp() for end in ends if end)), watching.seen
+
+
+def show(times: np.ndarray, seen: list[tuple[int, int]], options: dict[str, Any]) -> None:
+    """One table for the docs."""
+    first = (times[PART] - times[0]) / PART
+    last = (times[-1] - times[-1 - PART]) / PART
+    memory = [size for rows, size in seen if rows >= PART]
+    growth = (memory[-1] - memory[0]) / MIB
+    versions = len({rows for rows, _ in seen})
+    print(
+        f"\n{len(times)} trials on {options['nodes']} simulated nodes with {options['cpus']} cores "
+        f"each, {options['pages']} pages a trial, {time.strftime('%H:%M:%S')}\n\n"
+        "| figure | value |\n|---|---|\n"
+        f"| seconds a trial, first {PART} | {first:.3f} |\n"
+        f"| seconds a trial, last {PART} | {last:.3f} |\n"
+        f"| last over first | {last / first:.2f} |\n"
+        f"| driver's memory after {PART} trials | {memory[0] / MIB:.0f} MiB |\n"
+        f"| and at the end | {memory[-1] / MIB:.0f} MiB ({growth:+.0f}) |\n"
+        f"| versions of the leaderboard seen | {versions} |"
+    )
+
+
+if __name__ == "__main__":
+    run(main, DEFAULTS, __doc__ or "")

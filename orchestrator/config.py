@@ -94,6 +94,15 @@ class ResourcesConfig(Section):
         return self
 
 
+class ConfirmConfig(Section):
+    top: int = Field(
+        0, ge=0, description="leaders trained again with new seeds after the search; 0 = none"
+    )
+    seeds: int = Field(
+        3, ge=1, description="new seeds for each leader; the mean over them ranks the leaders"
+    )
+
+
 class SearchSection(Section):
     postprocess: Literal["nested", "joint"] | None = Field(
         None,
@@ -173,6 +182,7 @@ class SearchConfig(Section):
     )
     search: SearchSection = SearchSection()
     budget: BudgetConfig = BudgetConfig()
+    confirm: ConfirmConfig = ConfirmConfig()
     resources: ResourcesConfig = ResourcesConfig()
 
     @field_validator("name")

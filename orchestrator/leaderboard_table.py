@@ -22,6 +22,11 @@ STYLES = {
     TrialState.FAILED.value: "red",
 }
 RANK = "#"
+CONFIRMED = "new seeds"
+CONFIRMED_NOTE = (
+    "new seeds: mean ± standard deviation of the H-mean of trainings with other seeds, which ranks "
+    "before the H-mean that a trial was chosen for"
+)
 REASON_LENGTH = 160
 _PADDING = 2  # a blank after each cell, and the rule between columns
 
@@ -49,7 +54,8 @@ def table(
 
     Beside the scores it shows the parameters that differ between trials. A "=" marks the ranks
     that are tied with the first (`comparison.ties`). Columns that do not fit are named in the
-    caption, as are the reasons of failed trials.
+    caption, as are the reasons of failed trials. Trials that were trained again with new seeds show
+    the mean and the standard deviation over these.
     """
     shown = rows(records, parameters)
     columns = [*_score_columns(shown), *_parameter_columns(shown, parameters)]
@@ -61,6 +67,7 @@ def table(
         cells = [Text(column.cells[index]) for column in kept]
         out.add_row(*cells, style=STYLES[row["state"]])
     notes = _tie_note(records, shown) if RANK in (column.header for column in kept) else []
+    notes += [CONFIRMED_NOTE] if CONFIRMED in (column.header for column in kept) else []
     notes += _reasons(shown) + _left_out(left_out)
     out.caption = Text("\n".join(notes)) if notes else None
     return out
@@ -84,10 +91,12 @@ def _score_columns(shown: Sequence[dict[str, Any]]) -> list[_Column]:
         "" if row["hmean_low"] is None else f"{row['hmean_low']:.3f}-{row['hmean_high']:.3f}"
         for row in shown
     ]
+    confirmed = [_confirmed(row) for row in shown]
     return [
         _Column(RANK, _ranks(shown), 1, "left"),
         _Column("trial", cells("trial"), 0, "left"),
         _Column("state", cells("state"), 0, "left"),
+        *([_Column(CONFIRMED, confirmed, 1)] if any(confirmed) else []),
         _Column("H-mean", cells("hmean", "{:.4f}"), 0),
         _Column("95 % interval", spans, 9),
         _Column("tuned", cells("tuned_hmean", "{:.4f}"), 6),
@@ -97,6 +106,13 @@ def _score_columns(shown: Sequence[dict[str, Any]]) -> list[_Column]:
         _Column("epochs", cells("epochs"), 2),
         _Column("time", [duration(row["seconds"]) for row in shown], 4),
     ]
+
+
+def _confirmed(row: dict[str, Any]) -> str:
+    mean, sd = row["confirmed_hmean"], row["confirmed_sd"]
+    if mean is None:
+        return ""
+    return f"{mean:.4f}" if sd is None else f"{mean:.4f} ± {sd:.4f}"
 
 
 def _ranks(shown: Sequence[dict[str, Any]]) -> list[str]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 
 from orchestrator.records import TrialRecord, TrialState
 
@@ -16,7 +17,7 @@ class Limits:
     """None is no limit.
 
     minutes: since this session of the search began.
-    total_epochs, gpu_hours: of all trials, those of earlier sessions included.
+    total_epochs, gpu_hours: of all trainings, those of earlier sessions included.
     patience: trials tried since the best one, to a pause at least, without a better H-mean.
     """
 
@@ -73,6 +74,12 @@ class Watch:
         self._limits, self._records, self._gpus, self._clock = limits, records, gpus, clock
         self._started = clock()
         self._reason: str | None = None
+
+    def of_spending(self) -> Watch:
+        """The same limits since the same moment, without the one on what was found (patience)."""
+        other = copy(self)
+        other._limits, other._reason = replace(self._limits, patience=None), None
+        return other
 
     def reported(self) -> None:
         """Look at what all trials have reported; `check` tells."""

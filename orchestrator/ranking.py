@@ -2,6 +2,11 @@
 
 Only finished trials get a rank, because a stopped trial's score belongs to fewer epochs.
 The others follow without one: stopped, paused, running, pending, failed, each by H-mean.
+
+Among the finished, those that were trained again with new seeds come first, by the mean over the
+new seeds alone. Their first score is left out: it was chosen for being high, so it flatters them
+(the winner's curse: Capen, Clapp and Campbell, "Competitive bidding in high-risk situations",
+1971). For the same reason a score of one seed does not rank above a mean.
 """
 
 from __future__ import annotations
@@ -9,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import lru_cache
+from statistics import fmean, stdev
 from typing import Any
 
 import numpy as np
@@ -23,6 +29,7 @@ COLUMNS = (
     *("hmean_pooled", "iou_hmean", "epochs", "seconds", "params_m"),
 )
 LAST_COLUMNS = (  # after the parameters
+    *("confirmed_hmean", "confirmed_sd", "confirmed_seeds"),
     *("tuned_hmean", "crossfit_hmean", "latency_ms"),
     *("p_next", "tied", "pareto", "reason"),
 )
@@ -38,22 +45,34 @@ _ORDER = (
 )
 
 
-def _merit(record: TrialRecord) -> tuple[float, float, str]:
-    """Smaller is better: H-mean, then IoU H-mean, then the earlier trial."""
-    return (-_number(record.hmean), -_number(record.iou_hmean), record.trial)
+def _merit(record: TrialRecord) -> tuple[bool, float, float, float, str]:
+    """Smaller is better: confirmed, by that mean; H-mean; IoU H-mean; then the earlier trial."""
+    mean = confirmed_hmean(record)
+    own = (-_number(record.hmean), -_number(record.iou_hmean), record.trial)
+    return (mean is None, -_number(mean), *own)
 
 
 def _number(score: float | None) -> float:
     return score if score is not None and math.isfinite(score) else -1.0
 
 
+def confirmed_hmean(record: TrialRecord) -> float | None:
+    """The mean H-mean of the new seeds; None without any."""
+    return fmean(record.confirmed) if record.confirmed else None
+
+
+def confirmed_sd(record: TrialRecord) -> float | None:
+    """The sample standard deviation of that H-mean over the new seeds; None below two."""
+    return stdev(record.confirmed) if len(record.confirmed) > 1 else None
+
+
 def ranked(records: Sequence[TrialRecord]) -> list[TrialRecord]:
-    """Best first: finished trials by H-mean; then stopped, paused, running, pending, failed."""
+    """Best first: finished trials, confirmed ones before others, by H-mean; then stopped, paused, running, pending, failed."""
     return sorted(records, key=lambda r: (_ORDER.index(r.state), *_merit(r)))
 
 
 def best(records: Sequence[TrialRecord]) -> TrialRecord | None:
-    """The best finished trial; without one, the best of those that have a score."""
+    """The best finished trial, see `ranked`; without one, the best of those that have a score."""
     scored = [r for r in records if _number(r.hmean) >= 0]
     finished = [r for r in scored if r.state is TrialState.FINISHED]
     return min(finished or scored, key=_merit, default=None)
@@ -96,12 +115,12 @@ def rows(
 ) -> list[dict[str, Any]]:
     """One dict a trial, best first: COLUMNS, parameters, LAST_COLUMNS; None is an empty cell.
 
-    `p_next` and `tied` are those of `comparison.ties`, `pareto` says whether the trial is on
+    `p_next` and `tied` are those of `_standings`, `pareto` says whether the trial is on
     the front of `objectives`; only finished trials have them.
     """
     ordered = ranked(records)
     finished = [record for record in ordered if record.state is TrialState.FINISHED]
-    standings = ties(finished)
+    standings = _standings(finished)
     efficient = {record.trial for record in front(finished, objectives)}
     out = []
     for position, record in enumerate(ordered):
@@ -113,6 +132,9 @@ def rows(
             "rank": position + 1 if is_finished else None,
             "hmean_low": low,
             "hmean_high": high,
+            "confirmed_hmean": confirmed_hmean(record),
+            "confirmed_sd": confirmed_sd(record),
+            "confirmed_seeds": len(record.confirmed) or None,
             "p_next": standing.p_next,
             "tied": standing.tied,
             "pareto": record.trial in efficient if is_finished else None,
@@ -122,6 +144,20 @@ def rows(
         row |= {key: finite(record.params.get(key)) for key in parameters}
         out.append(row | {name: finite(values[name]) for name in LAST_COLUMNS})
     return out
+
+
+def _standings(finished: Sequence[TrialRecord]) -> list[Standing]:
+    """`comparison.ties` of ranked trials, where their order is that of the scores it compares.
+
+    It compares the pages of first trainings. Confirmed trials stand in another order: of two, the
+    lower one may have been better there, and a small p-value would seem to speak for the upper
+    one. So they are compared with nothing, nor is any trial with the first once that is confirmed.
+    """
+    confirmed = sum(bool(record.confirmed) for record in finished)
+    if not confirmed:
+        return ties(finished)
+    others = [Standing(None, s.p_next, None) for s in ties(finished[confirmed:])]
+    return [Standing(None, None, None)] * confirmed + others
 
 
 def finite(value: Any) -> Any:

@@ -35,6 +35,8 @@ class TrialRecord:
     with these settings in `tuned`; crossfit_hmean: what choosing them is worth on other pages.
     page_hmeans: the H-mean of every validation page in the order of names, for intervals and
     paired tests.
+    confirmed: the H-mean of each training of the same settings with another seed, in the order of
+    seeds.
     """
 
     trial: str  # short, unique in the run and sortable, such as "00003"
@@ -55,6 +57,7 @@ class TrialRecord:
     latency_ms: float | None = None
     checkpoint: str | None = None
     page_hmeans: tuple[float, ...] | None = None
+    confirmed: tuple[float, ...] = ()
     reason: str | None = None
 
     @cached_property
@@ -70,6 +73,7 @@ class TrialRecord:
             "state": self.state.value,
             "params": dict(self.params),
             "tuned": dict(self.tuned),
+            "confirmed": list(self.confirmed),
             "page_hmeans": None if self.page_hmeans is None else list(self.page_hmeans),
         }
 
@@ -81,6 +85,7 @@ class TrialRecord:
         """
         known = {name: values[name] for name in _NAMES if name in values}
         known |= {"trial": str(values["trial"]), "state": TrialState(values["state"])}
+        known["confirmed"] = tuple(known.get("confirmed", ()))
         if known.get("page_hmeans") is not None:
             known["page_hmeans"] = tuple(known["page_hmeans"])
         return cls(**known)

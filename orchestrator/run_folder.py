@@ -17,14 +17,14 @@ from detector.cli import build, read_yaml
 from detector.errors import InputError
 from detector.files import write_text
 from detector.settings import flatten, nest
-from orchestrator.config import SearchConfig
+from orchestrator.config import ConfirmConfig, SearchConfig
 from orchestrator.space import Budget, SearchSpace, load_space
 
 CONFIG, SPACE = "config.yaml", "space.yaml"
 # These say where or how long to search, not what; a resumed run may change them.
 MAY_CHANGE = (
     *("budget.trials", "budget.more", "budget.concurrent", "budget.minutes"),
-    *("budget.total_epochs", "budget.gpu_hours", "budget.patience", "resources."),
+    *("budget.total_epochs", "budget.gpu_hours", "budget.patience", "confirm.", "resources."),
 )
 ABOUT_THE_COMMAND = ("name", "runs_dir", "resume")
 
@@ -93,12 +93,12 @@ def reopen(
     return kept, replace(space, budget=budget)
 
 
-def remember_trials(folder: Path, trials: int) -> None:
-    """Keep how many trials a run has grown to, so that the next resume goes on to there."""
+def remember(folder: Path, *, trials: int, confirm: ConfirmConfig) -> None:
+    """Keep what a run has grown to, so that the next resume goes on to there."""
     stored = read_yaml(folder / CONFIG)
-    if stored["budget"].get("trials") != trials:
-        stored["budget"]["trials"] = trials
-        write_text(folder / CONFIG, yaml.safe_dump(stored, sort_keys=False))
+    now = {"budget": stored["budget"] | {"trials": trials}, "confirm": confirm.model_dump()}
+    if stored != stored | now:
+        write_text(folder / CONFIG, yaml.safe_dump(stored | now, sort_keys=False))
 
 
 def stored_search(folder: Path) -> SearchConfig:

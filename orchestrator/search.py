@@ -15,24 +15,23 @@ from rich.console import Console
 
 from detector.cli import guarded, help_text, log, wants_help
 from detector.config import TrainConfig
-from detector.errors import InputError, JobError
+from detector.errors import JobError
 from orchestrator import dry_run, run_folder
 from orchestrator import study as store
 from orchestrator.cluster import cluster_address, connected
 from orchestrator.config import SearchArguments, SearchConfig, parse_arguments, run_name
-from orchestrator.cost import estimate, measured_apart
 from orchestrator.halving import Halving, equal_cost
 from orchestrator.interruption import Interruption
 from orchestrator.leaderboard import best
 from orchestrator.limits import LimitReachedError, Watch
 from orchestrator.nested import mode_of, nested
-from orchestrator.packing import gpu_share, sharing
 from orchestrator.pareto import Objectives, as_objectives
 from orchestrator.progress import Recorder, View
 from orchestrator.records import TrialRecord, TrialState
 from orchestrator.report import print_leaderboard
-from orchestrator.resources import TrialResources, allot, describe, this_machine
+from orchestrator.resources import TrialResources, describe, this_machine
 from orchestrator.results import write_results
+from orchestrator.share import cost_line, has_gpu, packed_share, share
 from orchestrator.space import SearchSpace, load_space
 from orchestrator.trial import TrialFunction, detector_trial
 from orchestrator.trial_data import check_data, with_data
@@ -166,13 +165,6 @@ def halving_of(space: SearchSpace, config: SearchConfig) -> Halving | None:
     )
 
 
-def has_gpu(config: SearchConfig) -> bool:
-    """Whether trials will train on GPUs; a cluster is taken to have some."""
-    if config.resources.gpus_per_trial is not None:
-        return config.resources.gpus_per_trial > 0
-    return cluster_address() is not None or this_machine().gpus > 0
-
-
 def warm_started(space: SearchSpace, ref: str | None) -> SearchSpace:
     """The space with the points of `ref` (see `points_for`) before its own."""
     if ref is None:
@@ -193,27 +185,6 @@ def preview(space: SearchSpace, config: SearchConfig, *, gpu: bool) -> int:
     return 0
 
 
-def cost_line(space: SearchSpace, pages: int, local: TrialResources | None) -> str:
-    """What the search costs at most.
-
-    On a cluster nothing can be measured from here, and a step that fails, for want of memory
-    say, fails its own trials only. InputError for what no trial could be trained with.
-    """
-    reason = "trials run on the cluster's machines"
-    if local is not None:
-        measure = partial(measured_apart, threads=local.cpus)
-        found = partial(estimate, space, pages=pages, measure=measure)
-        try:
-            return str(found(at_once=local.concurrent or 1, sharing=sharing(local)))
-        except JobError as error:
-            reason = str(error)
-    budget = space.budget
-    return (
-        f"cost: {budget.trials} trials x {budget.epochs} epochs on {pages} pages at most; not "
-        f"measured: {reason}"
-    )
-
-
 def say_conditions(space: SearchSpace, *, gpu: bool) -> None:
     """One line for everything that was chosen for the user."""
     if not gpu:
@@ -222,54 +193,6 @@ def say_conditions(space: SearchSpace, *, gpu: bool) -> None:
         log("no data.root: trials train on synthetic receipts; give data.root=FOLDER for your own")
     for note in space.notes:
         log(note)
-
-
-def packed_share(
-    config: SearchConfig, space: SearchSpace, local: TrialResources | None
-) -> TrialResources | None:
-    """`local`; with resources.gpu=auto, for as many trials on a GPU as its memory holds."""
-    if config.resources.gpu == "whole":
-        return local
-    if local is None:
-        raise InputError(
-            "resources.gpu: auto measures a step on this machine, but trials run on the "
-            "cluster's; give their share instead, such as resources.gpus_per_trial=0.5"
-        )
-    if local.gpus == 0:
-        return local
-    gpus = gpu_share(
-        space,
-        this_machine(),
-        cpus_per_trial=config.resources.cpus_per_trial,
-        concurrent=config.budget.concurrent,
-        measure=partial(measured_apart, threads=local.cpus),
-        log=log,
-    )
-    return share(config, space, gpus=gpus)
-
-
-def share(
-    config: SearchConfig,
-    space: SearchSpace,
-    *,
-    machines: Sequence[Any] | None = None,
-    gpus: float | None = None,
-) -> TrialResources:
-    """What a trial reserves, on this machine or among a cluster's; of `gpus`, if given."""
-    resources = allot(
-        [this_machine()] if machines is None else machines,
-        trials=space.budget.trials,
-        gpus_per_trial=config.resources.gpus_per_trial if gpus is None else gpus,
-        cpus_per_trial=config.resources.cpus_per_trial,
-        concurrent=config.budget.concurrent,
-        growing=machines is not None,
-    )
-    if space.fixed.get("train.device") == "cuda" and resources.gpus == 0:
-        raise InputError(
-            "train.device: cuda needs a GPU per trial; use auto, or give "
-            "resources.gpus_per_trial on a machine with a GPU"
-        )
-    return resources
 
 
 def conclude(

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ BEST = (
 REASON = "reason"  # user attribute: why a trial failed
 PAUSED = "paused"  # user attribute: the epoch at which a trial was paused
 FOLDER = "folder"  # user attribute: name of the trial's folder below trials/
+CONFIRMED = "confirmed"  # study attribute confirmed/TRIAL/SEED, see `keep_confirmation`
 LOCK_TIMEOUT_S = 60.0
 
 STATES = {
@@ -118,7 +120,30 @@ def ended(study: optuna.Study) -> list[FrozenTrial]:
 
 def read_records(study: optuna.Study) -> list[TrialRecord]:
     """What is known about every proposed trial, in order of number."""
-    return [to_record(t) for t in study.get_trials(deepcopy=False) if t.state in STATES]
+    found = confirmations(study)
+    records = [to_record(t) for t in study.get_trials(deepcopy=False) if t.state in STATES]
+    return [_with_seeds(r, found[r.trial]) if r.trial in found else r for r in records]
+
+
+def keep_confirmation(
+    study: optuna.Study, trial: str, seed: int, result: Mapping[str, Any]
+) -> None:
+    """Store what a training of `trial` with another seed gave.
+
+    That is `hmean`, `iou_hmean`, `epochs`, `best_epoch`, `seconds` and `reason`, which says why it
+    failed and is None otherwise. It belongs to the study, as Optuna closes trials that are over.
+    """
+    study.set_user_attr(f"{CONFIRMED}/{trial}/{seed}", dict(result))
+
+
+def confirmations(study: optuna.Study) -> dict[str, dict[int, dict[str, Any]]]:
+    """All that `keep_confirmation` has stored, by trial and seed, in the order of seeds."""
+    found: dict[str, dict[int, dict[str, Any]]] = {}
+    for key, result in study.user_attrs.items():
+        kind, *names = key.split("/")
+        if kind == CONFIRMED:
+            found.setdefault(names[0], {})[int(names[1])] = result
+    return {trial: dict(sorted(results.items())) for trial, results in found.items()}
 
 
 def trial_id(number: int) -> str:
@@ -164,6 +189,14 @@ def to_record(trial: FrozenTrial) -> TrialRecord:
         page_hmeans=tuple(best["hmeans"]) if current else None,
         reason=trial.user_attrs.get(REASON),
     )
+
+
+def _with_seeds(record: TrialRecord, results: Mapping[int, Mapping[str, Any]]) -> TrialRecord:
+    """The record with what other seeds gave, and why some gave nothing."""
+    scores = tuple(float(r["hmean"]) for r in results.values() if r["reason"] is None)
+    failed = [f"seed {seed} failed: {r['reason']}" for seed, r in results.items() if r["reason"]]
+    reasons = [record.reason, *failed] if record.reason else failed
+    return replace(record, confirmed=scores, reason="; ".join(reasons) or None)
 
 
 def _tuned(values: Mapping[str, Any]) -> dict[str, Any]:

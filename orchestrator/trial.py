@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ray import tune
 
+from detector.config import with_values
 from detector.errors import InputError, JobError
 from detector.files import write_text
 
@@ -30,6 +31,7 @@ class TrialJob:
 
     until: the epoch to train to before the trial is paused; None is the end.
     twin: a trial whose weights are those of this one, which is only scored then.
+    seed: the training's seed in place of the one that the point has.
     """
 
     number: int
@@ -37,6 +39,7 @@ class TrialJob:
     params: dict[str, Any]
     until: int | None = None
     twin: Twin | None = None
+    seed: int | None = None
 
 
 # A report holds at least `epoch` (1 for the first), `best_hmean` and, in the last one,
@@ -57,6 +60,8 @@ def detector_trial(space: SearchSpace, *, threads: int) -> TrialFunction:
         # Not a setting of the training: whoever trains the best config further has other cores.
         set_threads(threads)
         config = space.train_config(job.params)
+        if job.seed is not None:
+            config = with_values(config, {"train.seed": job.seed})
         reported = False
 
         def forward(epoch: EpochReport) -> None:

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Protocol
 
 import optuna
 from optuna.trial import FrozenTrial
@@ -120,10 +120,17 @@ class NoPrinting(TrialProgressCallback):
         """Print nothing."""
 
 
+class Explained(Protocol):
+    """A searcher that is told why a trial fails."""
+
+    def explain_failure(self, trial_id: str, reason: str) -> None:
+        """Keep the reason for the end of the trial, which comes next."""
+
+
 class Explaining(TrialScheduler):
     """Tells the searcher why a trial fails: Tune says it here, and before it tells the searcher."""
 
-    _searcher: StudySearcher
+    _searcher: Explained
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         """A worker was lost more often than is tried again."""
@@ -141,7 +148,7 @@ class Explaining(TrialScheduler):
 class ToTheEnd(Explaining, FIFOScheduler):
     """Lets every job run to its end."""
 
-    def __init__(self, searcher: StudySearcher) -> None:
+    def __init__(self, searcher: Explained) -> None:
         super().__init__()
         self._searcher = searcher
 

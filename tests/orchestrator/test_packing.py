@@ -12,7 +12,7 @@ import ray
 
 from detector.errors import InputError, JobError
 from detector.step_cost import StepCost
-from orchestrator import search
+from orchestrator import share
 from orchestrator.config import parse_arguments
 from orchestrator.packing import gpu_share, sharing
 from orchestrator.resources import Machine, TrialResources, allot, packed
@@ -81,24 +81,24 @@ def test_how_many_share_a_gpu():
 
 
 def test_the_search_asks_for_the_share_that_was_measured(space: SearchSpace, monkeypatch):
-    monkeypatch.setattr(search, "this_machine", lambda: Machine(16, 1))
-    monkeypatch.setattr(search, "measured_apart", lambda configs, **_: sizes(configs))
+    monkeypatch.setattr(share, "this_machine", lambda: Machine(16, 1))
+    monkeypatch.setattr(share, "measured_apart", lambda configs, **_: sizes(configs))
     config, _ = parse_arguments(["space=s", "resources.gpu=auto"])
-    local = search.share(config, space)
+    local = share.share(config, space)
     assert local == TrialResources(16, 1, 1)
-    chosen = search.packed_share(config, space, local)
+    chosen = share.packed_share(config, space, local)
     assert chosen == TrialResources(3, 0.2, 5)
-    assert "5 at once, 5 on a GPU" in search.cost_line(space, 10, chosen)
+    assert "5 at once, 5 on a GPU" in share.cost_line(space, 10, chosen)
     whole, _ = parse_arguments(["space=s"])
-    assert search.packed_share(whole, space, local) is local
+    assert share.packed_share(whole, space, local) is local
 
 
 def test_a_share_is_chosen_for_this_machine_alone(space: SearchSpace):
     config, _ = parse_arguments(["space=s", "resources.gpu=auto"])
     with pytest.raises(InputError, match=r"cluster's; give .* resources.gpus_per_trial=0.5"):
-        search.packed_share(config, space, None)
+        share.packed_share(config, space, None)
     on_cpu = TrialResources(1, 0, 2)
-    assert search.packed_share(config, space, on_cpu) is on_cpu
+    assert share.packed_share(config, space, on_cpu) is on_cpu
 
 
 def drive_shares(path: str) -> None:

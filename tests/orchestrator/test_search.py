@@ -20,7 +20,7 @@ from tensorboard.plugins.hparams import plugin_data_pb2
 
 from detector.cli import guarded
 from detector.errors import InputError, JobError
-from orchestrator import interruption, report, run_folder, search
+from orchestrator import interruption, report, run_folder, search, share
 from orchestrator.leaderboard import COLUMNS
 from orchestrator.resources import TrialResources
 from orchestrator.space import load_space
@@ -213,12 +213,12 @@ def test_a_step_that_cannot_be_measured_stops_no_search(data, monkeypatch):
     def killed(_configs, *, threads):
         raise JobError(f"no memory with {threads} threads")
 
-    monkeypatch.setattr(search, "measured_apart", killed)
+    monkeypatch.setattr(share, "measured_apart", killed)
     space = load_space("tiny.yaml", gpu=False, overrides={"data.root": str(data)})
-    assert search.cost_line(space, 7, TrialResources(3, 0, 1)) == (
+    assert share.cost_line(space, 7, TrialResources(3, 0, 1)) == (
         "cost: 2 trials x 2 epochs on 7 pages at most; not measured: no memory with 3 threads"
     )
-    assert search.cost_line(space, 7, None).endswith("trials run on the cluster's machines")
+    assert share.cost_line(space, 7, None).endswith("trials run on the cluster's machines")
 
 
 NESTED = SPACE.replace("warm_start", "  postprocess.box_thresh: {uniform: [0.3, 0.6]}\nwarm_start")

@@ -1,0 +1,120 @@
+"""How long a trial waits for its first line of code, with new processes and with reused ones.
+
+`python benchmarks/bench_placement.py [trials=6]` runs trials that only import what a training
+imports, one after another, on a real Ray. A trial's time runs from the moment at which it is
+proposed to the one at which its imports are done; nothing of it is training.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from ray import tune
+from ray.tune.search import Searcher
+from timing import run
+
+from orchestrator.cluster import connected
+from orchestrator.memory_kills import memory_kills_reported
+from orchestrator.resources import Machine
+from orchestrator.worker import in_this_process
+
+DEFAULTS = {"trials": 6}
+
+
+class Proposals(Searcher):
+    """So many trials, with the time at which each was proposed."""
+
+    def __init__(self, trials: int, folder: Path) -> None:
+        super().__init__(metric="done", mode="max")
+        self._left, self._folder = list(range(trials)), folder
+
+    def suggest(self, _trial_id: str) -> dict[str, Any] | str:  # type: ignore[override]
+        if not self._left:
+            return Searcher.FINISHED
+        path = self._folder / f"{self._left.pop(0)}.json"
+        return {"path": str(path), "proposed": time.time()}
+
+    def on_trial_complete(self, *_: Any, **__: Any) -> None:
+        """Nothing depends on it."""
+
+    def save(self, _path: str) -> None:
+        """Nothing to save."""
+
+    def restore(self, _path: str) -> None:
+        """Nothing to restore."""
+
+
+def trainable() -> Callable[[dict[str, Any]], None]:
+    """A trial that writes down when it began and when it could have trained.
+
+    A closure, so that workers get the code and need not find this file.
+    """
+
+    def begin(config: dict[str, Any]) -> None:
+        begun = time.time()
+
+        def body() -> None:
+            import detector.trainer  # noqa: F401  # what takes its time in a new process
+
+            waited = [moment - config["proposed"] for moment in (begun, time.time())]
+            found = {"process": os.getpid(), "begun": waited[0], "ready": waited[1]}
+            Path(config["path"]).write_text(json.dumps(found))
+            tune.report({"done": 1})
+
+        in_this_process(body, explain=str, report=lambda reason: tune.report({"error": reason}))
+
+    return begin
+
+
+def waits(trials: int, *, reuse: bool) -> list[dict[str, float]]:
+    """Seconds until each trial `begun` and was `ready`, and the `process` that it had."""
+    with tempfile.TemporaryDirectory() as name, memory_kills_reported():
+        folder = Path(name)
+        tune.Tuner(
+            tune.with_resources(trainable(), {"CPU": 1}),
+            tune_config=tune.TuneConfig(
+                search_alg=Proposals(trials, folder),
+                num_samples=-1,
+                max_concurrent_trials=1,
+                reuse_actors=reuse,
+            ),
+            run_config=tune.RunConfig(name="tune", storage_path=str(folder / "ray"), verbose=0),
+        ).fit()
+        return [json.loads((folder / f"{i}.json").read_text()) for i in range(trials)]
+
+
+def report(found: dict[str, list[dict[str, float]]]) -> None:
+    """Print seconds and, for later trials, the share of what new processes take."""
+    name = "new process for each"
+    usual = median(trial["ready"] for trial in found[name][1:])
+    print(f"{'':22} processes   first trial   later: begun   ready   by new processes")
+    for name, trials in found.items():
+        begun = median(trial["begun"] for trial in trials[1:])
+        ready = median(trial["ready"] for trial in trials[1:])
+        processes = len({trial["process"] for trial in trials})
+        print(
+            f"{name:22} {processes:9} {trials[0]['ready']:11.2f} s {begun:11.2f} s {ready:6.2f} s "
+            f"{ready / usual:17.3f}"
+        )
+
+
+def main(options: dict[str, Any]) -> None:
+    trials = max(2, options["trials"])
+    with connected(Machine(cpus=1, gpus=0)):
+        report(
+            {
+                "new process for each": waits(trials, reuse=False),
+                "process reused": waits(trials, reuse=True),
+            }
+        )
+
+
+if __name__ == "__main__":
+    run(main, DEFAULTS, __doc__ or "")

@@ -1,0 +1,184 @@
+"""How many epochs searches train until they have a table's best model.
+
+`python benchmarks/bench_search.py table=benchmarks/trainings.npz [policies=ray,ours] [seeds=20]
+[cap=3000] [concurrent=1] [grace=1] [factor=3] [output=search.json]` replays searches on the
+trainings that `record_trainings.py` recorded. Each policy runs once per seed, for real, on Ray with
+Optuna; a trial looks its scores up instead of training. The policies:
+
+ray: Ray Tune, OptunaSearch and ASHAScheduler as Ray's documentation puts them together. Settings of
+    the training and of post-processing are drawn together; a trial reports its H-mean.
+ours: this project's search. Post-processing is scored from each trained model, not drawn; a trial
+    reports the cross-fitted H-mean, pauses at each rung and goes on when it is among the best.
+ray-nested: `ray` with the cross-fitted score, so that only the training is searched.
+ours-asha: `ours` with a scheduler that stops trials for good, as `ray`'s does.
+ours-joint: `ours` with post-processing drawn, as in `ray`.
+
+The yardstick is the same for all. A search is over when the model that it would ship, the epoch
+with the best score it was told, has an H-mean over all pages within 0.002 of the table's best
+(any training, epoch and setting). Every epoch of every trial up to then is counted, in the order in
+which the search hears of them. A search that trains `cap` epochs without getting there, or ends
+before that, counts as `cap` and under "not reached". Intervals are 95 % of a bootstrap over
+seeds. With `concurrent=1` the same seed gives the same figures; `output` keeps those of every seed.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from replay import (
+    CURVE_EPOCHS,
+    MARGIN,
+    Outcome,
+    Ratio,
+    Table,
+    Yardstick,
+    ratios,
+    read_table,
+    spread,
+)
+from replay_policies import POLICIES, Rules
+from timing import run
+
+from detector.errors import InputError
+from detector.files import write_text
+from orchestrator.cluster import connected
+from orchestrator.resources import Machine
+
+DEFAULTS = {
+    "table": None,
+    "policies": "ray,ours",
+    "seeds": 20,
+    "cap": 3000,
+    "concurrent": 1,
+    "grace": 1,
+    "factor": 3,
+    "output": None,
+}
+CORES = 2
+BASELINE = "ray"
+
+
+def replay(name: str, table: Table, seed: int, *, cap: int, rules: Rules) -> Outcome:
+    """One search by a policy of `POLICIES`; Ray must be running."""
+    yardstick, start = Yardstick(table.target, cap), time.perf_counter()
+    POLICIES[name](table, yardstick, seed, rules)
+    epochs, reached = len(yardstick.worths), yardstick.reached
+    return Outcome(
+        seed=seed,
+        epochs=epochs,
+        reached=reached,
+        counted=epochs if reached else cap,
+        curve=yardstick.curve(),
+        seconds=round(time.perf_counter() - start, 1),
+    )
+
+
+def replay_all(
+    names: Iterable[str], table: Table, seeds: int, *, cap: int, rules: Rules
+) -> dict[str, list[Outcome]]:
+    """Every policy with seeds 0, 1, …, on one Ray; policies take turns."""
+    found: dict[str, list[Outcome]] = {name: [] for name in names}
+    with connected(Machine(cpus=max(CORES, rules.concurrent), gpus=0)):
+        for seed in range(seeds):
+            for name, outcomes in found.items():
+                outcomes.append(replay(name, table, seed, cap=cap, rules=rules))
+    return found
+
+
+def compared(found: Mapping[str, Sequence[Outcome]]) -> dict[str, dict[str, Ratio]]:
+    """Epochs of every other policy over those of `ray`, where that was run."""
+    if BASELINE not in found:
+        return {}
+    counts = {name: [o.counted for o in outcomes] for name, outcomes in found.items()}
+    return {
+        name: ratios(epochs, counts[BASELINE])
+        for name, epochs in counts.items()
+        if name != BASELINE
+    }
+
+
+def tables(table: Table, found: Mapping[str, Sequence[Outcome]], cap: int) -> str:
+    """The figures as Markdown: the table of trainings, epochs to reach, ratios, curves."""
+    facts, compare = table.facts(), compared(found)
+    lines = [
+        f"{facts['configs']} trainings of {facts['epochs']} epochs, {facts['settings']} settings. "
+        f"Best H-mean {facts['best']:.4f}; {facts['configs_within']} trainings and "
+        f"{facts['pairs_within']:.2%} of the (training, setting) pairs come within {MARGIN}. "
+        f"The best cross-fitted score of all ships {facts['crossfit_ships']:.4f}.",
+        "",
+        "| policy | seeds | epochs to reach: median | quartiles | least to most | not reached "
+        "| of ray's: medians | of ray's: means |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, outcomes in found.items():
+        low, lower, median, upper, high = spread([o.counted for o in outcomes])
+        missed = sum(not o.reached for o in outcomes)
+        ratio = compare.get(name)
+        shares = [str(ratio[key]) if ratio else "" for key in ("medians", "means")]
+        lines.append(
+            f"| {name} | {len(outcomes)} | {at_least(median, cap)} | "
+            f"{at_least(lower, cap)} to {at_least(upper, cap)} | "
+            f"{at_least(low, cap)} to {at_least(high, cap)} | "
+            f"{missed} | {' | '.join(shares)} |"
+        )
+    lines += ["", f"| H-mean after epochs | {' | '.join(map(str, CURVE_EPOCHS))} |"]
+    lines.append("|---|" + "---|" * len(CURVE_EPOCHS))
+    for name, outcomes in found.items():
+        lines.append(f"| {name} | {' | '.join(f'{m:.4f}' for m in medians(outcomes))} |")
+    return "\n".join(lines)
+
+
+def at_least(epochs: float, cap: int) -> str:
+    """A number of epochs; one at the cap is a lower bound."""
+    return f"≥ {epochs:g}" if epochs >= cap else f"{epochs:g}"
+
+
+def medians(outcomes: Sequence[Outcome]) -> list[float]:
+    """The median curve over seeds."""
+    return np.median(np.array([o.curve for o in outcomes], float), axis=0).tolist()
+
+
+def details(table: Table, found: Mapping[str, Sequence[Outcome]]) -> dict[str, Any]:
+    """Everything that was measured, seed by seed, for a JSON file."""
+    return {
+        "facts": table.facts(),
+        "ratios": {
+            name: {key: asdict(ratio) for key, ratio in both.items()}
+            for name, both in compared(found).items()
+        },
+        "curve_epochs": CURVE_EPOCHS,
+        "outcomes": {name: [asdict(o) for o in outcomes] for name, outcomes in found.items()},
+    }
+
+
+def main(options: dict[str, Any]) -> None:
+    if options["table"] is None:
+        raise InputError("table: no table of trainings given; add table=FILE.npz")
+    names = list(dict.fromkeys(options["policies"].split(",")))
+    if unknown := [name for name in names if name not in POLICIES]:
+        raise InputError(
+            f"policies: {unknown[0]!r} is not one of {', '.join(POLICIES)}; list some with commas"
+        )
+    if options["factor"] < 2:
+        raise InputError(f"factor: must be a whole number from 2, got {options['factor']}")
+    table = read_table(Path(options["table"]))
+    if options["grace"] > table.epochs:
+        raise InputError(
+            f"grace: must not exceed the table's {table.epochs} epochs, got {options['grace']}"
+        )
+    rules = Rules(options["grace"], options["factor"], options["concurrent"])
+    found = replay_all(names, table, options["seeds"], cap=options["cap"], rules=rules)
+    print(tables(table, found, options["cap"]))
+    if options["output"] is not None:
+        text = json.dumps(details(table, found) | {"options": options}, indent=1)
+        write_text(Path(options["output"]), text + "\n")
+
+
+if __name__ == "__main__":
+    run(main, DEFAULTS, __doc__ or "")

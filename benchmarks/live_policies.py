@@ -1,0 +1,210 @@
+"""Searches that train for real until they have trained a number of epochs together.
+
+The same two as in `replay_policies.py`: Ray Tune as documented, and this project's own. Ray must be
+running.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+from ray import tune
+from ray.tune import Callback
+from ray.tune.schedulers import ASHAScheduler
+from ray.tune.search.optuna import OptunaSearch
+from replay_policies import EnoughError, Rules
+
+from detector.errors import JobError
+from orchestrator import study as store
+from orchestrator.halving import Halving
+from orchestrator.nested import nested
+from orchestrator.resources import TrialResources
+from orchestrator.results import copy_best
+from orchestrator.space import SearchSpace
+from orchestrator.trial import detector_trial
+from orchestrator.tuner import NoPrinting, run_search
+
+SHIPPED = "shipped"  # below a search's folder: the weights and config of its incumbent
+METRIC = "hmean"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained epoch, when the search heard of it.
+
+    trial: names its training. epoch: of that training, from 1. score: what the search
+    compares. worth: mean page H-mean on the validation pages at the settings shipped with it.
+    """
+
+    trial: str
+    epoch: int
+    score: float
+    worth: float
+
+
+def incumbents(epochs: Sequence[Trained]) -> list[int]:
+    """The index of the epoch with the best score after each one; of equal ones the first."""
+    found: list[int] = []
+    for index, epoch in enumerate(epochs):
+        better = not found or epoch.score > epochs[found[-1]].score
+        found.append(index if better else found[-1])
+    return found
+
+
+class Watch(Callback):
+    """Notes each trained epoch, keeps the incumbent's detector, and ends the search.
+
+    A report has `epoch`, `hmean`, the figure called `worth` and, as `checkpoint`, the detector of
+    the trial's best epoch, in `folder`. While it is told here its trial waits, so that detector is
+    of this epoch when this epoch is the new incumbent.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        enough: int,
+        worth: str,
+        told: Callable[[Sequence[Trained]], None] = lambda _: None,
+    ) -> None:
+        self._folder, self._enough, self._worth, self._told = folder, enough, worth, told
+        self.epochs: list[Trained] = []
+        self._error: str | None = None
+        self._failed: Any = None
+
+    def on_trial_result(  # type: ignore[override]
+        self, *, result: dict[str, Any], **_: Any
+    ) -> None:
+        if "error" in result:
+            self._error = str(result["error"])
+            return
+        trial, number = result["checkpoint"], int(result["epoch"])
+        known = any((e.trial, e.epoch) == (trial, number) for e in self.epochs)
+        if known or len(self.epochs) >= self._enough:
+            return
+        self.epochs.append(
+            Trained(trial, number, float(result[METRIC]), float(result[self._worth]))
+        )
+        if incumbents(self.epochs)[-1] == len(self.epochs) - 1:
+            copy_best(self._folder / trial, self._folder / SHIPPED)
+        self._told(self.epochs)
+
+    def on_trial_error(self, *, trial: Any, **_: Any) -> None:  # type: ignore[override]
+        self._failed = trial
+
+    def on_step_end(self, **_: Any) -> None:  # type: ignore[override]
+        """Raise what there is; anywhere else Tune would wrap it in an error of its own."""
+        if self._failed is not None:  # Tune writes down why only after it has told the callbacks
+            file = self._failed.error_file
+            self._error = Path(file).read_text().strip() if file else "Tune does not say why"
+        if self._error is not None:
+            raise JobError(f"a trial failed: {self._error}")
+        if len(self.epochs) >= self._enough:
+            raise EnoughError
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles its callbacks for a restore that is not used."""
+        return {}
+
+
+Told = Callable[[Sequence[Trained]], None]
+Policy = Callable[[SearchSpace, Path, int, int, Rules, Told], list[Trained]]
+
+
+def documented(
+    space: SearchSpace, folder: Path, enough: int, seed: int, rules: Rules, told: Told
+) -> list[Trained]:
+    """Ray Tune, OptunaSearch and ASHA, as Ray's documentation puts them together.
+
+    A trial draws one value of each setting, post-processing included, and reports after each
+    epoch its H-mean there.
+    """
+    watch = Watch(folder, enough=enough, worth=METRIC, told=told)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    tuner = tune.Tuner(
+        tune.with_parameters(
+            _training(),
+            fixed=space.fixed | {"train.epochs": space.budget.epochs, "train.sweep": False},
+            folder=str(folder),
+        ),
+        param_space={key: tune.choice(list(p.values)) for key, p in space.parameters.items()},
+        tune_config=tune.TuneConfig(
+            metric=METRIC,
+            mode="max",
+            search_alg=OptunaSearch(seed=seed),
+            scheduler=ASHAScheduler(
+                max_t=space.budget.epochs,
+                grace_period=rules.grace,
+                reduction_factor=rules.factor,
+            ),
+            num_samples=space.budget.trials,
+            max_concurrent_trials=rules.concurrent,
+            reuse_actors=True,
+        ),
+        run_config=tune.RunConfig(
+            name="live",
+            storage_path=str(folder / "tune"),
+            callbacks=[watch, NoPrinting()],
+            verbose=0,
+        ),
+    )
+    with suppress(EnoughError):
+        tuner.fit()
+    return watch.epochs
+
+
+def own(
+    space: SearchSpace, folder: Path, enough: int, seed: int, rules: Rules, told: Told
+) -> list[Trained]:
+    """This project's search, as `python -m orchestrator.search` runs it.
+
+    A trial draws the settings of the training, reports the cross-fitted H-mean over those of
+    post-processing, and pauses at rungs. The best settings over all pages are shipped.
+    """
+    watch = Watch(folder, enough=enough, worth="tuned_hmean", told=told)
+    inner = nested(space)
+    with suppress(EnoughError):
+        run_search(
+            study=store.open_study(store.storage_url(folder, None), "live", resume=False),
+            space=inner,
+            folder=folder,
+            trial=detector_trial(inner, threads=1),
+            resources=TrialResources(cpus=1, gpus=0, concurrent=rules.concurrent),
+            seed=seed,
+            halving=Halving(space.budget.epochs, grace=rules.grace, factor=rules.factor),
+            callbacks=[watch],
+        )
+    return watch.epochs
+
+
+POLICIES: dict[str, Policy] = {"ray": documented, "ours": own}
+
+
+def _training() -> Callable[..., None]:
+    """The trainable of `documented`. A closure, so that workers need not find this file."""
+
+    def trainable(config: dict[str, Any], fixed: dict[str, Any], folder: str) -> None:
+        # Ten seconds of imports, needed in workers only.
+        from detector.config import TrainConfig, with_values
+        from detector.trainer import EpochReport, train
+
+        trial = f"trials/{tune.get_context().get_trial_id()}"
+
+        def report(epoch: EpochReport) -> None:
+            tune.report(
+                {
+                    "hmean": epoch.metrics["hmean"],
+                    "epoch": epoch.epoch,
+                    "checkpoint": f"{trial}/checkpoint/best",
+                }
+            )
+
+        settings = with_values(TrainConfig(), fixed | config)
+        train(settings, Path(folder) / trial, report=report, log=lambda _: None)
+
+    return trainable

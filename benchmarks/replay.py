@@ -1,0 +1,231 @@
+"""A table of real trainings, and what a search that replays them is measured by.
+
+The table holds every epoch of every training at every post-processing setting (see
+`record_trainings.py`), so a replayed search is told the scores that it would have seen, and what
+its best model is worth can be looked up. Nothing here knows of Ray or Optuna.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detector.errors import InputError
+
+LEVELS = 65535
+MARGIN = 0.002  # H-mean below the table's best that counts as having reached it
+CURVE_EPOCHS = (10, 20, 40, 80, 160, 320)
+RESAMPLES = 10_000
+KEYS = ("configs", "settings", "about", "hmeans")
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """C trainings of E epochs, each epoch scored at S post-processing settings.
+
+    configs: the C points, every combination of their values once.
+    settings: the S settings.
+    hmeans: `(C, E, 2, S)` float64 in [0, 1], the H-mean of two halves of the pages.
+    about: what the trainings share.
+    """
+
+    configs: tuple[dict[str, Any], ...]
+    settings: tuple[dict[str, float], ...]
+    hmeans: NDArray[np.float64]
+    about: dict[str, Any]
+
+    @property
+    def epochs(self) -> int:
+        """The length of a training."""
+        return self.hmeans.shape[1]
+
+    @cached_property
+    def whole(self) -> NDArray[np.float64]:
+        """`(C, E, S)` H-mean over all pages."""
+        return self.hmeans.mean(axis=2)
+
+    @cached_property
+    def shipped(self) -> NDArray[np.float64]:
+        """`(C, E)` H-mean over all pages at the setting that is best there."""
+        return self.whole.max(axis=2)
+
+    @cached_property
+    def crossfit(self) -> NDArray[np.float64]:
+        """`(C, E)` mean of each half at the best setting of the other half."""
+        choices = self.hmeans.argmax(axis=3)
+        unseen = np.take_along_axis(self.hmeans[:, :, ::-1], choices[..., None], axis=3)
+        return unseen[..., 0].mean(axis=2)
+
+    @property
+    def best(self) -> float:
+        """The largest H-mean over all trainings, epochs and settings."""
+        return float(self.shipped.max())
+
+    @property
+    def target(self) -> float:
+        """What a search's model must have for the search to be over."""
+        return self.best - MARGIN
+
+    def facts(self) -> dict[str, float | int]:
+        """How hard the table is, and what knowing all of it would ship.
+
+        configs_within, pairs_within: trainings, and share of (training, setting) pairs, that come
+            within the margin of the best in some epoch.
+        crossfit_ships: H-mean over all pages of the epoch with the best cross-fitted score.
+        """
+        within = self.whole.max(axis=1) >= self.target
+        chosen = np.unravel_index(int(self.crossfit.argmax()), self.crossfit.shape)
+        return {
+            "configs": len(self.configs),
+            "epochs": self.epochs,
+            "settings": len(self.settings),
+            "best": self.best,
+            "configs_within": int(within.any(axis=1).sum()),
+            "pairs_within": float(within.mean()),
+            "crossfit_ships": float(self.shipped[chosen]),
+        }
+
+
+def read_table(path: Path) -> Table:
+    """The table that `record_trainings.py` wrote; InputError when it is not one, or not whole."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            found = {key: file[key] for key in KEYS}
+        configs, settings, about = (json.loads(str(found[key])) for key in KEYS[:3])
+    except FileNotFoundError:
+        raise InputError(f"table: {path} does not exist; record_trainings.py makes one") from None
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise InputError(
+            f"table: {path} is no table of record_trainings.py ({error}); record one"
+        ) from None
+    hmeans = found["hmeans"]
+    expected = (len(configs), hmeans.shape[1] if hmeans.ndim == 4 else 0, 2, len(settings))
+    if hmeans.shape != expected or not hmeans.size:
+        raise InputError(
+            f"table: {path}: hmeans must be (configs, epochs, 2, settings), got {hmeans.shape} "
+            f"for {len(configs)} configs and {len(settings)} settings; record it again"
+        )
+    _require_every_combination(path, "trainings", configs)
+    _require_every_combination(path, "settings", settings)
+    return Table(tuple(configs), tuple(settings), hmeans / LEVELS, about)
+
+
+def axes(points: Sequence[Mapping[str, Any]]) -> dict[str, tuple[Any, ...]]:
+    """The different values of each key, in the order of the points."""
+    return {key: tuple(dict.fromkeys(point[key] for point in points)) for key in points[0]}
+
+
+def _require_every_combination(path: Path, kind: str, points: Sequence[Mapping[str, Any]]) -> None:
+    """A search may ask for any of them."""
+    values = axes(points)
+    there = {tuple(point[key] for key in values) for point in points}
+    every = itertools.product(*values.values())
+    missing = sum(point not in there for point in every)
+    if missing or len(there) != len(points):
+        raise InputError(
+            f"table: {path} must hold every combination of its values once, got {len(points)} "
+            f"{kind} with {missing} combinations missing; let the recording end"
+        )
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A trained epoch, when the search heard of it.
+
+    score: what the trial reported for this epoch, by which the search compares.
+    worth: H-mean over all pages of the model that would be shipped from it.
+    """
+
+    score: float
+    worth: float
+
+
+class Yardstick:
+    """Counts the epochs of a search, and watches the model that it would ship."""
+
+    def __init__(self, target: float, cap: int) -> None:
+        self.target, self.cap = target, cap
+        self.worths: list[float] = []  # of the incumbent after each epoch
+        self._incumbent: Arrival | None = None
+
+    def add(self, arrival: Arrival) -> None:
+        """One more epoch was trained; of equal scores the first stays the incumbent."""
+        if self._incumbent is None or arrival.score > self._incumbent.score:
+            self._incumbent = arrival
+        self.worths.append(self._incumbent.worth)
+
+    @property
+    def reached(self) -> bool:
+        """Whether the incumbent is good enough."""
+        return self._incumbent is not None and self._incumbent.worth >= self.target
+
+    @property
+    def over(self) -> bool:
+        """Whether there is nothing more to learn: reached, or at the cap."""
+        return self.reached or len(self.worths) >= self.cap
+
+    def curve(self) -> list[float | None]:
+        """The incumbent's H-mean after `CURVE_EPOCHS`; where the search was over, its last one."""
+        return [
+            None if not self.worths else self.worths[min(count, len(self.worths)) - 1]
+            for count in CURVE_EPOCHS
+        ]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One replayed search.
+
+    epochs: trained until it was over. counted: the same where it reached the target; otherwise
+    the cap, as a lower bound of what it would have taken.
+    """
+
+    seed: int
+    epochs: int
+    reached: bool
+    counted: int
+    curve: list[float | None]
+    seconds: float
+
+
+def spread(counts: Sequence[int]) -> list[float]:
+    """Minimum, lower quartile, median, upper quartile, maximum."""
+    return [float(np.percentile(counts, percent)) for percent in (0, 25, 50, 75, 100)]
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """A ratio of two groups' figures with the 95 % interval of a bootstrap over seeds."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
+
+
+def ratios(ours: Sequence[int], theirs: Sequence[int]) -> dict[str, Ratio]:
+    """Epochs of `ours` over those of `theirs`, by medians and by means.
+
+    Each group's seeds are drawn anew on their own: equal seeds of two policies share nothing.
+    """
+    rng = np.random.default_rng(0)
+    groups = [np.asarray(counts, float) for counts in (ours, theirs)]
+    drawn = [group[rng.integers(len(group), size=(RESAMPLES, len(group)))] for group in groups]
+    found = {}
+    for name, figure in (("medians", np.median), ("means", np.mean)):
+        value = figure(groups[0]) / figure(groups[1])
+        resampled = figure(drawn[0], axis=1) / figure(drawn[1], axis=1)
+        low, high = np.percentile(resampled, (2.5, 97.5))
+        found[name] = Ratio(float(value), float(low), float(high))
+    return found

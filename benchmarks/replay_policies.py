@@ -1,0 +1,258 @@
+"""Searches that look trainings up in a table: Ray Tune as documented, and this project's own.
+
+Both run for real, on Ray, with Optuna; only the training is replaced. Ray must be running.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+from numpy.typing import NDArray
+from ray import tune
+from ray.tune import Callback
+from ray.tune.schedulers import ASHAScheduler
+from ray.tune.search.optuna import OptunaSearch
+from replay import Arrival, Table, Yardstick, axes
+
+from detector.errors import JobError
+from orchestrator.halving import Halving
+from orchestrator.parameters import Budget, Parameter
+from orchestrator.resources import TrialResources
+from orchestrator.space import SearchSpace
+from orchestrator.trial import TrialFunction, TrialJob
+from orchestrator.tuner import NoPrinting, run_search
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What all policies share: rungs at grace * factor^k epochs, trials at once."""
+
+    grace: int
+    factor: int
+    concurrent: int
+
+
+Policy = Callable[[Table, Yardstick, int, Rules], None]
+
+
+class EnoughError(Exception):
+    """The yardstick has seen what it needs."""
+
+
+class Watch(Callback):
+    """Tells a yardstick of each trained epoch in the order of arrival, and ends the search."""
+
+    def __init__(self, yardstick: Yardstick, shipped: NDArray[np.float64], *, nested: bool) -> None:
+        self._yardstick, self._shipped, self._nested = yardstick, shipped, nested
+        self._error: str | None = None
+        self._failed: Any = None
+
+    def on_trial_result(  # type: ignore[override]
+        self, *, result: dict[str, Any], **_: Any
+    ) -> None:
+        if "error" in result:
+            self._error = str(result["error"])
+        elif result["trained"] and not self._yardstick.over:
+            score, place = float(result["hmean"]), (result["row"], result["epoch"] - 1)
+            worth = float(self._shipped[place]) if self._nested else score
+            self._yardstick.add(Arrival(score, worth))
+
+    def on_trial_error(self, *, trial: Any, **_: Any) -> None:  # type: ignore[override]
+        self._failed = trial
+
+    def on_step_end(self, **_: Any) -> None:  # type: ignore[override]
+        """Raise what there is; anywhere else Tune would wrap it in an error of its own."""
+        if self._failed is not None:  # Tune writes down why only after it has told the callbacks
+            file = self._failed.error_file
+            self._error = Path(file).read_text().strip() if file else "Tune does not say why"
+        if self._error is not None:
+            raise JobError(f"a replayed trial failed: {self._error}")
+        if self._yardstick.over:
+            raise EnoughError
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles its callbacks for a restore that is not used."""
+        return {}
+
+
+def documented(
+    table: Table, yardstick: Yardstick, seed: int, rules: Rules, *, nested: bool = False
+) -> None:
+    """Ray Tune, OptunaSearch and ASHA, as Ray's documentation puts them together.
+
+    One value of each setting of the training and, unless `nested`, of post-processing is drawn
+    for a trial, which reports its H-mean over all pages there after each epoch. When `nested`,
+    it reports the cross-fitted H-mean over all settings instead.
+    """
+    keys = axes(table.configs) if nested else axes(table.configs) | axes(table.settings)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    with tempfile.TemporaryDirectory() as folder:
+        tuner = tune.Tuner(
+            tune.with_parameters(_lookup(), **_points(table, nested=nested)),
+            param_space={key: tune.choice(list(values)) for key, values in keys.items()},
+            tune_config=tune.TuneConfig(
+                metric="hmean",
+                mode="max",
+                search_alg=OptunaSearch(seed=seed),
+                scheduler=ASHAScheduler(
+                    max_t=table.epochs, grace_period=rules.grace, reduction_factor=rules.factor
+                ),
+                num_samples=yardstick.cap,  # more than can be begun
+                max_concurrent_trials=rules.concurrent,
+                reuse_actors=True,
+            ),
+            run_config=tune.RunConfig(
+                name="replay",
+                storage_path=folder,
+                callbacks=[Watch(yardstick, table.shipped, nested=nested), NoPrinting()],
+                verbose=0,
+            ),
+        )
+        _until_enough(tuner.fit)
+
+
+def own(
+    table: Table,
+    yardstick: Yardstick,
+    seed: int,
+    rules: Rules,
+    *,
+    nested: bool = True,
+    promote: bool = True,
+) -> None:
+    """This project's search, as `python -m orchestrator.search` runs it.
+
+    When `nested`, trials differ in their training only and report the cross-fitted H-mean;
+    otherwise post-processing is drawn too, as in `documented`. With `promote` they pause at rungs
+    and the best go on; otherwise ASHA stops them.
+    """
+    keys = axes(table.configs) if nested else axes(table.configs) | axes(table.settings)
+    space = SearchSpace(
+        name="replay",
+        description="",
+        fixed={},
+        parameters={key: Parameter(key, "choice", values) for key, values in keys.items()},
+        warm_start=(),
+        budget=Budget(
+            trials=yardstick.cap,
+            epochs=table.epochs,
+            grace_epochs=rules.grace,
+            reduction_factor=rules.factor,
+        ),
+    )
+    halving = Halving(table.epochs, grace=rules.grace, factor=rules.factor)
+    watch = Watch(yardstick, table.shipped, nested=nested)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        # A database would be told the same and take most of the time.
+        study = optuna.create_study(direction="maximize", pruner=optuna.pruners.NopPruner())
+        _until_enough(
+            lambda: run_search(
+                study=study,
+                space=space,
+                folder=folder,
+                trial=replayed_trial(table, nested=nested),
+                resources=TrialResources(cpus=1, gpus=0, concurrent=rules.concurrent),
+                seed=seed,
+                halving=halving if promote else None,
+                callbacks=[watch],
+            )
+        )
+
+
+POLICIES: dict[str, Policy] = {
+    "ray": documented,
+    "ours": own,
+    "ray-nested": partial(documented, nested=True),
+    "ours-asha": partial(own, promote=False),
+    "ours-joint": partial(own, nested=False),
+}
+
+
+def _until_enough(search: Callable[[], object]) -> None:
+    with suppress(EnoughError):
+        search()
+
+
+def _points(table: Table, *, nested: bool) -> dict[str, Any]:
+    """What a worker needs: rows by config, columns by setting, `(rows, epochs, columns)` scores.
+
+    A nested search has one column.
+    """
+    columns = {(): 0} if nested else {tuple(s.values()): i for i, s in enumerate(table.settings)}
+    return {
+        "config_keys": tuple(table.configs[0]),
+        "setting_keys": () if nested else tuple(table.settings[0]),
+        "rows": {tuple(config.values()): i for i, config in enumerate(table.configs)},
+        "columns": columns,
+        "scores": table.crossfit[:, :, None] if nested else table.whole,
+    }
+
+
+def _lookup() -> Callable[..., None]:
+    """The trainable of `documented`. A closure, so that workers need not find this file."""
+
+    def trainable(
+        config: dict[str, Any],
+        config_keys: tuple[str, ...],
+        setting_keys: tuple[str, ...],
+        rows: dict[tuple[Any, ...], int],
+        columns: dict[tuple[Any, ...], int],
+        scores: NDArray[np.float64],
+    ) -> None:
+        row = rows[tuple(config[key] for key in config_keys)]
+        column = columns[tuple(config[key] for key in setting_keys)]
+        for epoch, hmean in enumerate(scores[row, :, column].tolist(), 1):
+            tune.report({"hmean": hmean, "epoch": epoch, "row": row, "trained": True})
+
+    return trainable
+
+
+def replayed_trial(table: Table, *, nested: bool) -> TrialFunction:
+    """A trial function that looks its epochs up; its folder says how far it was trained.
+
+    It goes on from there to `job.until`, or to the end where the job says nothing, and reports
+    the last epoch again when there is none left to train, as a detector's training does.
+    """
+    points = _points(table, nested=nested)
+    scores, rows, columns = points["scores"], points["rows"], points["columns"]
+    config_keys, setting_keys, epochs = points["config_keys"], points["setting_keys"], table.epochs
+
+    def trial(job: TrialJob, report: Callable[[dict[str, Any]], None]) -> None:
+        row = rows[tuple(job.params[key] for key in config_keys)]
+        column = columns[tuple(job.params[key] for key in setting_keys)]
+        values = scores[row, :, column].tolist()
+
+        def tell(epoch: int, *, trained: bool) -> None:
+            best = max(values[:epoch])
+            report(
+                {
+                    "epoch": epoch,
+                    "hmean": values[epoch - 1],
+                    "best_hmean": best,
+                    "best_epoch": values.index(best) + 1,
+                    "finished": epoch == epochs,
+                    "row": row,
+                    "trained": trained,
+                }
+            )
+
+        state = job.folder / "epochs.txt"
+        done = int(state.read_text()) if state.exists() else 0
+        until = min(job.until or epochs, epochs)
+        for epoch in range(done + 1, until + 1):
+            state.write_text(str(epoch))
+            tell(epoch, trained=True)
+        if done >= until:
+            tell(done, trained=False)
+
+    return trial

@@ -1,0 +1,216 @@
+"""The table of trainings, the yardstick and the statistics, by hand and by other formulas."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import record_trainings
+import replay
+from hypothesis import given
+from hypothesis import strategies as st
+
+from detector.config import PostprocessConfig
+from detector.errors import InputError
+from detector.sweep_scores import SweepScores
+
+CONFIGS = [{"lr": 0.1}, {"lr": 0.2}]
+SETTINGS = [{"thresh": 0.2}, {"thresh": 0.3}]
+# Per training, epoch and half, in 1/65535: one epoch each, two settings.
+LEVELS = np.array([[[[40, 60], [30, 20]]], [[[50, 10], [70, 10]]]]) * 655
+
+
+@pytest.fixture
+def table(tmp_path, write_table):
+    return replay.read_table(write_table(tmp_path / "t.npz", CONFIGS, SETTINGS, LEVELS))
+
+
+def test_a_table_gives_what_was_recorded(table):
+    unit = 655 / 65535
+    assert (table.configs, table.settings) == (tuple(CONFIGS), tuple(SETTINGS))
+    assert (table.epochs, table.about) == (1, {"val_pages": 4})
+    np.testing.assert_allclose(table.whole, np.array([[[35, 40]], [[60, 10]]]) * unit)
+    np.testing.assert_allclose(table.shipped, np.array([[40], [60]]) * unit)
+    # The first training: half one chooses setting 1, which has 20 on half two; half two chooses
+    # setting 0, which has 40 on half one. The second: both choose setting 0.
+    np.testing.assert_allclose(table.crossfit, np.array([[30], [60]]) * unit)
+    assert table.best == pytest.approx(60 * unit)
+    assert table.target == pytest.approx(60 * unit - 0.002)
+
+
+def test_facts_say_how_hard_a_table_is(tmp_path, write_table):
+    # 0.002 is 131 levels; the first training comes that near in its first epoch only.
+    levels = [
+        [[[30000, 39900], [30000, 39900]], [[100, 100], [100, 100]]],
+        [[[40000, 39869], [40000, 39868]], [[0, 0], [0, 0]]],
+    ]
+    facts = replay.read_table(write_table(tmp_path / "t.npz", CONFIGS, SETTINGS, levels)).facts()
+    assert facts == {
+        "configs": 2,
+        "epochs": 2,
+        "settings": 2,
+        "best": 40000 / 65535,
+        "configs_within": 2,
+        "pairs_within": 0.5,
+        "crossfit_ships": 40000 / 65535,
+    }
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_cross_fitted_score_is_the_detectors(tmp_path, write_table, seed):
+    # H-means of eight pages, in steps that sum exactly, so that equal means are equal.
+    pages = np.random.default_rng(seed).integers(0, 65, (6, 8, 1)) / 64
+    settings = tuple(PostprocessConfig(box_thresh=i / 10) for i in range(6))
+    swept = SweepScores(
+        settings,
+        tuple(f"{i}.jpg" for i in range(8)),
+        np.repeat(pages, 3, axis=2),
+        np.zeros((6, 1), np.int64),
+        np.zeros((6, 1), np.int64),
+    )
+    levels = record_trainings.halves(swept)[None, None]
+    names = [{"box_thresh": s.box_thresh} for s in settings]
+    found = replay.read_table(write_table(tmp_path / "t.npz", CONFIGS[:1], names, levels))
+    fitted = swept.cross_fit()
+    assert fitted is not None
+    assert found.crossfit[0, 0] == pytest.approx(fitted.hmean, abs=1 / 65535)
+    np.testing.assert_allclose(found.whole[0, 0], pages[:, :, 0].mean(axis=1), atol=1 / 65535)
+
+
+def test_what_the_recorder_gathers_can_be_read(tmp_path):
+    settings, epochs, chosen = 165, 2, (0, 1)
+    files = {}
+    for index in chosen:
+        files[index] = tmp_path / f"{index}.npz"
+        hmeans = np.full((epochs, 2, settings), 1000 * (index + 1), np.uint16)
+        np.savez(files[index], hmeans=hmeans, seconds=np.zeros(epochs, np.float32))
+    options = {"output": tmp_path / "t.npz", "epochs": epochs, "train_pages": 4, "val_pages": 4}
+    config = SimpleNamespace(postprocess=PostprocessConfig(box_thresh=0.5))
+    record_trainings.gather(files, options, config)
+    found = replay.read_table(tmp_path / "t.npz")
+    assert list(found.configs) == record_trainings.points()[:2]
+    assert {len(axis) for axis in replay.axes(found.settings).values()} == {3, 5, 11}
+    assert found.best == 2000 / 65535
+
+
+def test_axes_are_the_values_in_order():
+    points = [{"lr": 2, "neck": "b"}, {"lr": 1, "neck": "b"}, {"lr": 2, "neck": "a"}]
+    assert replay.axes(points) == {"lr": (2, 1), "neck": ("b", "a")}
+
+
+def broken(path, **changes):
+    arrays = {
+        "configs": np.array(json.dumps(CONFIGS)),
+        "settings": np.array(json.dumps(SETTINGS)),
+        "about": np.array("{}"),
+        "hmeans": LEVELS.astype(np.uint16),
+    }
+    np.savez(path, **{k: v for k, v in (arrays | changes).items() if v is not None})
+
+
+SQUARE = [{"lr": lr, "neck": neck} for lr in (1, 2) for neck in (3, 4)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"settings": None}, "is no table of record_trainings.py"),
+        ({"configs": np.array("[{")}, "is no table of record_trainings.py"),
+        (
+            {"hmeans": LEVELS[:1]},
+            r"hmeans must be \(configs, epochs, 2, settings\), got \(1, 1, 2, 2\) for 2 configs",
+        ),
+        ({"hmeans": LEVELS[..., :1, :]}, r"got \(2, 1, 1, 2\) for 2 configs and 2 settings"),
+        ({"hmeans": LEVELS[..., :1]}, r"got \(2, 1, 2, 1\) for 2 configs and 2 settings"),
+        (
+            {"configs": np.array(json.dumps(SQUARE[:3])), "hmeans": np.zeros((3, 1, 2, 2))},
+            "must hold every combination of its values once, got 3 trainings with 1 combinations",
+        ),
+        (
+            {"configs": np.array(json.dumps([CONFIGS[0]] * 2))},
+            "must hold every combination of its values once, got 2 trainings with 0 combinations",
+        ),
+        (
+            {"settings": np.array(json.dumps([SETTINGS[0]] * 2))},
+            "must hold every combination of its values once, got 2 settings with 0 combinations",
+        ),
+    ],
+)
+def test_what_is_no_whole_table_is_refused(tmp_path, changes, message):
+    broken(tmp_path / "t.npz", **changes)
+    with pytest.raises(InputError, match=message):
+        replay.read_table(tmp_path / "t.npz")
+
+
+def test_a_file_that_is_not_there_or_of_another_kind_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"none\.npz does not exist; record_trainings\.py makes"):
+        replay.read_table(tmp_path / "none.npz")
+    (tmp_path / "text.npz").write_text("no table")
+    with pytest.raises(InputError, match="is no table of record_trainings"):
+        replay.read_table(tmp_path / "text.npz")
+
+
+def heard(yardstick, *pairs):
+    for score, worth in pairs:
+        yardstick.add(replay.Arrival(score, worth))
+    return yardstick
+
+
+def test_the_incumbent_has_the_best_score_told_and_counts_by_its_worth():
+    yardstick = heard(replay.Yardstick(0.75, cap=100), (0.5, 0.6), (0.4, 0.9), (0.5, 0.9))
+    # The second is worth more, but the search was told less; the third came after its equal.
+    assert yardstick.worths == [0.6, 0.6, 0.6]
+    assert not yardstick.reached
+    assert not yardstick.over
+    heard(yardstick, (0.7, 0.55), (0.8, 0.75))
+    assert yardstick.worths[3:] == [0.55, 0.75]
+    assert yardstick.reached
+    assert yardstick.over
+
+
+def test_a_search_is_over_at_the_cap():
+    yardstick = heard(replay.Yardstick(0.75, cap=2), (0.1, 0.1))
+    assert not yardstick.over
+    heard(yardstick, (0.2, 0.2))
+    assert yardstick.over
+    assert not yardstick.reached
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=400))
+def test_a_score_that_is_the_worth_gives_the_running_maximum(values):
+    yardstick = heard(replay.Yardstick(2.0, cap=1000), *zip(values, values, strict=True))
+    expected = np.maximum.accumulate(values).tolist()
+    assert yardstick.worths == expected
+    assert yardstick.curve() == [
+        expected[n - 1] if n <= len(values) else expected[-1] for n in replay.CURVE_EPOCHS
+    ]
+
+
+def test_a_search_that_heard_nothing_has_no_curve():
+    assert replay.Yardstick(0.5, cap=1).curve() == [None] * len(replay.CURVE_EPOCHS)
+
+
+def test_spread_is_minimum_quartiles_and_maximum():
+    assert replay.spread([5, 1, 3, 2, 4]) == [1, 2, 3, 4, 5]
+    assert replay.spread([7]) == [7] * 5
+
+
+def test_ratios_of_medians_and_means():
+    found = replay.ratios([2, 2, 20], [10, 40, 70])
+    assert found["medians"].value == pytest.approx(2 / 40)
+    assert found["means"].value == pytest.approx(8 / 40)
+    for ratio in found.values():
+        assert ratio.low < ratio.value < ratio.high
+    # Any resample of the two lies between their extremes.
+    assert found["means"].low >= 2 / 70
+    assert found["means"].high <= 20 / 10
+
+
+def test_searches_that_never_vary_have_an_interval_without_width():
+    assert replay.ratios([3, 3], [12, 12, 12]) == {
+        "medians": replay.Ratio(0.25, 0.25, 0.25),
+        "means": replay.Ratio(0.25, 0.25, 0.25),
+    }
+    assert str(replay.Ratio(0.25, 0.2, 1 / 3)) == "0.250 (0.200 to 0.333)"

@@ -1,0 +1,117 @@
+"""Replayed searches on a real Ray with a real Optuna, on a table of twelve trainings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import replay
+import replay_policies
+from replay_policies import POLICIES, Rules
+
+from detector.errors import JobError
+from orchestrator.cluster import connected
+from orchestrator.resources import Machine
+from orchestrator.trial import TrialJob
+
+NESTED = ("ours", "ours-asha", "ray-nested")
+JOINT = ("ray", "ours-joint")
+
+
+@pytest.fixture(scope="module")
+def ray():
+    with connected(Machine(cpus=2, gpus=0)) as machines:
+        yield machines
+
+
+@pytest.fixture(scope="module")
+def table(drawn_table):
+    return replay.read_table(drawn_table)
+
+
+def search(name, table, *, target=2.0, cap=15, seed=0, concurrent=1):
+    yardstick = replay.Yardstick(target, cap)
+    POLICIES[name](table, yardstick, seed, Rules(grace=1, factor=3, concurrent=concurrent))
+    return yardstick
+
+
+@pytest.mark.usefixtures("ray")
+@pytest.mark.parametrize("name", NESTED + JOINT)
+def test_a_policy_stops_at_the_cap_and_ships_what_is_in_the_table(table, name, capfd):
+    found = search(name, table, concurrent=2)
+    assert len(found.worths) == 15
+    assert not found.reached
+    possible = table.shipped if name in NESTED else table.whole
+    assert set(found.worths) <= set(possible.ravel().tolist())
+    assert len(set(found.worths)) > 1
+    if name in JOINT:
+        assert found.worths == sorted(found.worths)
+    assert capfd.readouterr() == ("", "")  # Ray and Optuna keep quiet
+
+
+@pytest.mark.usefixtures("ray")
+@pytest.mark.parametrize("name", ["ray", "ours"])
+def test_the_same_seed_gives_the_same_search(table, name):
+    first, again, other = (search(name, table, seed=seed).worths for seed in (1, 1, 2))
+    assert first == again
+    assert first != other
+
+
+@pytest.mark.usefixtures("ray")
+def test_a_policy_stops_as_soon_as_its_model_is_good_enough(table):
+    # Any training of the best half, in its last epoch.
+    target = float(np.median(table.shipped[:, -1]))
+    found = search("ours", table, target=target, cap=36)
+    assert found.reached
+    assert found.worths[-1] >= target
+    assert max(found.worths[:-1]) < target
+
+
+@pytest.mark.usefixtures("ray")
+def test_no_epoch_of_a_training_is_counted_twice_by_this_projects_search(table):
+    # Twelve trainings of three epochs are all there is: with a cap beyond, it ends by itself.
+    assert len(search("ours", table, cap=100).worths) <= 36
+
+
+@pytest.mark.usefixtures("ray")
+@pytest.mark.parametrize("name", ["ray", "ours"])
+def test_a_trial_that_fails_ends_the_replay(table, name):
+    lame = replay.Table(table.configs, table.settings, table.hmeans, {})
+    lame.__dict__["crossfit"] = table.crossfit[:1]
+    lame.__dict__["whole"] = table.whole[:1]
+    with pytest.raises(JobError, match=r"(?s)a replayed trial failed: .*IndexError"):
+        search(name, lame)
+
+
+def reports(table, job, *, nested=True):
+    told = []
+    replay_policies.replayed_trial(table, nested=nested)(job, told.append)
+    return told
+
+
+def test_a_replayed_trial_goes_on_from_where_it_was(tmp_path, table):
+    params = {"optimizer.lr": 0.002, "model.neck": "b"}
+    first = reports(table, TrialJob(0, tmp_path, params, until=1))
+    rest = reports(table, TrialJob(0, tmp_path, params, until=3))
+    lost = reports(table, TrialJob(0, tmp_path, params))
+    expected = table.crossfit[4].tolist()
+    assert [r["epoch"] for r in first] == [1]
+    assert [r["epoch"] for r in rest] == [2, 3]
+    told = first + rest
+    assert [r["hmean"] for r in told] == expected
+    assert [r["best_hmean"] for r in told] == np.maximum.accumulate(expected).tolist()
+    assert [r["finished"] for r in told] == [False, False, True]
+    assert all(r["trained"] and r["row"] == 4 for r in told)
+    assert lost == [told[-1] | {"trained": False}]
+
+
+def test_a_replayed_joint_trial_reports_its_own_setting(tmp_path, table):
+    params = {"optimizer.lr": 0.001, "model.neck": "c", "thresh": 0.3, "box_thresh": 0.4}
+    told = reports(table, TrialJob(0, tmp_path, params), nested=False)
+    assert [r["hmean"] for r in told] == table.whole[2, :, 2].tolist()
+
+
+def test_every_policy_is_documented():
+    text = (Path(replay_policies.__file__).parent / "bench_search.py").read_text()
+    assert all(f"\n{name}: " in text for name in POLICIES)

@@ -90,9 +90,9 @@ class Halving:
     every: int = 1
     cost: Callable[[Mapping[str, Any]], float] = equal_cost
 
-    def steps(self, params: Mapping[str, Any]) -> tuple[int, ...]:
-        """The rungs of a trial with these settings."""
-        cost = self.cost(params)
+    def steps(self, params: Mapping[str, Any] | None) -> tuple[int, ...]:
+        """The rungs of a trial with these settings; None is one of the cheapest trials."""
+        cost = 1.0 if params is None else self.cost(params)
         return rungs(self.epochs, grace=self.grace, factor=self.factor, cost=cost, every=self.every)
 
 

@@ -151,7 +151,7 @@ class StudySearcher(Searcher):
         return [
             Progress(
                 trial.number,
-                steps=self._halving.steps(trial.params) if self._halving else (),
+                steps=self._steps(trial),
                 values=trial.intermediate_values,
                 busy=trial.number in busy,
                 ended=trial.state.is_finished(),
@@ -160,6 +160,12 @@ class StudySearcher(Searcher):
             for trial in store.proposed(self._study)
             if TWIN not in trial.user_attrs or not trial.state.is_finished()
         ]
+
+    def _steps(self, trial: FrozenTrial) -> tuple[int, ...]:
+        if self._halving is None:
+            return ()
+        # One without a report is at no rung; its settings may have been cut off by a kill.
+        return self._halving.steps(trial.params if trial.intermediate_values else None)
 
     def _others(self, trial: FrozenTrial) -> tuple[float, ...]:
         """What counts beside the H-mean, larger is better; an unknown figure is the worst."""

@@ -146,4 +146,5 @@ def test_a_halving_gives_each_trial_its_rungs():
     halving = Halving(epochs=9, grace=1, factor=3, cost=lambda params: params["cost"])
     assert halving.steps({"cost": 1.0}) == (1, 3, 9)
     assert halving.steps({"cost": 3.0}) == (1, 1, 9)
+    assert halving.steps(None) == (1, 3, 9)
     assert Halving(epochs=9, grace=1, factor=3).steps({}) == (1, 3, 9)

@@ -263,6 +263,17 @@ def test_a_kill_while_a_trial_is_being_proposed_loses_nothing(tmp_path):
     assert len(session.study.get_trials()) == 1
 
 
+def test_a_kill_while_a_trial_is_being_proposed_leaves_its_cost_unknown(tmp_path):
+    def cost(params):
+        return params[RATIO]
+
+    halving = Halving(epochs=4, grace=1, factor=2, cost=cost)
+    killed = Session(tmp_path, halving=halving)
+    killed.study.ask()
+    session = Session(tmp_path, resume=True, halving=halving)
+    assert session.searcher.suggest("a")["number"] == 0
+
+
 def test_a_resumed_session_proposes_what_the_first_would_have(tmp_path):
     whole, halves = tmp_path / "whole", tmp_path / "halves"
     whole.mkdir()

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -164,6 +165,30 @@ def test_paused_trials_are_promoted_from_where_they_stopped(tmp_path):
     assert trials[2].value == pytest.approx(0.64)
     starts = [(tmp_path / f"trials/0000{n}/starts.txt").read_text().split() for n in range(6)]
     assert starts == [["0"], ["0", "1"], ["0", "1", "2"], ["0", "1"], ["0", "1", "2"], ["0"]]
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_equal_trainings_are_one_and_the_others_get_its_weights(tmp_path):
+    def trial(job, report):
+        if job.twin is not None:
+            (job.folder / "twin.txt").write_text(f"{job.twin.source.name} {job.twin.epochs}")
+        report({"epoch": 1, "best_hmean": 0.5, "finished": True})
+
+    thresh = "postprocess.box_thresh"
+    points = tuple({RATIO: 3.0, thresh: value} for value in (0.3, 0.4, 0.5))
+    space = replace(
+        make_space(3, epochs=1),
+        parameters={
+            RATIO: Parameter(RATIO, "uniform", (1.0, 8.0)),
+            thresh: Parameter(thresh, "uniform", (0.1, 0.9)),
+        },
+        warm_start=points,
+    )
+    study = search(tmp_path, trial, space, halving=Halving(epochs=1, grace=1, factor=2))
+    assert [t.state.name for t in study.get_trials()] == ["COMPLETE"] * 3
+    assert [t.params for t in study.get_trials()] == list(points)
+    texts = {p.parent.name: p.read_text() for p in tmp_path.glob("trials/*/twin.txt")}
+    assert texts == {"00001": "00000 1", "00002": "00000 1"}
 
 
 HALVINGS = {"promote": Halving(epochs=EPOCHS, grace=2, factor=2), "asha": None}

@@ -182,12 +182,14 @@ class Recorder(Callback):
         self._over(trial)
 
     def on_trial_error(self, *, trial: Any, **_: Any) -> None:  # type: ignore[override]
-        self._over(trial)
-
-    def on_trial_recover(self, *, trial: Any, **_: Any) -> None:  # type: ignore[override]
-        name = store.trial_id(trial.config["number"])
-        self._started.discard(name)
-        self._view.say(f"trial {name}  its worker was lost; it continues after its last epoch")
+        self._started.discard(store.trial_id(trial.config["number"]))
+        record = _find(self._records(), trial)
+        if record.state is TrialState.FAILED:
+            self._over(trial)
+        else:
+            self._view.say(
+                f"trial {record.trial}  its worker was lost; it continues after its last epoch"
+            )
 
     def _over(self, trial: Any) -> None:
         self._started.discard(store.trial_id(trial.config["number"]))

@@ -67,7 +67,10 @@ def confirmed_sd(record: TrialRecord) -> float | None:
 
 
 def ranked(records: Sequence[TrialRecord]) -> list[TrialRecord]:
-    """Best first: finished trials, confirmed ones before others, by H-mean; then stopped, paused, running, pending, failed."""
+    """Best first: finished, stopped, paused, running, pending, failed, each by H-mean.
+
+    Finished trials that are confirmed come before the others, by the mean over their new seeds.
+    """
     return sorted(records, key=lambda r: (_ORDER.index(r.state), *_merit(r)))
 
 

@@ -19,6 +19,7 @@ from optuna.trial import TrialState as OptunaState
 from ray.tune.search import Searcher
 
 from orchestrator import study as store
+from orchestrator.failures import Failure, Kind, Retries
 from orchestrator.halving import Halving, Progress, leader, next_stop, promotable
 from orchestrator.pareto import Objectives
 from orchestrator.proposals import HMEAN, propose
@@ -64,7 +65,8 @@ class StudySearcher(Searcher):
         self._seed, self._trials, self._halving = seed, trials, halving
         self._objectives = objectives
         self._live: dict[str, Job] = {}  # by Tune's trial id
-        self._reasons: dict[str, str] = {}
+        self._failures: dict[str, Failure] = {}
+        self._retries = Retries()
         self.is_exhausted = False  # whether there was nothing new to propose
 
     @property
@@ -72,9 +74,9 @@ class StudySearcher(Searcher):
         """Whether nothing is left to run."""
         return not store.unfinished(self._study) and self._proposed() >= self._trials
 
-    def explain_failure(self, trial_id: str, reason: str) -> None:
-        """Say why a trial fails, before Tune does (it only says that it failed)."""
-        self._reasons[trial_id] = reason
+    def explain_failure(self, trial_id: str, failure: Failure) -> None:
+        """Say why a job was lost, before Tune does (it only says that it was)."""
+        self._failures[trial_id] = failure
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
         """The next job as Tune's config (see `as_trainable`).
@@ -224,8 +226,12 @@ class StudySearcher(Searcher):
         if job is None:  # it failed by its own report
             return
         result = result or {}
-        if reason := self._fault(trial_id, job, result, error=error):
+        reason = self._loss(trial_id, job) if error else self._fault(job, result)
+        if reason is not None:
             self._fail(trial_id, reason)
+            return
+        if error:  # not its own fault: it is the next job again, from its last epoch
+            del self._live[trial_id]
             return
         self._store(trial_id, result)
         if result.get("finished"):
@@ -236,13 +242,14 @@ class StudySearcher(Searcher):
             job.trial.set_user_attr(PAUSED, job.epoch)
         del self._live[trial_id]
 
-    def _fault(
-        self, trial_id: str, job: Job, result: Mapping[str, Any], *, error: bool
-    ) -> str | None:
+    def _loss(self, trial_id: str, job: Job) -> str | None:
+        """Why a trial whose worker was lost has failed; None when it is tried again."""
+        failure = self._failures.pop(trial_id, Failure(Kind.LOST_WORKER, "nothing is known of it"))
+        return self._retries.verdict(job.trial.number, job.epoch, failure)
+
+    def _fault(self, job: Job, result: Mapping[str, Any]) -> str | None:
         """Why a trial that ended has failed; None when it has not."""
         value = result.get(METRIC)
-        if error:
-            return self._reasons.pop(trial_id, "its worker was lost")
         if result.get("error"):
             return str(result["error"])
         if value is None:

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -20,6 +19,7 @@ from orchestrator import dry_run, run_folder
 from orchestrator import study as store
 from orchestrator.cluster import cluster_address, connected
 from orchestrator.config import SearchArguments, SearchConfig, parse_arguments, run_name
+from orchestrator.confirm import confirm, extra_cost, is_confirmed, spent
 from orchestrator.halving import Halving, equal_cost
 from orchestrator.interruption import Interruption
 from orchestrator.leaderboard import best
@@ -73,11 +73,11 @@ def main(arguments: Sequence[str], *, trial: TrialFunction | None = None) -> int
     local = packed_share(config, space, local)
     if not config.resume:
         if trial is None:
-            log(cost_line(space, pages, local))
+            log(cost_line(space, pages, local) + extra_cost(config.confirm, space))
         run_folder.create(folder, config, overrides, space)
 
     with run_folder.locked(folder), Interruption() as interruption:
-        run_folder.remember_trials(folder, space.budget.trials)
+        run_folder.remember(folder, trials=space.budget.trials, confirm=config.confirm)
         study = store.open_study(
             store.storage_url(folder, config.storage), folder.name, resume=config.resume
         )
@@ -108,47 +108,83 @@ def search(
     trial: TrialFunction | None,
     check: Callable[[], None],
 ) -> None:
-    """Start or join Ray, and run the trials that are missing."""
-    if len(store.ended(study)) >= space.budget.trials:
+    """Start or join Ray, run the trials that are missing, and confirm the best as asked for."""
+    missing = len(store.ended(study)) < space.budget.trials
+    if not missing:
         log(f"{folder}: all {space.budget.trials} trials are over; budget.trials=N adds some")
-        return
+        if is_confirmed(study, space, folder, config.confirm):
+            return
     with connected(this_machine()) as machines:
         resources = local or share(config, space, machines=machines)
-        log(
-            f"{folder}: {space.budget.trials} trials of up to {space.budget.epochs} epochs; "
-            f"{describe(resources)}"
-        )
-        view = View(
-            Console(),
-            trials=space.budget.trials,
-            epochs=space.budget.epochs,
-            parameters=list(space.parameters),
-        )
+        trial = trial or detector_trial(space, threads=resources.cpus)
         watch = Watch(
-            config.budget.limits(), partial(store.read_records, study), gpus=resources.gpus
+            config.budget.limits(),
+            lambda: [*store.read_records(study), *spent(study)],
+            gpus=resources.gpus,
         )
-        recorder = Recorder(
+        reached = None
+        try:
+            if missing:
+                run_trials(study, space, folder, config, resources, trial, check, watch)
+        except LimitReachedError as limit:
+            reached = limit  # patience ends a search, and its best are confirmed all the same
+        confirm(
             study,
+            space,
             folder,
-            view,
-            parameters=list(space.parameters),
-            objectives=config.search.trade_off(),
-            checks=(check, watch.check),
-            reported=watch.reported,
+            config,
+            trial=trial,
+            resources=resources,
+            check=check,
+            watch=watch,
         )
-        with view:
-            run_search(
-                study=study,
-                space=space,
-                folder=folder.resolve(),
-                trial=trial or detector_trial(space, threads=resources.cpus),
-                resources=resources,
-                seed=config.seed,
-                halving=halving_of(space, config),
-                objectives=as_objectives(config.search.objectives),
-                callbacks=[recorder],
-            )
-            recorder.close()
+        if reached:
+            raise reached
+
+
+def run_trials(
+    study: Any,
+    space: SearchSpace,
+    folder: Path,
+    config: SearchConfig,
+    resources: TrialResources,
+    trial: TrialFunction,
+    check: Callable[[], None],
+    watch: Watch,
+) -> None:
+    """Run the trials that are missing, and show how they fare."""
+    log(
+        f"{folder}: {space.budget.trials} trials of up to {space.budget.epochs} epochs; "
+        f"{describe(resources)}"
+    )
+    view = View(
+        Console(),
+        trials=space.budget.trials,
+        epochs=space.budget.epochs,
+        parameters=list(space.parameters),
+    )
+    recorder = Recorder(
+        study,
+        folder,
+        view,
+        parameters=list(space.parameters),
+        objectives=config.search.trade_off(),
+        checks=(check, watch.check),
+        reported=watch.reported,
+    )
+    with view:
+        run_search(
+            study=study,
+            space=space,
+            folder=folder.resolve(),
+            trial=trial,
+            resources=resources,
+            seed=config.seed,
+            halving=halving_of(space, config),
+            objectives=as_objectives(config.search.objectives),
+            callbacks=[recorder],
+        )
+        recorder.close()
 
 
 def halving_of(space: SearchSpace, config: SearchConfig) -> Halving | None:
@@ -180,8 +216,8 @@ def preview(space: SearchSpace, config: SearchConfig, *, gpu: bool) -> int:
     local = None if cluster_address() else share(config, space)
     pages = space.fixed["data.train_pages"] if space.demo else check_data(space)
     local = packed_share(config, space, local)
-    console = Console()
-    dry_run.show(space, seed=config.seed, cost=cost_line(space, pages, local), console=console)
+    cost = cost_line(space, pages, local) + extra_cost(config.confirm, space)
+    dry_run.show(space, seed=config.seed, cost=cost, console=Console())
     return 0
 
 

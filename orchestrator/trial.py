@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 from ray import tune
 
 from detector.config import with_values
+from detector.device_errors import is_out_of_memory, out_of_memory_text
 from detector.errors import InputError, JobError
 from detector.files import write_text
+from orchestrator.worker import in_this_process
 
 if TYPE_CHECKING:
     from detector.trainer import EpochReport
@@ -101,17 +103,22 @@ def of_the_best(report: EpochReport) -> dict[str, Any]:
 def as_trainable(function: TrialFunction) -> Callable[[dict[str, Any]], None]:
     """A Tune trainable around a trial function; its config is a TrialJob's fields.
 
-    An exception is the trial's own fault and would come again, so it is reported as a
-    result and the trial ends; Tune's retries are left to workers that died.
+    An exception is the trial's own fault and would come again, so it is reported as a result and
+    the trial ends; only what a process could not report, because it died, is tried again.
     """
 
     def trainable(config: dict[str, Any]) -> None:
         job = TrialJob(**config | {"folder": Path(config["folder"])})
-        try:
+
+        def work() -> None:
             job.folder.mkdir(parents=True, exist_ok=True)
             function(job, _forward)
-        except Exception as error:
-            tune.report({"error": explain(error, job.folder)})
+
+        in_this_process(
+            work,
+            explain=lambda error: explain(error, job.folder),
+            report=lambda reason: tune.report({"error": reason}),
+        )
 
     return trainable
 
@@ -129,6 +136,8 @@ def explain(error: Exception, folder: Path) -> str:
     with suppress(OSError):  # a full disk may be the very error being reported
         write_text(folder / "error.txt", "".join(traceback.format_exception(error)))
     text = " ".join(str(error).split()) or "no message"
+    if is_out_of_memory(error):
+        return out_of_memory_text(error)[:REASON_LENGTH]
     if not isinstance(error, InputError | JobError):
         text = f"{type(error).__name__}: {text}"
     return text[:REASON_LENGTH]

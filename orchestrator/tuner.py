@@ -18,7 +18,9 @@ from ray.tune.search import Searcher
 
 from detector.cli import log
 from orchestrator import study as store
+from orchestrator.failures import Failure, error_of, failure_of
 from orchestrator.halving import Halving
+from orchestrator.memory_kills import memory_kills_reported
 from orchestrator.pareto import Objectives
 from orchestrator.proposals import HMEAN
 from orchestrator.resources import TrialResources
@@ -26,7 +28,6 @@ from orchestrator.sampler import StudySearcher
 from orchestrator.space import Budget, SearchSpace
 from orchestrator.trial import METRIC, TrialFunction, as_trainable
 
-MAX_LOST_WORKERS = 3  # per trial; a preempted machine is not counted by Tune
 SNAPSHOT_S = 3600  # of Tune's own state, which nothing reads (see orchestrator.study)
 
 
@@ -82,30 +83,35 @@ def run_jobs(
     resources: TrialResources,
     callbacks: Sequence[Callback],
 ) -> None:
-    """Let Tune run what `searcher` suggests until it says that there is no more."""
+    """Let Tune run what `searcher` suggests until it says that there is no more.
+
+    Tune itself tries nothing again: the searcher does, which knows why a worker was lost.
+    """
     scratch = folder.resolve() / ".ray"
     shutil.rmtree(scratch, ignore_errors=True)
     request = tune.PlacementGroupFactory([{"CPU": resources.cpus, "GPU": resources.gpus}])
     try:
-        tune.Tuner(
+        tuner = tune.Tuner(
             tune.with_resources(as_trainable(trial), request),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
                 scheduler=scheduler,
                 num_samples=-1,  # the searcher knows when it is over
                 max_concurrent_trials=resources.concurrent,
-                # A new process costs seconds of imports, which count on a small machine. On a
-                # GPU it also gives all memory back, and a device error ends with its trial.
-                reuse_actors=resources.gpus == 0,
+                # A new process costs seconds of imports; see orchestrator.worker for when a
+                # used one must not go on.
+                reuse_actors=True,
             ),
             run_config=tune.RunConfig(
                 name="tune",
                 storage_path=str(scratch),
-                failure_config=tune.FailureConfig(max_failures=MAX_LOST_WORKERS),
+                failure_config=tune.FailureConfig(max_failures=0),
                 callbacks=[*callbacks, NoPrinting()],
                 verbose=0,
             ),
-        ).fit()
+        )
+        with memory_kills_reported():
+            tuner.fit()
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
@@ -121,27 +127,20 @@ class NoPrinting(TrialProgressCallback):
 
 
 class Explained(Protocol):
-    """A searcher that is told why a trial fails."""
+    """A searcher that is told why a worker was lost."""
 
-    def explain_failure(self, trial_id: str, reason: str) -> None:
-        """Keep the reason for the end of the trial, which comes next."""
+    def explain_failure(self, trial_id: str, failure: Failure) -> None:
+        """Keep it for the end of the job, which comes next."""
 
 
 class Explaining(TrialScheduler):
-    """Tells the searcher why a trial fails: Tune says it here, and before it tells the searcher."""
+    """Tells the searcher why a worker was lost, which Tune says here alone."""
 
     _searcher: Explained
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        """A worker was lost more often than is tried again."""
-        count = trial.num_failures
-        error = trial.get_error()
-        lines = str(error).strip().splitlines() or ["unknown"]
-        self._searcher.explain_failure(
-            trial.trial_id,
-            f"its worker was lost {count} times (out of memory, or a machine that went away): "
-            f"{lines[-1][:200]}",
-        )
+        """A worker was lost; the searcher hears of that right after this."""
+        self._searcher.explain_failure(trial.trial_id, failure_of(error_of(trial)))
         super().on_trial_error(tune_controller, trial)
 
 

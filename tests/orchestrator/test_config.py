@@ -181,3 +181,14 @@ def test_objectives_are_figures_with_the_hmean_among_them():
     for wrong in ("latency_ms", "[hmean,speed]", "[hmean,hmean]", "[]"):
         with pytest.raises(InputError, match=r"search.objectives: must be hmean and others out of"):
             parse_arguments(["space=x", f"search.objectives={wrong}"])
+
+
+def test_leaders_are_confirmed_with_three_seeds_when_it_is_asked_for():
+    assert SearchConfig(space="x").confirm.top == 0
+    config, _ = parse_arguments(["space=x", "confirm.top=3"])
+    assert (config.confirm.top, config.confirm.seeds) == (3, 3)
+    for wrong, rule in (("top=-1", "confirm.top: .*0"), ("seeds=0", "confirm.seeds: .*1")):
+        with pytest.raises(InputError, match=rule):
+            parse_arguments(["space=x", f"confirm.{wrong}"])
+    with pytest.raises(InputError, match=r"confirm.sedes: unknown key; did you mean confirm.seeds"):
+        parse_arguments(["space=x", "confirm.sedes=3"])

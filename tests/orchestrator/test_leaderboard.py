@@ -66,6 +66,20 @@ def test_ties_go_to_iou_and_then_to_the_earlier_trial() -> None:
     assert [r.trial for r in ranked([a, b, c])] == ["00003", "00001", "00002"]
 
 
+def test_confirmed_trials_come_first_by_the_mean_of_their_new_seeds_alone() -> None:
+    lucky = TrialRecord("00000", FINISHED, hmean=0.99, confirmed=(0.7, 0.72, 0.74))
+    steady = TrialRecord("00001", FINISHED, hmean=0.9, confirmed=(0.88, 0.9))
+    alone = TrialRecord("00002", FINISHED, hmean=0.98)
+    stopped = TrialRecord("00003", STOPPED, hmean=1.0)
+    records = [stopped, alone, lucky, steady]
+    assert ranked(records) == [steady, lucky, alone, stopped]
+    assert best(records) == steady
+    assert best([stopped, alone]) == alone
+    # Equal means: the first score decides.
+    other = replace(steady, trial="00004", hmean=0.91, confirmed=(0.9, 0.88))
+    assert ranked([steady, other]) == [other, steady]
+
+
 def test_a_nan_score_is_no_score() -> None:
     bad = TrialRecord("00000", FINISHED, hmean=float("nan"))
     good = TrialRecord("00001", FINISHED, hmean=0.0)
@@ -78,8 +92,8 @@ def test_csv_has_the_documented_columns(tmp_path: Path, records: list[TrialRecor
     text = (tmp_path / "run" / "leaderboard.csv").read_text(encoding="utf-8")
     assert text.splitlines()[0] == (
         "rank,trial,state,hmean,hmean_low,hmean_high,precision,recall,hmean_pooled,iou_hmean,"
-        "epochs,seconds,params_m,optimizer.lr,tuned_hmean,crossfit_hmean,latency_ms,"
-        "p_next,tied,pareto,reason"
+        "epochs,seconds,params_m,optimizer.lr,confirmed_hmean,confirmed_sd,confirmed_seeds,"
+        "tuned_hmean,crossfit_hmean,latency_ms,p_next,tied,pareto,reason"
     )
     rows = read_csv(tmp_path / "run")
     assert [row["rank"] for row in rows] == ["1", "2", "", "", "", "", ""]
@@ -132,6 +146,26 @@ def test_ties_and_the_front_are_in_both_files(tmp_path: Path) -> None:
     assert [r["pareto"] for r in read_csv(tmp_path)] == ["True", "True", ""]
 
 
+def test_what_new_seeds_gave_is_in_both_files(tmp_path: Path) -> None:
+    records = [
+        TrialRecord("00000", FINISHED, hmean=0.9, confirmed=(0.5, 0.75)),
+        TrialRecord("00001", FINISHED, hmean=0.9, confirmed=(0.5,)),
+        TrialRecord("00002", FINISHED, hmean=0.95),
+    ]
+    write_leaderboard(tmp_path, records, [])
+    names = ("confirmed_hmean", "confirmed_sd", "confirmed_seeds")
+    # The deviations are 1/8, twice; over n - 1 = 1 their squares give 1/32.
+    sd = 32**-0.5
+    expected = [(0.625, pytest.approx(sd), 2), (0.5, None, 1), (None, None, None)]
+    trials = json.loads((tmp_path / "leaderboard.json").read_text(encoding="utf-8"))["trials"]
+    assert [tuple(trial[name] for name in names) for trial in trials] == expected
+    assert [trial["confirmed"] for trial in trials] == [[0.5, 0.75], [0.5], []]
+    cells = [tuple(row[name] for name in names) for row in read_csv(tmp_path)]
+    read = [tuple(float(cell) if cell else None for cell in row) for row in cells]
+    assert read == expected
+    assert read_leaderboard(tmp_path) == records
+
+
 def test_json_has_a_line_a_trial_with_rounded_page_scores(tmp_path: Path) -> None:
     third = TrialRecord("00000", FINISHED, {"a": "한"}, hmean=1 / 3, page_hmeans=(1 / 3, 1 / 3))
     write_leaderboard(tmp_path, [third, TrialRecord("00001", FAILED)], ["a"])
@@ -145,7 +179,7 @@ def test_json_has_a_line_a_trial_with_rounded_page_scores(tmp_path: Path) -> Non
 def test_files_of_earlier_versions_are_read(tmp_path: Path) -> None:
     record = TrialRecord("00000", FINISHED, {"a": 1}, hmean=2 / 3, page_hmeans=(1 / 3, 1.0))
     entry = record.to_dict() | {"rank": 1, "hmean_low": 0.4, "hmean_high": 0.9}
-    del entry["latency_ms"]
+    del entry["latency_ms"], entry["confirmed"]
     content = {"metric": "CLEval", "parameters": ["a"], "trials": [entry]}
     (tmp_path / "leaderboard.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
     assert read_leaderboard(tmp_path) == [record]

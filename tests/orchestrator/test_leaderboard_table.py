@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from rich.console import Console
 
@@ -134,6 +136,20 @@ def test_nothing_is_explained_without_ties() -> None:
     assert "cannot be told" not in render(trials(), 120)
     # Two trials on 8 pages have a p-value of 2 / 256.
     assert "cannot be told" not in render([first, others[0]], 120)
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_new_seeds_are_shown_with_their_spread_where_there_are_any(width: int) -> None:
+    first, second, third = tied_trials()[:3]
+    three = replace(second, confirmed=(0.88, 0.89, 0.9))
+    text = render([first, three, replace(third, confirmed=(0.5,))], width)
+    assert "new seeds: mean ± standard deviation" in " ".join(text.split())
+    assert "cannot be told" not in text
+    lines = [line.split()[:7] for line in text.splitlines() if " finished " in line]
+    assert lines[0] == ["1", "00001", "finished", "0.8900", "±", "0.0100", "0.8875"]
+    assert lines[1][:5] == ["2", "00002", "finished", "0.5000", "0.4000"]
+    assert lines[2][:4] == ["3", "00000", "finished", "0.9000"]
+    assert "new seeds" not in render([first, second], width).replace("other seeds", "")
 
 
 @pytest.mark.parametrize(

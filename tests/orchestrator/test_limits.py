@@ -35,7 +35,7 @@ def test_trials_since_the_best_by_hand():
         (Limits(gpu_hours=1.3), None),  # 5 trials of half an hour on half a GPU: 1.25
         (Limits(gpu_hours=1.25), "budget.gpu_hours=1.25 are used"),
         (Limits(patience=3), None),
-        (Limits(patience=2), "budget.patience: 2 trials ended after the best one"),
+        (Limits(patience=2), "budget.patience: 2 trials after the best one were no better"),
     ],
 )
 def test_what_is_spent_by_hand(limits: Limits, reason: str | None):
@@ -54,5 +54,23 @@ def test_a_watch_tells_at_its_next_check():
     watch = Watch(Limits(patience=2), lambda: RECORDS, gpus=0)
     watch.check()
     watch.reported()
-    with pytest.raises(LimitReachedError, match="2 trials ended"):
+    with pytest.raises(LimitReachedError, match="2 trials after the best one"):
+        watch.check()
+
+
+def test_limits_of_spending_keep_the_clock_and_forget_patience():
+    now = [0.0]
+    limits = Limits(minutes=2, patience=1, total_epochs=99)
+    watch = Watch(limits, lambda: RECORDS, gpus=0, clock=lambda: now[0])
+    watch.reported()
+    with pytest.raises(LimitReachedError, match=r"budget.patience"):
+        watch.check()
+    now[0] = 60.0
+    spending = watch.of_spending()
+    spending.reported()
+    spending.check()
+    now[0] = 120.0
+    with pytest.raises(LimitReachedError, match=r"budget.minutes=2 are over"):
+        spending.check()
+    with pytest.raises(LimitReachedError, match=r"budget.patience"):
         watch.check()

@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.ranking import COLUMNS, LAST_COLUMNS, interval, rows
+from orchestrator.ranking import (
+    COLUMNS,
+    LAST_COLUMNS,
+    confirmed_hmean,
+    confirmed_sd,
+    interval,
+    ranked,
+    rows,
+)
 from orchestrator.records import TrialRecord, TrialState
 
 
@@ -84,3 +92,43 @@ def test_rows_say_who_is_tied_and_who_is_on_the_front() -> None:
     assert shown["first"]["latency_ms"] == 5.0
     by_score = rows(records, [], [("hmean", "max")])
     assert [row["pareto"] for row in by_score] == [True, False, False, False, None]
+
+
+def paged(name: str, level: float, *confirmed: float) -> TrialRecord:
+    """A finished trial that has the same score on each of eight pages."""
+    return TrialRecord(
+        name, TrialState.FINISHED, hmean=level, page_hmeans=(level,) * 8, confirmed=confirmed
+    )
+
+
+def test_pages_of_first_trainings_say_nothing_about_an_order_by_new_seeds() -> None:
+    # "steady" was worse than "lucky" on each page of the first training, and is above it.
+    records = [
+        paged("lucky", 0.9, 0.6),
+        paged("steady", 0.8, 0.7),
+        paged("a", 0.7),
+        paged("b", 0.6),
+    ]
+    shown = rows(records, [])
+    assert [row["trial"] for row in shown] == ["steady", "lucky", "a", "b"]
+    assert [row["p_next"] for row in shown] == [None, None, 2 / 256, None]
+    assert [row["tied"] for row in shown] == [None] * 4
+
+
+def test_mean_and_deviation_of_new_seeds_by_hand() -> None:
+    three, one, none = paged("a", 0.9, 0.5, 0.6, 0.7), paged("a", 0.9, 0.5), paged("a", 0.9)
+    assert confirmed_hmean(three) == pytest.approx(0.6)
+    assert confirmed_sd(three) == pytest.approx(0.1)  # sqrt((0.01 + 0 + 0.01) / 2)
+    assert (confirmed_hmean(one), confirmed_sd(one)) == (0.5, None)
+    assert (confirmed_hmean(none), confirmed_sd(none)) == (None, None)
+
+
+@given(st.lists(st.lists(st.floats(0, 1), max_size=3), min_size=1, max_size=8))
+def test_confirmed_trials_fall_in_their_mean_and_others_follow(seeds: list[list[float]]) -> None:
+    records = [paged(f"{i:05d}", 0.1 * i, *scores) for i, scores in enumerate(seeds)]
+    order = ranked(records)
+    means = [np.mean(record.confirmed) for record in order if record.confirmed]
+    assert all(np.diff(means) <= 1e-12)
+    rest = order[len(means) :]
+    assert not any(record.confirmed for record in rest)
+    assert rest == sorted(rest, key=lambda record: -(record.hmean or 0))

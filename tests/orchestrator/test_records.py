@@ -32,6 +32,7 @@ def test_record_survives_json() -> None:
         latency_ms=41.5,
         checkpoint="trials/00003/best",
         page_hmeans=(0.5, 1.0),
+        confirmed=(0.875, 0.9),
     )
     assert TrialRecord.from_dict(json.loads(json.dumps(record.to_dict()))) == record
 

@@ -14,6 +14,7 @@ from ray.tune.search import Searcher
 
 from detector.errors import InputError
 from orchestrator import study as store
+from orchestrator.failures import Failure, Kind
 from orchestrator.halving import Halving
 from orchestrator.parameters import Budget, Parameter
 from orchestrator.pareto import as_objectives
@@ -89,6 +90,12 @@ class Session:
         return job["number"], job["until"]
 
 
+def fail(session, name):
+    """The job ends in a way that is not tried again."""
+    session.searcher.explain_failure(name, Failure(Kind.BUG, "its own fault"))
+    session.searcher.on_trial_complete(name, error=True)
+
+
 def result(epoch, best, **more):
     return {"epoch": epoch, "best_hmean": best, "finished": False, **more}
 
@@ -143,11 +150,22 @@ def test_a_lost_worker_fails_the_trial_with_the_reason_given_before(tmp_path):
     session = Session(tmp_path)
     session.searcher.suggest("a")
     session.searcher.on_trial_result("a", result(1, 0.5))
-    session.searcher.explain_failure("a", "its worker was lost 4 times")
+    session.searcher.explain_failure("a", Failure(Kind.NODE_OUT_OF_MEMORY, "out of memory"))
     session.searcher.on_trial_complete("a", error=True)
     (record,) = store.read_records(session.study)
-    assert (record.state, record.reason) == (TrialState.FAILED, "its worker was lost 4 times")
+    assert (record.state, record.reason) == (TrialState.FAILED, "out of memory")
     assert record.hmean == 0.5
+
+
+def test_a_lost_worker_is_the_next_job_again_a_few_times(tmp_path):
+    session = Session(tmp_path)
+    for name in "abcd":
+        assert session.searcher.suggest(name)["number"] == 0
+        assert store.read_records(session.study)[0].state is TrialState.RUNNING
+        session.searcher.on_trial_complete(name, error=True)
+    (record,) = store.read_records(session.study)
+    reason = "its worker was lost 4 times after epoch 0: nothing is known of it"
+    assert (record.state, record.reason) == (TrialState.FAILED, reason)
 
 
 def test_a_trial_without_any_report_fails(tmp_path):
@@ -222,10 +240,10 @@ def test_no_more_trials_than_asked_for(tmp_path):
     session.searcher.suggest("a")
     session.searcher.suggest("b")
     assert session.searcher.suggest("c") is None  # it depends on the two
-    session.searcher.on_trial_complete("a", error=True)
+    fail(session, "a")
     assert session.searcher.suggest("d") is None
     assert not session.searcher.is_over
-    session.searcher.on_trial_complete("b", error=True)
+    fail(session, "b")
     assert session.searcher.suggest("e") == Searcher.FINISHED
     assert session.searcher.is_over
 
@@ -241,7 +259,7 @@ def test_after_a_killed_driver_running_trials_are_taken_up_again(tmp_path):
     assert [session.searcher.suggest(name) for name in "xy"] == [first[0], first[2]]
     session.searcher.on_trial_result("x", result(1, 0.1))  # reported before the kill
     session.searcher.on_trial_complete("x", result(2, 0.6, finished=True))
-    session.searcher.on_trial_complete("y", error=True)
+    fail(session, "y")
     fourth = session.searcher.suggest("z")
     assert fourth["number"] == 3
     session.searcher.on_trial_complete("z", result(1, 0.3))
@@ -492,7 +510,7 @@ def test_a_trial_waits_for_the_weights_of_one_that_is_paused_to_the_end(tmp_path
 def test_a_failed_training_leaves_its_twin_to_train(tmp_path):
     session = joint_session(tmp_path, 0.3, 0.4)
     session.searcher.suggest("a")
-    session.searcher.on_trial_complete("a", error=True)
+    fail(session, "a")
     assert "twin" not in session.searcher.suggest("b")
 
 

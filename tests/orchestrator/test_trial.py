@@ -100,6 +100,16 @@ def test_a_trial_with_a_twin_is_scored_with_its_weights(make_dataset, tiny_setti
     assert all(torch.equal(value, tensors[1][key]) for key, value in tensors[0].items())
 
 
+def test_another_seed_takes_the_place_of_the_points_own(make_dataset, tiny_settings, tmp_path):
+    root = make_dataset(tmp_path / "data", split="train")
+    make_dataset(root, split="val")
+    trial = detector_trial(tiny_space(root, tiny_settings | {"train.seed": 4}), threads=1)
+    folder = tmp_path / "run" / "trials" / "00000" / "seeds" / "5"
+    trial(TrialJob(0, folder, {"optimizer.lr": 0.002}, seed=5), lambda _: None)
+    config = read_best(folder / "checkpoint" / "best")[1]
+    assert (config.train.seed, config.optimizer.lr) == (5, 0.002)
+
+
 def _report(epoch: int, best_epoch: int) -> Report:
     folder = Path("/runs/r/trials/00003_resnet18")
     metrics = {"best_hmean": 0.9, "hmean": 0.8, "best_epoch": float(best_epoch)}

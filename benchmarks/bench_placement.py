@@ -1,8 +1,8 @@
 """How long a trial waits for its first line of code, with new processes and with reused ones.
 
 `python benchmarks/bench_placement.py [trials=6]` runs trials that only import what a training
-imports, one after another, on a real Ray. A trial's time runs from the moment at which it is
-proposed to the one at which its imports are done; nothing of it is training.
+imports, one after another, on a real Ray. The first trial's time runs from when it is proposed,
+that of a later one from when the trial before it was done; both end when imports are done.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ DEFAULTS = {"trials": 6}
 
 
 class Proposals(Searcher):
-    """So many trials, with the time at which each was proposed."""
+    """So many trials; `begun` is the time at which the first was proposed."""
 
     def __init__(self, trials: int, folder: Path) -> None:
         super().__init__(metric="done", mode="max")
-        self._left, self._folder = list(range(trials)), folder
+        self._left, self._folder, self.begun = list(range(trials)), folder, 0.0
 
     def suggest(self, _trial_id: str) -> dict[str, Any] | str:  # type: ignore[override]
         if not self._left:
             return Searcher.FINISHED
-        path = self._folder / f"{self._left.pop(0)}.json"
-        return {"path": str(path), "proposed": time.time()}
+        self.begun = self.begun or time.time()
+        return {"path": str(self._folder / f"{self._left.pop(0)}.json")}
 
     def on_trial_complete(self, *_: Any, **__: Any) -> None:
         """Nothing depends on it."""
@@ -63,8 +63,7 @@ def trainable() -> Callable[[dict[str, Any]], None]:
         def body() -> None:
             import detector.trainer  # noqa: F401  # what takes its time in a new process
 
-            waited = [moment - config["proposed"] for moment in (begun, time.time())]
-            found = {"process": os.getpid(), "begun": waited[0], "ready": waited[1]}
+            found = {"process": os.getpid(), "begun": begun, "ready": time.time()}
             Path(config["path"]).write_text(json.dumps(found))
             tune.report({"done": 1})
 
@@ -77,17 +76,23 @@ def waits(trials: int, *, reuse: bool) -> list[dict[str, float]]:
     """Seconds until each trial `begun` and was `ready`, and the `process` that it had."""
     with tempfile.TemporaryDirectory() as name, memory_kills_reported():
         folder = Path(name)
+        proposals = Proposals(trials, folder)
         tune.Tuner(
             tune.with_resources(trainable(), {"CPU": 1}),
             tune_config=tune.TuneConfig(
-                search_alg=Proposals(trials, folder),
+                search_alg=proposals,
                 num_samples=-1,
                 max_concurrent_trials=1,
                 reuse_actors=reuse,
             ),
             run_config=tune.RunConfig(name="tune", storage_path=str(folder / "ray"), verbose=0),
         ).fit()
-        return [json.loads((folder / f"{i}.json").read_text()) for i in range(trials)]
+        found = [json.loads((folder / f"{i}.json").read_text()) for i in range(trials)]
+    before = [proposals.begun, *(trial["ready"] for trial in found[:-1])]
+    return [
+        trial | {key: trial[key] - start for key in ("begun", "ready")}
+        for trial, start in zip(found, before, strict=True)
+    ]
 
 
 def report(found: dict[str, list[dict[str, float]]]) -> None:

@@ -18,6 +18,9 @@ or those that are best over all these pages. Either search chose it by these pag
 the held-out H-mean does not. That is of the detector shipped in the end, on pages of the validation
 split that neither search saw. With several seeds the table has means; `output` keeps every epoch of
 every seed, and is written again after each search.
+
+Mind that 32 pages are 8 steps an epoch: where every training still scores 0 after `grace` epochs,
+`ours` has nothing to promote by and begins another one instead.
 """
 
 from __future__ import annotations

@@ -1,11 +1,10 @@
-"""The live counterpart of the replayed searches: its parts, and both policies on drawn pages."""
+"""The live counterpart of the replayed searches, without its trainings: its parts."""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from dataclasses import replace
 
-import live_policies
 import live_search
 import pytest
 import record_trainings
@@ -152,31 +151,12 @@ def test_a_wrong_option_is_one_message(given, message):
     assert str(caught.value).startswith(message)
 
 
-def test_both_policies_train_as_many_epochs_and_ship_a_detector(
-    dataset, tiny_settings, tmp_path, monkeypatch, capsys
-):
-    fixed = {k: v for k, v in tiny_settings.items() if k != "model.backbone"}
-    device = {"train.device": "cpu", "train.threads": 1}
-    monkeypatch.setattr(live_search, "FIXED", fixed | device)
-    given = options(
-        data=dataset,
-        backbones=tiny_settings["model.backbone"],
-        epochs=3,
-        epochs_in_all=4,
-        val_pages=4,
-        heldout_pages=3,
-        output=tmp_path / "live.json",
-    )
-    live_search.main(given)
-    kept = json.loads(Path(given["output"]).read_text())
-    shown = capsys.readouterr()
-    assert "ours, seed 0: epoch 4 of 4, incumbent " in shown.err
-    for name in live_policies.POLICIES:
-        (found,) = kept["outcomes"][name]
-        trained = [Trained(**epoch) for epoch in found["trained"]]
-        assert found["epochs"] == len({(e.trial, e.epoch) for e in trained}) == 4
-        assert found["trials"] == len({e.trial for e in trained})
-        assert found["curve"] == live_search.curve(trained, 4)
-        assert 0 <= found["heldout"] <= 1
-        assert found["settings"]["model.backbone"] == tiny_settings["model.backbone"]
-        assert f"| {name} | 1 | {found['trials']} | 4 | " in shown.out
+def test_the_file_holds_every_epoch_so_far(tmp_path):
+    done = replace(outcome(0, 1, [0.5] * 3, 0.4), trained=tuple(epochs((0.2, 0.5))))
+    given = options(data="d", output=tmp_path / "live.json")
+    live_search.write(given, {"ray": [done], "ours": []})
+    kept = json.loads((tmp_path / "live.json").read_text())
+    assert kept["outcomes"]["ours"] == []
+    (found,) = kept["outcomes"]["ray"]
+    assert found["trained"] == [{"trial": "a", "epoch": 1, "score": 0.2, "worth": 0.5}]
+    assert (found["heldout"], kept["options"]["epochs_in_all"]) == (0.4, 36)

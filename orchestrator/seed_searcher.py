@@ -14,6 +14,7 @@ from ray.tune.search import Searcher
 
 from orchestrator import study as store
 from orchestrator.failures import Failure, Kind, Retries
+from orchestrator.ranking import finite
 from orchestrator.records import TrialRecord
 from orchestrator.trial import METRIC
 from orchestrator.twins import Twin, training_part
@@ -57,6 +58,7 @@ class SeedSearcher(Searcher):
         self._study, self._every, self._say, self._ended = study, every, say, ended
         self._results = store.confirmations(study)
         self._live: dict[str, Training] = {}  # by Tune's trial id
+        self._epochs: dict[str, int] = {}  # the last one reported, by Tune's trial id
         self._failures: dict[str, Failure] = {}
         self._retries = Retries()
 
@@ -108,17 +110,19 @@ class SeedSearcher(Searcher):
         return self._results.get(training.leader.trial, {}).get(training.seed)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Nothing to keep: the last report has everything."""
+        """Note how far it is; the last report has everything else."""
+        self._epochs[trial_id] = int(result.get("epoch", 0))
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
         """Keep what the training gave, or why it failed; a lost one is the next again."""
         training, last = self._live.pop(trial_id), result or {}
+        epoch = self._epochs.pop(trial_id, 0)
         reason = _fault(last)
         if error:
             failure = self._failures.pop(trial_id, Failure(Kind.LOST_WORKER, "nothing is known"))
-            reason = self._retries.verdict(self._every.index(training), 0, failure)
+            reason = self._retries.verdict(self._every.index(training), epoch, failure)
             if reason is None:
                 return
         own = _figures(last) | {"reason": reason}
@@ -168,11 +172,10 @@ def _fault(result: Mapping[str, Any]) -> str | None:
 
 def _figures(result: Mapping[str, Any]) -> dict[str, Any]:
     """What is kept of a last report, plain and without what is not a number."""
-    iou = result.get("best_iou_hmean")
     epoch = int(result.get("epoch", 0))
     return {
-        "hmean": result.get(METRIC),
-        "iou_hmean": iou if iou is not None and math.isfinite(iou) else None,
+        "hmean": finite(result.get(METRIC)),
+        "iou_hmean": finite(result.get("best_iou_hmean")),
         "epochs": epoch,
         "best_epoch": int(result.get("best_epoch", epoch)),
         "seconds": float(result.get("seconds", 0.0)),

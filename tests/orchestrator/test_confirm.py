@@ -19,6 +19,7 @@ from orchestrator import search
 from orchestrator import study as store
 from orchestrator.config import ConfirmConfig
 from orchestrator.confirm import extra_cost, is_confirmed, leaders, spent, trainings
+from orchestrator.failures import Failure, Kind
 from orchestrator.parameters import Budget, Parameter
 from orchestrator.records import TrialRecord, TrialState
 from orchestrator.seed_searcher import SeedSearcher
@@ -342,11 +343,33 @@ def test_an_equal_training_that_failed_leaves_the_other_to_train(study, tmp_path
     every = trainings(study, space, tmp_path, ConfirmConfig(top=2, seeds=1))
     searcher = SeedSearcher(study, every, say=lambda _: None)
     searcher.suggest("a")
-    searcher.explain_failure("a", "its worker was lost 4 times")
+    searcher.explain_failure("a", Failure(Kind.BUG, "its worker was lost 4 times"))
     searcher.on_trial_complete("a", error=True)
     assert "twin" not in searcher.suggest("b")
     reasons = [r.reason for r in store.read_records(study)]
     assert reasons == ["seed 1 failed: its worker was lost 4 times", None]
+
+
+def test_a_lost_worker_is_replaced_until_it_gets_no_further(study, tmp_path):
+    space = make_space()
+    finished(study, space, [{RATIO: 2.0, "postprocess.thresh": 0.2}])
+    every = trainings(study, space, tmp_path, ConfirmConfig(top=1, seeds=1))
+    searcher = SeedSearcher(study, every, say=lambda _: None)
+
+    def lose(job: str, *, epoch: int) -> None:
+        assert searcher.suggest(job)["seed"] == 1
+        searcher.on_trial_result(job, {"epoch": epoch})
+        searcher.explain_failure(job, Failure(Kind.LOST_NODE, "the machine went away"))
+        searcher.on_trial_complete(job, error=True)
+
+    for job, epoch in enumerate((1, 1, 1, 2, 2, 2, 2)):
+        assert searcher.left == 1
+        lose(str(job), epoch=epoch)
+    assert searcher.suggest("last") == Searcher.FINISHED
+    (record,) = store.read_records(study)
+    assert record.reason == (
+        "seed 1 failed: its worker was lost 4 times after epoch 2: the machine went away"
+    )
 
 
 @pytest.mark.parametrize(

@@ -127,9 +127,10 @@ def confirm(
 
 
 def _announced(every: Sequence[Training], left: int, *, epochs: int) -> str:
-    best = len({training.leader.trial for training in every})
+    count = len({training.leader.trial for training in every})
+    best = "the best trial" if count == 1 else f"the best {count} trials"
     return (
-        f"new seeds for the best {best} trials: {left} of {len(every)} trainings of {epochs} "
+        f"new seeds for {best}: {left} of {len(every)} trainings of {epochs} "
         f"epochs are to do (trials/*/{SEEDS_FOLDER}/*/log.txt)"
     )
 

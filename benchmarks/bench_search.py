@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from policies import Rules, chosen
 from replay import (
     CURVE_EPOCHS,
     MARGIN,
@@ -42,7 +43,7 @@ from replay import (
     read_table,
     spread,
 )
-from replay_policies import POLICIES, Rules
+from replay_policies import POLICIES
 from timing import run
 
 from detector.errors import InputError
@@ -160,13 +161,7 @@ def details(table: Table, found: Mapping[str, Sequence[Outcome]]) -> dict[str, A
 def main(options: dict[str, Any]) -> None:
     if options["table"] is None:
         raise InputError("table: no table of trainings given; add table=FILE.npz")
-    names = list(dict.fromkeys(options["policies"].split(",")))
-    if unknown := [name for name in names if name not in POLICIES]:
-        raise InputError(
-            f"policies: {unknown[0]!r} is not one of {', '.join(POLICIES)}; list some with commas"
-        )
-    if options["factor"] < 2:
-        raise InputError(f"factor: must be a whole number from 2, got {options['factor']}")
+    names = chosen(options["policies"], POLICIES, factor=options["factor"])
     table = read_table(Path(options["table"]))
     if options["grace"] > table.epochs:
         raise InputError(

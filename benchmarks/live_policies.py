@@ -7,19 +7,13 @@ running.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import optuna
+from policies import Ending, Rules, tune_as_documented, until_enough
 from ray import tune
-from ray.tune import Callback
-from ray.tune.schedulers import ASHAScheduler
-from ray.tune.search.optuna import OptunaSearch
-from replay_policies import EnoughError, Rules
 
-from detector.errors import JobError
 from orchestrator import study as store
 from orchestrator.halving import Halving
 from orchestrator.nested import nested
@@ -27,7 +21,7 @@ from orchestrator.resources import TrialResources
 from orchestrator.results import copy_best
 from orchestrator.space import SearchSpace
 from orchestrator.trial import detector_trial
-from orchestrator.tuner import NoPrinting, run_search
+from orchestrator.tuner import run_search
 
 SHIPPED = "shipped"  # below a search's folder: the weights and config of its incumbent
 METRIC = "hmean"
@@ -56,7 +50,7 @@ def incumbents(epochs: Sequence[Trained]) -> list[int]:
     return found
 
 
-class Watch(Callback):
+class Watch(Ending):
     """Notes each trained epoch, keeps the incumbent's detector, and ends the search.
 
     A report has `epoch`, `hmean`, the figure called `worth` and, as `checkpoint`, the detector of
@@ -72,20 +66,23 @@ class Watch(Callback):
         worth: str,
         told: Callable[[Sequence[Trained]], None] = lambda _: None,
     ) -> None:
+        super().__init__()
         self._folder, self._enough, self._worth, self._told = folder, enough, worth, told
         self.epochs: list[Trained] = []
-        self._error: str | None = None
-        self._failed: Any = None
+
+    def is_enough(self) -> bool:
+        """Whether so many epochs were trained."""
+        return len(self.epochs) >= self._enough
 
     def on_trial_result(  # type: ignore[override]
         self, *, result: dict[str, Any], **_: Any
     ) -> None:
         if "error" in result:
-            self._error = str(result["error"])
+            self.error = str(result["error"])
             return
         trial, number = result["checkpoint"], int(result["epoch"])
         known = any((e.trial, e.epoch) == (trial, number) for e in self.epochs)
-        if known or len(self.epochs) >= self._enough:
+        if known or self.is_enough():
             return
         self.epochs.append(
             Trained(trial, number, float(result[METRIC]), float(result[self._worth]))
@@ -93,23 +90,6 @@ class Watch(Callback):
         if incumbents(self.epochs)[-1] == len(self.epochs) - 1:
             copy_best(self._folder / trial, self._folder / SHIPPED)
         self._told(self.epochs)
-
-    def on_trial_error(self, *, trial: Any, **_: Any) -> None:  # type: ignore[override]
-        self._failed = trial
-
-    def on_step_end(self, **_: Any) -> None:  # type: ignore[override]
-        """Raise what there is; anywhere else Tune would wrap it in an error of its own."""
-        if self._failed is not None:  # Tune writes down why only after it has told the callbacks
-            file = self._failed.error_file
-            self._error = Path(file).read_text().strip() if file else "Tune does not say why"
-        if self._error is not None:
-            raise JobError(f"a trial failed: {self._error}")
-        if len(self.epochs) >= self._enough:
-            raise EnoughError
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Tune pickles its callbacks for a restore that is not used."""
-        return {}
 
 
 Told = Callable[[Sequence[Trained]], None]
@@ -125,36 +105,20 @@ def documented(
     epoch its H-mean there.
     """
     watch = Watch(folder, enough=enough, worth=METRIC, told=told)
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    tuner = tune.Tuner(
+    tune_as_documented(
         tune.with_parameters(
             _training(),
             fixed=space.fixed | {"train.epochs": space.budget.epochs, "train.sweep": False},
             folder=str(folder),
         ),
-        param_space={key: tune.choice(list(p.values)) for key, p in space.parameters.items()},
-        tune_config=tune.TuneConfig(
-            metric=METRIC,
-            mode="max",
-            search_alg=OptunaSearch(seed=seed),
-            scheduler=ASHAScheduler(
-                max_t=space.budget.epochs,
-                grace_period=rules.grace,
-                reduction_factor=rules.factor,
-            ),
-            num_samples=space.budget.trials,
-            max_concurrent_trials=rules.concurrent,
-            reuse_actors=True,
-        ),
-        run_config=tune.RunConfig(
-            name="live",
-            storage_path=str(folder / "tune"),
-            callbacks=[watch, NoPrinting()],
-            verbose=0,
-        ),
+        {key: parameter.values for key, parameter in space.parameters.items()},
+        epochs=space.budget.epochs,
+        trials=space.budget.trials,
+        seed=seed,
+        rules=rules,
+        folder=str(folder / "tune"),
+        ending=watch,
     )
-    with suppress(EnoughError):
-        tuner.fit()
     return watch.epochs
 
 
@@ -168,8 +132,8 @@ def own(
     """
     watch = Watch(folder, enough=enough, worth="tuned_hmean", told=told)
     inner = nested(space)
-    with suppress(EnoughError):
-        run_search(
+    until_enough(
+        lambda: run_search(
             study=store.open_study(store.storage_url(folder, None), "live", resume=False),
             space=inner,
             folder=folder,
@@ -179,6 +143,7 @@ def own(
             halving=Halving(space.budget.epochs, grace=rules.grace, factor=rules.factor),
             callbacks=[watch],
         )
+    )
     return watch.epochs
 
 

@@ -36,8 +36,8 @@ from typing import Any
 
 import numpy as np
 from live_policies import POLICIES, SHIPPED, Trained, incumbents
+from policies import Rules, chosen
 from record_trainings import FIXED, SPACE
-from replay_policies import Rules
 from timing import run
 
 from detector.cli import log
@@ -206,13 +206,7 @@ def check(options: Mapping[str, Any]) -> list[str]:
     """The policies to run; InputError for what is wrong with the options alone."""
     if options["data"] is None:
         raise InputError("data: no dataset folder given; add data=FOLDER")
-    names = list(dict.fromkeys(options["policies"].split(",")))
-    if unknown := [name for name in names if name not in POLICIES]:
-        raise InputError(
-            f"policies: {unknown[0]!r} is not one of {', '.join(POLICIES)}; list some with commas"
-        )
-    if options["factor"] < 2:
-        raise InputError(f"factor: must be a whole number from 2, got {options['factor']}")
+    names = chosen(options["policies"], POLICIES, factor=options["factor"])
     if options["grace"] > options["epochs"]:
         raise InputError(
             f"grace: must not exceed epochs={options['epochs']}, got {options['grace']}; lower it"

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,71 +14,42 @@ from typing import Any
 import numpy as np
 import optuna
 from numpy.typing import NDArray
+from policies import Ending, Rules, tune_as_documented, until_enough
 from ray import tune
-from ray.tune import Callback
-from ray.tune.schedulers import ASHAScheduler
-from ray.tune.search.optuna import OptunaSearch
 from replay import Arrival, Table, Yardstick, axes
 
-from detector.errors import JobError
 from orchestrator.halving import Halving
 from orchestrator.parameters import Budget, Parameter
 from orchestrator.resources import TrialResources
 from orchestrator.space import SearchSpace
 from orchestrator.trial import TrialFunction, TrialJob
-from orchestrator.tuner import NoPrinting, run_search
-
-
-@dataclass(frozen=True)
-class Rules:
-    """What all policies share: rungs at grace * factor^k epochs, trials at once."""
-
-    grace: int
-    factor: int
-    concurrent: int
-
+from orchestrator.tuner import run_search
 
 Policy = Callable[[Table, Yardstick, int, Rules], None]
 
 
-class EnoughError(Exception):
-    """The yardstick has seen what it needs."""
-
-
-class Watch(Callback):
+class Watch(Ending):
     """Tells a yardstick of each trained epoch in the order of arrival, and ends the search."""
 
+    trial = "replayed trial"
+
     def __init__(self, yardstick: Yardstick, shipped: NDArray[np.float64], *, nested: bool) -> None:
+        super().__init__()
         self._yardstick, self._shipped, self._nested = yardstick, shipped, nested
-        self._error: str | None = None
-        self._failed: Any = None
+
+    def is_enough(self) -> bool:
+        """Whether the yardstick has seen what it needs."""
+        return self._yardstick.over
 
     def on_trial_result(  # type: ignore[override]
         self, *, result: dict[str, Any], **_: Any
     ) -> None:
         if "error" in result:
-            self._error = str(result["error"])
+            self.error = str(result["error"])
         elif result["trained"] and not self._yardstick.over:
             score, place = float(result["hmean"]), (result["row"], result["epoch"] - 1)
             worth = float(self._shipped[place]) if self._nested else score
             self._yardstick.add(Arrival(score, worth))
-
-    def on_trial_error(self, *, trial: Any, **_: Any) -> None:  # type: ignore[override]
-        self._failed = trial
-
-    def on_step_end(self, **_: Any) -> None:  # type: ignore[override]
-        """Raise what there is; anywhere else Tune would wrap it in an error of its own."""
-        if self._failed is not None:  # Tune writes down why only after it has told the callbacks
-            file = self._failed.error_file
-            self._error = Path(file).read_text().strip() if file else "Tune does not say why"
-        if self._error is not None:
-            raise JobError(f"a replayed trial failed: {self._error}")
-        if self._yardstick.over:
-            raise EnoughError
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Tune pickles its callbacks for a restore that is not used."""
-        return {}
 
 
 def documented(
@@ -93,30 +62,17 @@ def documented(
     it reports the cross-fitted H-mean over all settings instead.
     """
     keys = axes(table.configs) if nested else axes(table.configs) | axes(table.settings)
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
     with tempfile.TemporaryDirectory() as folder:
-        tuner = tune.Tuner(
+        tune_as_documented(
             tune.with_parameters(_lookup(), **_points(table, nested=nested)),
-            param_space={key: tune.choice(list(values)) for key, values in keys.items()},
-            tune_config=tune.TuneConfig(
-                metric="hmean",
-                mode="max",
-                search_alg=OptunaSearch(seed=seed),
-                scheduler=ASHAScheduler(
-                    max_t=table.epochs, grace_period=rules.grace, reduction_factor=rules.factor
-                ),
-                num_samples=yardstick.cap,  # more than can be begun
-                max_concurrent_trials=rules.concurrent,
-                reuse_actors=True,
-            ),
-            run_config=tune.RunConfig(
-                name="replay",
-                storage_path=folder,
-                callbacks=[Watch(yardstick, table.shipped, nested=nested), NoPrinting()],
-                verbose=0,
-            ),
+            keys,
+            epochs=table.epochs,
+            trials=yardstick.cap,  # more than can be begun
+            seed=seed,
+            rules=rules,
+            folder=folder,
+            ending=Watch(yardstick, table.shipped, nested=nested),
         )
-        _until_enough(tuner.fit)
 
 
 def own(
@@ -155,7 +111,7 @@ def own(
         folder = Path(name)
         # A database would be told the same and take most of the time.
         study = optuna.create_study(direction="maximize", pruner=optuna.pruners.NopPruner())
-        _until_enough(
+        until_enough(
             lambda: run_search(
                 study=study,
                 space=space,
@@ -176,11 +132,6 @@ POLICIES: dict[str, Policy] = {
     "ours-asha": partial(own, promote=False),
     "ours-joint": partial(own, nested=False),
 }
-
-
-def _until_enough(search: Callable[[], object]) -> None:
-    with suppress(EnoughError):
-        search()
 
 
 def _points(table: Table, *, nested: bool) -> dict[str, Any]:

@@ -139,7 +139,7 @@ def keep_record(
         for line in [*_other_data(before, now), *other_rounding(before, now)]:
             log(line)
     if own is None:
-        write_text(folder / RECORD, json.dumps(now.model_dump(mode="json"), indent=1) + "\n")
+        write_record(folder, now)
 
 
 def observe(
@@ -155,6 +155,11 @@ def observe(
         code=read_code(),
         environment=read_environment(device),
     )
+
+
+def write_record(folder: Path, record: Provenance) -> None:
+    """Write the record of the training in `folder`."""
+    write_text(folder / RECORD, json.dumps(record.model_dump(mode="json"), indent=1) + "\n")
 
 
 def read_record(folder: Path) -> Provenance:

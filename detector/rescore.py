@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from detector.checkpoint import read_best, save_best
+from detector.checkpoint import save_best
 from detector.cli import log as log_to_stderr
 from detector.config import TrainConfig
 from detector.data.annotations import read_split
 from detector.errors import InputError
-from detector.files import write_text
 from detector.inference import load_detector
 from detector.latency import latency_ms
-from detector.provenance import RECORD, read_record
+from detector.provenance import read_record, write_record
 from detector.settings import flatten
-from detector.trainer import LATENCY, EpochReport, with_chosen
+from detector.trainer import LATENCY, EpochReport, params_m, with_chosen
 from detector.validation import record, validate
 
 # What may differ between two trainings of the same weights.
@@ -44,10 +42,10 @@ def rescore(
     when the weights are missing or were trained otherwise, JobError as `validate` does.
     """
     started = time.monotonic()
-    _require_same_training(config, source)
-    detector, _ = load_detector(
+    detector, other = load_detector(
         source / "checkpoint", device=config.train.device, amp=config.train.amp
     )
+    _require_same_training(config, other, source)
     detector = replace(detector, postprocess=config.postprocess)
     assert config.data.root is not None
     split = read_split(
@@ -72,9 +70,10 @@ def rescore(
     record(metrics, scores, best_epoch)
     checkpoint = folder / "checkpoint"
     save_best(checkpoint / "best", detector.model, with_chosen(config, scores), scores.figures)
-    metrics["params_m"] = sum(p.numel() for p in detector.model.parameters()) / 1e6
+    metrics["params_m"] = params_m(detector.model)
     metrics["seconds"] = time.monotonic() - started
-    _keep_record(config, source, folder)
+    # What made the weights, with the settings that they are scored at.
+    write_record(folder, read_record(source).model_copy(update={"config": config}))
     log(f"the weights of {source.name}, trained alike: H-mean {metrics['hmean']:.4f}")
     return EpochReport(
         epoch=epochs,
@@ -87,8 +86,7 @@ def rescore(
     )
 
 
-def _require_same_training(config: TrainConfig, source: Path) -> None:
-    _, other = read_best(source / "checkpoint")
+def _require_same_training(config: TrainConfig, other: TrainConfig, source: Path) -> None:
     old, new = (flatten(one.model_dump(mode="json")) for one in (other, config))
     changed = [
         f"{key}: {old[key]!r} there, {value!r} here"
@@ -100,9 +98,3 @@ def _require_same_training(config: TrainConfig, source: Path) -> None:
             f"{source}: was trained otherwise, so its weights cannot stand for these settings\n"
             + "\n".join(changed)
         )
-
-
-def _keep_record(config: TrainConfig, source: Path, folder: Path) -> None:
-    """What made the weights, with the settings that they are scored at."""
-    own = read_record(source).model_copy(update={"config": config})
-    write_text(folder / RECORD, json.dumps(own.model_dump(mode="json"), indent=1) + "\n")

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from detector.begin import prepare
 from detector.checkpoint import TrainingState, load_state, save_best, save_state
 from detector.cli import log as log_to_stderr
@@ -124,7 +126,7 @@ def _epoch(job: Job, state: TrainingState, monitor: Monitor) -> Validated | None
     losses = train_epoch(job, state)
     scores = _validate(job, state, monitor) if _is_validated(state.epoch, config) else None
     state.seconds += time.monotonic() - started
-    state.metrics |= losses | {"seconds": state.seconds, "params_m": _params_m(state)}
+    state.metrics |= losses | {"seconds": state.seconds, "params_m": params_m(state.model)}
     if scores is not None:
         if LATENCY not in state.metrics:  # of the architecture rather than of its weights
             state.metrics[LATENCY] = latency_ms(job.detector, job.val_pages)
@@ -196,8 +198,9 @@ def _over(state: TrainingState, config: TrainConfig) -> bool:
     return state.epoch >= config.train.epochs or (patience > 0 and stale >= patience)
 
 
-def _params_m(state: TrainingState) -> float:
-    return sum(p.numel() for p in state.model.parameters()) / 1e6
+def params_m(model: nn.Module) -> float:
+    """Millions of weights."""
+    return sum(p.numel() for p in model.parameters()) / 1e6
 
 
 def _validate(job: Job, state: TrainingState, monitor: Monitor | None) -> Validated | None:

@@ -20,11 +20,12 @@ from detector.cli import log
 from orchestrator import study as store
 from orchestrator.config import ConfirmConfig, SearchConfig
 from orchestrator.limits import Watch
+from orchestrator.progress import Checking
 from orchestrator.ranking import confirmed_hmean, confirmed_sd, ranked
 from orchestrator.records import TrialRecord, TrialState
 from orchestrator.resources import TrialResources
 from orchestrator.results import write_results
-from orchestrator.seed_searcher import Checking, SeedSearcher, Training
+from orchestrator.seed_searcher import SeedSearcher, Training
 from orchestrator.space import SearchSpace
 from orchestrator.trial import TrialFunction
 from orchestrator.tuner import ToTheEnd, run_jobs

@@ -18,6 +18,7 @@ from rich.text import Text
 
 from orchestrator import study as store
 from orchestrator.leaderboard import best
+from orchestrator.leaderboard_table import STYLES
 from orchestrator.pareto import SCORE_AND_SIZE, Objectives
 from orchestrator.records import TrialRecord, TrialState
 from orchestrator.results import write_results
@@ -26,14 +27,6 @@ from orchestrator.trial import METRIC
 
 ROWS_BESIDE_TABLE = 8  # terminal lines that the table's frame and summary take
 FIXED_WIDTH = 52  # columns that trial, state, epoch, scores and time take
-COLOURS = {
-    TrialState.RUNNING: "cyan",
-    TrialState.PAUSED: "blue",
-    TrialState.FINISHED: "green",
-    TrialState.STOPPED: "yellow",
-    TrialState.FAILED: "red",
-    TrialState.PENDING: "dim",
-}
 
 
 class View:
@@ -127,7 +120,22 @@ class View:
         return fitting
 
 
-class Recorder(Callback):
+class Checking(Callback):
+    """Calls `checks` several times a second; they may raise to end Tune's run."""
+
+    def __init__(self, checks: Sequence[Callable[[], None]]) -> None:
+        self._checks = checks
+
+    def on_step_begin(self, **_: Any) -> None:  # type: ignore[override]
+        for check in self._checks:
+            check()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles its callbacks for a restore that is not used; a terminal cannot be."""
+        return {}
+
+
+class Recorder(Checking):
     """Keeps the view, the leaderboard, TensorBoard's HParams and `best/` up to date.
 
     `checks` are called several times a second and may raise to end the search, `reported` after
@@ -145,16 +153,13 @@ class Recorder(Callback):
         checks: Sequence[Callable[[], None]] = (),
         reported: Callable[[], None] = lambda: None,
     ) -> None:
-        self._checks, self._reported = checks, reported
+        super().__init__(checks)
+        self._reported = reported
         self._study, self._folder, self._view = study, folder, view
         self._parameters, self._objectives = list(parameters), objectives
         self._started: set[str] = set()
         stopped = [r for r in store.read_records(study) if r.state is TrialState.STOPPED]
         self._cleaned = {record.trial for record in stopped}
-
-    def on_step_begin(self, **_: Any) -> None:  # type: ignore[override]
-        for check in self._checks:
-            check()
 
     def on_trial_start(self, *, trial: Any, **_: Any) -> None:  # type: ignore[override]
         self._started.add(store.trial_id(trial.config["number"]))
@@ -229,10 +234,6 @@ class Recorder(Callback):
             return replace(record, state=TrialState.PENDING)
         return record
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Tune pickles its callbacks for a restore that is not used; a terminal cannot be."""
-        return {}
-
 
 def _find(records: Sequence[TrialRecord], trial: Any) -> TrialRecord:
     name = store.trial_id(trial.config["number"])
@@ -245,7 +246,7 @@ def _cells(
     minutes, seconds = divmod(int(record.seconds), 60)
     return [
         record.trial,
-        Text(record.state.value, style=COLOURS[record.state]),
+        Text(record.state.value, style=STYLES[record.state]),
         f"{record.epochs}/{epochs}",
         "" if now is None else f"{now:.4f}",
         "" if record.hmean is None else f"{record.hmean:.4f}",

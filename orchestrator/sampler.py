@@ -19,8 +19,8 @@ from optuna.trial import TrialState as OptunaState
 from ray.tune.search import Searcher
 
 from orchestrator import study as store
-from orchestrator.failures import Failure, Kind, Retries
 from orchestrator.halving import Halving, Progress, leader, next_stop, promotable
+from orchestrator.job_searcher import JobSearcher
 from orchestrator.pareto import Objectives
 from orchestrator.proposals import HMEAN, propose
 from orchestrator.space import SearchSpace
@@ -40,7 +40,7 @@ class Job:
     until: int | None
 
 
-class StudySearcher(Searcher):
+class StudySearcher(JobSearcher):
     """Gives Tune one job after another until the study holds `trials` that have ended.
 
     A job is a trial and the epoch to train it to. With `halving` that is its next rung: a trial
@@ -60,23 +60,17 @@ class StudySearcher(Searcher):
         halving: Halving | None = None,
         objectives: Objectives = HMEAN,
     ) -> None:
-        super().__init__(metric=METRIC, mode="max")
+        super().__init__()
         self._study, self._space, self._folder = study, space, folder
         self._seed, self._trials, self._halving = seed, trials, halving
         self._objectives = objectives
         self._live: dict[str, Job] = {}  # by Tune's trial id
-        self._failures: dict[str, Failure] = {}
-        self._retries = Retries()
         self.is_exhausted = False  # whether there was nothing new to propose
 
     @property
     def is_over(self) -> bool:
         """Whether nothing is left to run."""
         return not store.unfinished(self._study) and self._proposed() >= self._trials
-
-    def explain_failure(self, trial_id: str, failure: Failure) -> None:
-        """Say why a job was lost, before Tune does (it only says that it was)."""
-        self._failures[trial_id] = failure
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
         """The next job as Tune's config (see `as_trainable`).
@@ -226,7 +220,10 @@ class StudySearcher(Searcher):
         if job is None:  # it failed by its own report
             return
         result = result or {}
-        reason = self._loss(trial_id, job) if error else self._fault(job, result)
+        if error:
+            reason = self.verdict(trial_id, job.trial.number, job.epoch)
+        else:
+            reason = self._fault(job, result)
         if reason is not None:
             self._fail(trial_id, reason)
             return
@@ -241,11 +238,6 @@ class StudySearcher(Searcher):
         else:
             job.trial.set_user_attr(PAUSED, job.epoch)
         del self._live[trial_id]
-
-    def _loss(self, trial_id: str, job: Job) -> str | None:
-        """Why a trial whose worker was lost has failed; None when it is tried again."""
-        failure = self._failures.pop(trial_id, Failure(Kind.LOST_WORKER, "nothing is known of it"))
-        return self._retries.verdict(job.trial.number, job.epoch, failure)
 
     def _fault(self, job: Job, result: Mapping[str, Any]) -> str | None:
         """Why a trial that ended has failed; None when it has not."""
@@ -281,16 +273,6 @@ class StudySearcher(Searcher):
         trial = self._live.pop(trial_id).trial
         trial.set_user_attr(REASON, reason)
         self._study.tell(trial, state=OptunaState.FAIL)
-
-    def save(self, checkpoint_path: str) -> None:
-        """Nothing to save: the study's database has everything already."""
-
-    def restore(self, checkpoint_path: str) -> None:
-        """Nothing to restore (see `save`)."""
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Tune pickles its searcher for a restore that is not used; a database cannot be."""
-        return {}
 
 
 def folder_name(number: int, params: Mapping[str, Any]) -> str:

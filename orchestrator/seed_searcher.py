@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from ray.tune import Callback
 from ray.tune.search import Searcher
 
 from orchestrator import study as store
-from orchestrator.failures import Failure, Kind, Retries
+from orchestrator.job_searcher import JobSearcher
 from orchestrator.ranking import finite
 from orchestrator.records import TrialRecord
 from orchestrator.trial import METRIC
@@ -39,7 +38,7 @@ class Training:
         return self.seed == other.seed and mine == others
 
 
-class SeedSearcher(Searcher):
+class SeedSearcher(JobSearcher):
     """Gives Tune the trainings that have no result in the study, until all have.
 
     Two that differ in post-processing alone are one training: the second waits for the first, and
@@ -54,22 +53,16 @@ class SeedSearcher(Searcher):
         say: Callable[[str], None],
         ended: Callable[[], None] = lambda: None,
     ) -> None:
-        super().__init__(metric=METRIC, mode="max")
+        super().__init__()
         self._study, self._every, self._say, self._ended = study, every, say, ended
         self._results = store.confirmations(study)
         self._live: dict[str, Training] = {}  # by Tune's trial id
         self._epochs: dict[str, int] = {}  # the last one reported, by Tune's trial id
-        self._failures: dict[str, Failure] = {}
-        self._retries = Retries()
 
     @property
     def left(self) -> int:
         """How many trainings have no result."""
         return sum(self._result(training) is None for training in self._every)
-
-    def explain_failure(self, trial_id: str, failure: Failure) -> None:
-        """Say why a training was lost, before Tune does (it only says that it was)."""
-        self._failures[trial_id] = failure
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
         """The next training as Tune's config (see `as_trainable`)."""
@@ -121,8 +114,7 @@ class SeedSearcher(Searcher):
         epoch = self._epochs.pop(trial_id, 0)
         reason = _fault(last)
         if error:
-            failure = self._failures.pop(trial_id, Failure(Kind.LOST_WORKER, "nothing is known"))
-            reason = self._retries.verdict(self._every.index(training), epoch, failure)
+            reason = self.verdict(trial_id, self._every.index(training), epoch)
             if reason is None:
                 return
         own = _figures(last) | {"reason": reason}
@@ -131,31 +123,6 @@ class SeedSearcher(Searcher):
         gave = f"failed: {reason}" if reason else f"H-mean {own['hmean']:.4f}"
         self._say(f"{training.name}: {gave} (first {training.leader.hmean:.4f})")
         self._ended()
-
-    def save(self, checkpoint_path: str) -> None:
-        """Nothing to save: the study's database has everything already."""
-
-    def restore(self, checkpoint_path: str) -> None:
-        """Nothing to restore (see `save`)."""
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Tune pickles its searcher for a restore that is not used; a database cannot be."""
-        return {}
-
-
-class Checking(Callback):
-    """Calls `checks` several times a second; they may raise to end Tune's run."""
-
-    def __init__(self, checks: Sequence[Callable[[], None]]) -> None:
-        self._checks = checks
-
-    def on_step_begin(self, **_: Any) -> None:  # type: ignore[override]
-        for check in self._checks:
-            check()
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Tune pickles its callbacks for a restore that is not used."""
-        return {}
 
 
 def _fault(result: Mapping[str, Any]) -> str | None:

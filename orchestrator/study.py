@@ -30,9 +30,7 @@ from orchestrator.records import TrialRecord, TrialState
 from orchestrator.trial import METRIC
 
 LATEST = "latest"  # user attribute: the last report
-BEST = (
-    "best_pages"  # user attribute: the best epoch, the H-mean of each page and the settings in it
-)
+BEST = "best_pages"  # user attribute: the best epoch, its page H-means and chosen settings
 REASON = "reason"  # user attribute: why a trial failed
 PAUSED = "paused"  # user attribute: the epoch at which a trial was paused
 FOLDER = "folder"  # user attribute: name of the trial's folder below trials/

@@ -45,10 +45,11 @@ def check_data(space: SearchSpace) -> int:
         try:
             found = read_split(data.root, split, exclude=data.exclude)
             require_words(found, data.root)
+            count = len(found.pages)
             if split == data.train_split:
-                pages = min(len(found.pages), data.train_pages or len(found.pages))
+                pages = min(count, data.train_pages or count)
             if split == data.val_split and chosen_after:
-                _require_two(min(len(found.pages), data.val_pages or len(found.pages)), split)
+                _require_two(min(count, data.val_pages or count), split)
         except InputError as error:
             faults.append(str(error))
             continue

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Protocol
+from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial
@@ -18,8 +18,9 @@ from ray.tune.search import Searcher
 
 from detector.cli import log
 from orchestrator import study as store
-from orchestrator.failures import Failure, error_of, failure_of
+from orchestrator.failures import error_of, failure_of
 from orchestrator.halving import Halving
+from orchestrator.job_searcher import JobSearcher
 from orchestrator.memory_kills import memory_kills_reported
 from orchestrator.pareto import Objectives
 from orchestrator.proposals import HMEAN
@@ -70,9 +71,8 @@ def run_search(
         scheduler.replay(store.ended(study))
     run_jobs(searcher, scheduler, folder, trial, resources, callbacks)
     if searcher.is_exhausted:
-        log(
-            f"every point of the space was tried: {len(store.proposed(study))} trials, not {trials}"
-        )
+        tried = len(store.proposed(study))
+        log(f"every point of the space was tried: {tried} trials, not {trials}")
 
 
 def run_jobs(
@@ -126,17 +126,10 @@ class NoPrinting(TrialProgressCallback):
         """Print nothing."""
 
 
-class Explained(Protocol):
-    """A searcher that is told why a worker was lost."""
-
-    def explain_failure(self, trial_id: str, failure: Failure) -> None:
-        """Keep it for the end of the job, which comes next."""
-
-
 class Explaining(TrialScheduler):
     """Tells the searcher why a worker was lost, which Tune says here alone."""
 
-    _searcher: Explained
+    _searcher: JobSearcher
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         """A worker was lost; the searcher hears of that right after this."""
@@ -147,7 +140,7 @@ class Explaining(TrialScheduler):
 class ToTheEnd(Explaining, FIFOScheduler):
     """Lets every job run to its end."""
 
-    def __init__(self, searcher: Explained) -> None:
+    def __init__(self, searcher: JobSearcher) -> None:
         super().__init__()
         self._searcher = searcher
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
-from detector.config import TrainConfig
+from detector.config import AugmentConfig, DataConfig, ModelConfig, TrainConfig
 from orchestrator.cost import backbones, example
 from orchestrator.space import SearchSpace
 
@@ -23,13 +22,12 @@ def relative_work(space: SearchSpace) -> Callable[[Mapping[str, Any]], float]:
 
 def flops(config: TrainConfig) -> int:
     """`forward_flops`, once for each network and size of crop."""
-    size = (config.augment.crop_px, config.data.longest_side_px)
-    return _flops(json.dumps(config.model.model_dump(), sort_keys=True), size)
+    return _flops(config.model, config.augment.crop_px, config.data.longest_side_px)
 
 
 @lru_cache(maxsize=4096)
-def _flops(model: str, size: tuple[int, int]) -> int:
+def _flops(model: ModelConfig, crop_px: int, longest_side_px: int) -> int:
     from detector.work import forward_flops  # seconds of imports, for this only
 
-    given = {"model": json.loads(model), "augment": {"crop_px": size[0]}}
-    return forward_flops(TrainConfig.model_validate(given | {"data": {"longest_side_px": size[1]}}))
+    data, augment = DataConfig(longest_side_px=longest_side_px), AugmentConfig(crop_px=crop_px)
+    return forward_flops(TrainConfig(data=data, augment=augment, model=model))

@@ -10,7 +10,7 @@ import pytest
 import record_trainings
 import timing
 from live_policies import Trained, Watch, incumbents
-from replay_policies import EnoughError
+from policies import EnoughError
 
 from detector.config_postprocess import SweepConfig
 from detector.data.annotations import read_split

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import replay
 import replay_policies
-from replay_policies import POLICIES, Rules
+from policies import Rules
+from replay_policies import POLICIES
 
 from detector.errors import JobError
 from orchestrator.cluster import connected

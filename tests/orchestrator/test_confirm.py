@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import csv
-import json
 import os
 import signal
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
 from ray.tune.search import Searcher
 
@@ -95,20 +92,9 @@ def seeded_trial(*, failing=(), interrupts=False):
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory) -> Path:
+def data(tmp_path_factory, blank_pages) -> Path:
     root = tmp_path_factory.mktemp("data")
-    word = {"points": [[8, 8], [40, 8], [40, 20], [8, 20]], "transcription": "won"}
-    for split in ("train", "val"):
-        folder = root / "images" / split
-        folder.mkdir(parents=True)
-        names = ["page.jpg", "other.jpg"]
-        for name in names:
-            cv2.imwrite(str(folder / name), np.full((48, 64, 3), 255, np.uint8))
-        (root / "jsons").mkdir(exist_ok=True)
-        page = {"img_w": 64, "img_h": 48, "words": {"0001": word}}
-        pages = json.dumps({"images": dict.fromkeys(names, page)})
-        (root / "jsons" / f"{split}.json").write_text(pages)
-    return root
+    return blank_pages(root, train=["page.jpg", "other.jpg"], val=["page.jpg", "other.jpg"])
 
 
 @pytest.fixture

@@ -321,19 +321,24 @@ def test_another_seed_proposes_other_points(tmp_path):
     assert points[0] != points[1]
 
 
-def test_stopped_trials_do_not_look_better_than_finished_ones_to_the_sampler(tmp_path):
-    # Points over the range: left of 4 they finish well, right of it they are stopped.
-    session = Session(tmp_path, trials=40)
+def proposed_after(session, *, left, right):
+    """Ten ratios proposed after twenty over the range, which ended as said left and right of 4."""
     for i in range(20):
         ratio = 1.0 + 7.0 * i / 19
         session.study.enqueue_trial({BACKBONE: "resnet18", RATIO: ratio})
         session.searcher.suggest(str(i))
-        final = result(4, 0.9, finished=True) if ratio < 4 else result(1, 0.3)
-        session.searcher.on_trial_complete(str(i), final)
+        session.searcher.on_trial_complete(str(i), left if ratio < 4 else right)
     later = []
     for i in range(20, 30):
         later.append(session.searcher.suggest(str(i))["params"][RATIO])
         session.searcher.on_trial_complete(str(i), result(1, 0.3))
+    return later
+
+
+def test_stopped_trials_do_not_look_better_than_finished_ones_to_the_sampler(tmp_path):
+    # Points over the range: left of 4 they finish well, right of it they are stopped.
+    session = Session(tmp_path, trials=40)
+    later = proposed_after(session, left=result(4, 0.9, finished=True), right=result(1, 0.3))
     assert sum(ratio < 5 for ratio in later) >= 7
 
 
@@ -431,16 +436,7 @@ def test_the_sampler_ranks_paused_trials_below_finished_ones(tmp_path):
     # Left of 4 trials finish well, right of it they pause at a score that is higher.
     halving = Halving(epochs=4, grace=1, factor=100)
     session = Session(tmp_path, trials=40, halving=halving)
-    for i in range(20):
-        ratio = 1.0 + 7.0 * i / 19
-        session.study.enqueue_trial({BACKBONE: "resnet18", RATIO: ratio})
-        session.searcher.suggest(str(i))
-        final = result(4, 0.8, finished=True) if ratio < 4 else result(1, 0.9)
-        session.searcher.on_trial_complete(str(i), final)
-    later = []
-    for i in range(20, 30):
-        later.append(session.searcher.suggest(str(i))["params"][RATIO])
-        session.searcher.on_trial_complete(str(i), result(1, 0.3))
+    later = proposed_after(session, left=result(4, 0.8, finished=True), right=result(1, 0.9))
     assert sum(ratio < 5 for ratio in later) >= 7
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import os
 import signal
 import subprocess
@@ -12,8 +11,6 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
@@ -74,20 +71,9 @@ def failing_trial():
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory) -> Path:
+def data(tmp_path_factory, blank_pages) -> Path:
     root = tmp_path_factory.mktemp("data")
-    word = {"points": [[8, 8], [40, 8], [40, 20], [8, 20]], "transcription": "won"}
-    for split in ("train", "val"):
-        folder = root / "images" / split
-        folder.mkdir(parents=True)
-        page = {"img_w": 64, "img_h": 48, "words": {"0001": word}}
-        names = ["page.jpg"] if split == "train" else ["page.jpg", "other.jpg"]
-        for name in names:
-            cv2.imwrite(str(folder / name), np.full((48, 64, 3), 255, np.uint8))
-        (root / "jsons").mkdir(exist_ok=True)
-        pages = json.dumps({"images": dict.fromkeys(names, page)})
-        (root / "jsons" / f"{split}.json").write_text(pages)
-    return root
+    return blank_pages(root, train=["page.jpg"], val=["page.jpg", "other.jpg"])
 
 
 @pytest.fixture

@@ -1,0 +1,120 @@
+"""What both search benchmarks share: rules, Ray Tune as documented, and the end of a search."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+from ray import tune
+from ray.tune import Callback
+from ray.tune.schedulers import ASHAScheduler
+from ray.tune.search.optuna import OptunaSearch
+
+from detector.errors import InputError, JobError
+from orchestrator.tuner import NoPrinting
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What all policies share: rungs at grace * factor^k epochs, trials at once."""
+
+    grace: int
+    factor: int
+    concurrent: int
+
+
+class EnoughError(Exception):
+    """The search has trained what it may."""
+
+
+class Ending(Callback):
+    """Ends a search when there is enough, or when a trial failed, which is no part of the plan."""
+
+    trial = "trial"  # what messages call one
+
+    def __init__(self) -> None:
+        self.error: str | None = None  # that a trial reported
+        self._failed: Any = None
+
+    def is_enough(self) -> bool:
+        """Whether the search may end."""
+        raise NotImplementedError
+
+    def on_trial_error(self, *, trial: Any, **_: Any) -> None:  # type: ignore[override]
+        self._failed = trial
+
+    def on_step_end(self, **_: Any) -> None:  # type: ignore[override]
+        """Raise what there is; anywhere else Tune would wrap it in an error of its own."""
+        if self._failed is not None:  # Tune writes down why only after it has told the callbacks
+            file = self._failed.error_file
+            self.error = Path(file).read_text().strip() if file else "Tune does not say why"
+        if self.error is not None:
+            raise JobError(f"a {self.trial} failed: {self.error}")
+        if self.is_enough():
+            raise EnoughError
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles its callbacks for a restore that is not used."""
+        return {}
+
+
+def tune_as_documented(
+    trainable: Any,
+    choices: Mapping[str, Iterable[Any]],
+    *,
+    epochs: int,
+    trials: int,
+    seed: int,
+    rules: Rules,
+    folder: str,
+    ending: Ending,
+) -> None:
+    """Ray Tune, OptunaSearch and ASHA, as Ray's documentation puts them together.
+
+    A trial draws one value of each of `choices` and reports `hmean` after each epoch.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    tuner = tune.Tuner(
+        trainable,
+        param_space={key: tune.choice(list(values)) for key, values in choices.items()},
+        tune_config=tune.TuneConfig(
+            metric="hmean",
+            mode="max",
+            search_alg=OptunaSearch(seed=seed),
+            scheduler=ASHAScheduler(
+                max_t=epochs, grace_period=rules.grace, reduction_factor=rules.factor
+            ),
+            num_samples=trials,
+            max_concurrent_trials=rules.concurrent,
+            reuse_actors=True,
+        ),
+        run_config=tune.RunConfig(
+            name="tune",
+            storage_path=folder,
+            callbacks=[ending, NoPrinting()],
+            verbose=0,
+        ),
+    )
+    until_enough(tuner.fit)
+
+
+def until_enough(search: Callable[[], object]) -> None:
+    """Run a search until its `Ending` says so, or to its own end."""
+    with suppress(EnoughError):
+        search()
+
+
+def chosen(text: str, policies: Mapping[str, Any], *, factor: int) -> list[str]:
+    """The policies of a command line; InputError for one that does not exist, or a factor of 1."""
+    names = list(dict.fromkeys(text.split(",")))
+    if unknown := [name for name in names if name not in policies]:
+        raise InputError(
+            f"policies: {unknown[0]!r} is not one of {', '.join(policies)}; list some with commas"
+        )
+    if factor < 2:
+        raise InputError(f"factor: must be a whole number from 2, got {factor}")
+    return names

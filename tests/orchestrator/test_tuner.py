@@ -15,6 +15,7 @@ from types import SimpleNamespace
 
 import pytest
 from optuna.trial import create_trial
+from ray.tune import Callback
 
 from orchestrator import study as store
 from orchestrator.cluster import connected
@@ -42,7 +43,9 @@ def make_space(trials=TRIALS, *, epochs=EPOCHS, grace=1, warm_start=()) -> Searc
     )
 
 
-def search(folder: Path, trial, space: SearchSpace, *, gpus=0.0, concurrent=2, halving=None):
+def search(
+    folder: Path, trial, space: SearchSpace, *, gpus=0.0, concurrent=2, halving=None, callbacks=()
+):
     """One session, new or resumed; returns the study."""
     study = store.open_study(store.storage_url(folder, None), "run", resume=True)
     resources = TrialResources(cpus=1, gpus=gpus, concurrent=concurrent)
@@ -54,6 +57,7 @@ def search(folder: Path, trial, space: SearchSpace, *, gpus=0.0, concurrent=2, h
         resources=resources,
         seed=0,
         halving=halving,
+        callbacks=callbacks,
     )
     return study
 
@@ -261,6 +265,34 @@ def test_a_finished_search_runs_nothing_again_and_can_be_extended(tmp_path):
     study = search(tmp_path, counting_trial(0.0), make_space(2))
     assert [t.state.name for t in study.get_trials()] == ["COMPLETE"] * 2
     assert (tmp_path / "trials/00000/starts.txt").read_text() == "0\n"
+
+
+class Keeping(Callback):
+    """Keeps Tune's jobs, and whether it remembers their figures when they end."""
+
+    def __init__(self):
+        self.jobs, self.remembered = [], []
+
+    def on_trial_complete(self, *, trial, **_):
+        self.jobs.append(trial)
+        self.remembered.append("best_hmean" in trial.run_metadata.metric_analysis)
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_what_a_job_reported_is_forgotten_by_tune_once_the_study_has_it(tmp_path):
+    def trial(_job, report):
+        last = {"epoch": EPOCHS, "best_epoch": EPOCHS, "finished": True}
+        report({**last, "best_hmean": 0.5, "page_hmeans": [0.25, 0.75]})
+
+    keeping = Keeping()
+    study = search(tmp_path, trial, make_space(2), callbacks=[keeping])
+    assert [r.page_hmeans for r in store.read_records(study)] == [(0.25, 0.75)] * 2
+    assert keeping.remembered == [True, True]
+    assert [job.last_result["best_hmean"] for job in keeping.jobs] == [0.5, 0.5]
+    for job in keeping.jobs:
+        assert not job.run_metadata.metric_analysis
+        assert not job.run_metadata.metric_n_steps
+        assert "page_hmeans" not in job.last_result
 
 
 @pytest.fixture

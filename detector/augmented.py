@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator, Field
 from torch import Tensor, nn
 
 from detector.config import TrainConfig
@@ -30,19 +30,12 @@ Checkpoints = Annotated[
 class Views(Section):
     """The views of a page that are averaged; the default is the page itself."""
 
-    scales: list[float] = Field(
+    scales: list[Annotated[float, Field(ge=0.1, le=4)]] = Field(
         [1.0],
         min_length=1,
         description="sizes of the page, 1 = as trained: tta.scales=[0.8,1,1.25]",
     )
     flip: bool = Field(False, description="also the mirror image of every size")
-
-    @field_validator("scales")
-    @classmethod
-    def _in_range(cls, scales: list[float]) -> list[float]:
-        if not all(0.1 <= scale <= 4 for scale in scales):
-            raise ValueError(f"every scale must be from 0.1 to 4, got {scales}")
-        return scales
 
 
 class Averaged(nn.Module):

@@ -1,7 +1,8 @@
 """Weights and training state as safetensors plus JSON; nothing is ever unpickled.
 
-A checkpoint folder holds `last.safetensors` (all that an exact resume needs) and `best/`
-(`model.safetensors` with `config.yaml`: all that prediction needs).
+A checkpoint folder holds `last.safetensors` (all that an exact resume needs), the one before it
+(see `detector.generations`) and `best/` (`model.safetensors` with `config.yaml`: all that
+prediction needs).
 """
 
 from __future__ import annotations
@@ -23,8 +24,11 @@ from detector.cli import read_yaml
 from detector.config import SweepConfig, TrainConfig
 from detector.errors import InputError
 from detector.files import replacing, write_text
+from detector.generations import CHECKSUM, checksum
 from detector.optim import peak_lr
+from detector.plain import parse_json
 from detector.settings import describe_faults, field_names, flatten
+from detector.state_check import below, listed, misfits, read_state_record, require_state
 
 # Settings that change where or how fast a job runs or what it tells, not what it computes
 # (a cache resamples large pages twice, which is less than another seed does).
@@ -85,23 +89,20 @@ def save_state(path: Path, state: TrainingState, config: TrainConfig) -> None:
 def load_state(path: Path, state: TrainingState, config: TrainConfig) -> None:
     """Fill `state` from a file, exactly; InputError when it is broken or of another config."""
     tensors, metadata = _load(path)
-    if "state" not in metadata:
-        raise InputError(
-            f"{path}: holds no training state; give the last.safetensors of a training"
-        )
-    record = json.loads(metadata["state"])
-    _require_same(path, record["config"], config)
-    state.model.load_state_dict(_below(tensors, "model/"))
+    record = read_state_record(path, metadata)
+    _require_same(path, record.config, config)
+    require_state(path, tensors, state, record.scaler)
+    state.model.load_state_dict(below(tensors, "model/"))
     if state.ema is not None:
-        state.ema.module.load_state_dict(_below(tensors, "ema/"))
-    _load_optimizer(state.optimizer, _below(tensors, "optimizer/"))
-    state.scaler.load_state_dict(record["scaler"])
+        state.ema.module.load_state_dict(below(tensors, "ema/"))
+    _load_optimizer(state.optimizer, below(tensors, "optimizer/"))
+    if record.scaler:  # saved where nothing was scaled, it is empty
+        state.scaler.load_state_dict(record.scaler)
     torch.set_rng_state(tensors["rng/cpu"])
     if "rng/cuda" in tensors and torch.cuda.is_available():
         torch.cuda.set_rng_state(tensors["rng/cuda"])
-    state.epoch, state.step = record["epoch"], record["step"]
-    state.seconds, state.metrics = record["seconds"], record["metrics"]
-    state.tuned = record.get("tuned", {})  # files from before it had none
+    state.epoch, state.step = record.epoch, record.step
+    state.seconds, state.metrics, state.tuned = record.seconds, record.metrics, record.tuned
 
 
 def _parameters(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
@@ -176,7 +177,7 @@ def read_best(checkpoint: Path) -> tuple[dict[str, Tensor], TrainConfig]:
     if settings_file.is_file():
         settings = read_yaml(settings_file)
     elif "config" in metadata:
-        settings = json.loads(metadata["config"])
+        settings = parse_json(metadata["config"], f"{path}: its config")
     else:
         raise InputError(f"{settings_file}: missing; it is written beside the weights")
     try:
@@ -188,28 +189,19 @@ def read_best(checkpoint: Path) -> tuple[dict[str, Tensor], TrainConfig]:
 
 def load_weights(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
     """Copy weights into a model of the same shape; InputError names what does not fit."""
-    own = model.state_dict()
-    faults = [f"missing {k}" for k in own if k not in tensors]
-    faults += [f"unexpected {k}" for k in tensors if k not in own]
-    faults += [
-        f"{k} is {tuple(tensors[k].shape)} instead of {tuple(v.shape)}"
-        for k, v in own.items()
-        if k in tensors and tensors[k].shape != v.shape
-    ]
+    faults = misfits(model, tensors, exact=False)
     if faults:
-        shown = "; ".join(faults[:5]) + (f" and {len(faults) - 5} more" if len(faults) > 5 else "")
-        raise InputError(f"{path}: the weights do not fit the model of its config.yaml: {shown}")
+        raise InputError(
+            f"{path}: the weights do not fit the model of its config.yaml: {listed(faults)}"
+        )
     model.load_state_dict(tensors)
-
-
-def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
 
 
 def _save(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
     plain = {k: v.detach().to("cpu", copy=False).contiguous() for k, v in tensors.items()}
+    buffers = ((k, v.reshape(-1).view(torch.uint8).numpy().data) for k, v in plain.items())
     with replacing(path) as temporary:
-        save_file(plain, temporary, metadata)
+        save_file(plain, temporary, metadata | {CHECKSUM: checksum(buffers)})
 
 
 def _load(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -219,5 +211,6 @@ def _load(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         return load_file(path), metadata
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
-    except (SafetensorError, OSError) as error:
+    # Readers raise almost anything on damage: an unknown dtype or a size beyond 64 bits.
+    except (SafetensorError, OSError, RuntimeError, ValueError, TypeError, LookupError) as error:
         raise InputError(f"{path}: not a readable safetensors file ({error})") from None

@@ -6,27 +6,31 @@ A command is a settings class and a function; `run` does the rest. Exit codes: 0
 
 from __future__ import annotations
 
+import io
 import os
 import sys
-import textwrap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar, get_args
+from typing import Any, NoReturn, TextIO, TypeVar
 
-import yaml
 from pydantic import BaseModel, ValidationError
-from pydantic.fields import FieldInfo
 
 from detector.device_errors import is_out_of_memory, out_of_memory_text
 from detector.errors import InputError, JobError
+from detector.escape import printable_lines, shown
+from detector.help import help_text
+from detector.plain import YAML_BYTES, parse_yaml, read_bounded
 from detector.settings import describe_faults, flatten, nest
 
 Settings = TypeVar("Settings", bound=BaseModel)
 
 
 def log(message: str) -> None:
-    """Print a line to stderr, so that stdout stays free for a command's result."""
-    print(message, file=sys.stderr, flush=True)
+    """Print a line to stderr, so that stdout stays free for a command's result.
+
+    Control characters are escaped, since messages name files that others have named.
+    """
+    print(printable_lines(message), file=sys.stderr, flush=True)
 
 
 def parse_arguments(arguments: Sequence[str]) -> dict[str, Any]:
@@ -54,20 +58,21 @@ def _value(key: str, text: str) -> Any:
         return None
     if text[:1] not in ("[", "{"):
         return text
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise InputError(f"{key}: {text!r} is not a YAML list or mapping: {error}") from None
+    return parse_yaml(text, f"{key}: {shown(text)}", lines=False)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file; InputError names file and line when it is not one."""
+    """The mapping in a YAML file of plain values, at most YAML_BYTES long.
+
+    InputError names file and line when it is not one.
+    """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = read_bounded(path, YAML_BYTES).decode()
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not valid YAML: {error}") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not valid YAML: {error.reason}; save it as UTF-8") from None
+    content = parse_yaml(text, str(path))
     if not isinstance(content, dict):
         raise InputError(f"{path}: must hold `key: value` lines, got {type(content).__name__}")
     return content
@@ -101,6 +106,12 @@ def run(
     raise SystemExit(guarded(lambda: main(build(settings, _with_file(settings, arguments)))))
 
 
+def _print_anything(stream: TextIO) -> None:
+    r"""Let a terminal or file that is not UTF-8 show `\u2026` for what it cannot, and not fail."""
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors="backslashreplace")
+
+
 def wants_help(arguments: Sequence[str]) -> bool:
     """Whether the user asks what the command takes."""
     return any(a in ("-h", "--help", "help") for a in arguments)
@@ -115,6 +126,8 @@ def _with_file(settings: type[BaseModel], arguments: Sequence[str]) -> dict[str,
 
 def guarded(job: Callable[[], int | None]) -> int:
     """The exit code of `job`, its known failures printed to stderr as messages."""
+    for stream in (sys.stdout, sys.stderr):
+        _print_anything(stream)
     try:
         code = job() or 0
         sys.stdout.flush()
@@ -141,57 +154,3 @@ def guarded(job: Callable[[], int | None]) -> int:
             raise
         log(f"failed: {out_of_memory_text(error)}")
         return 1
-
-
-def help_text(settings: type[BaseModel], *, program: str, description: str) -> str:
-    """The `--help` page: every key with its default, range and meaning."""
-    lines = [f"usage: {program} key=value ...", "", *textwrap.wrap(description, 88), ""]
-    section = None
-    for key, info in _fields(settings):
-        group = key.rpartition(".")[0]
-        if group != section:
-            lines += ["", f"{group}:"] if group else []
-            section = group
-        lines.append(f"  {key}={_default(info)}")
-        note = "; ".join(part for part in (info.description or "", _rule(info)) if part)
-        lines += textwrap.wrap(note, 84, initial_indent=" " * 6, subsequent_indent=" " * 6)
-    return "\n".join(lines)
-
-
-def _fields(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
-    """Plain keys first, then those of the sections."""
-    sections = []
-    for name, info in model.model_fields.items():
-        if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
-            sections.append((name, info.annotation))
-        else:
-            yield prefix + name, info
-    for name, section in sections:
-        yield from _fields(section, f"{prefix}{name}.")
-
-
-def _default(info: FieldInfo) -> str:
-    if info.is_required():
-        return "(required)"
-    default = info.get_default(call_default_factory=True)
-    if isinstance(default, bool):
-        return str(default).lower()
-    if isinstance(default, list | tuple):
-        return f"[{','.join(map(str, default))}]"
-    return "null" if default is None else str(default)
-
-
-def _rule(info: FieldInfo) -> str:
-    """`one of a | b` or `0 < value <= 1` for a field's constraints."""
-    choices = [c for c in get_args(info.annotation) if isinstance(c, str)]
-    if choices:
-        return f"one of {' | '.join(choices)}"
-    low = high = ""
-    for item in info.metadata:
-        for name, sign in (("ge", "<="), ("gt", "<")):
-            if getattr(item, name, None) is not None:
-                low = f"{getattr(item, name)} {sign} "
-        for name, sign in (("le", "<="), ("lt", "<")):
-            if getattr(item, name, None) is not None:
-                high = f" {sign} {getattr(item, name)}"
-    return f"{low}value{high}" if low or high else ""

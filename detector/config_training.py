@@ -55,7 +55,7 @@ class LossConfig(Section):
 
 
 class OptimizerConfig(Section):
-    name: Literal["adamw", "sgd"] = Field("adamw", description="adamw | sgd")
+    name: Literal["adamw", "sgd"] = Field("adamw", description="how weights follow gradients")
     lr: float | None = Field(
         None, gt=0, le=1, description="peak rate of neck and head; null = adamw 0.001, sgd 0.007"
     )

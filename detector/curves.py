@@ -58,16 +58,8 @@ def varied(swept: SweepScores) -> list[str]:
     return [key for key in dumps[0] if len({dump[key] for dump in dumps}) > 1]
 
 
-def line(swept: SweepScores, key: str, around: int) -> list[int]:
-    """Settings that differ from setting `around` in `key` at most, in order of its value."""
-    dumps = [setting.model_dump() for setting in swept.settings]
-    rest = {k: v for k, v in dumps[around].items() if k != key}
-    found = [i for i, dump in enumerate(dumps) if rest.items() <= dump.items()]
-    return sorted(found, key=lambda i: dumps[i][key])
-
-
 def _panel(panel: Axes, swept: SweepScores, key: str, best: int) -> None:
-    indices = line(swept, key, best)
+    indices = swept.along(key, around=best)
     values = [getattr(swept.settings[i], key) for i in indices]
     numeric = all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
     x = values if numeric else np.arange(len(values))

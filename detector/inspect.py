@@ -9,7 +9,7 @@ import csv
 import io
 import json
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from detector.data.pages import KINDS, Page, Split, fault
 from detector.data.statistics import describe
 from detector.data.statistics_picture import draw_statistics
 from detector.errors import InputError
+from detector.escape import csv_cell, encodable, printable
 from detector.files import write_text
 from detector.settings import Section
 
@@ -149,9 +150,9 @@ def _write(
     """Write the report's files. A list of words that is there may be reviewed, and is kept."""
     names = ["faults.csv", "stats.json", _LIST, "suspicious.png", "statistics.png"]
     faults, stats, listed, sheet, pictures = (folder / name for name in names)
-    write_text(faults, _encodable(faults_csv([look.split for look in looks])))
+    write_text(faults, encodable(faults_csv([look.split for look in looks])))
     numbers = {look.split.name: look.stats for look in looks}
-    write_text(stats, _encodable(json.dumps(numbers, indent=2, ensure_ascii=False)))
+    write_text(stats, encodable(json.dumps(numbers, indent=2, ensure_ascii=False)))
     suspicions = {look.split.name: look.suspicions for look in looks}
     content = json.dumps(list_of(suspicions, shared), indent=2)
     if listed.exists() and listed.read_bytes() != content.encode():
@@ -184,7 +185,7 @@ def fault_lines(split: Split) -> Iterator[str]:
     kinds = Counter(f.kind for f in split.faults)
     yield f"{split.name}: {len(split.faults)} faults"
     for f in split.faults:
-        yield "  " + "  ".join(map(_printable, (f.file, f.word or "-", f.kind, f.message)))
+        yield "  " + "  ".join(map(printable, (f.file, f.word or "-", f.kind, f.message)))
     for kind, count in kinds.most_common():
         yield f"  {count:>8}  {kind} ({KINDS[kind]})"
 
@@ -195,7 +196,7 @@ def statistics_lines(name: str, stats: dict[str, Any]) -> Iterator[str]:
     width = max(map(len, stats))
     for key, value in stats.items():
         if isinstance(value, dict):
-            shown = ", ".join(f"{_printable(str(k))} {_number(v)}" for k, v in value.items())
+            shown = ", ".join(f"{printable(str(k))} {_number(v)}" for k, v in value.items())
             value = shown or "none"
         yield f"  {key:<{width}}  {'none' if value is None else value}"
 
@@ -207,26 +208,13 @@ def faults_csv(splits: Sequence[Split]) -> str:
     writer.writerow(["split", "file", "word", "kind", "message"])
     for split in splits:
         for f in split.faults:
-            writer.writerow(_cells([split.name, f.file, f.word or "", f.kind, f.message]))
+            cells = split.name, f.file, f.word or "", f.kind, f.message
+            writer.writerow(map(csv_cell, cells))
     return buffer.getvalue()
-
-
-def _cells(values: Iterable[str]) -> list[str]:
-    return [f"'{v}" if v.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else v for v in values]
-
-
-def _encodable(text: str) -> str:
-    """File names that are not UTF-8 reach Python as lone surrogates, which no file can hold."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _number(value: float) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _printable(text: str) -> str:
-    """Names come from files: control characters must not reach the terminal."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 if __name__ == "__main__":

@@ -187,7 +187,7 @@ class PageMaps:
                 raise ValueError("its files do not belong together")
             if index["identity"] != identity:
                 raise ValueError("they are of other weights or pages")
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
             raise InputError(
                 f"{folder}: holds no probability maps to use ({error}); give an empty folder"
             ) from None

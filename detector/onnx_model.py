@@ -109,7 +109,7 @@ def read_onnx(path: Path, device: torch.device) -> tuple[OnnxNetwork, Preprocess
 def _json(path: Path, metadata: dict[str, str], key: str) -> dict[str, Any]:
     try:
         value = json.loads(metadata[key])
-    except (KeyError, ValueError):
+    except (KeyError, ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
         raise InputError(

@@ -174,7 +174,7 @@ def read_record(folder: Path) -> Provenance:
         ) from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not valid JSON ({error}); restore the file") from None
     found = content.get("version") if isinstance(content, dict) else None
     if found != VERSION:

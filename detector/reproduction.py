@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from detector.checkpoint import PLACEMENT, read_best
 from detector.config import TrainConfig, with_values
 from detector.errors import InputError
 from detector.provenance import RECORD, Provenance, read_record
+from detector.state_check import read_state_record
 from detector.trainer import EpochReport, train
 
 # Placed elsewhere, a list of exclusions is still known by what it leaves of the words.
@@ -150,15 +150,14 @@ def read_result(folder: Path) -> Result | None:
         return None
     try:
         with safe_open(last, framework="pt") as file:
-            state = json.loads(file.metadata()["state"])
-        metrics = state["metrics"]
-        hmean, best_epoch = metrics["best_hmean"], int(metrics["best_epoch"])
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError):
+            record = read_state_record(last, file.metadata() or {})
+        hmean, best_epoch = record.metrics["best_hmean"], int(record.metrics["best_epoch"])
+    except (SafetensorError, OSError, KeyError, ValueError, OverflowError):
         raise InputError(
             f"{last}: not the state of a training, so there is nothing to compare with; "
             "restore the file, or delete it to train without comparing"
         ) from None
-    return Result(read_best(last.parent / "best")[0], hmean, best_epoch, state["epoch"])
+    return Result(read_best(last.parent / "best")[0], hmean, best_epoch, record.epoch)
 
 
 def difference(before: Result, report: EpochReport) -> str | None:

@@ -14,6 +14,7 @@ from detector.data.annotations import read_split
 from detector.errors import InputError
 from detector.inference import load_detector
 from detector.latency import latency_ms
+from detector.monitor import keep_box_thresh
 from detector.provenance import read_record, write_record
 from detector.settings import flatten
 from detector.trainer import LATENCY, EpochReport, params_m, with_chosen
@@ -70,6 +71,7 @@ def rescore(
     record(metrics, scores, best_epoch)
     checkpoint = folder / "checkpoint"
     save_best(checkpoint / "best", detector.model, with_chosen(config, scores), scores.figures)
+    keep_box_thresh(folder, scores.swept, best_epoch)
     metrics["params_m"] = params_m(detector.model)
     metrics["seconds"] = time.monotonic() - started
     # What made the weights, with the settings that they are scored at.

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from detector.errors import InputError
+from detector.escape import shown
 
 
 class Section(BaseModel):
@@ -77,6 +78,8 @@ def describe_faults(error: ValidationError, model: type[BaseModel]) -> list[str]
             continue
         rule = fault["msg"].removeprefix("Value error, ")
         rule = rule[:1].lower() + rule[1:]
-        got = "" if isinstance(fault["input"], dict | BaseModel) else f", got {fault['input']!r}"
+        got = (
+            "" if isinstance(fault["input"], dict | BaseModel) else f", got {shown(fault['input'])}"
+        )
         lines.append(f"{key}: {rule}{got}" if key else f"{rule}{got}")
     return lines

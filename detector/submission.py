@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from detector.escape import csv_cell, encodable
 from detector.files import replacing, write_text
 from detector.postprocess import Detections
 
@@ -30,11 +31,14 @@ def to_json(found: dict[str, tuple[Detections, tuple[int, int]]]) -> dict[str, A
 
 def write_json(path: Path, found: dict[str, tuple[Detections, tuple[int, int]]]) -> None:
     """Replace `path` with the submission JSON, atomically."""
-    write_text(path, json.dumps(to_json(found), ensure_ascii=False, indent=1) + "\n")
+    write_text(path, encodable(json.dumps(to_json(found), ensure_ascii=False, indent=1)) + "\n")
 
 
 def write_csv(path: Path, found: dict[str, tuple[Detections, tuple[int, int]]]) -> None:
-    """Replace `path` with `filename,polygons`: coordinates by spaces, words by `|`."""
+    """Replace `path` with `filename,polygons`: coordinates by spaces, words by `|`.
+
+    A name that a spreadsheet would run, such as `=1+1.jpg`, gets a leading apostrophe.
+    """
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["filename", "polygons"])
@@ -43,7 +47,7 @@ def write_csv(path: Path, found: dict[str, tuple[Detections, tuple[int, int]]]) 
                 " ".join(f"{value:g}" for point in _rounded(polygon) for value in point)
                 for polygon in detections.polygons
             )
-            writer.writerow([name, "|".join(words)])
+            writer.writerow([csv_cell(encodable(name)), "|".join(words)])
 
 
 def _rounded(polygon: Any) -> list[list[float]]:

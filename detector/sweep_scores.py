@@ -115,6 +115,13 @@ class SweepScores:
             settings=(self.settings[choices[0]], self.settings[choices[1]]),
         )
 
+    def along(self, key: str, *, around: int) -> list[int]:
+        """Settings that differ from setting `around` in `key` at most, in order of its value."""
+        dumps = [setting.model_dump() for setting in self.settings]
+        rest = {k: v for k, v in dumps[around].items() if k != key}
+        found = [i for i, dump in enumerate(dumps) if rest.items() <= dump.items()]
+        return sorted(found, key=lambda i: dumps[i][key])
+
     def tuned(self) -> dict[str, Any]:
         """The best setting's values of whatever differs among the settings."""
         every = [setting.model_dump() for setting in self.settings]

@@ -13,6 +13,7 @@ from pydantic import ConfigDict, Field
 from detector.cli import log, run
 from detector.config import TrainConfig
 from detector.errors import InputError, JobError
+from detector.monitor import show_box_thresh
 from detector.reproduction import find_training, reproduce
 from detector.settings import flatten
 from detector.trainer import EpochReport, train
@@ -43,7 +44,9 @@ def main(settings: TrainSettings) -> int:
     config = TrainConfig.model_validate(
         {name: getattr(settings, name) for name in TrainConfig.model_fields}
     )
-    _tell(train(config, settings.output, resume=settings.resume), config, settings.output)
+    last = train(config, settings.output, resume=settings.resume)
+    show_box_thresh(settings.output)
+    _tell(last, config, settings.output)
     return 0
 
 

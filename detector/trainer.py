@@ -17,13 +17,14 @@ from detector.config import TrainConfig, with_values
 from detector.distributed import shared
 from detector.epoch import Job, train_epoch
 from detector.errors import InputError
+from detector.generations import LAST, has_state, keep_previous, newest_state
 from detector.latency import latency_ms
 from detector.model.shared_norm import share_statistics
-from detector.monitor import Monitor
+from detector.monitor import Monitor, curves, keep_box_thresh
 from detector.peers import Peers
 from detector.provenance import Provenance
 from detector.sweep_scores import SweepScores
-from detector.validation import STALE, Validated, curves, epoch_line, record, validate
+from detector.validation import STALE, Validated, epoch_line, record, validate
 
 LATENCY = "latency_ms"
 
@@ -63,21 +64,22 @@ def train(
 
     Writes `folder/checkpoint/` (see `detector.checkpoint`), TensorBoard events and
     `folder/record.json`, what the training was made from. With `resume` it continues after
-    the last finished epoch, and on a CPU the weights equal those of an uninterrupted training
-    bit for bit. `until` pauses it after that epoch, one that is validated: the learning rate
-    still follows all epochs of `config`, and a later call with `resume` goes on as if there had
-    been no pause. `expected` is the record of another training, which this one repeats. With
-    several processes (`train.processes`) this one leads: it alone writes, reports and logs.
+    the last finished epoch, or the one before where that file is broken (`log` says so), and on a
+    CPU the weights equal those of an uninterrupted training bit for bit. `until` pauses it after
+    that epoch, one that is validated: the learning rate still follows all epochs of `config`, and
+    a later call with `resume` goes on as if there had been no pause. `expected` is the record of
+    another training, which this one repeats. With several processes (`train.processes`) this one
+    leads: it alone writes, reports and logs.
     Raises InputError for unusable data or settings, and data or weights that are not those of
     `expected`, and JobError for a loss or score that is not finite and for a process that ended.
     """
     _require_validated(until, config)
     checkpoint = folder / "checkpoint"
-    last = checkpoint / "last.safetensors"
-    if last.exists() and not resume:
+    if has_state(checkpoint) and not resume:
         raise InputError(f"{folder}: holds a training already; add resume=true or choose another")
-    job, state = prepare(config, folder, log, fresh=not last.exists(), expected=expected)
-    if last.exists():
+    last = newest_state(checkpoint, log)
+    job, state = prepare(config, folder, log, fresh=last is None, expected=expected)
+    if last is not None:
         load_state(last, state, config)
         log(f"resuming after epoch {state.epoch} of {config.train.epochs}")
     world, cuda = config.train.processes, job.detector.device.type == "cuda"
@@ -134,7 +136,9 @@ def _epoch(job: Job, state: TrainingState, monitor: Monitor) -> Validated | None
         if record(state.metrics, scores, state.epoch):
             kept = with_chosen(config, scores)
             save_best(checkpoint / "best", state.evaluated, kept, scores.figures)
-    save_state(checkpoint / "last.safetensors", state, config)
+            keep_box_thresh(job.folder, scores.swept, state.epoch)
+    keep_previous(checkpoint)
+    save_state(checkpoint / LAST, state, config)
     monitor.scalars(curves(state.metrics), state.epoch)
     job.log(epoch_line(state.metrics, state.epoch, config.train.epochs, scores))
     return scores
@@ -151,8 +155,8 @@ def with_chosen(config: TrainConfig, scores: Validated) -> TrainConfig:
 def _follow(peers: Peers, config: TrainConfig, folder: Path) -> None:
     """Train as the process that does not lead: the same steps, and a share of the pages."""
     job, state = prepare(config, folder, lambda _: None, fresh=False, rank=peers.rank)
-    last = folder / "checkpoint" / "last.safetensors"
-    if last.exists():
+    last = newest_state(folder / "checkpoint", lambda _: None)  # the leader's choice: it was first
+    if last is not None:
         load_state(last, state, config)
     job = replace(job, peers=peers)
     _join(job, state)

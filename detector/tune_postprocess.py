@@ -22,7 +22,18 @@ from pydantic import Field
 from detector.checkpoint import find_best, write_config
 from detector.cli import log, run
 from detector.config import PostprocessConfig, with_values
-from detector.config_postprocess import Tried
+from detector.config_input import Probability
+from detector.config_postprocess import (
+    Count,
+    Epsilon,
+    ScoreMode,
+    Shape,
+    Side,
+    Threshold,
+    Tried,
+    Unclip,
+    UnclipRatio,
+)
 from detector.data.annotations import Page
 from detector.errors import InputError
 from detector.evaluate import EvaluateData, collect_keeping_maps, labelled_pages
@@ -42,16 +53,16 @@ PNG_NAME = "curve.png"
 class Grid(Section):
     """The values to try; null keeps the stored one."""
 
-    thresh: Tried[float] = (0.2, 0.3, 0.4, 0.5)
-    box_thresh: Tried[float] = tuple(i / 100 for i in range(30, 91, 5))
-    unclip: Tried[Literal["ratio", "exact"]] = None
-    unclip_ratio: Tried[float] = (1.2, 1.4, 1.6, 1.8, 2.0)
-    shape: Tried[Literal["quad", "polygon"]] = ("quad", "polygon")
-    min_side_px: Tried[float] = None
-    max_candidates: Tried[int] = None
-    score_mode: Tried[Literal["fast", "slow"]] = None
+    thresh: Tried[Threshold] = (0.2, 0.3, 0.4, 0.5)
+    box_thresh: Tried[Probability] = tuple(i / 100 for i in range(30, 91, 5))
+    unclip: Tried[Unclip] = None
+    unclip_ratio: Tried[UnclipRatio] = (1.2, 1.4, 1.6, 1.8, 2.0)
+    shape: Tried[Shape] = ("quad", "polygon")
+    min_side_px: Tried[Side] = None
+    max_candidates: Tried[Count] = None
+    score_mode: Tried[ScoreMode] = None
     dilate: Tried[bool] = None
-    epsilon: Tried[float] = None
+    epsilon: Tried[Epsilon] = None
 
 
 class Settings(Section):

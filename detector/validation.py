@@ -188,17 +188,6 @@ def record(metrics: dict[str, float], scores: Validated, epoch: int) -> bool:
     return best
 
 
-def curves(metrics: dict[str, float]) -> dict[str, float]:
-    """The figures worth a TensorBoard curve, grouped by what they are."""
-    cleval = ["hmean", "precision", "recall", "hmean_pooled"]
-    cleval += ["tuned_hmean", "crossfit_hmean", "configured_hmean"]
-    overlap = ("iou_hmean", "iou_precision", "iou_recall")
-    found = {k: v for k, v in metrics.items() if k.startswith("loss/")}
-    found |= {f"cleval/{k}": metrics[k] for k in cleval if k in metrics}
-    found |= {f"iou/{k.removeprefix('iou_')}": metrics[k] for k in overlap if k in metrics}
-    return found | {f"train/{k}": metrics[k] for k in ("lr", "seconds", "skipped")}
-
-
 def epoch_line(metrics: dict[str, float], epoch: int, epochs: int, scores: Validated | None) -> str:
     """An epoch as one line for people; without `scores` it was not validated."""
     line = f"epoch {epoch}/{epochs}  loss {metrics['loss/total']:.3f}"

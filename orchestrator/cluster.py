@@ -14,8 +14,12 @@ from typing import Any
 
 import ray
 from ray._private import ray_logging
+from ray._private.services import get_ray_address_from_environment
+from ray.exceptions import RayError
 
 from detector.errors import InputError
+from orchestrator.cluster_token import keep_private, refusal
+from orchestrator.interruption import handlers_kept
 from orchestrator.resources import Machine
 from orchestrator.tuner import SNAPSHOT_S
 
@@ -55,11 +59,11 @@ def connected(machine: Machine) -> Iterator[list[Machine]]:
         yield machines()
         return
     address = cluster_address()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        _start(address, machine)
-    _silence()
     try:
+        with warnings.catch_warnings(), handlers_kept():
+            warnings.simplefilter("ignore")
+            _start(address, machine)
+        _silence()
         yield machines()
     finally:
         ray.shutdown()
@@ -77,7 +81,9 @@ def _start(address: str | None, machine: Machine) -> None:
         try:
             _require_answer(address)
             ray.init(address=address, **quiet)
-        except (OSError, ValueError) as error:
+        except InputError:
+            raise
+        except (OSError, ValueError, RayError) as error:
             line = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise InputError(
                 f"RAY_ADDRESS={address}: no Ray cluster answers there ({line}); "
@@ -92,17 +98,26 @@ def _start(address: str | None, machine: Machine) -> None:
         object_store_memory=OBJECT_STORE_BYTES,
         **quiet,
     )
-    # Ray writes the token that lets anyone run code here readable by all users.
-    token = Path.home() / ".ray" / "auth_token"
-    if token.is_file() and token.stat().st_mode & 0o077:
-        token.chmod(0o600)
+    keep_private(Path.home() / ".ray" / "auth_token")
 
 
 def _require_answer(address: str) -> None:
-    """OSError when nothing listens at `host:port`; Ray itself would retry for minutes."""
-    host, colon, port = address.rpartition("://")[2].rpartition(":")
-    if colon and port.isdigit():
-        socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT_S).close()
+    """Whether the cluster answers and lets us in; Ray itself would retry for minutes.
+
+    OSError when nothing listens at `host:port`, or `auto` finds no cluster on this machine;
+    InputError when the cluster asks for a token that we do not send.
+    """
+    automatic = address == "auto"
+    if automatic:
+        address = get_ray_address_from_environment(address, None)
+    scheme, _, place = address.rpartition("://")
+    host, colon, port = place.rpartition(":")
+    if not colon or not port.isdigit():
+        return
+    socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT_S).close()
+    refused = None if scheme else refusal(place, automatic=automatic)
+    if refused:
+        raise InputError(f"RAY_ADDRESS={'auto' if automatic else address}: {refused}")
 
 
 def _silence() -> None:

@@ -19,6 +19,8 @@ from detector.settings import Section, describe_faults, field_names, flatten, ne
 from orchestrator.limits import Limits
 from orchestrator.pareto import FIGURES, SCORE_AND_SIZE, Objectives, as_objectives
 from orchestrator.space_file import available_spaces
+from orchestrator.storage import MOUNT_IT, is_url
+from orchestrator.tracker_names import TrackerName, not_installed
 
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 OptionalCount = Annotated[int | None, Field(ge=1)]
@@ -55,6 +57,11 @@ class BudgetConfig(Section):
     )
     patience: OptionalCount = Field(
         None, description="trials without a new best that end the search; null = no limit"
+    )
+    hang_minutes: OptionalPositive = Field(
+        None,
+        description="minutes without a finished epoch after which a trial fails and its worker is "
+        "ended; null = no limit",
     )
 
     def limits(self) -> Limits:
@@ -166,13 +173,23 @@ class SearchConfig(Section):
     resume: bool = Field(False, description="continue the interrupted run called name")
     seed: int = Field(0, ge=0, lt=2**31, description="fixes what the sampler proposes")
     storage: str | None = Field(
-        None, description="Optuna storage URL; null = study.db (SQLite) in the run folder"
+        None,
+        min_length=1,
+        description="where the study is kept: an SQLAlchemy URL such as "
+        "postgresql+psycopg://USER@HOST/DATABASE, journal (study.journal in the run folder) or "
+        "journal:PATH; null = study.db (SQLite) in the run folder",
     )
     warm_start: str | None = Field(
         None,
         min_length=1,
         description="points to try first: published (a contest entry's tuning table) or the "
         "FOLDER of another run; null = the space's own only",
+    )
+    track: tuple[TrackerName, ...] = Field(
+        (),
+        description="trackers told of every trial beside TensorBoard, such as track=wandb or "
+        "track=[mlflow,wandb]; they keep to the run folder unless their own environment variables "
+        "name a server",
     )
     dry_run: bool = Field(
         False, description="show the space and ten sampled configurations, and start nothing"
@@ -181,6 +198,21 @@ class SearchConfig(Section):
     budget: BudgetConfig = BudgetConfig()
     confirm: ConfirmConfig = ConfirmConfig()
     resources: ResourcesConfig = ResourcesConfig()
+
+    @field_validator("track", mode="before")
+    @classmethod
+    def _check_track(cls, value: Any) -> Any:
+        names = [value] if isinstance(value, str) else value
+        if isinstance(names, list | tuple) and len(set(map(str, names))) < len(names):
+            raise ValueError("must name each tracker once")
+        return names
+
+    @field_validator("runs_dir", mode="before")
+    @classmethod
+    def _check_runs_dir(cls, value: Any) -> Any:
+        if is_url(value):
+            raise ValueError(f"must be a folder; {MOUNT_IT}")
+        return value
 
     @field_validator("name")
     @classmethod
@@ -242,6 +274,8 @@ def parse_arguments(arguments: Sequence[str]) -> tuple[SearchConfig, dict[str, A
         config = SearchConfig.model_validate(own)
     except ValidationError as error:
         faults = [_with_remedy(line) for line in describe_faults(error, SearchArguments)] + faults
+    else:
+        faults += not_installed(config.track)
     if faults:
         raise InputError("\n".join(faults))
     return config, chosen

@@ -122,7 +122,15 @@ def confirm(
         limits.check()
         log(_announced(every, searcher.left, epochs=space.budget.epochs))
         callbacks = [Checking((check, limits.check))]
-        run_jobs(searcher, ToTheEnd(searcher), folder.resolve(), trial, resources, callbacks)
+        run_jobs(
+            searcher,
+            ToTheEnd(searcher),
+            folder.resolve(),
+            trial,
+            resources,
+            callbacks,
+            config.budget.hang_minutes,
+        )
     for line in summary(store.read_records(study), every):
         say(line)
 

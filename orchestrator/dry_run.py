@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from detector.errors import InputError
+from detector.escape import printable, printable_lines
 from orchestrator.parameters import Parameter
 from orchestrator.space import SearchSpace
 
@@ -84,7 +85,7 @@ def _searched(space: SearchSpace) -> Table:
         values = [_exact(value) for value in parameter.values]
         text = ", ".join(values) if parameter.kind == "choice" else " to ".join(values)
         cells = (key, _kind(parameter), text, _when(parameter))
-        out.add_row(*(Text(cell) for cell in cells))
+        out.add_row(*(Text(printable(cell)) for cell in cells))
     return out
 
 
@@ -104,7 +105,7 @@ def _when(parameter: Parameter) -> str:
 def _fixed(space: SearchSpace) -> Table:
     out = _table("fixed", "setting", "value")
     for key, value in space.fixed.items():
-        out.add_row(Text(key), Text(_exact(value)))
+        out.add_row(Text(printable(key)), Text(printable(_exact(value))))
     if space.demo:
         out.add_row(Text("data.root"), Text("synthetic receipts, made when the search starts"))
     return out
@@ -119,14 +120,14 @@ def _warm(space: SearchSpace, points: list[Point]) -> Table:
         drawn = {key: value for key, value in point.items() if key not in given}
         kept = {key: value for key, value in point.items() if key in given}
         text = _line(kept) + (f"; drawn: {_line(drawn)}" if drawn else "")
-        out.add_row(Text(str(number)), Text(text))
+        out.add_row(Text(str(number)), Text(printable(text)))
     return out
 
 
 def _configurations(title: str, points: list[Point]) -> Table:
     out = _table(title, "", "")
     for number, point in enumerate(points, 1):
-        out.add_row(Text(str(number)), Text(_line(point)))
+        out.add_row(Text(str(number)), Text(printable(_line(point))))
     return out
 
 
@@ -158,4 +159,4 @@ def _exact(value: Any) -> str:
 
 
 def _print(console: Console, line: str) -> None:
-    console.print(Text(line))
+    console.print(Text(printable_lines(line)))

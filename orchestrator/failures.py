@@ -29,6 +29,7 @@ class Kind(str, Enum):
     LOST_NODE = "the machine is gone or does not answer"
     LOST_WORKER = "the process died"
     NODE_OUT_OF_MEMORY = "the machine had no memory left"
+    HUNG = "it reported nothing for too long"
     BUG = "the trial's own fault"
 
     @property

@@ -19,8 +19,11 @@ class JobSearcher(Searcher):
         self._retries = Retries()
 
     def explain_failure(self, trial_id: str, failure: Failure) -> None:
-        """Say why a job was lost, before Tune does (it only says that it was)."""
-        self._failures[trial_id] = failure
+        """Say why a job was lost, before Tune does (it only says that it was).
+
+        The first to say so is right: who ends a worker knows why, the others see that it is gone.
+        """
+        self._failures.setdefault(trial_id, failure)
 
     def verdict(self, trial_id: str, number: int, epoch: int) -> str | None:
         """Why a lost job has failed; None when it is to be tried again.

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from detector.errors import InputError
+from detector.escape import csv_cell, encodable
 from detector.files import write_text
 from orchestrator.leaderboard_table import table
 from orchestrator.pareto import SCORE_AND_SIZE, Objectives
@@ -54,8 +55,8 @@ def write_leaderboard(
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*COLUMNS, *parameters, *LAST_COLUMNS])
     writer.writerows([_cell(value) for value in row.values()] for row in table_rows)
-    write_text(folder / JSON_NAME, _content(parameters, entries))
-    write_text(folder / CSV_NAME, text.getvalue())
+    write_text(folder / JSON_NAME, encodable(_content(parameters, entries)))
+    write_text(folder / CSV_NAME, encodable(text.getvalue()))
 
 
 def _content(parameters: Sequence[str], entries: Sequence[str]) -> str:
@@ -82,11 +83,10 @@ def _page_scores(page_bytes: bytes | None) -> str:
 
 
 def _cell(value: Any) -> Any:
-    """A CSV cell; text that a spreadsheet would run as a formula gets a leading apostrophe."""
+    """A CSV cell; see `csv_cell`."""
     if not isinstance(value, str):
         return value
-    text = value.replace("\r\n", "\n").replace("\r", "\n")  # a lone \r would end the row
-    return f"'{text}" if text.lstrip().startswith(("=", "+", "-", "@")) else text
+    return csv_cell(value.replace("\r\n", "\n").replace("\r", "\n"))  # a lone \r ends the row
 
 
 def read_leaderboard(folder: Path) -> list[TrialRecord]:
@@ -97,7 +97,7 @@ def read_leaderboard(folder: Path) -> list[TrialRecord]:
         return [TrialRecord.from_dict(entry) for entry in content["trials"]]
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}; is it a run folder?") from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(
             f"{path}: not a leaderboard ({type(error).__name__}: {error}); "
             "write it again with python -m orchestrator.report"

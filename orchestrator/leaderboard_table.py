@@ -7,9 +7,11 @@ from typing import Any, Literal, NamedTuple
 
 from rich import box
 from rich.cells import cell_len
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from detector.escape import printable, printable_lines
 from orchestrator.ranking import best, rows
 from orchestrator.records import TrialRecord, TrialState
 
@@ -28,6 +30,9 @@ CONFIRMED_NOTE = (
     "before the H-mean that a trial was chosen for"
 )
 REASON_LENGTH = 160
+FEWEST = 3  # trials shown, however small the screen
+REASONS, NAMED = 2, 3  # reasons in a table cut short; trials named that share one
+CSV = "leaderboard.csv"
 _PADDING = 2  # a blank after each cell, and the rule between columns
 
 
@@ -49,28 +54,53 @@ def table(
     *,
     width: int = 110,
     title: str | None = None,
+    most: int | None = None,
 ) -> Table:
-    """The leaderboard for a terminal of `width` columns.
+    """The leaderboard for a terminal of `width` columns, or its first `most` trials.
 
     Beside the scores it shows the parameters that differ between trials. A "=" marks the ranks
     that are tied with the first (`comparison.ties`). Columns that do not fit are named in the
-    caption, as are the reasons of failed trials. Trials that were trained again with new seeds show
-    the mean and the standard deviation over these.
+    caption, as are the reasons of failed trials, each told once. Trials that were trained again
+    with new seeds show the mean and the standard deviation over these.
     """
-    shown = rows(records, parameters)
+    every = rows(records, parameters)
+    shown = every if most is None else every[:most]
     columns = [*_score_columns(shown), *_parameter_columns(shown, parameters)]
     kept, left_out = _fitting(columns, width)
-    out = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), caption_justify="left")
+    out = Table(
+        title=title,
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        show_edge=False,
+        caption_justify="left",
+    )
     for column in kept:
         out.add_column(Text(column.header), justify=column.justify, no_wrap=True)
     for index, row in enumerate(shown):
-        cells = [Text(column.cells[index]) for column in kept]
+        cells = [Text(printable(column.cells[index])) for column in kept]
         out.add_row(*cells, style=STYLES[row["state"]])
     notes = _tie_note(records, shown) if RANK in (column.header for column in kept) else []
     notes += [CONFIRMED_NOTE] if CONFIRMED in (column.header for column in kept) else []
-    notes += _reasons(shown) + _left_out(left_out)
-    out.caption = Text("\n".join(notes)) if notes else None
+    more = len(every) - len(shown)
+    notes += [f"{more} more in {CSV}"] if more else []
+    notes += _reasons(every, most=None if most is None else REASONS) + _left_out(left_out)
+    out.caption = Text(printable_lines("\n".join(notes))) if notes else None
     return out
+
+
+def fitting_table(
+    records: Sequence[TrialRecord], parameters: Sequence[str], console: Console, *, below: int
+) -> Table:
+    """The leaderboard with as many trials as leave `below` lines of the screen; three at least."""
+
+    def lines(most: int) -> int:
+        shown = table(records, parameters, width=console.width, most=most)
+        return len(console.render_lines(shown, pad=False))
+
+    most = FEWEST + max(0, console.height - below - lines(FEWEST))
+    while most > FEWEST and lines(most) > console.height - below:  # notes may have grown too
+        most -= 1
+    return table(records, parameters, width=console.width, most=most)
 
 
 def duration(seconds: float) -> str:
@@ -151,7 +181,7 @@ def _value(value: Any) -> str:
 def _fitting(columns: Sequence[_Column], width: int) -> tuple[list[_Column], list[_Column]]:
     """The columns that fit, in their order, and those that do not."""
     chosen: set[int] = set()
-    used = 2  # the edges
+    used = 0
     for index in sorted(range(len(columns)), key=lambda i: (columns[i].keep, i)):
         column = columns[index]
         if column.keep == 0 or used + column.width <= width:
@@ -172,18 +202,25 @@ def _tie_note(records: Sequence[TrialRecord], shown: Sequence[dict[str, Any]]) -
     ]
 
 
-def _reasons(shown: Sequence[dict[str, Any]]) -> list[str]:
-    """The first line of each failure."""
-    firsts = [str(row["reason"] or "").strip().partition("\n")[0] for row in shown]
-    return [
-        f"{row['trial']} {row['state']}: {first[:REASON_LENGTH]}"
-        for row, first in zip(shown, firsts, strict=True)
-        if row["reason"]
-    ]
+def _reasons(every: Sequence[dict[str, Any]], *, most: int | None) -> list[str]:
+    """The first line of each failure, told once for all trials that have it."""
+    alike: dict[tuple[str, str], list[str]] = {}
+    for row in every:
+        if row["reason"]:
+            first = str(row["reason"]).strip().partition("\n")[0][:REASON_LENGTH]
+            alike.setdefault((row["state"], first), []).append(row["trial"])
+    lines = [f"{_few(trials)} {state}: {first}" for (state, first), trials in alike.items()]
+    more = 0 if most is None else len(lines) - most
+    return lines if more <= 0 else [*lines[:most], f"{more} more reasons in {CSV}"]
+
+
+def _few(trials: Sequence[str]) -> str:
+    more = f" and {len(trials) - NAMED} more" if len(trials) > NAMED else ""
+    return ", ".join(trials[:NAMED]) + more
 
 
 def _left_out(columns: Sequence[_Column]) -> list[str]:
     if not columns:
         return []
     names = ", ".join(column.header.replace("\n", "_") for column in columns)
-    return [f"not shown: {names} (leaderboard.csv has every column)"]
+    return [f"not shown: {names} ({CSV} has every column)"]

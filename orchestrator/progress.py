@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -16,13 +16,16 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from detector.escape import printable, printable_lines
+from detector.generations import forget_states
 from orchestrator import study as store
 from orchestrator.leaderboard import best
 from orchestrator.leaderboard_table import STYLES
+from orchestrator.parameters import Parameter
 from orchestrator.pareto import SCORE_AND_SIZE, Objectives
 from orchestrator.records import TrialRecord, TrialState
 from orchestrator.results import write_results
-from orchestrator.tensorboard import write_hparams
+from orchestrator.tensorboard import write_trial
 from orchestrator.trial import METRIC
 
 ROWS_BESIDE_TABLE = 8  # terminal lines that the table's frame and summary take
@@ -34,6 +37,8 @@ class View:
 
     def __init__(self, console: Console, *, trials: int, epochs: int, parameters: Sequence[str]):
         self._console, self._trials, self._epochs = console, trials, epochs
+        # TERM=dumb is a terminal that cannot be written to twice in one place.
+        self._has_table = console.is_terminal and not console.is_dumb_terminal
         self._parameters = list(parameters)
         self._records: list[TrialRecord] = []
         self._now: dict[str, float] = {}  # H-mean of the last epoch by trial
@@ -43,7 +48,7 @@ class View:
         )
 
     def __enter__(self) -> View:
-        if self._console.is_terminal:
+        if self._has_table:
             self._live.start()
         return self
 
@@ -61,12 +66,12 @@ class View:
 
     def say(self, line: str) -> None:
         """A line that stays, above the table."""
-        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+        self._console.print(printable_lines(line), highlight=False, markup=False, soft_wrap=True)
 
     def epoch(self, record: TrialRecord, hmean: float) -> None:
         """An epoch is over: a line where there is no table."""
         self._now[record.trial] = hmean
-        if not self._console.is_terminal:
+        if not self._has_table:
             self.say(
                 f"trial {record.trial}  epoch {record.epochs}/{self._epochs}  H-mean {hmean:.4f}  "
                 f"best {record.hmean or 0:.4f}  {record.seconds:.0f} s"
@@ -75,7 +80,7 @@ class View:
     def end(self, record: TrialRecord) -> None:
         """A trial is over or paused: a line where there is no table; a failure always gets one."""
         failed = record.state is TrialState.FAILED
-        if failed or not self._console.is_terminal:
+        if failed or not self._has_table:
             score = "" if record.hmean is None else f"  H-mean {record.hmean:.4f}"
             reason = f"  {record.reason}" if failed else ""
             self.say(f"trial {record.trial}  {record.state}{score}{reason}")
@@ -104,7 +109,7 @@ class View:
         for record in order[:room]:
             table.add_row(*_cells(record, self._now.get(record.trial), self._epochs, parameters))
         if len(order) > room:
-            table.add_row("…", f"{len(order) - room} more")
+            table.add_row("", f"{len(order) - room} more")
         return table
 
     def _fitting(self, records: Sequence[TrialRecord]) -> list[str]:
@@ -148,7 +153,7 @@ class Recorder(Checking):
         folder: Path,
         view: View,
         *,
-        parameters: Sequence[str],
+        parameters: Mapping[str, Parameter],
         objectives: Objectives = SCORE_AND_SIZE,
         checks: Sequence[Callable[[], None]] = (),
         reported: Callable[[], None] = lambda: None,
@@ -156,7 +161,8 @@ class Recorder(Checking):
         super().__init__(checks)
         self._reported = reported
         self._study, self._folder, self._view = study, folder, view
-        self._parameters, self._objectives = list(parameters), objectives
+        self._space, self._parameters = dict(parameters), list(parameters)
+        self._objectives = objectives
         self._started: set[str] = set()
         stopped = [r for r in store.read_records(study) if r.state is TrialState.STOPPED]
         self._cleaned = {record.trial for record in stopped}
@@ -203,7 +209,7 @@ class Recorder(Checking):
         record = _find(records, trial)
         self._view.end(record)
         if record.state in (TrialState.FINISHED, TrialState.FAILED):
-            write_hparams(Path(trial.config["folder"]), record)
+            write_trial(Path(trial.config["folder"]), record, self._space)
         self._clean(records)
         write_results(self._folder, records, self._parameters, self._objectives)
         self._reported()
@@ -219,8 +225,8 @@ class Recorder(Checking):
         stopped = {r.trial: r for r in records if r.state is TrialState.STOPPED}
         for name in sorted(stopped.keys() - self._cleaned):
             folder = self._folder / "trials" / store.folder_of(self._study, name)
-            write_hparams(folder, stopped[name])
-            (folder / "checkpoint" / "last.safetensors").unlink(missing_ok=True)
+            write_trial(folder, stopped[name], self._space)
+            forget_states(folder / "checkpoint")
             self._cleaned.add(name)
 
     def _records(self) -> list[TrialRecord]:
@@ -251,7 +257,7 @@ def _cells(
         "" if now is None else f"{now:.4f}",
         "" if record.hmean is None else f"{record.hmean:.4f}",
         f"{minutes}:{seconds:02d}",
-        *(_short(record.params.get(key)) for key in parameters),
+        *(Text(_short(record.params.get(key))) for key in parameters),
     ]
 
 
@@ -262,4 +268,4 @@ def _is_over(record: TrialRecord) -> bool:
 def _short(value: Any) -> str:
     if value is None:
         return ""
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+    return f"{value:.3g}" if isinstance(value, float) else printable(str(value))

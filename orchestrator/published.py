@@ -17,6 +17,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from detector.escape import printable
 from orchestrator.ranking import best
 from orchestrator.records import TrialRecord, TrialState
 
@@ -111,7 +112,7 @@ def compare(published: Sequence[Published], records: Sequence[TrialRecord]) -> T
     out.add_column("\nstate", no_wrap=True)
     for result in published:
         cells = [_score(getattr(result, name)) for name in FIGURES]
-        out.add_row(Text(result.row), *cells, *_measured(result, records))
+        out.add_row(Text(printable(result.row)), *cells, *_measured(result, records))
     return out
 
 

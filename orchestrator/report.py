@@ -1,4 +1,4 @@
-"""`python -m orchestrator.report run=runs/RUN`: a run's leaderboard from what is on disk."""
+"""`python -m orchestrator.report run=runs/RUN`: a run's leaderboard and page from its study."""
 
 from __future__ import annotations
 
@@ -8,18 +8,20 @@ from pathlib import Path
 from pydantic import Field
 from rich.console import Console
 
-from detector.cli import run
+from detector.cli import log, run
 from detector.errors import InputError
 from detector.settings import Section
 from orchestrator import study as store
 from orchestrator.config import SearchConfig
-from orchestrator.leaderboard import table
+from orchestrator.leaderboard_table import fitting_table, table
 from orchestrator.published import Published, compare
 from orchestrator.records import TrialRecord
+from orchestrator.report_page.write import write_report
 from orchestrator.results import write_results
-from orchestrator.run_folder import CONFIG, SPACE, stored_search
+from orchestrator.run_folder import CONFIG, SPACE, is_locked, stored_search
 from orchestrator.space import load_space
 
+PLAIN_ROWS = 20  # of a summary
 PLAIN_WIDTH = 140  # columns where there is no terminal to ask
 
 
@@ -28,7 +30,7 @@ class ReportSettings(Section):
 
 
 def main(settings: ReportSettings) -> int:
-    """Write the leaderboard and `best/` again, and print the leaderboard."""
+    """Write the leaderboard, `best/` and `report.html` again, and print the leaderboard."""
     folder = settings.run
     if not (folder / CONFIG).is_file() or not (folder / SPACE).is_file():
         raise InputError(f"run: {folder} is not a run's folder ({CONFIG} or {SPACE} is missing)")
@@ -38,9 +40,11 @@ def main(settings: ReportSettings) -> int:
         raise InputError(f"run: {folder} has no study.db; its search never started a trial")
     space = load_space(str(folder / SPACE), gpu=True)
     parameters = list(space.parameters)
-    records = store.read_records(store.open_study(url, folder.resolve().name, resume=True))
+    study = store.open_study(url, folder.resolve().name, resume=True)
+    records = store.read_records(study)
     write_results(folder, records, parameters, config.search.trade_off())
     print_leaderboard(records, parameters, published=space.published)
+    log(f"report: {write_report(study, space, folder, config, over=not is_locked(folder))}")
     return 0
 
 
@@ -49,12 +53,24 @@ def print_leaderboard(
     parameters: Sequence[str],
     *,
     published: Sequence[Published] = (),
+    below: str | None = None,
 ) -> None:
-    """Print the leaderboard to stdout, as wide as the terminal, and published beside measured."""
+    """Print the leaderboard to stdout, as wide as the terminal, and published beside measured.
+
+    With a text that will be printed `below` it, it has as many trials as fit on a screen with that
+    text, and where there is no terminal the first `PLAIN_ROWS`.
+    """
     console = Console()
     if not console.is_terminal:
         console = Console(width=PLAIN_WIDTH)
-    console.print(table(records, parameters, width=console.width))
+        most = None if below is None else PLAIN_ROWS
+        console.print(table(records, parameters, width=console.width, most=most))
+    elif below is None:
+        console.print(table(records, parameters, width=console.width))
+    else:
+        rest = sum(max(1, -(-len(line) // console.width)) for line in below.splitlines())
+        # The shell's prompt takes a line too.
+        console.print(fitting_table(records, parameters, console, below=rest + 1))
     if published:
         console.print(compare(published, records))
 

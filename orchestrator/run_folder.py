@@ -19,12 +19,14 @@ from detector.files import write_text
 from detector.settings import flatten, nest
 from orchestrator.config import ConfirmConfig, SearchConfig
 from orchestrator.space import Budget, SearchSpace, load_space
+from orchestrator.storage import without_password
 
 CONFIG, SPACE = "config.yaml", "space.yaml"
 # These say where or how long to search, not what; a resumed run may change them.
 MAY_CHANGE = (
     *("budget.trials", "budget.more", "budget.concurrent", "budget.minutes"),
-    *("budget.total_epochs", "budget.gpu_hours", "budget.patience", "confirm.", "resources."),
+    *("budget.total_epochs", "budget.gpu_hours", "budget.patience", "budget.hang_minutes"),
+    *("confirm.", "resources.", "track"),
 )
 ABOUT_THE_COMMAND = ("name", "runs_dir", "resume")
 
@@ -38,7 +40,7 @@ def create(
     try:
         fresh.mkdir(parents=True)
         (fresh / "trials").mkdir()
-        settings = flatten(config.model_dump(mode="json")) | dict(overrides)
+        settings = flatten(_bare(config).model_dump(mode="json")) | dict(overrides)
         write_text(fresh / CONFIG, yaml.safe_dump(nest(settings), sort_keys=False))
         write_text(fresh / SPACE, space.to_yaml())
         fresh.rename(folder)
@@ -72,7 +74,7 @@ def reopen(
             "check name and runs_dir, or leave resume=true out to start a new run"
         )
     stored = flatten(read_yaml(folder / CONFIG))
-    given = flatten(config.model_dump(mode="json", exclude_unset=True)) | dict(overrides)
+    given = flatten(_bare(config).model_dump(mode="json", exclude_unset=True)) | dict(overrides)
     given = {k: v for k, v in given.items() if k not in ABOUT_THE_COMMAND}
     changed = [
         f"{key}: {stored.get(key)!r} in the interrupted run, {value!r} now"
@@ -86,11 +88,19 @@ def reopen(
         )
     new = {k: v for k, v in given.items() if k.startswith(MAY_CHANGE)}
     own = flatten(stored_search(folder).model_dump(mode="json"))
+    if config.storage is not None:  # the same as the stored one, but it may have the password
+        new["storage"] = config.storage
     kept = build(SearchConfig, own | new | {"name": folder.name, "resume": True})
     space = load_space(str(folder / SPACE), gpu=gpu)
     trials = (kept.budget.trials or space.budget.trials) + (kept.budget.more or 0)
     budget = Budget.model_validate(space.budget.model_dump() | {"trials": trials})
     return kept, replace(space, budget=budget)
+
+
+def _bare(config: SearchConfig) -> SearchConfig:
+    """The settings without a database's password, which is written down and shown nowhere."""
+    storage = without_password(config.storage)
+    return config if storage == config.storage else config.model_copy(update={"storage": storage})
 
 
 def remember(folder: Path, *, trials: int, confirm: ConfirmConfig) -> None:
@@ -122,3 +132,15 @@ def locked(folder: Path) -> Iterator[None]:
                 f"name: another search is working on {folder}; wait for it or stop it"
             ) from None
         yield
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether a search is working on the run, on this machine at least."""
+    try:
+        with (folder / ".lock").open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False

@@ -24,7 +24,7 @@ from orchestrator.job_searcher import JobSearcher
 from orchestrator.pareto import Objectives
 from orchestrator.proposals import HMEAN, propose
 from orchestrator.space import SearchSpace
-from orchestrator.study import BEST, FOLDER, LATEST, PAUSED, REASON
+from orchestrator.study import BEST, FOLDER, LATEST, LOST, PAUSED, REASON
 from orchestrator.trial import METRIC
 from orchestrator.twins import TWIN, Twin, twin_of
 
@@ -228,6 +228,7 @@ class StudySearcher(JobSearcher):
             self._fail(trial_id, reason)
             return
         if error:  # not its own fault: it is the next job again, from its last epoch
+            job.trial.set_user_attr(LOST, job.trial.user_attrs.get(LOST, 0) + 1)
             del self._live[trial_id]
             return
         self._store(trial_id, result)

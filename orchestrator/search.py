@@ -9,7 +9,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
-from optuna.exceptions import StorageInternalError
 from rich.console import Console
 
 from detector.cli import guarded, help_text, log, wants_help
@@ -20,8 +19,9 @@ from orchestrator import study as store
 from orchestrator.cluster import cluster_address, connected
 from orchestrator.config import SearchArguments, SearchConfig, parse_arguments, run_name
 from orchestrator.confirm import confirm, extra_cost, is_confirmed, spent
+from orchestrator.endings import advice, again, explained
 from orchestrator.halving import Halving, equal_cost
-from orchestrator.interruption import Interruption
+from orchestrator.interruption import INTERRUPTED, Interruption
 from orchestrator.leaderboard import best
 from orchestrator.limits import LimitReachedError, Watch
 from orchestrator.nested import mode_of, nested
@@ -29,10 +29,12 @@ from orchestrator.pareto import Objectives, as_objectives
 from orchestrator.progress import Recorder, View
 from orchestrator.records import TrialRecord, TrialState
 from orchestrator.report import print_leaderboard
+from orchestrator.report_page.write import LiveReport, try_report
 from orchestrator.resources import TrialResources, describe, this_machine
 from orchestrator.results import write_results
 from orchestrator.share import cost_line, has_gpu, packed_share, share
 from orchestrator.space import SearchSpace, load_space
+from orchestrator.trackers import tracking
 from orchestrator.trial import TrialFunction, detector_trial
 from orchestrator.trial_data import check_data, with_data
 from orchestrator.tuner import run_search
@@ -76,27 +78,42 @@ def main(arguments: Sequence[str], *, trial: TrialFunction | None = None) -> int
             log(cost_line(space, pages, local) + extra_cost(config.confirm, space))
         run_folder.create(folder, config, overrides, space)
 
-    with run_folder.locked(folder), Interruption() as interruption:
-        run_folder.remember(folder, trials=space.budget.trials, confirm=config.confirm)
-        study = store.open_study(
-            store.storage_url(folder, config.storage), folder.name, resume=config.resume
-        )
+    command = again(config, folder)
+    with (
+        run_folder.locked(folder),
+        Interruption(advice(command)) as interruption,
+        explained(folder, command),
+    ):
         try:
-            search(study, space, folder, config, local, trial, interruption.check)
+            return searched(space, folder, config, local, trial, interruption.check)
         except KeyboardInterrupt:
-            finish(store.read_records(study), space, folder, config.search.trade_off())
-            log("interrupted; every finished epoch is saved. Continue with:")
-            log(f"  {again(config, folder)}")
-            return 130
-        except LimitReachedError as reached:
-            log(f"{reached}; running trials keep their last epoch. To go on, add a larger limit to")
-            log(f"  {again(config, folder)}")
-        except StorageInternalError as error:
-            raise JobError(
-                f"{folder}: the study's database cannot be written ({error.__cause__ or error}); "
-                f"check the disk, then continue with:\n  {again(config, folder)}"
-            ) from None
-        return conclude(store.read_records(study), space, folder, config.search.trade_off())
+            log(advice(command))
+            return INTERRUPTED
+
+
+def searched(
+    space: SearchSpace,
+    folder: Path,
+    config: SearchConfig,
+    local: TrialResources | None,
+    trial: TrialFunction | None,
+    check: Callable[[], None],
+) -> int:
+    """Open the study, run what is missing, and write and show what it gave; the exit code."""
+    run_folder.remember(folder, trials=space.budget.trials, confirm=config.confirm)
+    url = store.storage_url(folder, config.storage)
+    study = store.open_study(url, folder.name, resume=config.resume)
+    try:
+        search(study, space, folder, config, local, trial, check)
+    except KeyboardInterrupt:
+        finish(store.read_records(study), space, folder, config.search.trade_off())
+        try_report(study, space, folder, config, pages=False)
+        raise
+    except LimitReachedError as reached:
+        log(f"{reached}; running trials keep their last epoch. To go on, add a larger limit to")
+        log(f"  {again(config, folder)}")
+    try_report(study, space, folder, config)
+    return conclude(store.read_records(study), space, folder, config.search.trade_off())
 
 
 def search(
@@ -163,16 +180,22 @@ def run_trials(
         epochs=space.budget.epochs,
         parameters=list(space.parameters),
     )
+    live = LiveReport(study, space, folder, config, say=view.say)
+
+    def reported() -> None:
+        watch.reported()
+        live()
+
     recorder = Recorder(
         study,
         folder,
         view,
-        parameters=list(space.parameters),
+        parameters=space.parameters,
         objectives=config.search.trade_off(),
         checks=(check, watch.check),
-        reported=watch.reported,
+        reported=reported,
     )
-    with view:
+    with view, tracking(config.track, study, folder, view.say) as trackers:
         run_search(
             study=study,
             space=space,
@@ -182,7 +205,8 @@ def run_trials(
             seed=config.seed,
             halving=halving_of(space, config),
             objectives=as_objectives(config.search.objectives),
-            callbacks=[recorder],
+            callbacks=[recorder, *trackers],
+            hang_minutes=config.budget.hang_minutes,
         )
         recorder.close()
 
@@ -235,17 +259,11 @@ def conclude(
     records: Sequence[TrialRecord], space: SearchSpace, folder: Path, objectives: Objectives
 ) -> int:
     """Leaderboard, where everything lies, what to do next; JobError when all trials failed."""
-    finish(records, space, folder, objectives)
-    if best(records) is None:
-        reasons = {f"trial {r.trial}: {r.reason}" for r in records if r.state is TrialState.FAILED}
-        raise JobError(
-            "no trial has a score; whole errors are in "
-            f"{folder}/trials/*/error.txt\n" + "\n".join(sorted(reasons))
-        )
     root = space.fixed["data.root"]
-    print(
+    next_steps = (
         f"\nleaderboard  {folder}/leaderboard.csv\n"
         f"best model   {folder}/best/\n"
+        f"report       {folder}/report.html\n"
         f"curves       tensorboard --logdir {folder}\n"
         "\nnext:\n"
         f"  python -m detector.tune_postprocess checkpoint={folder}/best data.root={root} "
@@ -255,23 +273,27 @@ def conclude(
         f"  python -m detector.train config={folder}/best/config.yaml output={folder}/longer "
         f"train.epochs={space.budget.epochs * 3}"
     )
+    finish(records, space, folder, objectives, below=next_steps)
+    if best(records) is None:
+        reasons = {f"trial {r.trial}: {r.reason}" for r in records if r.state is TrialState.FAILED}
+        raise JobError(
+            "no trial has a score; whole errors are in "
+            f"{folder}/trials/*/error.txt\n" + "\n".join(sorted(reasons))
+        )
+    print(next_steps)
     return 0
 
 
 def finish(
-    records: Sequence[TrialRecord], space: SearchSpace, folder: Path, objectives: Objectives
+    records: Sequence[TrialRecord],
+    space: SearchSpace,
+    folder: Path,
+    objectives: Objectives,
+    below: str = "",
 ) -> None:
-    """Write the results as they stand, and show them."""
+    """Write the results as they stand, and show as much as fits above the text `below`."""
     write_results(folder, records, list(space.parameters), objectives)
-    print_leaderboard(records, list(space.parameters), published=space.published)
-
-
-def again(config: SearchConfig, folder: Path) -> str:
-    """The command that continues this run."""
-    where = "" if config.runs_dir == Path("runs") else f" runs_dir={config.runs_dir}"
-    return (
-        f"python -m orchestrator.search space={config.space} name={folder.name}{where} resume=true"
-    )
+    print_leaderboard(records, list(space.parameters), published=space.published, below=below)
 
 
 def command() -> NoReturn:

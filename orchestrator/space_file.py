@@ -17,9 +17,9 @@ from typing import Any
 import yaml
 
 from detector.errors import InputError
+from detector.plain import YAML_BYTES, PlainLoader, read_bounded, yaml_faults
 
 LOCAL_FOLDER = Path("search_spaces")
-MAX_BYTES = 1_000_000
 KeyPath = tuple[str | int, ...]
 
 
@@ -67,14 +67,12 @@ def find_space(ref: str, *, folder: Path = Path(), place: str = "space") -> Path
 def read_space_file(path: Path) -> SpaceFile:
     """A file's content with its lines; InputError for what is not one plain YAML mapping."""
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise InputError(f"{path}: a search space has at most {MAX_BYTES} bytes; is it one?")
-        text = path.read_text(encoding="utf-8")
+        text = read_bounded(path, YAML_BYTES).decode()
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: must be UTF-8 text: {error.reason}") from None
-    try:
+    with yaml_faults(str(path)):
         loader = _Loader(text)
         node = loader.get_single_node()
         if not isinstance(node, yaml.MappingNode):
@@ -84,27 +82,12 @@ def read_space_file(path: Path) -> SpaceFile:
         if faults:
             raise InputError("\n".join(faults))
         return SpaceFile(path, loader.construct_document(node), lines)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise InputError(f"{path}:{line}: not valid YAML: {error.problem}") from None
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: not valid YAML: {error}") from None
-    except RecursionError:
-        raise InputError(f"{path}: not a search space: its values are nested too deeply") from None
 
 
-class _Loader(yaml.SafeLoader):
-    """Plain values by YAML 1.2's core rules; `*aliases` are refused (they can explode)."""
+class _Loader(PlainLoader):
+    """Plain values by YAML 1.2's core rules."""
 
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 (PyYAML's own name)
-
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            mark = self.peek_event().start_mark
-            raise yaml.MarkedYAMLError(
-                problem="aliases (*name) are not read; repeat the value", problem_mark=mark
-            )
-        return super().compose_node(parent, index)
 
 
 _RULES = (

@@ -12,14 +12,13 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
+from json import JSONDecodeError
 from typing import Any
 
 import numpy as np
 import optuna
-from optuna.exceptions import DuplicatedStudyError, ExperimentalWarning
+from optuna.exceptions import DuplicatedStudyError, ExperimentalWarning, StorageInternalError
 from optuna.samplers import TPESampler
-from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 from sqlalchemy.exc import SQLAlchemyError
@@ -27,6 +26,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from detector.errors import InputError
 from orchestrator.nested import PREFIX
 from orchestrator.records import TrialRecord, TrialState
+from orchestrator.storage import open_storage, without_password
+from orchestrator.storage import storage_url as storage_url  # a study's users need both
 from orchestrator.trial import METRIC
 
 LATEST = "latest"  # user attribute: the last report
@@ -34,8 +35,8 @@ BEST = "best_pages"  # user attribute: the best epoch, its page H-means and chos
 REASON = "reason"  # user attribute: why a trial failed
 PAUSED = "paused"  # user attribute: the epoch at which a trial was paused
 FOLDER = "folder"  # user attribute: name of the trial's folder below trials/
+LOST = "lost_workers"  # user attribute: how often its worker was lost, and it went on
 CONFIRMED = "confirmed"  # study attribute confirmed/TRIAL/SEED, see `keep_confirmation`
-LOCK_TIMEOUT_S = 60.0
 
 STATES = {
     OptunaState.RUNNING: TrialState.RUNNING,
@@ -45,21 +46,17 @@ STATES = {
 }
 
 
-def storage_url(folder: Path, storage: str | None) -> str:
-    """The database of a run: `storage` when given, else `study.db` in the run folder."""
-    return storage or f"sqlite:///{(folder / 'study.db').resolve()}"
-
-
 def open_study(url: str, name: str, *, resume: bool) -> optuna.Study:
-    """The study called `name`, made new unless `resume`; InputError when that cannot be."""
+    """The study called `name` in the storage at `url` (see `storage_url`).
+
+    It is made new unless `resume`; InputError when that cannot be.
+    """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.filterwarnings("ignore", category=ExperimentalWarning)
-    # A report tool may be reading while the search writes: wait for it rather than fail.
-    connect = {"timeout": LOCK_TIMEOUT_S} if url.startswith("sqlite") else {}
+    shown = without_password(url)
     try:
-        storage = RDBStorage(url, engine_kwargs={"connect_args": connect})
         return optuna.create_study(
-            storage=storage,
+            storage=open_storage(url),
             study_name=name,
             direction="maximize",
             pruner=optuna.pruners.NopPruner(),
@@ -67,12 +64,20 @@ def open_study(url: str, name: str, *, resume: bool) -> optuna.Study:
         )
     except DuplicatedStudyError:
         raise InputError(
-            f"storage: {url} holds a study called {name!r} already; "
+            f"storage: {shown} holds a study called {name!r} already; "
             "choose another name, or continue it with resume=true"
         ) from None
-    except (SQLAlchemyError, ImportError) as error:
-        line = str(error).splitlines()[0]
-        raise InputError(f"storage: {url} cannot be used as a database: {line}") from None
+    except (SQLAlchemyError, StorageInternalError, ImportError, OSError, JSONDecodeError) as error:
+        line = str(error.__cause__ or error).splitlines()[0]
+        raise InputError(f"storage: {shown} cannot be used: {line}{_remedy(url, error)}") from None
+
+
+def _remedy(url: str, error: Exception) -> str:
+    if not url.startswith("postgresql"):
+        return ""
+    if isinstance(error, ImportError):
+        return "; install the driver with pip install -e '.[postgres]' and write +psycopg"
+    return "; a password that is not in the URL comes from PGPASSWORD or ~/.pgpass"
 
 
 def sampler(seed: int, number: int, *, trials: int) -> TPESampler:
@@ -185,7 +190,8 @@ def to_record(trial: FrozenTrial) -> TrialRecord:
         latency_ms=_figure(latest, "latency_ms"),
         checkpoint=latest.get("checkpoint"),
         page_hmeans=tuple(best["hmeans"]) if current else None,
-        reason=trial.user_attrs.get(REASON),
+        # A driver that dies between the reason and the end leaves a trial that may yet succeed.
+        reason=trial.user_attrs.get(REASON) if state is TrialState.FAILED else None,
     )
 
 

@@ -14,12 +14,12 @@ from ray import tune
 from ray.tune import Callback
 from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
-from ray.tune.search import Searcher
 
 from detector.cli import log
 from orchestrator import study as store
 from orchestrator.failures import error_of, failure_of
 from orchestrator.halving import Halving
+from orchestrator.hangs import HangWatch
 from orchestrator.job_searcher import JobSearcher
 from orchestrator.memory_kills import memory_kills_reported
 from orchestrator.pareto import Objectives
@@ -43,14 +43,15 @@ def run_search(
     halving: Halving | None = None,
     objectives: Objectives = HMEAN,
     callbacks: Sequence[Callback] = (),
+    hang_minutes: float | None = None,
 ) -> None:
     """Run trials until the study holds `space.budget.trials` that have ended.
 
     With `halving` trials are paused at its rungs and the best promoted; without, ASHA stops them
     for good. `objectives` are what the sampler and the rungs look at. `folder` is the run's; on
     several machines it must be the same shared folder on all. Ray must be running. A trial that
-    fails is recorded and the search goes on. After an interruption or a crash, the same call
-    continues it.
+    fails, or reports nothing for `hang_minutes`, is recorded and the search goes on. After an
+    interruption or a crash, the same call continues it.
     """
     trials = space.budget.trials
     store.enqueue(study, space.warm_start[:trials])
@@ -69,19 +70,20 @@ def run_search(
     if halving is None:
         scheduler = Asha(space.budget, searcher)
         scheduler.replay(store.ended(study))
-    run_jobs(searcher, scheduler, folder, trial, resources, callbacks)
+    run_jobs(searcher, scheduler, folder, trial, resources, callbacks, hang_minutes)
     if searcher.is_exhausted:
         tried = len(store.proposed(study))
         log(f"every point of the space was tried: {tried} trials, not {trials}")
 
 
 def run_jobs(
-    searcher: Searcher,
+    searcher: JobSearcher,
     scheduler: TrialScheduler,
     folder: Path,
     trial: TrialFunction,
     resources: TrialResources,
     callbacks: Sequence[Callback],
+    hang_minutes: float | None = None,
 ) -> None:
     """Let Tune run what `searcher` suggests until it says that there is no more.
 
@@ -90,6 +92,7 @@ def run_jobs(
     scratch = folder.resolve() / ".ray"
     shutil.rmtree(scratch, ignore_errors=True)
     request = tune.PlacementGroupFactory([{"CPU": resources.cpus, "GPU": resources.gpus}])
+    hangs = [HangWatch(hang_minutes, searcher)] if hang_minutes is not None else []
     try:
         tuner = tune.Tuner(
             tune.with_resources(as_trainable(trial), request),
@@ -106,7 +109,7 @@ def run_jobs(
                 name="tune",
                 storage_path=str(scratch),
                 failure_config=tune.FailureConfig(max_failures=0),
-                callbacks=[*callbacks, Forgetting(), NoPrinting()],
+                callbacks=[*callbacks, *hangs, Forgetting(), NoPrinting()],
                 verbose=0,
             ),
         )

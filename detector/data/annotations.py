@@ -21,6 +21,7 @@ from detector.data.images import (
 from detector.data.pages import KINDS, Entry, Fault, Page, Split, Word, evenly_spaced, fault
 from detector.data.words import check_words
 from detector.errors import InputError
+from detector.escape import shown
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -244,9 +245,11 @@ def _size_faults(entry: Entry, width: int, height: int) -> list[Fault]:
     if entry.size is None or entry.size == (width, height):
         return []
     if not all(isinstance(v, int | float) and not isinstance(v, bool) for v in entry.size):
-        message = f"img_w and img_h must be numbers, got {entry.size[0]!r} and {entry.size[1]!r}"
+        got = " and ".join(map(shown, entry.size))
+        message = f"img_w and img_h must be numbers, got {got}"
         return [fault(entry.name, None, "bad-size", message)]
-    message = f"annotated as {entry.size[0]} x {entry.size[1]}, the image is {width} x {height}"
+    annotated = " x ".join(map(shown, entry.size))
+    message = f"annotated as {annotated}, the image is {width} x {height}"
     if entry.size == (height, width):
         message += " upright: do the points belong to the image before EXIF rotation?"
     return [fault(entry.name, None, "size-mismatch", message)]

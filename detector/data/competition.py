@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from detector.data.pages import Entry, Fault, fault
 from detector.errors import InputError
+from detector.escape import shown
+from detector.plain import JSON_BYTES, parse_json, read_bounded
 
 _SHAPE = (
     '{"images": {"name.jpg": {"img_w", "img_h", "words": {"0001": {"points": [[x, y], ...]}}}}}'
@@ -31,7 +32,7 @@ def read_json(path: Path) -> tuple[list[Entry], list[Fault]]:
     images = content.get("images") if isinstance(content, dict) else None
     if not isinstance(images, _Object):
         if isinstance(content, dict):
-            got = f"the keys {', '.join(sorted(map(repr, content))[:8]) or 'none'}"
+            got = f"the keys {', '.join(sorted(map(shown, content))[:8]) or 'none'}"
         else:
             got = type(content).__name__
         raise InputError(f"{path}: must be an object {_SHAPE}, got {got}")
@@ -67,23 +68,13 @@ def _entry(name: str, raw: Any) -> tuple[Entry, list[Fault]]:
 
 def _parse(path: Path) -> Any:
     try:
-        text = path.read_bytes().decode("utf-8-sig")
-        return json.loads(text, object_pairs_hook=_object)
+        text = read_bounded(path, JSON_BYTES).decode("utf-8-sig")
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise InputError(f"{path}: line {line} is not UTF-8; save the file as UTF-8") from None
-    except json.JSONDecodeError as error:
-        rest = error.doc[error.pos :].strip()
-        cut = not rest or error.msg.startswith("Unterminated string")
-        remedy = "the file looks cut short: copy it again" if cut else "correct it there"
-        raise InputError(
-            f"{path}: not valid JSON at line {error.lineno}, column {error.colno}: "
-            f"{error.msg}; {remedy}"
-        ) from None
-    except (RecursionError, ValueError) as error:  # nested or numbers of endless length
-        raise InputError(f"{path}: not usable JSON: {error}; write it again") from None
+    return parse_json(text, str(path), hook=_object)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> _Object:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +12,9 @@ import numpy as np
 from detector.data.cleaning import REASONS, Suspicion
 from detector.data.pages import Fault, Page, Word, fault
 from detector.errors import InputError
+from detector.escape import shown
 from detector.geometry import Points, polygon_area
+from detector.plain import JSON_BYTES, parse_json, read_bounded
 
 #: Kinds under which nothing is to be found, so that the word is dropped. Under all others there
 #: may be text, which must not be learnt as "not a word": those words become don't-care.
@@ -105,11 +106,12 @@ class ExclusionList:
 def read_exclusions(path: Path) -> ExclusionList:
     """The list in a file; InputError when it cannot be read or is not of the list's shape."""
     try:
-        content = json.loads(path.read_bytes().decode("utf-8-sig"))
+        text = read_bounded(path, JSON_BYTES).decode("utf-8-sig")
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}; check data.exclude") from None
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not valid JSON: {error}; correct it there") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 text: {error.reason}; save it as UTF-8") from None
+    content = parse_json(text, str(path))
     images = content.get("images") if isinstance(content, dict) else None
     if not isinstance(images, dict) or not all(isinstance(v, dict) for v in images.values()):
         raise InputError(f"{path}: must be an object {_SHAPE}")
@@ -145,7 +147,8 @@ def _listed(path: Path, page: str, word: str, value: Any) -> Listed:
     kind = value.get("kind") if isinstance(value, dict) else None
     if not isinstance(kind, str) or kind not in REASONS:
         raise InputError(
-            f"{path}: {page}, word {word}: kind must be one of {', '.join(REASONS)}, got {kind!r}"
+            f"{path}: {page}, word {word}: kind must be one of {', '.join(REASONS)}, "
+            f"got {shown(kind)}"
         )
     if "points" not in value:
         return Listed(kind)
@@ -158,6 +161,6 @@ def _listed(path: Path, page: str, word: str, value: Any) -> Listed:
     if not usable:
         raise InputError(
             f"{path}: {page}, word {word}: points must be four or more [x, y] around an area, "
-            f"got {value['points']!r:.80}"
+            f"got {shown(value['points'])}"
         )
     return Listed(kind, points)

@@ -11,10 +11,12 @@ from typing import Any
 
 from detector.data.pages import Entry, Fault, fault
 from detector.errors import InputError
+from detector.plain import read_bounded
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 # So many numbers after a quadrilateral are hardly its text.
 _SUSPICIOUS = 16
+_MOST_BYTES = 16 * 2**20  # of the words of one page
 
 
 def read_labels(folder: Path, images: Sequence[Path]) -> tuple[list[Entry], list[Fault]]:
@@ -85,7 +87,7 @@ def _ambiguity(paths: list[Path], users: list[str]) -> tuple[str, str] | None:
 def _lines(path: Path) -> list[tuple[int, str]]:
     """Numbered lines that are not blank; UnicodeDecodeError when not UTF-8."""
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = read_bounded(path, _MOST_BYTES).decode("utf-8-sig")
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")

@@ -32,8 +32,14 @@ _TO_UPRIGHT = {
 }
 
 
+#: Most pixels of a page, Pillow's own limit against decompression bombs, and of a side, since
+#: OpenCV cannot warp a longer one. Both are looked up in the header, before anything is decoded.
+MAX_PIXELS = 2**30 // 4 // 3
+MAX_SIDE_PX = 32_766
+
+
 class TooLargeError(InputError):
-    """The image has more pixels than Pillow's limit against decompression bombs."""
+    """The image has more than MAX_PIXELS or a side longer than MAX_SIDE_PX."""
 
 
 def list_images(folder: Path) -> list[Path]:
@@ -60,7 +66,7 @@ def image_size(path: Path) -> tuple[int, int]:
     """`(width, height)` in pixels as displayed (EXIF applied), from the header alone.
 
     Raises InputError naming the file when the header cannot be read, TooLargeError when the
-    page is beyond Pillow's limit.
+    page is beyond MAX_PIXELS or MAX_SIDE_PX.
     """
     with _opened(path) as image:
         width, height = image.size
@@ -78,7 +84,7 @@ def read_image(path: Path) -> NDArray[np.uint8]:
 
     16-bit grey keeps its high byte, transparency is laid on white, palettes and CMYK are
     converted, the first frame of an animation is taken. Raises InputError naming the file
-    when it is missing, not an image, truncated or beyond Pillow's limit.
+    when it is missing, not an image, truncated or beyond MAX_PIXELS or MAX_SIDE_PX.
     """
     with _opened(path) as image:
         orientation = _orientation(image)
@@ -97,7 +103,10 @@ def _opened(path: Path) -> Iterator[Image.Image]:
             # Between one and two times its limit Pillow only warns.
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path, formats=_FORMATS) as image:
+                _require_size(path, image)
                 yield image
+    except TooLargeError:
+        raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise TooLargeError(
             f"{path}: more than {Image.MAX_IMAGE_PIXELS} pixels, Pillow's limit against "
@@ -115,6 +124,16 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         raise InputError(
             f"{path}: broken or truncated image ({error}); copy it again or remove it"
         ) from None
+
+
+def _require_size(path: Path, image: Image.Image) -> None:
+    """Raise TooLargeError for a page beyond the limits; other libraries may lift Pillow's."""
+    width, height = image.size
+    if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE_PX:
+        raise TooLargeError(
+            f"{path}: {width} x {height} pixels, but a page has at most {MAX_PIXELS} and "
+            f"{MAX_SIDE_PX} on a side; make the image smaller"
+        )
 
 
 def _why_not_an_image(path: Path) -> str:

@@ -31,6 +31,7 @@ KINDS: dict[str, str] = {
     "bad-word": "word excluded",
     "bad-points": "word excluded",
     "few-points": "word excluded",
+    "many-points": "word excluded",
     "non-finite": "word excluded",
     "huge-coordinate": "word excluded",
     "zero-area": "word excluded",

@@ -161,7 +161,7 @@ def _is_made(root: Path, settings: dict[str, Any]) -> bool:
     try:
         made = json.loads((root / SETTINGS).read_text(encoding="utf-8"))
         differ = [key for key in settings if made.get(key) != settings[key]]
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, RecursionError):
         raise InputError(
             f"root: {root} is not empty and not a set of synthetic receipts (no readable "
             f"{SETTINGS}); name a folder that is new or empty"

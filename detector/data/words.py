@@ -11,6 +11,7 @@ import shapely
 from numpy.typing import NDArray
 
 from detector.data.pages import Fault, Word, fault
+from detector.escape import shown
 from detector.geometry import Points, canonical_order
 
 DONT_CARE = "###"
@@ -21,6 +22,10 @@ _FARTHEST_PX = 2.0**20
 _SMALLEST_AREA_PX2 = 0.01
 # Annotations count from pixel centres or from edges; either is inside with this much room.
 _ROOM_PX = 0.5
+# More points than any word's outline has. Repairing one that crosses itself takes shapely a time
+# that grows with the fourth power of its points, 20 s for 256 of them.
+_MOST_POINTS = 1000
+_MOST_REPAIRED = 32
 
 
 class _ExcludedError(Exception):
@@ -36,9 +41,9 @@ def check_words(
 ) -> tuple[tuple[Word, ...], list[Fault]]:
     """The usable words of a page of `width` x `height` pixels, and the faults of all.
 
-    - Excluded: not an object, points that are not pairs of numbers, under four points,
-      not finite, beyond 2**20 px, without area, wholly outside the page, and the second of
-      two words with the same corners (no detection could match both).
+    - Excluded: not an object, points that are not pairs of numbers, under four points or over
+      a thousand, not finite, beyond 2**20 px, without area, wholly outside the page, and the
+      second of two words with the same corners (no detection could match both).
     - Kept with a fault: partly outside the page (not clipped), a repeated closing point
       (dropped).
     - An outline that crosses itself: four corners are put in order, the order being unique.
@@ -89,10 +94,14 @@ def _word(key: str, raw: Any, width: int, height: int, notes: list[tuple[str, st
 def _points(raw: Any, notes: list[tuple[str, str]]) -> Points:
     """`(K >= 4, 2)` float32 finite points of an outline with some area."""
     if not isinstance(raw, list):
-        raise _ExcludedError("bad-points", f"points must be a list of [x, y], got {_short(raw)}")
+        raise _ExcludedError("bad-points", f"points must be a list of [x, y], got {shown(raw)}")
     rows = [_pair(item) for item in raw]
     if len(rows) < 4:
         raise _ExcludedError("few-points", f"an outline needs at least 4 points, got {len(rows)}")
+    if len(rows) > _MOST_POINTS:
+        raise _ExcludedError(
+            "many-points", f"an outline has at most {_MOST_POINTS} points, got {len(rows)}"
+        )
     points = np.array(rows, dtype=np.float64)
     if not np.isfinite(points).all():
         raise _ExcludedError("non-finite", "coordinates must be finite, got NaN or infinity")
@@ -111,7 +120,7 @@ def _pair(item: Any) -> tuple[float, float]:
     pair = list(item) if isinstance(item, list | tuple) else []
     numbers = [v for v in pair if isinstance(v, int | float) and not isinstance(v, bool)]
     if len(pair) != 2 or len(numbers) != 2:
-        raise _ExcludedError("bad-points", f"a point must be two numbers, got {_short(item)}")
+        raise _ExcludedError("bad-points", f"a point must be two numbers, got {shown(item)}")
     try:
         return float(pair[0]), float(pair[1])
     except OverflowError:  # an integer of hundreds of digits
@@ -122,7 +131,7 @@ def _simple(points: Points, notes: list[tuple[str, str]]) -> tuple[Points, bool]
     """The outline without self-crossings, and whether it had to become don't-care."""
     polygon = shapely.Polygon(points.astype(np.float64))
     valid = bool(polygon.is_valid)
-    area = polygon.area if valid else shapely.make_valid(polygon).area
+    area = polygon.area if valid else _enclosed(polygon, len(points))
     if area < _SMALLEST_AREA_PX2:
         raise _ExcludedError("zero-area", f"the outline encloses no area, got {_listed(points)}")
     if valid:
@@ -138,6 +147,13 @@ def _simple(points: Points, notes: list[tuple[str, str]]) -> tuple[Points, bool]
         corners = _corners(hull.minimum_rotated_rectangle)
     notes.append(("tangled", f"the outline crosses itself, its hull is used: {_listed(points)}"))
     return canonical_order(corners), True
+
+
+def _enclosed(polygon: shapely.Polygon, count: int) -> float:
+    """Square pixels inside an outline of `count` points that crosses itself; of its hull where
+    finding them would take too long."""
+    repaired = count <= _MOST_REPAIRED
+    return float((shapely.make_valid(polygon) if repaired else polygon.convex_hull).area)
 
 
 def _corners(polygon: shapely.Geometry) -> NDArray[np.float32]:
@@ -164,7 +180,7 @@ def _check_place(points: Points, width: int, height: int, notes: list[tuple[str,
 
 def _text(raw: Any, notes: list[tuple[str, str]]) -> str | None:
     if raw is not None and not isinstance(raw, str):
-        notes.append(("bad-text", f"transcription must be text, got {_short(raw)}"))
+        notes.append(("bad-text", f"transcription must be text, got {shown(raw)}"))
         return None
     return raw or None
 
@@ -172,18 +188,13 @@ def _text(raw: Any, notes: list[tuple[str, str]]) -> str | None:
 def _ignore(raw: Any, notes: list[tuple[str, str]]) -> bool:
     if raw is None or isinstance(raw, bool):
         return bool(raw)
-    notes.append(("bad-ignore", f"ignore must be true or false, got {_short(raw)}"))
+    notes.append(("bad-ignore", f"ignore must be true or false, got {shown(raw)}"))
     return True
 
 
 def _languages(raw: Any) -> tuple[str, ...]:
     names: Iterable[Any] = raw if isinstance(raw, list) else [raw]
     return tuple(name for name in names if isinstance(name, str))
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _listed(points: Points) -> str:

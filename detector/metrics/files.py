@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import csv
 import io
-import json
+import lzma
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -20,11 +21,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.errors import InputError
+from detector.escape import csv_text, shown
+from detector.plain import JSON_BYTES, parse_json, read_bounded
 
 _IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 _IGNORED_TEXT = "###"
 _LAYOUTS = "a .json or .csv file, or a .zip or folder of ICDAR .txt files"
 _LONGEST_CSV_FIELD = 1 << 30
+_MOST_BYTES = JSON_BYTES  # of a file, and of all the files in a zip
+_ZIP_FAULTS = (zipfile.BadZipFile, zlib.error, lzma.LZMAError)
 
 
 @dataclass
@@ -104,7 +109,14 @@ def _put(pages: Pages, name: str, page: PageShapes, path: Path) -> None:
 
 
 def _text(path: Path) -> str:
-    return _decoded(path.read_bytes(), path)
+    return _decoded(_content(path), path)
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return read_bounded(path, _MOST_BYTES)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
 
 
 def _decoded(content: bytes, where: Path | str) -> str:
@@ -115,10 +127,7 @@ def _decoded(content: bytes, where: Path | str) -> str:
 
 
 def _read_json(path: Path) -> Pages:
-    try:
-        content = json.loads(_text(path))
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path}: not valid JSON (truncated?): {error}") from None
+    content = parse_json(_text(path), str(path))
     images = content.get("images") if isinstance(content, dict) else None
     if not isinstance(images, dict):
         raise InputError(f'{path}: must hold {{"images": {{name: {{"words": ...}}}}}}')
@@ -141,15 +150,15 @@ def _json_word(word: Any, where: str) -> tuple[NDArray[np.float64], str | None, 
         raise InputError(f"{where}: must hold points as a list of [x, y]")
     points, text, ignore = word["points"], word.get("transcription"), word.get("ignore", False)
     if not all(isinstance(p, list) and len(p) == 2 and all(map(_is_number, p)) for p in points):
-        raise InputError(f"{where}: every point must be two numbers [x, y], got {points}")
+        raise InputError(f"{where}: every point must be two numbers [x, y], got {shown(points)}")
     if not isinstance(text, (str, type(None))):
-        raise InputError(f"{where}: transcription must be text or null, got {text!r}")
+        raise InputError(f"{where}: transcription must be text or null, got {shown(text)}")
     if not isinstance(ignore, (bool, type(None))):
-        raise InputError(f"{where}: ignore must be true or false, got {ignore!r}")
+        raise InputError(f"{where}: ignore must be true or false, got {shown(ignore)}")
     try:
         return np.array(points, dtype=np.float64).reshape(-1, 2), text, bool(ignore)
     except OverflowError:
-        raise InputError(f"{where}: coordinates must fit a float, got {points}") from None
+        raise InputError(f"{where}: coordinates must fit a float, got {shown(points)}") from None
 
 
 def _is_number(value: Any) -> bool:
@@ -165,7 +174,7 @@ def _read_csv(path: Path) -> Pages:
         raise InputError(f"{path}: line {lines.line_num}: not valid CSV: {error}") from None
     header = rows[0][1] if rows else []
     if [name.strip() for name in header] != ["filename", "polygons"]:
-        raise InputError(f"{path}: the first line must be filename,polygons, got {header}")
+        raise InputError(f"{path}: the first line must be filename,polygons, got {shown(header)}")
     pages: Pages = {}
     for number, row in rows[1:]:
         where = f"{path}: line {number}"
@@ -174,7 +183,7 @@ def _read_csv(path: Path) -> Pages:
         page = PageShapes()
         for polygon in filter(str.strip, row[1].split("|")):
             page.append(_polygon(polygon.split(), where), None, False)
-        _put(pages, row[0], page, path)
+        _put(pages, csv_text(row[0]), page, path)
     return pages
 
 
@@ -219,17 +228,23 @@ def _text_files(path: Path) -> Iterator[tuple[str, str]]:
 def _folder_files(path: Path) -> Iterator[tuple[str, bytes]]:
     for file in sorted(path.iterdir()):
         if _is_text_file(file.name):
-            yield file.name, file.read_bytes()
+            yield file.name, _content(file)
 
 
 def _zip_files(path: Path) -> Iterator[tuple[str, bytes]]:
     try:
         with zipfile.ZipFile(path) as archive:
-            for entry in sorted(archive.namelist()):
-                # macOS adds its own __MACOSX/._name.txt beside every file
-                if _is_text_file(PurePosixPath(entry).name) and not entry.endswith("/"):
-                    yield entry, archive.read(entry)
-    except (zipfile.BadZipFile, RuntimeError, EOFError) as error:
+            # macOS adds its own __MACOSX/._name.txt beside every file
+            names = [n for n in archive.namelist() if _is_text_file(PurePosixPath(n).name)]
+            names = sorted(name for name in names if not name.endswith("/"))
+            # No more than the size in the directory is unpacked, whatever the data say.
+            if sum(archive.getinfo(name).file_size for name in names) > _MOST_BYTES:
+                raise InputError(f"{path}: its files have more than {_MOST_BYTES} bytes; split it")
+            for name in names:
+                yield name, archive.read(name)
+    except InputError:
+        raise
+    except (*_ZIP_FAULTS, RuntimeError, EOFError, OSError, ValueError) as error:
         raise InputError(f"{path}: not a readable zip file: {error}") from None
 
 
@@ -255,7 +270,7 @@ def _icdar_line(line: str, bare: bool, where: str) -> tuple[NDArray[np.float64],
         return _polygon(line.rstrip().rstrip(",").split(","), where), None, False
     parts = line.split(",", 8)
     if len(parts) < 8:
-        raise InputError(f"{where}: must be x1,y1,x2,y2,x3,y3,x4,y4,text, got {line!r}")
+        raise InputError(f"{where}: must be x1,y1,x2,y2,x3,y3,x4,y4,text, got {shown(line)}")
     text = _unquoted(parts[8]) if len(parts) == 9 else None
     return _polygon(parts[:8], where), text, False
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -43,7 +44,7 @@ def test_a_key_given_twice_is_refused():
 
 
 def test_broken_list_names_the_key():
-    with pytest.raises(InputError, match=r"c: '\[1, ' is not a YAML list"):
+    with pytest.raises(InputError, match=r"c: '\[1, ': not valid YAML"):
         parse_arguments(["c=[1, "])
 
 
@@ -153,3 +154,15 @@ def test_yaml_cannot_build_objects(tmp_path: Path):
 def test_missing_yaml_is_named(tmp_path: Path):
     with pytest.raises(InputError, match=r"none\.yaml: cannot be read"):
         read_yaml(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize(
+    ("encoding", "shown"), [("ascii", "\\u2026 \\xb1"), ("latin-1", "\\u2026 ±"), ("utf-8", "… ±")]
+)
+def test_letters_that_a_terminal_lacks_are_no_error(encoding: str, shown: str):
+    code = "from detector.cli import guarded; guarded(lambda: print('\\u2026 \\xb1'))"
+    environment = os.environ | {"PYTHONIOENCODING": encoding}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, env=environment, check=True
+    )
+    assert done.stdout.decode(encoding).strip() == shown

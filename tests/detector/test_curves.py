@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from detector.config import PostprocessConfig
-from detector.curves import draw_curves, line, varied
+from detector.curves import draw_curves, varied
 from detector.sweep import grid
 from detector.sweep_scores import SweepScores
 
@@ -29,9 +29,9 @@ def test_a_line_moves_one_setting_only_in_order_of_its_value():
     found = swept({"box_thresh": (0.6, 0.4), "shape": ("quad", "polygon")})
     assert varied(found) == ["box_thresh", "shape"]
     best = len(found.settings) - 1
-    along = [found.settings[i] for i in line(found, "box_thresh", best)]
+    along = [found.settings[i] for i in found.along("box_thresh", around=best)]
     assert [(s.box_thresh, s.shape) for s in along] == [(0.4, "polygon"), (0.6, "polygon")]
-    assert len(line(found, "shape", best)) == 2
+    assert len(found.along("shape", around=best)) == 2
 
 
 def test_pictures_of_one_many_and_no_varied_setting(tmp_path: Path):

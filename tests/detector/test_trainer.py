@@ -17,8 +17,8 @@ from detector.errors import InputError, JobError
 from detector.evaluate import evaluate
 from detector.inference import load_detector
 from detector.model.backbone import Backbone
+from detector.monitor import curves
 from detector.trainer import EpochReport, train
-from detector.validation import curves
 
 
 def silent(_: str) -> None:

@@ -9,8 +9,8 @@ from detector.data.annotations import read_split
 from detector.errors import JobError
 from detector.evaluate import evaluate
 from detector.inference import Detector, load_detector
-from detector.monitor import Monitor
-from detector.validation import Validated, choice, curves, epoch_line, record, validate
+from detector.monitor import Monitor, curves
+from detector.validation import Validated, choice, epoch_line, record, validate
 
 FIGURES = {"hmean": 0.5, "iou_hmean": 0.25, "precision": 0.5, "recall": 0.5, "hmean_pooled": 0.5}
 SWEPT = {"tuned_hmean": 0.75, "tuned_thresh": 0.2, "crossfit_hmean": 0.625}
@@ -164,9 +164,9 @@ def test_the_best_epoch_keeps_its_own_figures():
 def test_curves_and_lines_tell_what_there_is():
     metrics = FIGURES | {"loss/total": 1.5, "lr": 0.1, "seconds": 61.0, "best_hmean": 0.5}
     metrics |= {"skipped": 0}
-    assert "cleval/tuned_hmean" not in curves(metrics)
+    assert "sweep/tuned_hmean" not in curves(metrics)
     shown = curves(metrics | SWEPT)
-    assert (shown["cleval/tuned_hmean"], shown["cleval/crossfit_hmean"]) == (0.75, 0.625)
+    assert (shown["sweep/tuned_hmean"], shown["sweep/crossfit_hmean"]) == (0.75, 0.625)
     assert shown["iou/hmean"] == 0.25
     line = epoch_line(metrics | SWEPT, 2, 5, Validated(FIGURES, {}))
     assert line == (
@@ -176,7 +176,7 @@ def test_curves_and_lines_tell_what_there_is():
         metrics | SWEPT | {"configured_hmean": 0.4}, 2, 5, Validated({"configured_hmean": 0.4}, {})
     )
     assert "IoU H-mean 0.2500  configured 0.4000  tuned 0.7500  best" in line
-    assert curves(metrics | {"configured_hmean": 0.4})["cleval/configured_hmean"] == 0.4
+    assert curves(metrics | {"configured_hmean": 0.4})["sweep/configured_hmean"] == 0.4
     assert epoch_line(metrics, 2, 5, None) == "epoch 2/5  loss 1.500  61 s"
     line = epoch_line(metrics | {"skipped": 2}, 2, 5, None)
     assert line == "epoch 2/5  loss 1.500  skipped pages: 2  61 s"

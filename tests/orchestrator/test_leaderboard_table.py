@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from orchestrator.leaderboard_table import duration, table
+from orchestrator.leaderboard_table import duration, fitting_table, table
 from orchestrator.records import TrialRecord, TrialState
 
 PARAMETERS = ["model.backbone", "optimizer.lr", "loss.threshold_weight", "model.fusion"]
@@ -125,9 +125,9 @@ def test_ranks_of_one_and_two_digits_stand_under_each_other() -> None:
     lines = render(tied_trials(), 120).splitlines()
     starts = {line.index("000") for line in lines if " 000" in line}
     assert len(starts) == 1
-    assert any(line.startswith("  1  ") for line in lines)
+    assert any(line.startswith(" 1  ") for line in lines)
     # On 8 pages nobody can be told from the best of twelve: 2 / 256 times 11 is over 5 %.
-    assert any(line.startswith(" 12 =") for line in lines)
+    assert any(line.startswith("12 =") for line in lines)
 
 
 def test_nothing_is_explained_without_ties() -> None:
@@ -158,3 +158,44 @@ def test_new_seeds_are_shown_with_their_spread_where_there_are_any(width: int) -
 )
 def test_duration(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def many_trials(finished: int, failed: int) -> list[TrialRecord]:
+    """Trials 00000 and on, best first; the failed ones after them, in two ways."""
+    good = [
+        TrialRecord(
+            f"{i:05d}", TrialState.FINISHED, {"optimizer.lr": i / 1000}, hmean=0.9 - i / 100
+        )
+        for i in range(finished)
+    ]
+    reasons = ("the loss is not finite", "page.jpg cannot be read")
+    bad = [
+        TrialRecord(f"{finished + i:05d}", TrialState.FAILED, reason=reasons[i == 0])
+        for i in range(failed)
+    ]
+    return [*good, *bad]
+
+
+def test_a_table_cut_short_says_how_much_is_missing_and_why_trials_failed() -> None:
+    console = Console(width=100, color_system=None)
+    with console.capture() as capture:
+        console.print(table(many_trials(10, 6), PARAMETERS, width=100, most=4))
+    text = capture.get()
+    assert [f"{i:05d}" in text for i in range(10)] == [True] * 4 + [False] * 6
+    assert "12 more in leaderboard.csv" in text
+    assert "00010 failed: page.jpg cannot be read" in text
+    assert "00011, 00012, 00013 and 2 more failed: the loss is not finite" in text
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (60, 24), (140, 50), (80, 10)])
+def test_the_leaderboard_leaves_room_for_what_comes_below(width: int, height: int) -> None:
+    console = Console(width=width, height=height, color_system=None, force_terminal=True)
+    below = 12
+    with console.capture() as capture:
+        console.print(fitting_table(many_trials(40, 3), PARAMETERS, console, below=below))
+    lines = capture.get().splitlines()
+    shown = sum(f"{i:05d}  finished" in line for i in range(40) for line in lines)
+    assert shown == 3 or len(lines) + below <= height
+    assert shown >= 3
+    if height == 50:  # one more would not fit
+        assert len(lines) + below >= height - 1

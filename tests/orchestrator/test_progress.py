@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 
+import pytest
 from rich.console import Console
 
 from orchestrator.progress import View
@@ -62,3 +63,46 @@ def test_a_paused_trial_is_neither_over_nor_running():
     view.show([paused, record("00000", TrialState.FINISHED, 0.8)])
     Console(file=out, width=100, color_system=None).print(view._render())
     assert "1 of 3 trials over, 1 paused, 0:00, best H-mean 0.8000 (trial 00000)" in out.getvalue()
+
+
+@pytest.mark.parametrize("width", [60, 80, 140])
+def test_no_line_of_the_table_is_wider_than_the_terminal_nor_the_table_higher(width: int):
+    settings = {"model.backbone": "tf_efficientnet_lite0", "optimizer.lr": 0.0012345}
+    settings |= {f"loss.setting_{i}": i / 7 for i in range(10)}
+    states = [TrialState.FINISHED, TrialState.STOPPED, TrialState.RUNNING, TrialState.PAUSED] * 10
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=width, height=20, color_system=None)
+    view = View(console, trials=100, epochs=100, parameters=list(settings))
+    view.show(
+        [
+            TrialRecord(f"{i:05d}", state, settings, 0.9, epochs=100, seconds=36000.0)
+            for i, state in enumerate(states)
+        ]
+    )
+    console.print(view._render())
+    lines = out.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    assert len(lines) < 20
+    assert all(ord(letter) < 128 for letter in out.getvalue())
+    rows = [line for line in lines if line.startswith("000")]
+    assert rows
+    assert all("100/100" in line for line in rows)
+
+
+def test_a_terminal_that_cannot_go_back_gets_lines(monkeypatch):
+    monkeypatch.setenv("TERM", "dumb")
+    view, out = make_view(terminal=True)
+    with view:
+        view.epoch(record("00001", TrialState.RUNNING, 0.9, epochs=2, seconds=61.0), 0.85)
+    assert out.getvalue() == "trial 00001  epoch 2/5  H-mean 0.8500  best 0.9000  61 s\n"
+
+
+def test_no_color_leaves_the_table_without_colours(monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=80, color_system="standard")
+    view = View(console, trials=1, epochs=5, parameters=[])
+    view.show([record("00001", TrialState.FAILED, 0.9)])
+    console.print(view._render())
+    assert "failed" in out.getvalue()
+    assert "\x1b[3" not in out.getvalue()

@@ -21,6 +21,7 @@ from orchestrator import interruption, report, run_folder, search, share
 from orchestrator.leaderboard import COLUMNS
 from orchestrator.resources import TrialResources
 from orchestrator.space import load_space
+from orchestrator.tensorboard import METRICS
 
 ROOT = Path(__file__).parents[2]
 SPACE = """\
@@ -133,7 +134,7 @@ def check_tensorboard(made: Path) -> None:
     assert started["loss.negative_ratio"].number_value == 4.0
     content = tags["_hparams_/experiment"].plugin_data.content
     experiment = plugin_data_pb2.HParamsPluginData.FromString(content).experiment
-    assert {m.name.tag for m in experiment.metric_infos} == {"final/hmean", "final/epochs"}
+    assert {m.name.tag for m in experiment.metric_infos} == {f"final/{name}" for name in METRICS}
 
 
 def check_report(made: Path, capfd) -> None:

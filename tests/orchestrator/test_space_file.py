@@ -80,7 +80,7 @@ def test_files_that_are_no_text_or_too_large(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="must be UTF-8 text"):
         read_space_file(path)
     path.write_bytes(b"#" * 1_000_001)
-    with pytest.raises(InputError, match="at most 1000000 bytes"):
+    with pytest.raises(InputError, match="has more than 1000000 bytes"):
         read_space_file(path)
     with pytest.raises(InputError, match="cannot be read: Is a directory"):
         read_space_file(tmp_path)

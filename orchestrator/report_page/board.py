@@ -1,0 +1,126 @@
+"""The leaderboard as a table that can be sorted and filtered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from orchestrator.leaderboard_table import duration
+from orchestrator.report_page.blocks import Cell, Paragraph, Section, Table
+from orchestrator.report_page.facts import RunFacts
+from orchestrator.report_page.wording import plain
+
+Row = dict[str, Any]
+
+
+class _Column(NamedTuple):
+    header: str
+    cell: Callable[[Row], Cell]
+    numeric: bool = True
+
+
+def section(facts: RunFacts) -> Section:
+    """Every trial, best first."""
+    if not facts.rows:
+        return Section("leaderboard", "Leaderboard", [Paragraph("No trial has started yet.")])
+    columns = [*_columns(), *_parameters(facts), _Column("reason", _text("reason"), False)]
+    kept = [c for c in columns if any(c.cell(row).text for row in facts.rows)]
+    top = facts.best
+    marks = {i for i, row in enumerate(facts.rows) if top and row["trial"] == top.trial}
+    table = Table(
+        caption="All trials, best first",
+        headers=[c.header for c in kept],
+        rows=[[c.cell(row) for c in kept] for row in facts.rows],
+        numeric=frozenset(i for i, c in enumerate(kept) if c.numeric),
+        marks=frozenset(marks),
+        states=[row["state"] for row in facts.rows],
+        sortable=True,
+    )
+    return Section("leaderboard", "Leaderboard", [Paragraph(_note(facts)), table])
+
+
+def _note(facts: RunFacts) -> str:
+    text = (
+        "H-mean is CLEval's, competition dialect, the mean over validation pages. The interval is "
+        "a 95 % bootstrap over pages. Only trials trained to the end have a rank. “Tied” says that "
+        "a trial cannot be told from the first one, “Pareto” that no other is better in everything."
+    )
+    if any(row["confirmed_seeds"] for row in facts.rows):
+        text += " Trials with new seeds are ranked before the others, by the mean over those."
+    return text
+
+
+def _columns() -> list[_Column]:
+    return [
+        _Column("rank", _number("rank", "{}")),
+        _Column("trial", _text("trial"), False),
+        _Column("state", _state, False),
+        _Column("H-mean", _number("hmean", "{:.4f}")),
+        _Column("95 % interval", _interval),
+        _Column("tied", _tied, False),
+        _Column("new seeds", _confirmed),
+        _Column("tuned H-mean", _number("tuned_hmean", "{:.4f}")),
+        _Column("precision", _number("precision", "{:.4f}")),
+        _Column("recall", _number("recall", "{:.4f}")),
+        _Column("IoU H-mean", _number("iou_hmean", "{:.4f}")),
+        _Column("epochs", _number("epochs", "{}")),
+        _Column("time", _time),
+        _Column("M weights", _number("params_m", "{:.2f}")),
+        _Column("ms a page", _number("latency_ms", "{:.0f}")),
+        _Column("Pareto", _flag("pareto", "front"), False),
+    ]
+
+
+def _parameters(facts: RunFacts) -> list[_Column]:
+    """The searched settings; a column is sorted by number where all its values are numbers."""
+    columns = []
+    for key in facts.space.parameters:
+        values = [row[key] for row in facts.rows if row[key] is not None]
+        numeric = all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
+        columns.append(_Column(key, _setting(key, numeric=numeric), numeric))
+    return columns
+
+
+def _setting(key: str, *, numeric: bool) -> Callable[[Row], Cell]:
+    return lambda row: Cell(plain(row[key]), row[key] if numeric else None)
+
+
+def _number(key: str, form: str) -> Callable[[Row], Cell]:
+    def cell(row: Row) -> Cell:
+        value = row[key]
+        return Cell("") if value is None else Cell(form.format(value), value)
+
+    return cell
+
+
+def _text(key: str) -> Callable[[Row], Cell]:
+    return lambda row: Cell("" if row[key] is None else str(row[key]))
+
+
+def _flag(key: str, word: str) -> Callable[[Row], Cell]:
+    return lambda row: Cell(word if row[key] else "")
+
+
+def _tied(row: Row) -> Cell:
+    return Cell("tied" if row["tied"] and row["rank"] > 1 else "")
+
+
+def _state(row: Row) -> Cell:
+    return Cell(row["state"], state=row["state"])
+
+
+def _time(row: Row) -> Cell:
+    return Cell(duration(row["seconds"]), row["seconds"])
+
+
+def _interval(row: Row) -> Cell:
+    if row["hmean_low"] is None:
+        return Cell("")
+    return Cell(f"{row['hmean_low']:.3f}-{row['hmean_high']:.3f}", row["hmean_low"])
+
+
+def _confirmed(row: Row) -> Cell:
+    mean, sd = row["confirmed_hmean"], row["confirmed_sd"]
+    if mean is None:
+        return Cell("")
+    return Cell(f"{mean:.4f}" if sd is None else f"{mean:.4f} ± {sd:.4f}", mean)

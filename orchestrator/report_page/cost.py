@@ -1,0 +1,144 @@
+"""What the search cost, and what it did not have to."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from orchestrator import study as store
+from orchestrator.leaderboard_table import duration
+from orchestrator.records import TrialRecord, TrialState
+from orchestrator.report_page.blocks import Facts, Paragraph, Section
+from orchestrator.report_page.facts import RunFacts
+from orchestrator.report_page.wording import counted
+from orchestrator.twins import TWIN
+
+EARLY = (TrialState.STOPPED, TrialState.PAUSED)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Epochs and seconds of a run.
+
+    trained, seconds: of trials, those scored with another's weights apart. planned: all trials
+    begun, each to its last epoch. stopped, patience, failed, twins: epochs of these not trained,
+    since a trial was stopped or paused, had no better epoch for long, failed, or has the weights
+    of another one. ahead: what running trials may still train. again: epochs with new seeds.
+    scored: settings of post-processing scored from kept maps, over all validations.
+    """
+
+    trained: int
+    planned: int
+    stopped: int
+    patience: int
+    failed: int
+    twins: int
+    ahead: int
+    again: int
+    seconds: float
+    again_seconds: float
+    wall: float | None
+    twin_trials: int
+    settings: int
+    scored: int
+
+    @property
+    def saved(self) -> int:
+        """Epochs that stopping, pausing, patience and equal weights made unnecessary."""
+        return self.stopped + self.patience + self.twins
+
+
+def count(facts: RunFacts) -> Cost:
+    """The cost of a run from its study."""
+    epochs = facts.space.budget.epochs
+    twins = {store.trial_id(t.number) for t in facts.trials if TWIN in t.user_attrs}
+    own = [r for r in facts.records if r.trial not in twins]
+    confirmed = [r for seeds in store.confirmations(facts.study).values() for r in seeds.values()]
+
+    def missing(*states: TrialState) -> int:
+        return sum(epochs - r.epochs for r in own if r.state in states)
+
+    settings = settings_of(facts)
+    # An epoch that was validated is one that was reported.
+    validations = sum(len(t.intermediate_values) for t in facts.trials)
+    return Cost(
+        trained=sum(r.epochs for r in own),
+        planned=epochs * len(facts.records),
+        stopped=missing(*EARLY),
+        patience=missing(TrialState.FINISHED),
+        failed=missing(TrialState.FAILED),
+        twins=epochs * len(twins),
+        ahead=missing(TrialState.RUNNING, TrialState.PENDING),
+        again=sum(int(r["epochs"]) for r in confirmed),
+        seconds=sum(r.seconds for r in facts.records),
+        again_seconds=sum(float(r["seconds"]) for r in confirmed),
+        wall=_wall(facts),
+        twin_trials=len(twins),
+        settings=settings,
+        scored=settings * validations,
+    )
+
+
+def settings_of(facts: RunFacts) -> int:
+    """Post-processing settings that each validation scores; 1 without a sweep."""
+    leader: TrialRecord | None = facts.best or next(iter(facts.records), None)
+    if leader is None:
+        return 1
+    config = facts.space.train_config(leader.params)
+    if not config.train.sweep:
+        return 1
+    return math.prod(len(values) for values in config.sweep.tried().values())
+
+
+def _wall(facts: RunFacts) -> float | None:
+    """Seconds from the first start to the last end, pauses between sessions included."""
+    starts = [t.datetime_start for t in facts.trials if t.datetime_start is not None]
+    ends = [t.datetime_complete for t in facts.trials if t.datetime_complete is not None]
+    return (max(ends) - min(starts)).total_seconds() if starts and ends else None
+
+
+def section(facts: RunFacts) -> Section:
+    """What was trained, what was not, and what was scored instead."""
+    if not facts.records:
+        return Section("cost", "Cost", [Paragraph("Nothing was spent yet.")])
+    cost = count(facts)
+    share = cost.saved / cost.planned if cost.planned else 0.0
+    begun, epochs = counted(len(facts.records), "trial"), facts.space.budget.epochs
+    text = (
+        f"{begun} of {counted(epochs, 'epoch')} would be {cost.planned:,} epochs. "
+        f"{cost.trained:,} were trained and {cost.saved:,} saved ({share:.0%})."
+    )
+    return Section("cost", "Cost", [Paragraph(text, strong=True), Facts(_pairs(cost))])
+
+
+def _pairs(cost: Cost) -> list[tuple[str, str]]:
+    pairs = [
+        ("epochs trained", f"{cost.trained:,}"),
+        ("saved by stopping and pausing", counted(cost.stopped, "epoch")),
+        ("saved by patience", counted(cost.patience, "epoch") if cost.patience else ""),
+        ("scored with another trial's weights", _twins(cost)),
+        ("not trained, since trials failed", counted(cost.failed, "epoch") if cost.failed else ""),
+        ("running trials may still train", counted(cost.ahead, "epoch") if cost.ahead else ""),
+        ("training time, all trials", duration(cost.seconds)),
+        ("new seeds", _again(cost)),
+        ("from the first start to the last end", "" if cost.wall is None else duration(cost.wall)),
+        ("post-processing settings scored, not trained", _scored(cost)),
+    ]
+    return [(name, value) for name, value in pairs if value]
+
+
+def _twins(cost: Cost) -> str:
+    if not cost.twin_trials:
+        return ""
+    trials, epochs = counted(cost.twin_trials, "trial"), counted(cost.twins, "epoch")
+    return f"{trials}, {epochs} saved"
+
+
+def _again(cost: Cost) -> str:
+    return f"{counted(cost.again, 'epoch')}, {duration(cost.again_seconds)}" if cost.again else ""
+
+
+def _scored(cost: Cost) -> str:
+    if cost.settings < 2:
+        return ""
+    return f"{cost.scored:,}: {cost.settings:,} after each validation, from its probability maps"

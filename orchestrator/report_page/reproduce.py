@@ -1,0 +1,104 @@
+"""How to get the same again: commands, seed, versions and fingerprints of the data."""
+
+from __future__ import annotations
+
+import shlex
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from detector.errors import InputError
+from detector.provenance import Provenance, read_record
+from detector.settings import flatten
+from orchestrator.endings import again
+from orchestrator.report_page.blocks import Block, Command, Facts, Paragraph, Section
+from orchestrator.report_page.facts import RunFacts
+
+TITLE = "How to reproduce"
+PACKAGES = ("ray", "optuna")
+# Where a run is kept and what it was told, not what it does; space.yaml has the rest resolved.
+_ELSEWHERE = ("space", "name", "runs_dir", "resume", "storage", "warm_start", "dry_run", "track")
+
+
+def section(facts: RunFacts) -> Section:
+    """Commands first, then what they depend on."""
+    blocks: list[Block] = [
+        Command("The same search, from its resolved space:", search_command(facts)),
+        Paragraph(
+            "With one trial at a time (budget.concurrent=1) it proposes the same trials. With more "
+            "of them, the order in which they end decides what is proposed next."
+        ),
+    ]
+    top, run = facts.best, shlex.quote(str(facts.folder))
+    if top is not None:
+        line = f"python -m detector.train from={run} trial={top.trial} output={run}-{top.trial}"
+        blocks.append(Command(f"Trial {top.trial} again, compared bit for bit:", line))
+    blocks += [
+        Command("Go on with this run:", again(facts.config, facts.folder)),
+        Command("This page again:", f"python -m orchestrator.report run={run}"),
+        Facts([("seed of the search", str(facts.config.seed)), *_versions()]),
+        *_record(facts),
+    ]
+    return Section("reproduce", TITLE, blocks)
+
+
+def search_command(facts: RunFacts) -> str:
+    """The command that searches the run's space again under another name."""
+    stored = facts.config.model_dump(mode="json", exclude_defaults=True)
+    given = {k: v for k, v in flatten(stored).items() if k.partition(".")[0] not in _ELSEWHERE}
+    given = {k: v for k, v in given.items() if not k.startswith("search.narrow") and v is not None}
+    given.pop("budget.more", None)
+    space = shlex.quote(str(facts.folder / "space.yaml"))
+    own = {"name": f"{facts.folder.name}-again", "seed": facts.config.seed}
+    parts = [shlex.quote(f"{key}={_value(value)}") for key, value in (own | given).items()]
+    return " ".join(["python -m orchestrator.search", f"space={space}", *parts])
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(str, value))}]"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _versions() -> list[tuple[str, str]]:
+    found = []
+    for name in PACKAGES:
+        try:
+            found.append((name, version(name)))
+        except PackageNotFoundError:
+            found.append((name, "unknown"))
+    return found
+
+
+def _record(facts: RunFacts) -> list[Block]:
+    """What the best trial was made from, as its training wrote it down."""
+    if facts.best is None:
+        return []
+    try:
+        record = read_record(facts.folder_of(facts.best))
+    except InputError:
+        text = f"Trial {facts.best.trial} has no record.json that says what it was made from."
+        return [Paragraph(text)]
+    text = f"What trial {facts.best.trial} was made from (record.json in its folder):"
+    return [Paragraph(text), Facts(_pairs(record))]
+
+
+def _pairs(record: Provenance) -> list[tuple[str, str]]:
+    environment = record.environment
+    splits = [
+        (
+            f"{role} pages",
+            f"{pages.pages} of split {pages.split!r} with {pages.words} words; images "
+            f"{pages.images}, annotations {pages.annotations}",
+        )
+        for role, pages in (("training", record.train), ("validation", record.val))
+    ]
+    return [
+        ("seed of the training", str(record.config.train.seed)),
+        *splits,
+        ("first weights", f"{record.weights.source} (digest {record.weights.digest})"),
+        ("code", str(record.code) + (", with changes" if record.code.changed else "")),
+        *environment.versions.items(),
+        ("platform", environment.platform),
+        ("device", environment.device),
+        ("CPU capability and threads", f"{environment.cpu_capability}, {environment.threads}"),
+    ]

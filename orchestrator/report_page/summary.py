@@ -1,0 +1,180 @@
+"""Which trial to ship, why, and what cannot be told from it."""
+
+from __future__ import annotations
+
+import shlex
+
+from orchestrator.comparison import ties
+from orchestrator.ranking import confirmed_hmean, confirmed_sd
+from orchestrator.records import TrialRecord, TrialState
+from orchestrator.report_page.blocks import Block, Command, Facts, Items, Paragraph, Section
+from orchestrator.report_page.facts import RunFacts
+from orchestrator.report_page.wording import counted, listed, plain, score
+
+STATES = tuple(TrialState)
+
+
+def section(facts: RunFacts, failing: str = "") -> Section:
+    """The first thing to read; `failing` says where the best trial still does."""
+    top = facts.best
+    title = "Which trial to ship" if facts.over else "Which trial to ship, so far"
+    if top is None:
+        return Section("summary", title, [*_without_a_score(facts), Paragraph(progress(facts))])
+    blocks: list[Block] = [
+        Paragraph(headline(facts, top), strong=True),
+        Items([*reasons(facts, top), *trade_offs(facts), *([failing] if failing else [])]),
+        Facts(_settings(top)),
+        *_use(facts, top),
+        Paragraph(progress(facts)),
+    ]
+    return Section("summary", title, blocks)
+
+
+def _without_a_score(facts: RunFacts) -> list[Block]:
+    if not facts.records:
+        return [Paragraph("No trial has started yet.", strong=True)]
+    failed = facts.of(TrialState.FAILED)
+    if len(failed) == len(facts.records):
+        text = f"Nothing to ship: all {counted(len(failed), 'trial')} failed."
+        return [Paragraph(text, strong=True), Paragraph("Their reasons are under Faults met.")]
+    return [Paragraph("No trial has a score yet.", strong=True)]
+
+
+def headline(facts: RunFacts, top: TrialRecord) -> str:
+    """The choice with its score and how sure that is."""
+    row = facts.row_of(top)
+    mean, sd = confirmed_hmean(top), confirmed_sd(top)
+    if mean is not None:
+        spread = "" if sd is None else f" ± {sd:.4f} (standard deviation)"
+        seeds = counted(len(top.confirmed), "new seed")
+        figure = f"H-mean {mean:.4f}{spread}, the mean of {seeds}; the first one gave "
+        figure += score(top.hmean)
+    else:
+        figure = f"H-mean {score(top.hmean)}"
+    if row["hmean_low"] is not None:
+        assert top.page_hmeans is not None
+        figure += f", 95 % interval {row['hmean_low']:.4f} to {row['hmean_high']:.4f} over "
+        figure += f"{len(top.page_hmeans)} validation pages"
+    return f"Trial {top.trial}: {figure}."
+
+
+def reasons(facts: RunFacts, top: TrialRecord) -> list[str]:
+    """Why this one, and which are as good as far as these pages can tell."""
+    finished = facts.of(TrialState.FINISHED)
+    if top.state is not TrialState.FINISHED:
+        return [
+            f"No trial has been trained to the end yet. This one is {top.state} after "
+            f"{counted(top.epochs, 'epoch')} and has the highest H-mean of those with a score."
+        ]
+    if top.confirmed:
+        return [_among_confirmed(finished), *_luck(top)]
+    if len(finished) == 1:
+        return ["It is the only trial that was trained to the end, so there is none to compare."]
+    first = f"It has the highest H-mean of the {len(finished)} trials trained to the end."
+    return [first, *tied(finished)]
+
+
+def _among_confirmed(finished: list[TrialRecord]) -> str:
+    others = [r for r in finished[1:] if r.confirmed]
+    if not others:
+        return "It is the only trial that was trained again with new seeds."
+    named = [f"{r.trial} ({_mean(r)})" for r in others]
+    return (
+        f"Its mean is the highest of the {len(others) + 1} leaders trained again with new seeds; "
+        f"the others are {listed(named)}. Means closer than their standard deviations may change "
+        "places with other seeds."
+    )
+
+
+def _mean(record: TrialRecord) -> str:
+    mean, sd = confirmed_hmean(record), confirmed_sd(record)
+    return score(mean) if sd is None else f"{score(mean)} ± {sd:.4f}"
+
+
+def _luck(top: TrialRecord) -> list[str]:
+    mean = confirmed_hmean(top)
+    if mean is None or top.hmean is None or top.hmean <= mean:
+        return []
+    luck = top.hmean - mean
+    return [
+        f"Its first training was {luck:.4f} above that mean: the winner of many is lucky too. "
+        "The weights in best/ are those of the first training."
+    ]
+
+
+def tied(finished: list[TrialRecord]) -> list[str]:
+    """What a paired test says of the others, `finished` being ranked and not confirmed."""
+    standings = ties(finished)
+    same = [r for r, s in zip(finished[1:], standings[1:], strict=True) if s.tied]
+    unknown = sum(s.tied is None for s in standings[1:])
+    out = []
+    if same:
+        out.append(
+            f"{counted(len(same), 'trial')} cannot be told from it on these pages: "
+            f"{listed([r.trial for r in same])} (paired permutation test at 5 %, Holm's "
+            "correction). To decide between them, add pages, or confirm.top=N with new seeds."
+        )
+        out += _smaller(finished[0], same)
+    elif unknown < len(finished) - 1:
+        out.append(
+            "Every other finished trial that can be compared is worse on these pages (paired "
+            "permutation test at 5 %, Holm's correction)."
+        )
+    if unknown:
+        out.append(f"{counted(unknown, 'trial')} have no scores of the same pages to compare.")
+    return out
+
+
+def _smaller(top: TrialRecord, same: list[TrialRecord]) -> list[str]:
+    sized = [r for r in same if r.params_m is not None and r.params_m > 0]
+    least = min(sized, key=lambda r: r.params_m or 0.0, default=None)
+    if least is None or top.params_m is None or (least.params_m or 0.0) >= top.params_m:
+        return []
+    return [
+        f"The smallest of these is trial {least.trial}: {least.params_m:.2f} million weights "
+        f"against {top.params_m:.2f}, H-mean {score(least.hmean)}."
+    ]
+
+
+def trade_offs(facts: RunFacts) -> list[str]:
+    """That a search for several things has no single winner."""
+    figures = facts.config.search.objectives
+    if len(figures) < 2:
+        return []
+    front = [row["trial"] for row in facts.rows if row["pareto"]]
+    return [
+        f"This search looked for {listed(figures)} together, so no trial is best in all. Trial "
+        f"{facts.rows[0]['trial']} is the first by H-mean; on the Pareto front "
+        f"{'is' if len(front) == 1 else 'are'} {listed(front) or 'none'}."
+    ]
+
+
+def _settings(top: TrialRecord) -> list[tuple[str, str]]:
+    """What the trial is: its settings, those chosen after it, and its size."""
+    pairs = [(key, plain(value)) for key, value in top.params.items()]
+    pairs += [(f"{key} (chosen after training)", plain(v)) for key, v in top.tuned.items()]
+    pairs += [("epochs", f"{top.epochs}, best weights of epoch {top.best_epoch or 'none'}")]
+    if top.params_m is not None:
+        pairs.append(("size", f"{top.params_m:.2f} million weights"))
+    if top.latency_ms is not None:
+        pairs.append(("latency", f"{top.latency_ms:.0f} ms for a validation page"))
+    if top.iou_hmean is not None:
+        pairs.append(("IoU H-mean", score(top.iou_hmean)))
+    return pairs
+
+
+def _use(facts: RunFacts, top: TrialRecord) -> list[Block]:
+    if top.checkpoint is None or not (facts.folder / top.checkpoint).is_dir():
+        return [Paragraph("Its weights are not in the run folder, so there is nothing to run.")]
+    best = shlex.quote(str(facts.folder / "best"))
+    line = f"python -m detector.predict checkpoint={best} images=FOLDER output=predictions.json"
+    return [Command(f"Find the words on the images of a folder with trial {top.trial}:", line)]
+
+
+def progress(facts: RunFacts) -> str:
+    """How many trials there are in each state."""
+    counts = {state: len(facts.of(state)) for state in STATES}
+    shown = [f"{count} {state}" for state, count in counts.items() if count]
+    planned = facts.space.budget.trials
+    text = f"{len(facts.records)} of {counted(planned, 'planned trial')} begun"
+    return f"{text}: {listed(shown)}." if shown else f"{text}."

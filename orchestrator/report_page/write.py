@@ -1,0 +1,133 @@
+"""`report.html` in a run's folder, during a search and after it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import optuna
+
+from detector.cli import log
+from detector.files import write_text
+from orchestrator.config import SearchConfig
+from orchestrator.report_page import (
+    board,
+    box_thresh,
+    cost,
+    faults,
+    progress_charts,
+    reproduce,
+    settings_charts,
+    summary,
+    trade_off,
+    worst_pages,
+)
+from orchestrator.report_page.facts import RunFacts, gather
+from orchestrator.report_page.render import render
+from orchestrator.space import SearchSpace
+
+REPORT = "report.html"
+EVERY_S = 30.0  # between two reports of a running search, at least
+MOST_SHARE = 0.02  # of the search's own process that its reports may take
+
+
+def write_report(
+    study: optuna.Study,
+    space: SearchSpace,
+    folder: Path,
+    config: SearchConfig,
+    *,
+    over: bool = True,
+    pages: bool = True,
+) -> Path:
+    """Write the report of the run in `folder`, and return where it is.
+
+    over: no search is working on it. pages: run the best detector on its worst pages, which takes
+    seconds. Whoever reads the file sees the old one or the new one, never half.
+    """
+    facts = gather(study, space, folder, config, over=over)
+    target = folder / REPORT
+    write_text(target, page(facts, pages=pages))
+    return target
+
+
+def page(facts: RunFacts, *, pages: bool) -> str:
+    """The whole report as HTML."""
+    worst = worst_pages.section(facts, draw=pages)
+    sections = [
+        summary.section(facts, worst_pages.in_short(worst)),
+        board.section(facts),
+        worst,
+        progress_charts.history(facts),
+        progress_charts.learning(facts),
+        settings_charts.section(facts),
+        box_thresh.section(facts),
+        trade_off.section(facts),
+        cost.section(facts),
+        faults.section(facts),
+        reproduce.section(facts),
+    ]
+    state = "search over" if facts.over else "search still running"
+    subtitle = f"{facts.space.name}, {state}, written {facts.when:%Y-%m-%d %H:%M %Z}"
+    return render(f"Run {facts.folder.resolve().name}", subtitle, sections)
+
+
+def try_report(
+    study: optuna.Study,
+    space: SearchSpace,
+    folder: Path,
+    config: SearchConfig,
+    *,
+    over: bool = True,
+    pages: bool = True,
+    say: Callable[[str], None] = log,
+) -> bool:
+    """`write_report`, whose failure is one line and nothing more; whether it was written."""
+    try:
+        write_report(study, space, folder, config, over=over, pages=pages)
+    except Exception as error:  # whatever it is, a search is worth more than its report
+        reason = " ".join(str(error).split()) or "no message"
+        say(f"{folder / REPORT}: not written ({type(error).__name__}: {reason})"[:300])
+        return False
+    return True
+
+
+class LiveReport:
+    """Called often by a running search; writes its report now and then.
+
+    That is `every_s` after the last one at the earliest, and late enough for all of them to take
+    MOST_SHARE of the time. The pictures of pages are left to the end.
+    """
+
+    def __init__(
+        self,
+        study: optuna.Study,
+        space: SearchSpace,
+        folder: Path,
+        config: SearchConfig,
+        *,
+        say: Callable[[str], None] = log,
+        every_s: float = EVERY_S,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._study, self._space, self._folder, self._config = study, space, folder, config
+        self._say, self._every_s, self._clock = say, every_s, clock
+        self._next = clock() + every_s
+
+    def __call__(self) -> None:
+        """Write the report if it is time to."""
+        started = self._clock()
+        if started < self._next:
+            return
+        try_report(
+            self._study,
+            self._space,
+            self._folder,
+            self._config,
+            over=False,
+            pages=False,
+            say=self._say,
+        )
+        ended = self._clock()
+        self._next = ended + max(self._every_s, (ended - started) / MOST_SHARE)

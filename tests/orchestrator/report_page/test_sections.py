@@ -1,0 +1,268 @@
+"""What each section says of runs whose figures are known."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from optuna.trial import TrialState
+
+from orchestrator import study as store
+from orchestrator.records import TrialState as State
+from orchestrator.report_page import (
+    board,
+    box_thresh,
+    cost,
+    faults,
+    progress_charts,
+    reproduce,
+    settings_charts,
+    summary,
+    trade_off,
+)
+from orchestrator.report_page.blocks import Chart, Command, Facts, Items, Paragraph, Table
+
+
+def texts(section):
+    """All prose of a section, one text a line."""
+    lines = []
+    for block in section.blocks:
+        lines += [block.text] if isinstance(block, Paragraph) else []
+        lines += list(block.texts) if isinstance(block, Items) else []
+        lines += [block.summary] if isinstance(block, Chart) else []
+    return "\n".join(lines)
+
+
+def chart(section, name):
+    return next(b for b in section.blocks if isinstance(b, Chart) and b.name == name)
+
+
+def test_the_summary_names_the_winner_its_interval_and_its_ties(usual):
+    section = summary.section(usual.facts())
+    text = texts(section)
+    assert section.title == "Which trial to ship"
+    assert "Trial 00000: H-mean 0.9000, 95 % interval 0.8" in text
+    assert "over 10 validation pages" in text
+    assert "the highest H-mean of the 3 trials trained to the end" in text
+    assert "1 trial cannot be told from it on these pages: 00001" in text
+    assert "trial 00001: 12.00 million weights against 22.00, H-mean 0.8990" in text
+    assert "5 of 8 planned trials begun: 3 finished, 1 stopped and 1 failed." in text
+
+
+def test_the_command_to_predict_needs_the_weights(usual):
+    assert "nothing to run" in texts(summary.section(usual.facts()))
+    (usual.folder / "trials/00000_resnet34/checkpoint/best").mkdir(parents=True)
+    commands = [b for b in summary.section(usual.facts()).blocks if isinstance(b, Command)]
+    assert [c.line for c in commands] == [
+        f"python -m detector.predict checkpoint={usual.folder}/best images=FOLDER "
+        "output=predictions.json"
+    ]
+
+
+def test_new_seeds_are_the_score_that_counts(usual):
+    for seed, hmean in ((1, 0.88), (2, 0.86)):
+        result = {"hmean": hmean, "iou_hmean": None, "epochs": 6, "best_epoch": 6}
+        store.keep_confirmation(
+            usual.study, "00001", seed, result | {"seconds": 20.0, "reason": None}
+        )
+    facts = usual.facts()
+    # The mean of 0.88 and 0.86 is 0.87, their sample deviation 0.01 * sqrt(2).
+    assert summary.headline(facts, facts.best).startswith(
+        "Trial 00001: H-mean 0.8700 ± 0.0141 (standard deviation), the mean of 2 new seeds; "
+        "the first one gave 0.8990"
+    )
+    reasons = "\n".join(summary.reasons(facts, facts.best))
+    assert "the only trial that was trained again" in reasons
+    assert "0.0290 above that mean" in reasons
+    assert cost.count(facts).again == 12
+    assert cost.count(facts).again_seconds == 40.0
+
+
+@pytest.mark.parametrize(
+    ("trials", "expected"),
+    [
+        ([], "No trial has started yet."),
+        ([(TrialState.FAIL, [])], "Nothing to ship: all 1 trial failed."),
+        ([(TrialState.RUNNING, [])], "No trial has a score yet."),
+        ([(TrialState.PRUNED, [0.4])], "No trial has been trained to the end yet."),
+        ([(TrialState.COMPLETE, [0.4] * 6)], "the only trial that was trained to the end"),
+    ],
+)
+def test_runs_with_little_to_say_say_so(make_run, trials, expected):
+    run = make_run()
+    for state, hmeans in trials:
+        run.add(state, hmeans)
+    assert expected in texts(summary.section(run.facts()))
+
+
+def test_a_search_for_two_things_has_no_single_winner(make_run):
+    run = make_run(search={"objectives": ["hmean", "params_m"]})
+    run.add(TrialState.COMPLETE, [0.9] * 6, backbone="resnet34")
+    run.add(TrialState.COMPLETE, [0.8] * 6, backbone="resnet18")
+    text = texts(summary.section(run.facts()))
+    assert "no trial is best in all" in text
+    assert "on the Pareto front are 00000 and 00001" in text
+
+
+def test_the_leaderboard_has_every_trial_and_no_empty_column(usual):
+    table = next(b for b in board.section(usual.facts()).blocks if isinstance(b, Table))
+    names = [row[list(table.headers).index("trial")].text for row in table.rows]
+    assert names == ["00000", "00001", "00002", "00003", "00004"]
+    assert table.states == ["finished"] * 3 + ["stopped", "failed"]
+    assert table.marks == {0}
+    assert "new seeds" not in table.headers
+    assert "optimizer.lr" in table.headers
+    tied = [row[list(table.headers).index("tied")].text for row in table.rows]
+    assert tied == ["", "tied", "", "", ""]
+
+
+def test_the_history_is_the_running_best_in_the_order_of_ends(make_run):
+    run = make_run()
+    for hmean in (0.5, 0.7, 0.6, 0.8):
+        run.add(TrialState.COMPLETE, [hmean] * 6)
+    drawn = chart(progress_charts.history(run.facts()), "history-chart")
+    best = next(d for d in drawn.figure["data"] if d["name"] == "best so far")
+    assert best["x"] == [1, 2, 3, 4, 4]
+    assert best["y"] == [0.5, 0.7, 0.7, 0.8, 0.8]
+    assert "came with trial 00003, the 4th to end" in drawn.summary
+
+
+def test_learning_curves_are_the_intermediate_values_of_all_trials(usual):
+    drawn = chart(progress_charts.learning(usual.facts()), "learning-curves")
+    curves = {d["name"]: d for d in drawn.figure["data"]}
+    assert curves["trial 00000"]["x"] == [1, 2, 3, 4, 5, 6]
+    assert curves["trial 00000"]["y"] == [0.5, 0.6, 0.7, 0.8, 0.85, 0.9]
+    assert len(curves) == 5
+    assert "in epoch 6 of 6: it was still rising" in drawn.summary
+
+
+def test_other_curves_are_one_line_with_gaps(make_run):
+    run = make_run()
+    for i in range(7):
+        run.add(TrialState.COMPLETE, [0.9 - 0.01 * i] * 2)
+    drawn = chart(progress_charts.learning(run.facts()), "learning-curves")
+    rest = next(d for d in drawn.figure["data"] if d["name"] == "trained to the end")
+    assert rest["x"] == [1, 2, None, 1, 2, None]
+    assert rest["text"] == ["00005"] * 3 + ["00006"] * 3
+
+
+def test_settings_need_two_finished_trials_that_differ(make_run):
+    run = make_run()
+    run.add(TrialState.COMPLETE, [0.5])
+    assert "fewer than two" in texts(settings_charts.section(run.facts()))
+    run.add(TrialState.COMPLETE, [0.6])
+    assert "none varied" in texts(settings_charts.section(run.facts()))
+
+
+def test_settings_show_importance_slices_and_coordinates(usual):
+    section = settings_charts.section(usual.facts())
+    assert [b.name for b in section.blocks if isinstance(b, Chart)] == [
+        *("importance", "slices", "parallel")
+    ]
+    assert "So few say little" in texts(section)
+    json.dumps([b.figure for b in section.blocks if isinstance(b, Chart)], allow_nan=False)
+
+
+def test_trials_with_one_score_do_not_stop_the_page(make_run):
+    run = make_run()
+    for lr in (1e-3, 2e-3, 3e-3):
+        run.add(TrialState.COMPLETE, [0.0], lr=lr)
+    assert settings_charts.section(run.facts()).blocks
+
+
+def keep_curve(run, record, **changes):
+    folder = run.facts().folder_of(record)
+    folder.mkdir(parents=True, exist_ok=True)
+    curve = {"epoch": 6, "box_thresh": [0.3, 0.4, 0.5, 0.6], "hmean": [0.88, 0.899, 0.9, 0.897]}
+    (folder / "box_thresh.json").write_text(json.dumps(curve | changes))
+
+
+def test_box_thresh_curves_come_from_what_trainings_kept(usual):
+    top = usual.facts().best
+    keep_curve(usual, top)
+    drawn = chart(box_thresh.section(usual.facts()), "box-thresh-chart")
+    assert drawn.figure["data"][0]["y"] == [0.88, 0.899, 0.9, 0.897]
+    # 0.9 at 0.5; 0.899 is within 0.002 of it, 0.897 is not.
+    assert "best at 0.5 with 0.9000, and loses 0.002 at most from 0.4 to 0.5" in drawn.summary
+
+
+@pytest.mark.parametrize(
+    "changes", [{"epoch": 5}, {"hmean": [0.1]}, {"box_thresh": None}, {"hmean": ["?"] * 4}]
+)
+def test_a_curve_that_is_not_of_the_best_epoch_or_broken_is_left_out(usual, changes):
+    keep_curve(usual, usual.facts().best, **changes)
+    assert "No curve was kept" in texts(box_thresh.section(usual.facts()))
+
+
+def test_the_cost_counts_epochs_by_why_they_were_not_trained(usual):
+    usual.add(TrialState.COMPLETE, [0.4, 0.5, 0.5, 0.5])  # patience: two epochs less
+    usual.add(TrialState.COMPLETE, [0.4] * 6, same_weights_as=0)
+    usual.add(TrialState.RUNNING, [0.4])
+    counted = cost.count(usual.facts())
+    assert counted.planned == 8 * 6
+    assert counted.trained == 18 + 2 + 1 + 4 + 1
+    assert counted.stopped == 4  # the stopped one trained 2 of 6
+    assert counted.failed == 5
+    assert counted.patience == 2
+    assert counted.twins == 6
+    assert counted.ahead == 5
+    assert counted.saved == 4 + 2 + 6
+    assert counted.seconds == 80.0
+
+
+def test_the_cost_counts_what_was_scored_instead_of_trained(usual):
+    facts = usual.facts()
+    # thresh has 2 values, box_thresh 3, and unclip_ratio the 5 that it has by default.
+    assert cost.settings_of(facts) == 2 * 3 * 5
+    assert cost.count(facts).scored == 30 * (6 + 6 + 6 + 2 + 1)
+
+
+def test_the_pareto_table_has_the_front_alone(usual):
+    section = trade_off.section(usual.facts())
+    table = next(b for b in section.blocks if isinstance(b, Table))
+    # 22 million weights with 0.9, 12 million with 0.899; the third has 12 million with 0.6.
+    assert [[cell.text for cell in row] for row in table.rows] == [
+        ["00000", "0.9000", "22"],
+        ["00001", "0.8990", "12"],
+    ]
+
+
+def test_faults_are_told_once_for_each_reason(usual):
+    usual.add(TrialState.FAIL, [], reason="out of memory")
+    usual.add(TrialState.FAIL, [], reason="NaN")
+    usual.add(TrialState.COMPLETE, [0.3] * 6, **{store.LOST: 2})
+    facts = usual.facts()
+    assert faults.alike(facts) == {"out of memory": ["00004", "00005"], "NaN": ["00006"]}
+    tables = [b for b in faults.section(facts).blocks if isinstance(b, Table)]
+    assert [[c.text for c in row] for row in tables[1].rows] == [["00007", "2"]]
+
+
+def test_a_run_without_faults_says_so(make_run):
+    assert "None" in texts(faults.section(make_run().facts()))
+
+
+def test_the_commands_to_reproduce_have_what_differs_from_the_defaults(make_run):
+    run = make_run(
+        seed=7,
+        search={"objectives": ["hmean", "latency_ms"], "narrow": {"optimizer.lr": [1e-3, 2e-3]}},
+        budget={"trials": 8, "patience": 3},
+        confirm={"top": 2},
+    )
+    assert reproduce.search_command(run.facts()) == (
+        f"python -m orchestrator.search space={run.folder}/space.yaml name=run-again seed=7 "
+        "'search.objectives=[hmean,latency_ms]' budget.trials=8 budget.patience=3 confirm.top=2"
+    )
+
+
+def test_a_trial_without_a_record_is_named(usual):
+    section = reproduce.section(usual.facts())
+    assert "Trial 00000 has no record.json" in texts(section)
+    assert dict(section.blocks[-2].pairs)["seed of the search"] == "0"
+    assert isinstance(section.blocks[-2], Facts)
+
+
+def test_facts_rank_as_the_leaderboard_does(usual):
+    facts = usual.facts()
+    assert [r.trial for r in facts.records] == [row["trial"] for row in facts.rows]
+    assert facts.best.trial == "00000"
+    assert [r.trial for r in facts.of(State.FAILED)] == ["00004"]

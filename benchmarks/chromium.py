@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import fcntl
 import json
 import os
 import select
@@ -151,11 +152,19 @@ def chromium(profile: Path) -> Iterator[Browser]:
     flags = [*FLAGS, f"--user-data-dir={profile}"]
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         flags.append("--no-sandbox")  # it refuses to run as root otherwise
-    # The shell puts the two pipes where the protocol wants them, whatever their numbers are here.
-    command = ["sh", "-c", f'exec 3<&{to_browser} 4>&{from_browser}; exec "$0" "$@"', path, *flags]
+
+    def place() -> None:
+        """In the new process: its ends of the pipes where the protocol wants them."""
+        # Copies far away first, as a pipe may have the other's number.
+        ends = [fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (to_browser, from_browser)]
+        for number, end in enumerate(ends, 3):
+            os.dup2(end, number)
+            os.close(end)
+
     process = subprocess.Popen(
-        command,
-        pass_fds=(to_browser, from_browser),
+        [path, *flags],
+        preexec_fn=place,
+        close_fds=False,  # else they would be closed again; all others close by themselves
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

@@ -129,7 +129,8 @@ def space(folder: Path) -> Target:
 
     inputs = changed(documents).map(text).flatmap(lambda content: damaged(content, TAGS))
     # Without anything to search, the whole space is meant, not a line of its file.
-    return Target(inputs, read, (str(file), "parameters: nothing is left to search"))
+    parents = "/etc/passwd"  # some extend it
+    return Target(inputs, read, (str(file), parents, "parameters: nothing is left to search"))
 
 
 def checkpoint(folder: Path) -> Target:

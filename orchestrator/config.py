@@ -20,7 +20,7 @@ from orchestrator.limits import Limits
 from orchestrator.pareto import FIGURES, SCORE_AND_SIZE, Objectives, as_objectives
 from orchestrator.space_file import available_spaces
 from orchestrator.storage import MOUNT_IT, is_url
-from orchestrator.tracker_names import TrackerName, not_installed
+from orchestrator.tracker_names import TrackerNames, not_installed
 
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 OptionalCount = Annotated[int | None, Field(ge=1)]
@@ -185,11 +185,10 @@ class SearchConfig(Section):
         description="points to try first: published (a contest entry's tuning table) or the "
         "FOLDER of another run; null = the space's own only",
     )
-    track: tuple[TrackerName, ...] = Field(
+    track: TrackerNames = Field(
         (),
-        description="trackers told of every trial beside TensorBoard, such as track=wandb or "
-        "track=[mlflow,wandb]; they keep to the run folder unless their own environment variables "
-        "name a server",
+        description="trackers told of every trial beside TensorBoard: track=[mlflow,wandb]; "
+        "they keep to the run folder unless their own environment variables name a server",
     )
     dry_run: bool = Field(
         False, description="show the space and ten sampled configurations, and start nothing"
@@ -198,14 +197,6 @@ class SearchConfig(Section):
     budget: BudgetConfig = BudgetConfig()
     confirm: ConfirmConfig = ConfirmConfig()
     resources: ResourcesConfig = ResourcesConfig()
-
-    @field_validator("track", mode="before")
-    @classmethod
-    def _check_track(cls, value: Any) -> Any:
-        names = [value] if isinstance(value, str) else value
-        if isinstance(names, list | tuple) and len(set(map(str, names))) < len(names):
-            raise ValueError("must name each tracker once")
-        return names
 
     @field_validator("runs_dir", mode="before")
     @classmethod

@@ -100,9 +100,10 @@ def searched(
     check: Callable[[], None],
 ) -> int:
     """Open the study, run what is missing, and write and show what it gave; the exit code."""
-    run_folder.remember(folder, trials=space.budget.trials, confirm=config.confirm)
     url = store.storage_url(folder, config.storage)
     study = store.open_study(url, folder.name, resume=config.resume)
+    # Only now: trials that a search without a study could not add must not be counted.
+    run_folder.remember(folder, trials=space.budget.trials, confirm=config.confirm)
     try:
         search(study, space, folder, config, local, trial, check)
     except KeyboardInterrupt:

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from detector.config import TrainConfig
 from detector.errors import InputError
 from detector.settings import describe_faults, flatten, nest
+from orchestrator.storage import MOUNT_IT, is_url
 
 # Plain values by dotted name, as files hold them.
 DEFAULTS = flatten(TrainConfig().model_dump(mode="json"))
@@ -38,9 +39,16 @@ PATHS = ("data.root", "data.exclude", "data.cache")
 
 
 def absolute(key: str, value: Any) -> Any:
-    """Paths made absolute, because a trial runs in a folder of its own."""
+    """Paths made absolute, because a trial runs in a folder of its own.
+
+    InputError for the address of a bucket, which would become a folder called s3:.
+    """
     is_path = key in PATHS or (key == "model.weights" and value not in ("auto", "none"))
-    return str(Path(value).expanduser().absolute()) if is_path and value is not None else value
+    if not is_path or value is None:
+        return value
+    if is_url(value):
+        raise InputError(f"{key}: {value} is not a path; {MOUNT_IT}")
+    return str(Path(value).expanduser().absolute())
 
 
 def read_one(fixed: Mapping[str, Any], key: str, value: Any) -> Any:

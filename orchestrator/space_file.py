@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import resources
@@ -54,8 +55,9 @@ def find_space(ref: str, *, folder: Path = Path(), place: str = "space") -> Path
     if ref in spaces:
         return spaces[ref]
     path = folder / ref
-    if path.is_file():
-        return path
+    with suppress(OSError):  # a name longer than any file's
+        if path.is_file():
+            return path
     near = get_close_matches(ref, spaces, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]}? " if near else ""
     raise InputError(

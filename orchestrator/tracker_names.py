@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib.util import find_spec
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-TrackerName = Literal["mlflow", "wandb"]
+from pydantic import BeforeValidator
+
+
+def _each_once(value: Any) -> Any:
+    """One name as a list; ValueError for a name that is there twice."""
+    names = [value] if isinstance(value, str) else value
+    if isinstance(names, list | tuple) and len(set(map(str, names))) < len(names):
+        raise ValueError("must name each tracker once")
+    return names
+
+
+TrackerNames = Annotated[tuple[Literal["mlflow", "wandb"], ...], BeforeValidator(_each_once)]
 
 
 def not_installed(trackers: Sequence[str]) -> list[str]:

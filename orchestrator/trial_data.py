@@ -10,7 +10,6 @@ from detector.data.annotations import read_split, require_words
 from detector.data.synthetic import synthesize
 from detector.errors import InputError
 from orchestrator.space import SearchSpace
-from orchestrator.storage import MOUNT_IT, is_url
 
 DATA_SEED = 0  # of the synthetic receipts: the search's seed must not change its data
 
@@ -21,8 +20,6 @@ def with_data(space: SearchSpace, runs_dir: Path) -> SearchSpace:
     Without a data.root synthetic receipts are made in `runs_dir`, once for all runs.
     """
     if not space.demo:
-        if is_url(space.fixed["data.root"]):
-            raise InputError(f"data.root: {space.fixed['data.root']} is not a folder; {MOUNT_IT}")
         return space.with_fixed({"data.root": str(Path(space.fixed["data.root"]).resolve())})
     train, val = space.fixed["data.train_pages"], space.fixed["data.val_pages"]
     root = synthesize(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,14 +36,19 @@ def section(facts: RunFacts) -> Section:
         why = "fewer than two trials were trained to the end" if finished < 2 else "none varied"
         return Section("settings", title, [Paragraph(f"Nothing to compare: {why}.")])
     try:
-        values = optuna.importance.get_param_importances(facts.study, params=searched)
-        blocks = [_importance(facts, values)]
-        shown = [key for key in values if not math.isnan(values[key])][:SHOWN]
-        blocks += [_slices(facts, shown), _parallel(facts, shown)]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of Optuna, where all scores are alike
+            blocks = _charts(facts, searched)
     except Exception as error:  # the page has other parts
         text = f"Optuna draws nothing of these {counted(finished, 'trial')}: {error}"
         return Section("settings", title, [Paragraph(text)])
     return Section("settings", title, [*_notes(finished, searched), *blocks])
+
+
+def _charts(facts: RunFacts, searched: Sequence[str]) -> list[Chart]:
+    values = optuna.importance.get_param_importances(facts.study, params=list(searched))
+    shown = [key for key in values if not math.isnan(values[key])][:SHOWN]
+    return [_importance(facts, values), _slices(facts, shown), _parallel(facts, shown)]
 
 
 def _varied(facts: RunFacts) -> list[str]:
@@ -71,7 +77,7 @@ def _importance(facts: RunFacts, values: dict[str, float]) -> Chart:
     plain = _plain(drawn)
     for bars in plain["data"]:
         bars["marker"] = {"color": BLUE}
-        bars["textposition"] = "auto"
+        bars |= {"textposition": "auto", "textangle": 0}
         bars.pop("name", None)
     plain["layout"]["xaxis"]["title"] = {"text": "importance"}
     plain["layout"]["yaxis"].pop("title", None)

@@ -150,5 +150,5 @@ def test_command_line(run_module, checkpoint: Path, drawn_root: Path, tmp_path: 
         "grid.box_thresh=[0.5, 2]",
     )
     assert wrong.returncode == 2
-    assert "grid.box_thresh: input should be less than or equal to 1, got 2" in wrong.stderr
+    assert "grid.box_thresh.1: input should be less than or equal to 1, got 2" in wrong.stderr
     assert "Traceback" not in wrong.stderr

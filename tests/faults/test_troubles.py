@@ -110,6 +110,7 @@ def fill(path: Path) -> None:
 
 def test_a_full_disk_stops_the_search_and_nothing_finished_is_lost(start_run, small_disk):
     run = start_run(seconds=0.3, arguments=(f"runs_dir={small_disk}",))
+    run.prepare()
     (run.base / "runs").symlink_to(small_disk)
     run.start().until(lambda: run.epochs_trained() >= 5, "five epochs")
     filler = small_disk / "filler"

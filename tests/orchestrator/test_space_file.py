@@ -98,6 +98,11 @@ def test_shipped_and_local_spaces_are_found(
     assert find_space("other.yml") == Path("other.yml")
 
 
+def test_a_name_longer_than_any_files_is_an_unknown_space() -> None:
+    with pytest.raises(InputError, match="no space or file called"):
+        find_space("x" * 5000)
+
+
 def test_an_unknown_space_lists_the_known_ones() -> None:
     with pytest.raises(InputError) as caught:
         find_space("dbnetp")

@@ -93,7 +93,7 @@ def test_a_device_is_no_settings_file() -> None:
 JSON = {"nested": "[" * 100_000, "digits": '{"images": ' + "9" * 5000 + "}", "cut": '{"images": {'}
 READERS: dict[str, Callable[[Path], Any]] = {
     "maps.json": lambda path: PageMaps(path.parent),
-    "provenance.json": lambda path: read_record(path.parent),
+    "record.json": lambda path: read_record(path.parent),
     "leaderboard.json": lambda path: read_leaderboard(path.parent),
     "exclude.json": read_exclusions,
     "gt.json": read_pages,

@@ -1,7 +1,8 @@
-"""Makes `docs/report.png`: the head of a report, as a browser shows it.
+"""Makes the README's pictures: `docs/report.png`, the head of a report as a browser shows it, and
+`docs/receipt.png`, a validation page with what the best detector of the run finds on it.
 
-`python docs/pictures.py [run=runs/RUN]` takes the report of a run or, without one, of a search on
-synthetic receipts that it does first (minutes). It needs Chromium.
+`python docs/pictures.py [run=runs/RUN]` takes a run or, without one, a search on synthetic receipts
+that it does first (minutes). It needs Chromium.
 """
 
 from __future__ import annotations
@@ -22,29 +23,50 @@ from chromium import chromium, find_chromium  # noqa: E402
 from timing import run  # noqa: E402
 
 from detector.errors import InputError, JobError  # noqa: E402
+from detector.inference import load_detector  # noqa: E402
+from detector.predict import predict  # noqa: E402
 from orchestrator import search  # noqa: E402
 
-PICTURE = ROOT / "docs" / "report.png"
+REPORT, RECEIPT = ROOT / "docs" / "report.png", ROOT / "docs" / "receipt.png"
 LARGEST_BYTES = 300_000
 WIDTH, HEIGHT = 1200, 1560
+RECEIPT_PX = 1100  # its longest side
 SEARCH = ("space=dbnetpp", "name=first", "budget.trials=6", "budget.epochs=8")
 COLOURS = (None, 256, 128, 64)  # of the PNG, fewer where it would be too large
 
 
 def main(options: dict[str, Any]) -> None:
-    """Write the picture; JobError when it cannot be made small enough."""
+    """Write the pictures; JobError when they cannot be made small enough."""
     if find_chromium() is None:
         raise InputError("no Chromium is installed (Debian: apt install chromium)")
     with tempfile.TemporaryDirectory() as temporary:
-        report = Path(options["run"] or _searched(Path(temporary))) / "report.html"
+        run_folder = Path(options["run"] or _searched(Path(temporary)))
+        report = run_folder / "report.html"
         if not report.is_file():
             raise InputError(f"{report}: no such file; python -m orchestrator.report writes it")
-        shot = Path(temporary) / "shot.png"
-        with chromium(Path(temporary) / "profile") as browser:
-            browser.open(report, width=WIDTH, height=HEIGHT)
-            browser.run("Promise.all([...document.images].slice(0, 3).map(i => i.decode()))")
-            browser.screenshot(shot)
-        PICTURE.write_bytes(_small(Image.open(shot).convert("RGB")))
+        REPORT.write_bytes(_small(_shown(report, Path(temporary))))
+        RECEIPT.write_bytes(_small(_detected(run_folder, Path(temporary))))
+
+
+def _shown(report: Path, temporary: Path) -> Image.Image:
+    """The head of the report."""
+    shot = temporary / "shot.png"
+    with chromium(temporary / "profile") as browser:
+        browser.open(report, width=WIDTH, height=HEIGHT)
+        browser.run("Promise.all([...document.images].slice(0, 3).map(i => i.decode()))")
+        browser.screenshot(shot)
+    return Image.open(shot).convert("RGB")
+
+
+def _detected(run_folder: Path, temporary: Path) -> Image.Image:
+    """The first validation page with what the run's best detector finds on it."""
+    detector, config = load_detector(run_folder / "best")
+    assert config.data.root is not None  # a search trains on something
+    first = min((config.data.root / "images" / "val").iterdir())
+    predict(detector, {first.stem: first}, visualize=temporary)
+    page = Image.open(temporary / f"{first.stem}.png").convert("RGB")
+    page.thumbnail((RECEIPT_PX, RECEIPT_PX))
+    return page
 
 
 def _searched(folder: Path) -> Path:

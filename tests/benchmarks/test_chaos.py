@@ -1,4 +1,4 @@
-"""What the fault loop counts as a loss, on a study made by hand; the searches are in tests/faults."""
+"""What the fault loop counts as a loss, on a study made by hand (searches: tests/faults)."""
 
 from __future__ import annotations
 

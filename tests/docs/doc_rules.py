@@ -160,7 +160,8 @@ NOT_RUN = (
     NotRun(r"tensorboard ", "serves until it is stopped", "tests/orchestrator/test_tensorboard.py"),
     NotRun(r"(mlflow|wandb|optuna-dashboard) ", "serves, or needs an account"),
     NotRun(
-        r"ray (up|down|attach|exec|rsync-up|rsync-down|dashboard|start|stop|status|get-auth-token)",
+        r"ray (up|down|attach|exec|job|monitor|rsync-up|rsync-down|dashboard|start|stop|status"
+        r"|get-auth-token)",
         "needs the machines of a cluster",
         "tests/test_cluster_yaml.py",
     ),
@@ -168,6 +169,8 @@ NOT_RUN = (
     NotRun(r"(ssh|ssh-copy-id|ssh-keygen|scp|rsync|sudo|mount|chmod) ", "sets up a machine"),
     NotRun(SEARCH + r"storage=(postgresql|mysql)", "needs a database server"),
     NotRun(r"python tests/\S+ regenerate$", "writes the files that tests compare with"),
+    NotRun(r"python docs/pictures\.py", "takes pictures of a search, which it does first"),
+    NotRun(r"pip-audit ", "asks a service on the network"),
 )
 # Optional packages without which a command cannot run.
 NEEDED = {r"track=\S*mlflow": "mlflow", r"track=\S*wandb": "wandb"}

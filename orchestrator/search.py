@@ -13,25 +13,21 @@ from rich.console import Console
 
 from detector.cli import guarded, help_text, log, wants_help
 from detector.config import TrainConfig
-from detector.errors import JobError
 from orchestrator import dry_run, run_folder
 from orchestrator import study as store
 from orchestrator.cluster import cluster_address, connected
+from orchestrator.conclusion import conclude, finish
 from orchestrator.config import SearchArguments, SearchConfig, parse_arguments, run_name
 from orchestrator.confirm import confirm, extra_cost, is_confirmed, spent
 from orchestrator.endings import advice, again, explained
 from orchestrator.halving import Halving, equal_cost
 from orchestrator.interruption import INTERRUPTED, Interruption
-from orchestrator.leaderboard import best
 from orchestrator.limits import LimitReachedError, Watch
 from orchestrator.nested import mode_of, nested
-from orchestrator.pareto import Objectives, as_objectives
+from orchestrator.pareto import as_objectives
 from orchestrator.progress import Recorder, View
-from orchestrator.records import TrialRecord, TrialState
-from orchestrator.report import print_leaderboard
 from orchestrator.report_page.write import LiveReport, try_report
 from orchestrator.resources import TrialResources, describe, this_machine
-from orchestrator.results import write_results
 from orchestrator.share import cost_line, has_gpu, packed_share, share
 from orchestrator.space import SearchSpace, load_space
 from orchestrator.trackers import tracking
@@ -254,47 +250,6 @@ def say_conditions(space: SearchSpace, *, gpu: bool) -> None:
         log("no data.root: trials train on synthetic receipts; give data.root=FOLDER for your own")
     for note in space.notes:
         log(note)
-
-
-def conclude(
-    records: Sequence[TrialRecord], space: SearchSpace, folder: Path, objectives: Objectives
-) -> int:
-    """Leaderboard, where everything lies, what to do next; JobError when all trials failed."""
-    root = space.fixed["data.root"]
-    next_steps = (
-        f"\nleaderboard  {folder}/leaderboard.csv\n"
-        f"best model   {folder}/best/\n"
-        f"report       {folder}/report.html\n"
-        f"curves       tensorboard --logdir {folder}\n"
-        "\nnext:\n"
-        f"  python -m detector.tune_postprocess checkpoint={folder}/best data.root={root} "
-        "data.split=train data.pages=100 write=true\n"
-        f"  python -m detector.predict checkpoint={folder}/best images={root}/images/val "
-        f"output=predictions.json\n"
-        f"  python -m detector.train config={folder}/best/config.yaml output={folder}/longer "
-        f"train.epochs={space.budget.epochs * 3}"
-    )
-    finish(records, space, folder, objectives, below=next_steps)
-    if best(records) is None:
-        reasons = {f"trial {r.trial}: {r.reason}" for r in records if r.state is TrialState.FAILED}
-        raise JobError(
-            "no trial has a score; whole errors are in "
-            f"{folder}/trials/*/error.txt\n" + "\n".join(sorted(reasons))
-        )
-    print(next_steps)
-    return 0
-
-
-def finish(
-    records: Sequence[TrialRecord],
-    space: SearchSpace,
-    folder: Path,
-    objectives: Objectives,
-    below: str = "",
-) -> None:
-    """Write the results as they stand, and show as much as fits above the text `below`."""
-    write_results(folder, records, list(space.parameters), objectives)
-    print_leaderboard(records, list(space.parameters), published=space.published, below=below)
 
 
 def command() -> NoReturn:

@@ -27,7 +27,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from safetensors.torch import save_file
-from timing import options
+from timing import run
 from torch import nn
 
 from detector.checkpoint import TrainingState, load_state, load_weights, read_best, save_state
@@ -38,6 +38,7 @@ from detector.generations import fault_of
 from orchestrator.space import load_space
 from orchestrator.space_file import available_spaces
 
+DEFAULTS = {"examples": 10_000, "seed": 1, "only": None}
 BOX = [[10, 20], [50, 20], [50.5, 40], [10, 40]]
 WORD = {"points": BOX, "transcription": "합계", "language": ["ko"], "ignore": False}
 CURVE = {"points": [[60, 5], [70, 3], [80, 5], [80, 12], [70, 10], [60, 12]]}
@@ -255,18 +256,20 @@ def fuzz(name: str, folder: Path, *, examples: int, seed: int) -> Counts:
     return counts
 
 
-def main() -> int:
-    found = options(sys.argv[1:], {"examples": 10_000, "seed": 1, "only": ""})
-    names = [found["only"]] if found["only"] else list(TARGETS)
+def main(options: dict[str, Any]) -> int:
+    """Print the table, a row for each reader; 1 when some input ended in anything but its two."""
+    only = options["only"]
+    if only is not None and only not in TARGETS:
+        raise InputError(f"only: there is no reader {only!r}; there are {', '.join(TARGETS)}")
     torch.set_num_threads(1)
     wrong = 0
     print(f"{'reader':<14}{'inputs':>8}{'clean errors':>14}{'taken':>8}{'anything else':>15}")
     with tempfile.TemporaryDirectory() as folder:
-        for name in names:
+        for name in TARGETS if only is None else [only]:
             place = Path(folder) / name
             place.mkdir()
             os.chdir(place)  # a space may be named by a path from here
-            counts = fuzz(name, place, examples=found["examples"], seed=found["seed"])
+            counts = fuzz(name, place, examples=options["examples"], seed=options["seed"])
             figures = counts.inputs, counts.refused, counts.taken, len(counts.others)
             print(f"{name:<14}{figures[0]:>8}{figures[1]:>14}{figures[2]:>8}{figures[3]:>15}")
             for text in sorted(set(counts.others), key=len)[:10]:
@@ -277,4 +280,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    run(main, DEFAULTS, __doc__ or "")

@@ -11,8 +11,10 @@ from detector.cli import guarded, parse_arguments, wants_help
 from detector.errors import InputError
 
 
-def run(main: Callable[[dict[str, Any]], None], defaults: Mapping[str, Any], usage: str) -> None:
-    """Call `main` with the options and exit: 2 and one message for a wrong one.
+def run(
+    main: Callable[[dict[str, Any]], int | None], defaults: Mapping[str, Any], usage: str
+) -> None:
+    """Call `main` with the options and exit with what it returns: 2 for a wrong option, and why.
 
     `usage` is what `--help` prints, the module's docstring.
     """

@@ -145,6 +145,8 @@ def trouble(job: TrialJob, kind: str | None) -> float | None:
 
 def main() -> int:
     """The search command with the trials of a plan."""
+    # A shell lets what it starts in the background ignore Ctrl-C, and a search would go on to.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     plan = {"kind": "counted", "epochs": 4, "seconds": 0.1, "troubles": {}} | json.loads(
         sys.argv[1]
     )

@@ -8,6 +8,7 @@ prediction needs).
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -125,7 +126,8 @@ def _require_same(path: Path, saved: dict[str, Any], config: TrainConfig) -> Non
     old = flatten(TrainConfig().model_dump(mode="json")) | flatten(saved)
     new = flatten(config.model_dump(mode="json"))
     for flat in (old, new):  # a rate left to the optimizer equals the same rate given
-        flat["optimizer.lr"] = peak_lr(flat["optimizer.name"], flat["optimizer.lr"])
+        with suppress(LookupError, TypeError):  # no optimizer's name, which is told below
+            flat["optimizer.lr"] = peak_lr(flat["optimizer.name"], flat["optimizer.lr"])
     free = PLACEMENT if config.sweep.choose else (*PLACEMENT, *_TRIED)
     changed = [
         f"{key}: {old.get(key)!r} when it was saved, {value!r} now"

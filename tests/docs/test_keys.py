@@ -15,8 +15,8 @@ MODULES = sorted(
     for path in (ROOT / folder).glob("*.py")
     if 'if __name__ == "__main__":' in path.read_text(encoding="utf-8")
 )
-# What a command spells out, an argument in Python, and the way in which all are given.
-OTHERS = {"postprocess", "blank", "key"}
+# What a command spells out, arguments in Python, and the way in which all are given.
+OTHERS = {"postprocess", "blank", "key", "weights_only"}
 _SETTING = re.compile(r"([a-z_][\w.]*)=\S+")
 
 

@@ -88,6 +88,17 @@ def test_no_module_unpickles() -> None:
     assert set(found) == TRUSTED
 
 
+@pytest.mark.parametrize("name", ["no such", 3.5, None, [1]])
+def test_an_optimizer_that_there_is_not_is_another_setting(last: Path, name: Any) -> None:
+    def change(record: dict[str, Any]) -> dict[str, Any]:
+        record["config"]["optimizer"]["name"] = name
+        return record
+
+    rewrite(last, record=change)
+    with pytest.raises(InputError, match=r"optimizer\.name: .* when it was saved, 'adamw' now"):
+        load_state(last, state(), TrainConfig())
+
+
 @pytest.mark.parametrize("suffix", [".pth", ".pt", ".bin", ".safetensors"])
 def test_a_pickle_runs_nothing_wherever_it_is_given(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str

@@ -11,6 +11,7 @@ from typing import Any
 
 BLUE, ORANGE, GREEN, PINK, GREY = "#2f86c9", "#d55e00", "#009e73", "#cc79a7", "#8a8f98"
 LEAST_SPREAD = 0.01  # of H-means: less than that is no reason to look closer
+MOST_TICKS = 12  # of every number on a phone
 SERIES = (ORANGE, BLUE, GREEN, PINK, "#b58900")  # the leaders, the first one most visible
 # From weak to strong, on light and on dark.
 SCALE = ("#8a8f98", "#5f8fb8", "#2f86c9", "#8f7a3c", "#d55e00")
@@ -47,6 +48,11 @@ def frame(
 def below(values: Iterable[float], limits: tuple[float, float] | None) -> int:
     """How many values the limits leave out."""
     return 0 if limits is None else sum(value < limits[0] for value in values)
+
+
+def whole_numbers(largest: int) -> dict[str, Any]:
+    """An axis up to `largest` with no tick between two numbers, where plotly would put some."""
+    return {"tickformat": "d"} | ({"dtick": 1} if largest <= MOST_TICKS else {})
 
 
 def figure(data: list[dict[str, Any]], x: str, y: str, **layout: Any) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from orchestrator.report_page.figures import (
     frame,
     lines,
     points,
+    whole_numbers,
 )
 from orchestrator.report_page.wording import counted, score
 
@@ -62,7 +63,7 @@ def history(facts: RunFacts) -> Section:
         [d for d in data if d["x"]],
         "trials in the order in which they ended",
         "H-mean",
-        xaxis={"tickformat": "d"},
+        xaxis=whole_numbers(ended[-1][0]),
         yaxis={"range": limits} if limits else {},
     )
     summary += _left_out(below(scores, limits), "trial")
@@ -140,7 +141,8 @@ def learning(facts: RunFacts) -> Section:
     limits = frame(finished, every, spreads=8)
     hidden = below(last.values(), limits)
     axis = {"range": limits} if limits else {}
-    drawn = figure(data, "epoch", "best H-mean so far", xaxis={"tickformat": "d"}, yaxis=axis)
+    longest = max(epoch for curve in curves.values() for epoch, _ in curve)
+    drawn = figure(data, "epoch", "best H-mean so far", xaxis=whole_numbers(longest), yaxis=axis)
     summary = _learnt(facts, curves) + _left_out(hidden, "whole curve")
     return Section("learning", title, [Chart("learning-curves", title, summary, drawn)])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.report_page.figures import below, escaped, frame
+from orchestrator.report_page.figures import below, escaped, frame, whole_numbers
 from orchestrator.report_page.parallel import axis, coordinates
 from orchestrator.report_page.wording import counted, listed
 
@@ -17,6 +17,11 @@ def test_a_frame_leaves_out_what_lies_far_below():
     assert frame([], [0.1], spreads=2) is None
     assert below([0.8, 0.9, 0.0], (0.85, 1.0)) == 2
     assert below([0.0], None) == 0
+
+
+def test_few_whole_numbers_have_a_tick_each_and_many_as_plotly_likes():
+    assert whole_numbers(4) == {"tickformat": "d", "dtick": 1}
+    assert whole_numbers(500) == {"tickformat": "d"}
 
 
 def test_an_axis_of_numbers_is_by_size():

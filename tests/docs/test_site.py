@@ -29,11 +29,15 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def html_of(site: Path, page: Path) -> str:
-    """The main part of a page of the site, without blocks of code."""
+def whole_html_of(site: Path, page: Path) -> str:
     inside = page.is_relative_to(ROOT / "docs")
     name = page.relative_to(ROOT / "docs").as_posix() if inside else page.name.lower()
-    html = (site / name).with_suffix(".html").read_text(encoding="utf-8")
+    return (site / name).with_suffix(".html").read_text(encoding="utf-8")
+
+
+def html_of(site: Path, page: Path) -> str:
+    """The main part of a page of the site, without blocks of code."""
+    html = whole_html_of(site, page)
     return re.sub(r"<pre>.*?</pre>|<code>.*?</code>", "", html, flags=re.DOTALL)
 
 
@@ -50,6 +54,12 @@ def test_nothing_is_loaded_from_elsewhere(site: Path) -> None:
     for style in site.rglob("*.css"):
         imported = re.findall(r"@import[^;]*|url\(['\"]?(?:https?:)?//", style.read_text("utf-8"))
         assert imported == [], style.name
+
+
+def test_the_switch_to_dark_finds_the_style_sheets_it_turns_off(site: Path) -> None:
+    for page in markdown_files():
+        found = re.findall(r'id="(hljs-\w+)"', whole_html_of(site, page))
+        assert found == ["hljs-light", "hljs-dark"]
 
 
 def test_lists_tables_and_blocks_are_what_they_are_on_github(site: Path) -> None:

@@ -208,8 +208,10 @@ OVER = (TrialState.FINISHED, TrialState.STOPPED, TrialState.FAILED)
 def over(run: Run) -> list[TrialRecord]:
     """The trials that are over now and will not change; none before there is a study."""
     database = run.folder / "study.db"
-    try:  # Optuna would make what is not there yet, under the hands of the search
-        with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+    # Optuna would make what is not there yet, under the hands of the search. Not "ro": who opens
+    # the database after a kill takes back the transaction that was cut, and needs to write for it.
+    try:
+        with closing(sqlite3.connect(f"file:{database}?mode=rw", uri=True)) as connection:
             begun = connection.execute("SELECT 1 FROM studies").fetchone()
     except sqlite3.OperationalError:
         begun = None

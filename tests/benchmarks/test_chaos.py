@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -104,6 +106,26 @@ def test_a_search_that_has_not_begun_has_nothing_over_and_is_not_touched(tmp_pat
     run.folder.mkdir(parents=True)
     assert over(run) == []
     assert list(run.folder.iterdir()) == []
+
+
+CUT = """
+import os, sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("PRAGMA cache_size=1")  # so that the file is written before the end
+connection.execute("CREATE TABLE filler (x)")
+connection.execute("BEGIN")
+for _ in range(3000):
+    connection.execute("INSERT INTO filler VALUES (?)", ("x" * 500,))
+os._exit(1)
+"""
+
+
+def test_a_transaction_that_a_kill_cut_hides_nothing_that_was_over(run):
+    before = over(run)
+    database = run.folder / "study.db"
+    subprocess.run([sys.executable, "-c", CUT, str(database)], check=False)
+    assert database.with_name("study.db-journal").exists()
+    assert over(run) == before != []
 
 
 def test_what_cannot_happen_any_more_is_not_waited_for():

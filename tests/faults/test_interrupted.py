@@ -57,7 +57,9 @@ def test_sigterm_while_ray_starts_leaves_nothing_behind(start_run):
 
 
 STUBBORN = """
-import os, sys, time
+import signal, time
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, signal.SIG_DFL)  # a shell's background ignores some of them
 from orchestrator.interruption import Interruption
 with Interruption("how to go on"):
     try:

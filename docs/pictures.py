@@ -24,7 +24,7 @@ from timing import run  # noqa: E402
 
 from detector.errors import InputError, JobError  # noqa: E402
 from detector.inference import load_detector  # noqa: E402
-from detector.predict import predict  # noqa: E402
+from detector.predict import find_images, predict  # noqa: E402
 from orchestrator import search  # noqa: E402
 
 REPORT, RECEIPT = ROOT / "docs" / "report.png", ROOT / "docs" / "receipt.png"
@@ -62,9 +62,9 @@ def _detected(run_folder: Path, temporary: Path) -> Image.Image:
     """The first validation page with what the run's best detector finds on it."""
     detector, config = load_detector(run_folder / "best")
     assert config.data.root is not None  # a search trains on something
-    first = min((config.data.root / "images" / "val").iterdir())
-    predict(detector, {first.stem: first}, visualize=temporary)
-    page = Image.open(temporary / f"{first.stem}.png").convert("RGB")
+    name, image = next(iter(find_images(config.data.root / "images" / "val").items()))
+    predict(detector, {name: image}, visualize=temporary)
+    page = Image.open(temporary / f"{name}.png").convert("RGB")
     page.thumbnail((RECEIPT_PX, RECEIPT_PX))
     return page
 

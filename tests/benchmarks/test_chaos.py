@@ -76,6 +76,13 @@ def test_other_weights_are_a_loss(run):
     assert losses(run, [], faults=9) == ["trial 00000 has other weights than without a fault"]
 
 
+def test_a_finished_trial_has_no_epoch_that_it_did_not_report(run):
+    state = {"epoch": 3, "chain": chain_of(0, 3)}
+    (run.folder / "trials/00000" / STATE).write_text(json.dumps(state))
+    for faults in (0, 1):  # the trial is finished, so it must have what it reported
+        assert losses(run, [], faults=faults) == ["trial 00000 has epoch 3, not 2"]
+
+
 def test_a_trial_that_changed_or_is_missing_in_the_leaderboard_is_a_loss(run):
     before = [replace(r, hmean=0.9) for r in over(run)[:1]]
     assert losses(run, before, faults=0) == ["trial 00000 changed after it was over"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -99,3 +99,26 @@ def run_module() -> Callable[..., subprocess.CompletedProcess[str]]:
 def make_dataset() -> Callable[..., Path]:
     """The function `make_dataset(root, *, split, pages, width, height, words, seed) -> root`."""
     return _make_dataset
+
+
+@pytest.fixture(scope="session")
+def s3_store() -> Iterator[Any]:
+    """A server that speaks S3 (see benchmarks/s3_store.py)."""
+    sys.path.append(
+        str(Path(__file__).parents[1] / "benchmarks")
+    )  # as for a script that lies there
+    from s3_store import Store
+
+    with Store() as store:
+        yield store
+
+
+@pytest.fixture
+def bucket_url(s3_store: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The address of `key` in a new bucket; copies on this machine lie in the test's own folder."""
+    from s3_store import CREDENTIALS
+
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return s3_store.new_bucket()

@@ -17,6 +17,7 @@ from typing import Any
 from ray import cloudpickle
 from ray.exceptions import ActorUnavailableError, OutOfMemoryError, RayActorError, RayTaskError
 
+from orchestrator.bucket import BucketError
 from orchestrator.worker import SpoiltProcessError, UsedUpProcessError
 
 MOST_LOSSES = 3  # of a trial in the same epoch
@@ -29,13 +30,14 @@ class Kind(str, Enum):
     LOST_NODE = "the machine is gone or does not answer"
     LOST_WORKER = "the process died"
     NODE_OUT_OF_MEMORY = "the machine had no memory left"
+    NO_BUCKET = "what the machines share does not answer"
     HUNG = "it reported nothing for too long"
     BUG = "the trial's own fault"
 
     @property
     def is_retried(self) -> bool:
         """Whether the same trial may well succeed elsewhere, or later."""
-        return self in (Kind.LOST_NODE, Kind.LOST_WORKER)
+        return self in (Kind.LOST_NODE, Kind.LOST_WORKER, Kind.NO_BUCKET)
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,8 @@ def _of_task(error: RayTaskError) -> Failure:
     cause = error.cause
     if isinstance(cause, UsedUpProcessError):
         return Failure(Kind.LOST_WORKER, str(cause))
+    if isinstance(cause, BucketError):
+        return Failure(Kind.NO_BUCKET, str(cause)[:REASON_LENGTH])
     if isinstance(cause, RayActorError):
         return failure_of(cause)
     if isinstance(cause, SpoiltProcessError):

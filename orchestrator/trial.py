@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import traceback
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from detector.config import with_values
 from detector.device_errors import is_out_of_memory, out_of_memory_text
 from detector.errors import InputError, JobError
 from detector.files import write_text
+from orchestrator.own_disk import local_copy
 from orchestrator.worker import in_this_process
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 METRIC = "best_hmean"  # the running best: what Tune, ASHA and Optuna compare
 REASON_LENGTH = 500
+SEEDS_FOLDER = "seeds"  # in a trial's folder, with a folder for each new seed
 
 
 @dataclass(frozen=True)
@@ -48,10 +50,17 @@ class TrialJob:
 # `finished: True`.
 Report = Callable[[dict[str, Any]], None]
 TrialFunction = Callable[[TrialJob, Report], None]
+# Gives a job another folder for the time that it runs, and what must happen before its reports.
+Place = Callable[[TrialJob, Report], AbstractContextManager[tuple[TrialJob, Report]]]
 
 
-def detector_trial(space: SearchSpace, *, threads: int) -> TrialFunction:
-    """The trial function that trains the detector at a point of `space`."""
+def detector_trial(
+    space: SearchSpace, *, threads: int, data_from: str | None = None
+) -> TrialFunction:
+    """The trial function that trains the detector at a point of `space`.
+
+    `data_from` is the address of a dataset in a bucket, of which each machine makes a copy.
+    """
 
     def run(job: TrialJob, report: Report) -> None:
         # Ten seconds of imports, needed in workers only.
@@ -64,6 +73,8 @@ def detector_trial(space: SearchSpace, *, threads: int) -> TrialFunction:
         config = space.train_config(job.params)
         if job.seed is not None:
             config = with_values(config, {"train.seed": job.seed})
+        if data_from is not None:
+            config = with_values(config, {"data.root": str(local_copy(data_from))})
         reported = False
 
         def forward(epoch: EpochReport) -> None:
@@ -100,7 +111,14 @@ def of_the_best(report: EpochReport) -> dict[str, Any]:
     return {"page_hmeans": list(report.page_hmeans.values()), "tuned": dict(report.tuned)}
 
 
-def as_trainable(function: TrialFunction) -> Callable[[dict[str, Any]], None]:
+def in_place(job: TrialJob, report: Report) -> AbstractContextManager[tuple[TrialJob, Report]]:
+    """The job in its own folder, which all machines share."""
+    return nullcontext((job, report))
+
+
+def as_trainable(
+    function: TrialFunction, place: Place = in_place
+) -> Callable[[dict[str, Any]], None]:
     """A Tune trainable around a trial function; its config is a TrialJob's fields.
 
     An exception is the trial's own fault and would come again, so it is reported as a result and
@@ -108,17 +126,17 @@ def as_trainable(function: TrialFunction) -> Callable[[dict[str, Any]], None]:
     """
 
     def trainable(config: dict[str, Any]) -> None:
-        job = TrialJob(**config | {"folder": Path(config["folder"])})
+        with place(TrialJob(**config | {"folder": Path(config["folder"])}), _forward) as (job, say):
 
-        def work() -> None:
-            job.folder.mkdir(parents=True, exist_ok=True)
-            function(job, _forward)
+            def work() -> None:
+                job.folder.mkdir(parents=True, exist_ok=True)
+                function(job, say)
 
-        in_this_process(
-            work,
-            explain=lambda error: explain(error, job.folder),
-            report=lambda reason: tune.report({"error": reason}),
-        )
+            in_this_process(
+                work,
+                explain=lambda error: explain(error, job.folder),
+                report=lambda reason: tune.report({"error": reason}),
+            )
 
     return trainable
 

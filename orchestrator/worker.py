@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable
 
 from detector.device_errors import is_device_error, memory_given_back, release_memory
+from orchestrator.bucket import BucketError
 
 LEFT_BYTES = 64 * 2**20  # on a GPU, after a trial: cuBLAS keeps that much for itself
 # Tune waits so long for a stopped trial to clean up (loader processes, files). Its own two
@@ -36,7 +37,8 @@ def in_this_process(
 
     `explain` makes the reason out of an error and `report` takes it. Raises UsedUpProcessError,
     before anything is run, when an earlier trial has left memory of a GPU behind, and
-    SpoiltProcessError after a device error. A trial that Tune stops leaves by SystemExit, which
+    SpoiltProcessError after a device error. A bucket that does not answer is no fault of the trial
+    either, so BucketError passes through. A trial that Tune stops leaves by SystemExit, which
     passes through.
     """
     os.environ.setdefault("TUNE_FUNCTION_THREAD_TIMEOUT_S", str(CLEANUP_S))
@@ -46,6 +48,8 @@ def in_this_process(
     with memory_given_back():
         try:
             run()
+        except BucketError:
+            raise
         except Exception as error:
             reason = explain(error)
             if is_device_error(error):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from detector.checkpoint import save_best
+from detector.checkpoint import PLACEMENT, save_best
 from detector.cli import log as log_to_stderr
 from detector.config import TrainConfig
 from detector.data.annotations import read_split
@@ -93,7 +93,7 @@ def _require_same_training(config: TrainConfig, other: TrainConfig, source: Path
     changed = [
         f"{key}: {old[key]!r} there, {value!r} here"
         for key, value in new.items()
-        if old[key] != value and not key.startswith(_AFTERWARDS)
+        if old[key] != value and key not in PLACEMENT and not key.startswith(_AFTERWARDS)
     ]
     if changed:
         raise InputError(

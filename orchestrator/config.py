@@ -16,10 +16,10 @@ from detector import cli
 from detector.config import TrainConfig
 from detector.errors import InputError
 from detector.settings import Section, describe_faults, field_names, flatten, nest
+from orchestrator.bucket import address_fault, is_url
 from orchestrator.limits import Limits
 from orchestrator.pareto import FIGURES, SCORE_AND_SIZE, Objectives, as_objectives
 from orchestrator.space_file import available_spaces
-from orchestrator.storage import MOUNT_IT, is_url
 from orchestrator.tracker_names import TrackerNames, not_installed
 
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -179,6 +179,16 @@ class SearchConfig(Section):
         "postgresql+psycopg://USER@HOST/DATABASE, journal (study.journal in the run folder) or "
         "journal:PATH; null = study.db (SQLite) in the run folder",
     )
+    bucket: str | None = Field(
+        None,
+        description="where trials keep their folders when machines share none: s3://BUCKET/KEY, "
+        "or another address that pyarrow's file systems know; null = the run folder",
+    )
+    data_from: str | None = Field(
+        None,
+        description="a dataset's address in a bucket, copied once to each machine; "
+        "data.root=s3://BUCKET/KEY for short",
+    )
     warm_start: str | None = Field(
         None,
         min_length=1,
@@ -202,7 +212,17 @@ class SearchConfig(Section):
     @classmethod
     def _check_runs_dir(cls, value: Any) -> Any:
         if is_url(value):
-            raise ValueError(f"must be a folder; {MOUNT_IT}")
+            raise ValueError(
+                f"must be a folder of the search's own machine; for what machines share, "
+                f"give bucket={value}"
+            )
+        return value
+
+    @field_validator("bucket", "data_from")
+    @classmethod
+    def _check_address(cls, value: str | None) -> str | None:
+        if value is not None and (fault := address_fault(value)):
+            raise ValueError(fault)
         return value
 
     @field_validator("name")
@@ -267,19 +287,23 @@ def parse_arguments(arguments: Sequence[str]) -> tuple[SearchConfig, dict[str, A
         faults = [_with_remedy(line) for line in describe_faults(error, SearchArguments)] + faults
     else:
         faults += not_installed(config.track)
+        if config.data_from and chosen.get("data.root") is not None:
+            faults.append("data.root: the data come from data_from; leave one of them out")
     if faults:
         raise InputError("\n".join(faults))
     return config, chosen
 
 
 def _spelt_out(values: dict[str, Any]) -> dict[str, Any]:
-    """The values with short forms in full: `budget.trials=+20` and `postprocess=joint`."""
+    """The values with short forms in full: `budget.trials=+20`, `data.root=s3://BUCKET/KEY`, ..."""
     full = dict(values)
     trials = full.get("budget.trials")
     if isinstance(trials, str) and trials.startswith("+"):
         full["budget.more"] = full.pop("budget.trials")[1:]
     if isinstance(full.get("postprocess"), str):
         full["search.postprocess"] = full.pop("postprocess")
+    if isinstance(full.get("data.root"), str) and is_url(full["data.root"]):
+        full.setdefault("data_from", full.pop("data.root"))
     return full
 
 

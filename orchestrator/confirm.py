@@ -18,6 +18,7 @@ import optuna
 
 from detector.cli import log
 from orchestrator import study as store
+from orchestrator.bucket_run import bucket_run
 from orchestrator.config import ConfirmConfig, SearchConfig
 from orchestrator.limits import Watch
 from orchestrator.progress import Checking
@@ -27,11 +28,10 @@ from orchestrator.resources import TrialResources
 from orchestrator.results import write_results
 from orchestrator.seed_searcher import SeedSearcher, Training
 from orchestrator.space import SearchSpace
-from orchestrator.trial import TrialFunction
+from orchestrator.trial import SEEDS_FOLDER, TrialFunction
 from orchestrator.tuner import ToTheEnd, run_jobs
 
 SEEDS = 2**31  # as many as there are, see train.seed
-SEEDS_FOLDER = "seeds"  # in a trial's folder, with a folder for each new seed
 
 
 def leaders(records: Sequence[TrialRecord], top: int) -> list[TrialRecord]:
@@ -130,6 +130,7 @@ def confirm(
             resources,
             callbacks,
             config.budget.hang_minutes,
+            bucket_run(config, folder),
         )
     for line in summary(store.read_records(study), every):
         say(line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,14 +11,17 @@ from optuna.exceptions import StorageInternalError
 from ray.tune.error import TuneError
 
 from detector.errors import JobError
+from orchestrator.bucket import BucketError
 from orchestrator.config import SearchConfig
 
 
 def again(config: SearchConfig, folder: Path) -> str:
     """The command that continues this run."""
     where = "" if config.runs_dir == Path("runs") else f" runs_dir={config.runs_dir}"
+    bucket = f" bucket={shlex.quote(config.bucket)}" if config.bucket else ""
     return (
-        f"python -m orchestrator.search space={config.space} name={folder.name}{where} resume=true"
+        f"python -m orchestrator.search space={config.space} name={folder.name}{where}{bucket} "
+        "resume=true"
     )
 
 
@@ -28,17 +32,19 @@ def advice(command: str) -> str:
 
 @contextmanager
 def explained(folder: Path, command: str) -> Iterator[None]:
-    """JobError for a database or a disk that fails in the block; `command` continues the run.
+    """JobError for a database, bucket or disk that fails in the block; `command` continues the run.
 
     Trials that were running keep their last finished epoch, as after any other end.
     """
     try:
         yield
-    except (TuneError, StorageInternalError, OSError) as error:
+    except (TuneError, StorageInternalError, BucketError, OSError) as error:
         cause = _cause(error)
         if isinstance(cause, StorageInternalError):
             said = (str(cause.__cause__ or cause).strip() or "it gives no reason").splitlines()[0]
             what = f"{folder}: the study's database cannot be used ({said}); check it and its disk"
+        elif isinstance(cause, BucketError):
+            what = str(cause)
         elif isinstance(cause, OSError) and cause.errno is not None:
             place = cause.filename or folder
             what = f"{place}: {cause.strerror}; check the disk and what may be written there"

@@ -144,7 +144,8 @@ class Recorder(Checking):
     """Keeps the view, the leaderboard, TensorBoard's HParams and `best/` up to date.
 
     `checks` are called several times a second and may raise to end the search, `reported` after
-    each epoch and at the end of each trial.
+    each epoch and at the end of each trial. `forget` deletes what only a resume of a training
+    needs from its checkpoint folder.
     """
 
     def __init__(
@@ -157,8 +158,10 @@ class Recorder(Checking):
         objectives: Objectives = SCORE_AND_SIZE,
         checks: Sequence[Callable[[], None]] = (),
         reported: Callable[[], None] = lambda: None,
+        forget: Callable[[Path], None] = forget_states,
     ) -> None:
         super().__init__(checks)
+        self._forget = forget
         self._reported = reported
         self._study, self._folder, self._view = study, folder, view
         self._space, self._parameters = dict(parameters), list(parameters)
@@ -226,7 +229,7 @@ class Recorder(Checking):
         for name in sorted(stopped.keys() - self._cleaned):
             folder = self._folder / "trials" / store.folder_of(self._study, name)
             write_trial(folder, stopped[name], self._space)
-            forget_states(folder / "checkpoint")
+            self._forget(folder / "checkpoint")
             self._cleaned.add(name)
 
     def _records(self) -> list[TrialRecord]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -13,8 +13,10 @@ from rich.console import Console
 
 from detector.cli import guarded, help_text, log, wants_help
 from detector.config import TrainConfig
+from detector.generations import forget_states
 from orchestrator import dry_run, run_folder
 from orchestrator import study as store
+from orchestrator.bucket_run import bucket_run, kept
 from orchestrator.cluster import cluster_address, connected
 from orchestrator.conclusion import conclude, finish
 from orchestrator.config import SearchArguments, SearchConfig, parse_arguments, run_name
@@ -32,7 +34,7 @@ from orchestrator.share import cost_line, has_gpu, packed_share, share
 from orchestrator.space import SearchSpace, load_space
 from orchestrator.trackers import tracking
 from orchestrator.trial import TrialFunction, detector_trial
-from orchestrator.trial_data import check_data, with_data
+from orchestrator.trial_data import check_data, copied_data, with_data
 from orchestrator.tuner import run_search
 from orchestrator.warm_start import points_for
 from orchestrator.work import relative_work
@@ -49,24 +51,17 @@ def main(arguments: Sequence[str], *, trial: TrialFunction | None = None) -> int
     folder = config.runs_dir / run_name(config, datetime.now())
     gpu = has_gpu(config)
     if config.resume:
-        config, space = run_folder.reopen(folder, config, overrides, gpu=gpu)
+        config, space = reopened(folder, config, overrides, gpu=gpu)
     else:
-        space = load_space(
-            config.space,
-            gpu=gpu,
-            overrides=overrides,
-            budget=config.budget,
-            narrow=config.search.narrow,
-        )
-        space = warm_started(space, config.warm_start)
-        if mode_of(space, config.search.postprocess) == "nested":
-            space = nested(space)
+        space = new_space(config, overrides, gpu=gpu)
         if config.dry_run:
             return preview(space, config, gpu=gpu)
         run_folder.require_new(folder)
+        if run := bucket_run(config, folder):
+            run.require_new()
     say_conditions(space, gpu=gpu)
     local = None if cluster_address() else share(config, space)
-    space = with_data(space, config.runs_dir)
+    config, space = with_data(config, space)
     pages = check_data(space)
     local = packed_share(config, space, local)
     if not config.resume:
@@ -79,12 +74,37 @@ def main(arguments: Sequence[str], *, trial: TrialFunction | None = None) -> int
         run_folder.locked(folder),
         Interruption(advice(command)) as interruption,
         explained(folder, command),
+        kept(config, folder),
     ):
         try:
             return searched(space, folder, config, local, trial, interruption.check)
         except KeyboardInterrupt:
             log(advice(command))
             return INTERRUPTED
+
+
+def new_space(config: SearchConfig, overrides: Mapping[str, Any], *, gpu: bool) -> SearchSpace:
+    """The space of a new search, as its settings ask for."""
+    space = load_space(
+        config.space,
+        gpu=gpu,
+        overrides={**overrides, **copied_data(config)},
+        budget=config.budget,
+        narrow=config.search.narrow,
+    )
+    space = warm_started(space, config.warm_start)
+    nests = mode_of(space, config.search.postprocess) == "nested"
+    return nested(space) if nests else space
+
+
+def reopened(
+    folder: Path, config: SearchConfig, overrides: Mapping[str, Any], *, gpu: bool
+) -> tuple[SearchConfig, SearchSpace]:
+    """The settings and the space of a run, which is copied from its bucket if it is not here."""
+    if run := bucket_run(config, folder):
+        run.restore()
+    config, space = run_folder.reopen(folder, config, overrides, gpu=gpu)
+    return config, space.with_fixed(copied_data(config))
 
 
 def searched(
@@ -130,7 +150,7 @@ def search(
             return
     with connected(this_machine()) as machines:
         resources = local or share(config, space, machines=machines)
-        trial = trial or detector_trial(space, threads=resources.cpus)
+        trial = trial or detector_trial(space, threads=resources.cpus, data_from=config.data_from)
         watch = Watch(
             config.budget.limits(),
             lambda: [*store.read_records(study), *spent(study)],
@@ -178,6 +198,7 @@ def run_trials(
         parameters=list(space.parameters),
     )
     live = LiveReport(study, space, folder, config, say=view.say)
+    run = bucket_run(config, folder)
 
     def reported() -> None:
         watch.reported()
@@ -191,6 +212,7 @@ def run_trials(
         objectives=config.search.trade_off(),
         checks=(check, watch.check),
         reported=reported,
+        forget=run.forget_states if run else forget_states,
     )
     with view, tracking(config.track, study, folder, view.say) as trackers:
         run_search(
@@ -204,6 +226,7 @@ def run_trials(
             objectives=as_objectives(config.search.objectives),
             callbacks=[recorder, *trackers],
             hang_minutes=config.budget.hang_minutes,
+            kept=run,
         )
         recorder.close()
 

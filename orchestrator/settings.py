@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from detector.config import TrainConfig
 from detector.errors import InputError
 from detector.settings import describe_faults, flatten, nest
-from orchestrator.storage import MOUNT_IT, is_url
+from orchestrator.bucket import is_url
 
 # Plain values by dotted name, as files hold them.
 DEFAULTS = flatten(TrainConfig().model_dump(mode="json"))
@@ -47,7 +47,10 @@ def absolute(key: str, value: Any) -> Any:
     if not is_path or value is None:
         return value
     if is_url(value):
-        raise InputError(f"{key}: {value} is not a path; {MOUNT_IT}")
+        remedy = "copy it to the same path on each machine"
+        if key == "data.root":
+            remedy = f"give {key}=s3://BUCKET/KEY on the command line: each machine makes a copy"
+        raise InputError(f"{key}: {value} is not a path; {remedy}")
     return str(Path(value).expanduser().absolute())
 
 

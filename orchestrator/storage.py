@@ -7,7 +7,6 @@ SQLite asks more of its file's locks than some network file systems give; a jour
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
@@ -18,10 +17,6 @@ from sqlalchemy.exc import ArgumentError
 DATABASE, JOURNAL = "study.db", "study.journal"  # names in the run folder
 JOURNAL_SCHEME = "journal:"
 LOCK_TIMEOUT_S = 60.0
-MOUNT_IT = (
-    "a bucket cannot be used in place: trials write and rename files there while others read. Give "
-    "a folder that all machines share, and copy with `aws s3 sync` (see docs/clusters.md)"
-)
 SECRETS = ("password", "sslpassword")  # of a URL's query
 
 
@@ -48,11 +43,6 @@ def without_password(storage: str | None) -> str | None:
     # Here None means no password; to `URL.set` it would mean the one that there is.
     bare = url._replace(password=None).difference_update_query(SECRETS)
     return storage if bare == url else bare.render_as_string(hide_password=False)
-
-
-def is_url(value: object) -> bool:
-    """Whether this is s3://BUCKET/KEY or the like; as a path it would be a folder called s3:."""
-    return re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(value)) is not None
 
 
 def open_storage(url: str) -> BaseStorage:

@@ -3,33 +3,52 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from detector.cli import log
 from detector.config import DataConfig
 from detector.data.annotations import read_split, require_words
 from detector.data.synthetic import synthesize
 from detector.errors import InputError
+from orchestrator.bucket import Bucket
+from orchestrator.config import SearchConfig
+from orchestrator.mirror import Mirror
+from orchestrator.own_disk import local_copy
 from orchestrator.space import SearchSpace
 
 DATA_SEED = 0  # of the synthetic receipts: the search's seed must not change its data
 
 
-def with_data(space: SearchSpace, runs_dir: Path) -> SearchSpace:
+def copied_data(config: SearchConfig) -> dict[str, Any]:
+    """data.root, as this machine's copy of a dataset that lies in a bucket; else nothing."""
+    if config.data_from is None:
+        return {}
+    return {"data.root": str(local_copy(config.data_from, waits=()))}
+
+
+def with_data(config: SearchConfig, space: SearchSpace) -> tuple[SearchConfig, SearchSpace]:
     """The space with an absolute data.root: trials may run in other working folders.
 
-    Without a data.root synthetic receipts are made in `runs_dir`, once for all runs.
+    Without a data.root synthetic receipts are made in `config.runs_dir`, once for all runs, and
+    put into the run's bucket where there is one, from which each machine copies them then.
     """
     if not space.demo:
-        return space.with_fixed({"data.root": str(Path(space.fixed["data.root"]).resolve())})
+        root = Path(space.fixed["data.root"]).resolve()
+        return config, space.with_fixed({"data.root": str(root)})
     train, val = space.fixed["data.train_pages"], space.fixed["data.val_pages"]
+    name = f"synthetic-receipts-{train}-{val}"
     root = synthesize(
-        (runs_dir / f"synthetic-receipts-{train}-{val}").resolve(),
+        (config.runs_dir / name).resolve(),
         images=train,
         val_images=val,
         seed=DATA_SEED,
         log=log,
     )
-    return space.with_fixed({"data.root": str(root)})
+    if config.bucket is not None:
+        there = Bucket(config.bucket).below(name)
+        Mirror(root, there).push()
+        config = config.model_copy(update={"data_from": there.url})
+    return config, space.with_fixed({"data.root": str(root)})
 
 
 def check_data(space: SearchSpace) -> int:

@@ -17,6 +17,7 @@ from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
 from detector.cli import log
 from orchestrator import study as store
+from orchestrator.bucket_run import BucketRun, Keeping
 from orchestrator.failures import error_of, failure_of
 from orchestrator.halving import Halving
 from orchestrator.hangs import HangWatch
@@ -27,7 +28,7 @@ from orchestrator.proposals import HMEAN
 from orchestrator.resources import TrialResources
 from orchestrator.sampler import StudySearcher
 from orchestrator.space import Budget, SearchSpace
-from orchestrator.trial import METRIC, TrialFunction, as_trainable
+from orchestrator.trial import METRIC, TrialFunction, as_trainable, in_place
 
 SNAPSHOT_S = 3600  # of Tune's own state, which nothing reads (see orchestrator.study)
 
@@ -44,14 +45,15 @@ def run_search(
     objectives: Objectives = HMEAN,
     callbacks: Sequence[Callback] = (),
     hang_minutes: float | None = None,
+    kept: BucketRun | None = None,
 ) -> None:
     """Run trials until the study holds `space.budget.trials` that have ended.
 
     With `halving` trials are paused at its rungs and the best promoted; without, ASHA stops them
     for good. `objectives` are what the sampler and the rungs look at. `folder` is the run's; on
-    several machines it must be the same shared folder on all. Ray must be running. A trial that
-    fails, or reports nothing for `hang_minutes`, is recorded and the search goes on. After an
-    interruption or a crash, the same call continues it.
+    several machines it must be the same shared folder on all, unless the run is `kept` in a bucket.
+    Ray must be running. A trial that fails, or reports nothing for `hang_minutes`, is recorded and
+    the search goes on. After an interruption or a crash, the same call continues it.
     """
     trials = space.budget.trials
     store.enqueue(study, space.warm_start[:trials])
@@ -70,7 +72,7 @@ def run_search(
     if halving is None:
         scheduler = Asha(space.budget, searcher)
         scheduler.replay(store.ended(study))
-    run_jobs(searcher, scheduler, folder, trial, resources, callbacks, hang_minutes)
+    run_jobs(searcher, scheduler, folder, trial, resources, callbacks, hang_minutes, kept)
     if searcher.is_exhausted:
         tried = len(store.proposed(study))
         log(f"every point of the space was tried: {tried} trials, not {trials}")
@@ -84,6 +86,7 @@ def run_jobs(
     resources: TrialResources,
     callbacks: Sequence[Callback],
     hang_minutes: float | None = None,
+    kept: BucketRun | None = None,
 ) -> None:
     """Let Tune run what `searcher` suggests until it says that there is no more.
 
@@ -92,10 +95,11 @@ def run_jobs(
     scratch = folder.resolve() / ".ray"
     shutil.rmtree(scratch, ignore_errors=True)
     request = tune.PlacementGroupFactory([{"CPU": resources.cpus, "GPU": resources.gpus}])
+    keeping = [Keeping(kept)] if kept else []
     hangs = [HangWatch(hang_minutes, searcher)] if hang_minutes is not None else []
     try:
         tuner = tune.Tuner(
-            tune.with_resources(as_trainable(trial), request),
+            tune.with_resources(as_trainable(trial, kept.place if kept else in_place), request),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
                 scheduler=scheduler,
@@ -109,7 +113,7 @@ def run_jobs(
                 name="tune",
                 storage_path=str(scratch),
                 failure_config=tune.FailureConfig(max_failures=0),
-                callbacks=[*callbacks, *hangs, Forgetting(), NoPrinting()],
+                callbacks=[*keeping, *callbacks, *hangs, Forgetting(), NoPrinting()],
                 verbose=0,
             ),
         )

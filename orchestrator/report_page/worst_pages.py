@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -117,7 +118,10 @@ def _drawn(facts: RunFacts, top: TrialRecord) -> list[Block]:
     if top.checkpoint is None:
         raise InputError("its weights are not in the run folder")
     detector, config = load_detector(facts.folder / top.checkpoint)
-    worst = worst_pages(top.page_hmeans, validation_pages(config.data))
+    data = config.data
+    if data.root is not None and not data.root.is_dir():  # the machine that trained had its own
+        data = data.model_copy(update={"root": Path(facts.space.fixed["data.root"])})
+    worst = worst_pages(top.page_hmeans, validation_pages(data))
     drawn = [picture(detector, entry, number) for number, entry in enumerate(worst, 1)]
     if not drawn:
         raise InputError("no page was scored")

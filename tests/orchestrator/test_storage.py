@@ -102,11 +102,19 @@ def test_a_password_is_left_out_of_what_is_shown(storage, shown):
     assert without_password(storage) == shown
 
 
-@pytest.mark.parametrize("key", ["runs_dir", "data.root"])
+@pytest.mark.parametrize(
+    ("key", "remedy"),
+    [
+        ("runs_dir", "must be a folder of the search's own machine; .* give bucket=s3://bucket/k,"),
+        ("data.cache", "s3:/bucket/k is not a path; copy it to the same path on each machine$"),
+        ("bucket", "must be the address of a bucket"),
+    ],
+)
 @pytest.mark.usefixtures("folder")
-def test_a_bucket_is_refused_before_a_folder_of_that_name_is_made(key):
-    with pytest.raises(InputError, match=rf"^{key}: .*a bucket cannot be used.*aws s3 sync"):
-        search.main(["space=tiny.yaml", f"{key}=s3://bucket/key"])
+def test_a_bucket_in_the_wrong_place_is_refused_before_a_folder_of_that_name_is_made(key, remedy):
+    value = "/mnt/shared" if key == "bucket" else "s3://bucket/k"
+    with pytest.raises(InputError, match=rf"^{key}: {remedy}"):
+        search.main(["space=tiny.yaml", "data.root=data", f"{key}={value}"])
     assert sorted(path.name for path in Path().iterdir()) == ["data", "tiny.yaml"]
 
 
@@ -279,3 +287,9 @@ def test_a_driver_that_is_not_installed_is_named(tmp_path):
     with pytest.raises(InputError, match=r"cannot be used: No module named 'pg8000'.*postgres"):
         store.open_study("postgresql+pg8000://me:word@127.0.0.1/db", "run", resume=False)
     assert open_storage(storage_url(tmp_path, None)).get_all_studies() == []
+
+
+def test_a_space_cannot_fix_a_dataset_in_a_bucket(folder):
+    (folder / "tiny.yaml").write_text(f"fixed: {{data.root: 's3://bucket/k'}}\n{SPACE}")
+    with pytest.raises(InputError, match=r"give data\.root=s3://BUCKET/KEY on the command line"):
+        search.main(["space=tiny.yaml"])

@@ -6,6 +6,8 @@ injected and every promise that was broken (see `chaos_runs.losses`).
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -14,6 +16,7 @@ from collections.abc import Callable
 from random import Random
 
 from chaos_runs import Run, losses, over, wait_for
+from s3_store import CREDENTIALS, Store
 
 Result = tuple[int, list[str]]
 Fault = Callable[[Run, Random], Result]
@@ -139,6 +142,29 @@ def disk_full(run: Run, random: Random) -> Result:
         subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
+def bucket_only(run: Run, random: Random) -> Result:
+    """A run that is kept in a bucket: the store is away for a time, then the head and its disk."""
+    with Store() as store:
+        os.environ.update(CREDENTIALS)
+        run.environment = {"XDG_CACHE_HOME": str(run.base / "cache")}
+        run.arguments, run.trials = (f"bucket={store.new_bucket()}",), 8
+        run.prepare()
+        run.start()
+        run.until(lambda: run.epochs_trained() >= random.randint(1, 4), "some epochs")
+        store.stop()
+        time.sleep(random.uniform(1, 10))
+        store.start()
+        done = run.epochs_trained()
+        run.until(lambda: run.epochs_trained() > done, "an epoch after the store was away")
+        time.sleep(random.uniform(0, 2))
+        before = over(run)
+        run.kill()
+        wait_for(lambda: not run.children(), "the end of Ray's processes")
+        shutil.rmtree(run.base / "runs")
+        shutil.rmtree(run.base / "cache", ignore_errors=True)
+        return 2, completed(run, before=before, faults=2)
+
+
 def completed(run: Run, *, before: list | None = None, faults: int) -> list[str]:
     """Resume the run to its end; what was lost by then."""
     code = run.completed(resume=True)
@@ -171,4 +197,5 @@ FAULTS: dict[str, Fault] = {
     "training killed, state corrupted": training_killed,
     "study.db locked": database_locked,
     "disk full": disk_full,
+    "store away, head and disk lost": bucket_only,
 }

@@ -67,6 +67,7 @@ class Run:
     lock_timeout_s: float = 60.0
     troubles: Mapping[str, str] = field(default_factory=dict)
     arguments: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
     mark: str = field(default_factory=lambda: uuid.uuid4().hex)
     process: subprocess.Popen[str] | None = None
 
@@ -98,7 +99,7 @@ class Run:
                 stdout=out,
                 stderr=err,
                 text=True,
-                env=os.environ | changed | {"RAY_ADDRESS": address},
+                env=os.environ | self.environment | changed | {"RAY_ADDRESS": address},
                 start_new_session=True,
             )
         return self

@@ -143,7 +143,10 @@ def disk_full(run: Run, random: Random) -> Result:
 
 
 def bucket_only(run: Run, random: Random) -> Result:
-    """A run that is kept in a bucket: the store is away for a time, then the head and its disk."""
+    """A run that is kept in a bucket: the store is away for a time, then the head and its disk.
+
+    Some seconds are waited for; minutes end the search.
+    """
     with Store() as store:
         os.environ.update(CREDENTIALS)
         run.environment = {"XDG_CACHE_HOME": str(run.base / "cache")}
@@ -152,8 +155,16 @@ def bucket_only(run: Run, random: Random) -> Result:
         run.start()
         run.until(lambda: run.epochs_trained() >= random.randint(1, 4), "some epochs")
         store.stop()
-        time.sleep(random.uniform(1, 10))
-        store.start()
+        broken = []
+        if random.random() < 1 / 3:
+            code = run.wait()
+            if code != 1 or "continue with:" not in run.said():
+                broken.append(f"exit code {code} without a store: {run.said()}")
+            store.start()
+            run.start(resume=True)
+        else:
+            time.sleep(random.uniform(1, 10))
+            store.start()
         done = run.epochs_trained()
         run.until(lambda: run.epochs_trained() > done, "an epoch after the store was away")
         time.sleep(random.uniform(0, 2))
@@ -162,7 +173,7 @@ def bucket_only(run: Run, random: Random) -> Result:
         wait_for(lambda: not run.children(), "the end of Ray's processes")
         shutil.rmtree(run.base / "runs")
         shutil.rmtree(run.base / "cache", ignore_errors=True)
-        return 2, completed(run, before=before, faults=2)
+        return 2, broken + completed(run, before=before, faults=2)
 
 
 def completed(run: Run, *, before: list | None = None, faults: int) -> list[str]:

@@ -125,6 +125,18 @@ class Bucket:
 
         self._tried(call)
 
+    def text(self, name: str) -> str | None:
+        """What a small UTF-8 file holds; None when it is not there."""
+
+        def call() -> str:
+            with self._store.open_input_stream(self._place(name)) as source:
+                return str(source.read(), "utf-8")
+
+        try:
+            return self._tried(call)
+        except FileNotFoundError:
+            return None
+
     def copy(self, name: str, to: str) -> None:
         """Replace a file of the bucket by another of its files, without a way through here."""
         self._tried(lambda: self._store.copy_file(self._place(name), self._place(to)))

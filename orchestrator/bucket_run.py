@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sqlite3
 import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -19,6 +20,7 @@ from ray.tune import Callback
 
 from detector.cli import log
 from detector.errors import InputError
+from detector.files import write_text
 from detector.generations import forget_states
 from orchestrator.bucket import Bucket, BucketError
 from orchestrator.bucket_trial import BEFORE, STATE, InBucket, is_result
@@ -28,6 +30,7 @@ from orchestrator.run_folder import CONFIG
 from orchestrator.storage import DATABASE, JOURNAL
 
 NOTES = ".bucket.json"  # in the run folder: what was copied
+HEAD = ".head"  # in the run folder and in the bucket: which run folder goes on with the run
 
 
 def bucket_run(config: SearchConfig, folder: Path) -> BucketRun | None:
@@ -80,6 +83,7 @@ class BucketRun:
         if (self.folder / CONFIG).exists():
             return
         self._mirror.pull(lambda name: is_result(name) and name != CONFIG)
+        self._take_over()
         if self._mirror.pull(lambda name: name == CONFIG):  # last: it says that the run is here
             log(f"{self.folder}: copied from {self.bucket.url}")
 
@@ -89,7 +93,11 @@ class BucketRun:
         self._mirror.pull(lambda n: is_result(n) and (whole or "/checkpoint/" not in n), under=name)
 
     def put_study(self) -> None:
-        """Put the study where it is a file of the run, as it is now."""
+        """Put the study where it is a file of the run, as it is now.
+
+        BucketError when another folder has gone on with the run, whose study is the newer one.
+        """
+        self._require_mine()
         if (self.folder / DATABASE).is_file():
             with tempfile.TemporaryDirectory() as scratch:
                 copy = Path(scratch) / DATABASE
@@ -99,6 +107,7 @@ class BucketRun:
 
     def put_all(self) -> None:
         """Put what this machine has added: settings, results, the last rows of TensorBoard."""
+        self._require_mine()
         self._mirror.push(lambda name: not name.startswith(DATABASE) and is_result(name))
         self.put_study()
 
@@ -108,6 +117,21 @@ class BucketRun:
         trial = checkpoint.resolve().parent.relative_to(self.folder).as_posix()
         for name in (STATE, BEFORE):
             self.bucket.delete(f"{trial}/{name}")
+
+    def _take_over(self) -> None:
+        """Make this the folder that goes on with the run, from here on."""
+        write_text(self.folder / HEAD, uuid.uuid4().hex)
+        self.bucket.put(self.folder / HEAD, HEAD)
+
+    def _require_mine(self) -> None:
+        theirs, mine = self.bucket.text(HEAD), self.folder / HEAD
+        if theirs is None:
+            self._take_over()
+        elif not mine.is_file() or mine.read_text(encoding="utf-8") != theirs:
+            raise BucketError(
+                f"{self.bucket.url}: another folder or machine has gone on with this run; end its "
+                f"search, and move {self.folder} away, so that it is copied from there anew"
+            )
 
 
 def _copy_database(source: Path, target: Path) -> None:

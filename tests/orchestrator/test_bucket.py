@@ -44,6 +44,13 @@ def test_what_is_put_comes_back_under_its_name(bucket, tmp_path):
     assert not (tmp_path / "none").exists()
 
 
+def test_a_small_file_as_text(bucket, tmp_path):
+    assert bucket.text("note") is None
+    (tmp_path / "note").write_text("영수증", encoding="utf-8")
+    bucket.put(tmp_path / "note", "note")
+    assert bucket.text("note") == "영수증"
+
+
 def test_a_bucket_that_is_not_there_is_said_at_once(s3_store, tmp_path):
     url = s3_store.address("no-such-bucket", "key")
     start = time.monotonic()

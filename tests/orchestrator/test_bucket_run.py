@@ -96,19 +96,11 @@ def test_a_search_without_a_shared_folder(folder, bucket_url):
 
     # The bucket has all of it, and the states of those that could go on, finished ones.
     there = Bucket(bucket_url).below("first").files()
-    hidden = {".lock", ".bucket.json"}
+    hidden = {".lock", ".bucket.json", ".head"}
     assert names - hidden <= there.keys()
     state = "trials/{}/checkpoint/last.safetensors"
     stopped = [t for t in trials if state.format(t) not in there]
     assert len(stopped) == states.count("stopped")
-
-
-def test_a_run_of_the_same_name_in_the_bucket_is_not_overwritten(folder, bucket_url):
-    more = (f"bucket={bucket_url}", "data.root=data", "budget.trials=1")
-    assert search.main([*ARGUMENTS, *more], trial=counted()) == 0
-    shutil.rmtree(folder / "runs")
-    with pytest.raises(InputError, match=r"bucket: s3://.*first.* holds a run already; choose"):
-        search.main([*ARGUMENTS, *more], trial=counted())
 
 
 def test_a_search_goes_on_where_its_head_was_lost_with_its_disk(folder, bucket_url, monkeypatch):
@@ -142,6 +134,41 @@ def test_a_search_goes_on_where_its_head_was_lost_with_its_disk(folder, bucket_u
         assert path.read_text().count("begins after 0") == 1, path
 
 
+def test_a_folder_that_another_machine_has_gone_on_from_is_not_used(folder, bucket_url):
+    more = (f"bucket={bucket_url}", "data.root=data", "budget.trials=2")
+    assert search.main([*ARGUMENTS, *more], trial=counted()) == 0
+    (folder / "runs").rename(folder / "old")
+    command = [*ARGUMENTS, f"bucket={bucket_url}", "resume=true", "budget.trials=3"]
+    assert search.main(command, trial=counted()) == 0
+    newest = Bucket(bucket_url).below("first").files()
+    (folder / "runs").rename(folder / "new")
+
+    (folder / "old").rename(folder / "runs")
+    with pytest.raises(JobError, match="another folder or machine has gone on with this run"):
+        search.main(command, trial=counted())
+    assert Bucket(bucket_url).below("first").files() == newest
+    assert len(rows(folder)) == 2
+
+    (folder / "runs").rename(folder / "old")
+    assert search.main([*command[:-1], "budget.trials=4"], trial=counted()) == 0
+    assert len(rows(folder)) == 4
+
+
+def test_a_search_ends_when_another_takes_its_run(folder, bucket_url):
+    more = (f"bucket={bucket_url}", "data.root=data")
+    head, train = Bucket(bucket_url).below("first"), counted()
+
+    def taken(job, report):
+        if job.number == 1:
+            (folder / "other").write_text("other")
+            head.put(folder / "other", ".head")
+        train(job, report)
+
+    with pytest.raises(JobError, match=r"has gone on with this run; .*then continue with:"):
+        search.main([*ARGUMENTS, *more], trial=taken)
+    assert head.text(".head") == "other"
+
+
 def test_the_dataset_of_a_demo_reaches_the_machines_through_the_bucket(folder, bucket_url):
     more = (f"bucket={bucket_url}", "data.train_pages=2", "data.val_pages=2", "budget.trials=1")
     assert search.main([*ARGUMENTS, *more], trial=counted()) == 0
@@ -161,7 +188,7 @@ def test_a_wrong_bucket_is_said_before_anything_is_started(s3_store):
         search.main([*ARGUMENTS, f"data.root={url}"], trial=counted())
 
 
-def test_the_report_command_reads_the_copy(folder, bucket_url):
+def test_the_report_command_reads_the_copy_and_a_new_run_leaves_it(folder, bucket_url):
     more = (f"bucket={bucket_url}", "data.root=data", "budget.trials=2")
     assert search.main([*ARGUMENTS, *more], trial=counted()) == 0
     (folder / "runs/first/leaderboard.csv").unlink()
@@ -169,3 +196,7 @@ def test_the_report_command_reads_the_copy(folder, bucket_url):
     assert len(rows(folder)) == 2
     url = store.storage_url(folder / "runs/first", None)
     assert len(store.read_records(store.open_study(url, "first", resume=True))) == 2
+
+    shutil.rmtree(folder / "runs")
+    with pytest.raises(InputError, match=r"bucket: s3://.*first.* holds a run already; choose"):
+        search.main([*ARGUMENTS, *more], trial=counted())

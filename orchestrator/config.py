@@ -1,26 +1,20 @@
-"""The settings of a search, and how its command line is split from the detector's."""
+"""The settings of a search: what it runs, where it keeps it, and what it may spend."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import fields
 from datetime import datetime
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from detector import cli
-from detector.config import TrainConfig
-from detector.errors import InputError
-from detector.settings import Section, describe_faults, field_names, flatten, nest
+from detector.settings import Section, flatten
 from orchestrator.bucket import address_fault, is_url
 from orchestrator.limits import Limits
 from orchestrator.pareto import FIGURES, SCORE_AND_SIZE, Objectives, as_objectives
-from orchestrator.space_file import available_spaces
-from orchestrator.tracker_names import TrackerNames, not_installed
+from orchestrator.tracker_names import TrackerNames
 
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 OptionalCount = Annotated[int | None, Field(ge=1)]
@@ -256,70 +250,9 @@ class SearchConfig(Section):
         return self
 
 
-class SearchArguments(SearchConfig, TrainConfig):
-    """Every key the search command takes: for `--help` and for close matches only."""
-
-
 def run_name(config: SearchConfig, now: datetime) -> str:
     """The run's folder name: `name`, or the space's name and the time."""
     if config.name is not None:
         return config.name
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(config.space).stem).strip("-.") or "space"
     return f"{stem[:80]}-{now:%Y%m%d-%H%M%S}"
-
-
-def parse_arguments(arguments: Sequence[str]) -> tuple[SearchConfig, dict[str, Any]]:
-    """The search's settings, and the detector's by dotted name as they were typed.
-
-    Values of the second are checked with the space (`load_space`), since they complete it.
-    Raises InputError listing every unknown key and every fault in the search's own settings.
-    """
-    values = _spelt_out(cli.parse_arguments(arguments))
-    detector_keys = field_names(TrainConfig)
-    chosen = {k: v for k, v in values.items() if k.partition(".")[0] in TrainConfig.model_fields}
-    faults = [
-        unknown_key(k, field_names(SearchArguments)) for k in chosen if k not in detector_keys
-    ]
-    try:
-        own = nest({k: v for k, v in values.items() if k not in chosen})
-        config = SearchConfig.model_validate(own)
-    except ValidationError as error:
-        faults = [_with_remedy(line) for line in describe_faults(error, SearchArguments)] + faults
-    else:
-        faults += not_installed(config.track)
-        if config.data_from and chosen.get("data.root") is not None:
-            faults.append("data.root: the data come from data_from; leave one of them out")
-    if faults:
-        raise InputError("\n".join(faults))
-    return config, chosen
-
-
-def _spelt_out(values: dict[str, Any]) -> dict[str, Any]:
-    """The values with short forms in full: `budget.trials=+20`, `data.root=s3://BUCKET/KEY`, ..."""
-    full = dict(values)
-    trials = full.get("budget.trials")
-    if isinstance(trials, str) and trials.startswith("+"):
-        full["budget.more"] = full.pop("budget.trials")[1:]
-    if isinstance(full.get("postprocess"), str):
-        full["search.postprocess"] = full.pop("postprocess")
-    if isinstance(full.get("data.root"), str) and is_url(full["data.root"]):
-        full.setdefault("data_from", full.pop("data.root"))
-    return full
-
-
-def unknown_key(key: str, names: Sequence[str]) -> str:
-    """The message for a key that does not exist: close matches, or the keys of its section."""
-    near = get_close_matches(key, names, n=3, cutoff=0.5)
-    section = [n for n in names if n.startswith(f"{key.partition('.')[0]}.")]
-    if key in TrainConfig.model_fields:
-        return f"{key}: is a section; set one of its keys: {', '.join(section)}"
-    if near:
-        return f"{key}: unknown key; did you mean {' or '.join(near)}?"
-    return f"{key}: unknown key; valid keys: {', '.join(section or names)}"
-
-
-def _with_remedy(line: str) -> str:
-    if line != "space: field required":
-        return line
-    names = ", ".join(sorted(available_spaces()))
-    return f"space: required; give space=NAME ({names}) or the path of a YAML file"

@@ -18,8 +18,9 @@ from orchestrator import dry_run, run_folder
 from orchestrator import study as store
 from orchestrator.bucket_run import bucket_run, kept
 from orchestrator.cluster import cluster_address, connected
+from orchestrator.command_line import SearchArguments, parse_arguments
 from orchestrator.conclusion import conclude, finish
-from orchestrator.config import SearchArguments, SearchConfig, parse_arguments, run_name
+from orchestrator.config import SearchConfig, run_name
 from orchestrator.confirm import confirm, extra_cost, is_confirmed, spent
 from orchestrator.endings import advice, again, explained
 from orchestrator.halving import Halving, equal_cost

@@ -15,7 +15,8 @@ from pydantic import ValidationError
 from detector.config import TrainConfig, with_values
 from detector.errors import InputError
 from detector.settings import describe_faults
-from orchestrator.config import BudgetConfig, unknown_key
+from orchestrator.command_line import unknown_key
+from orchestrator.config import BudgetConfig
 from orchestrator.parameters import Budget, Kind, Parameter
 from orchestrator.published import Published
 from orchestrator.settings import read_settings

@@ -8,7 +8,7 @@ from typing import Any
 
 from detector.config import TrainConfig
 from detector.settings import field_names
-from orchestrator.config import unknown_key
+from orchestrator.command_line import unknown_key
 from orchestrator.parameters import Parameter
 from orchestrator.published import Published, read_published, settings_of
 from orchestrator.settings import absolute, backbone_fault, faults_of, read_one, read_settings

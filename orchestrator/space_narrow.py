@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from orchestrator.config import unknown_key
+from orchestrator.command_line import unknown_key
 from orchestrator.parameters import Parameter
 from orchestrator.settings import DEFAULTS, absolute, read_one
 from orchestrator.space_layers import COMMAND_LINE, Fault, Layer

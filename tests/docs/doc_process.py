@@ -64,7 +64,7 @@ def check(request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check_search(arguments: Sequence[str], *, gpu: bool) -> None:
-    from orchestrator.config import parse_arguments
+    from orchestrator.command_line import parse_arguments
     from orchestrator.space import load_space
 
     config, overrides = parse_arguments(arguments)
@@ -96,7 +96,7 @@ def keys(request: Mapping[str, Any]) -> dict[str, Any]:
     from detector.settings import field_names
 
     if request.get("module") == SEARCH:
-        from orchestrator.config import SearchArguments
+        from orchestrator.command_line import SearchArguments
 
         return {"keys": field_names(SearchArguments)}
     settings = _what_is_run(request)

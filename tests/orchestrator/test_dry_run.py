@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from detector.errors import InputError
-from orchestrator.config import parse_arguments
+from orchestrator.command_line import parse_arguments
 from orchestrator.dry_run import CHECKED, draws, show
 from orchestrator.space import SearchSpace, load_space
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from detector.cli import help_text
 from detector.errors import InputError
 from orchestrator import run_folder
-from orchestrator.config import SearchArguments, parse_arguments
+from orchestrator.command_line import SearchArguments, parse_arguments
 from orchestrator.parameters import Parameter
 from orchestrator.space import SearchSpace, load_space
 from orchestrator.space_file import available_spaces

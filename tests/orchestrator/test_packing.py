@@ -13,7 +13,7 @@ import ray
 from detector.errors import InputError, JobError
 from detector.step_cost import StepCost
 from orchestrator import share
-from orchestrator.config import parse_arguments
+from orchestrator.command_line import parse_arguments
 from orchestrator.packing import gpu_share, sharing
 from orchestrator.resources import Machine, TrialResources, allot, packed
 from orchestrator.space import SearchSpace, load_space

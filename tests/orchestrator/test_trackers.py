@@ -15,7 +15,7 @@ import pytest
 from detector.errors import InputError
 from orchestrator import search, tracker_names
 from orchestrator import study as store
-from orchestrator.config import parse_arguments
+from orchestrator.command_line import parse_arguments
 from orchestrator.trackers import Tracking, tracking
 from orchestrator.trial import METRIC
 

@@ -12,7 +12,8 @@ import pytest
 from detector.errors import InputError
 from orchestrator import run_folder
 from orchestrator import study as store
-from orchestrator.config import SearchConfig, parse_arguments
+from orchestrator.command_line import parse_arguments
+from orchestrator.config import SearchConfig
 from orchestrator.leaderboard import write_leaderboard
 from orchestrator.records import TrialRecord, TrialState
 from orchestrator.space import SearchSpace, load_space

@@ -104,9 +104,7 @@ def make_dataset() -> Callable[..., Path]:
 @pytest.fixture(scope="session")
 def s3_store() -> Iterator[Any]:
     """A server that speaks S3 (see benchmarks/s3_store.py)."""
-    sys.path.append(
-        str(Path(__file__).parents[1] / "benchmarks")
-    )  # as for a script that lies there
+    sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))  # as a script there has it
     from s3_store import Store
 
     with Store() as store:

@@ -9,10 +9,10 @@ from chaos_runs import ACCOUNT, losses, over, wait_for
 
 
 def test_nothing_is_lost_that_is_in_the_bucket(start_run, bucket_url, s3_store):
-    run = start_run(trials=6, arguments=(f"bucket={bucket_url}",), seconds=0.2)
+    run = start_run(trials=4, arguments=(f"bucket={bucket_url}",), seconds=0.2)
     run.start().until(lambda: run.epochs_trained() >= 2, "two epochs")
     s3_store.stop()
-    time.sleep(5)
+    time.sleep(3)
     s3_store.start()
     done = run.epochs_trained()
     run.until(lambda: run.epochs_trained() > done, "an epoch after the store was away")

@@ -98,9 +98,9 @@ def tell(outcome: Outcome, seed: int) -> None:
 
 def table(outcomes: Sequence[Outcome], options: Mapping[str, Any]) -> str:
     """Markdown for docs/reliability.md."""
+    given = " ".join(f"{key}={value}" for key, value in options.items() if value is not None)
     lines = [
-        f"`benchmarks/chaos.py seed={options['seed']} minutes={options['minutes']}`, "
-        f"{sum(o.seconds for o in outcomes) / 60:.0f} minutes:",
+        f"`benchmarks/chaos.py {given}`, {sum(o.seconds for o in outcomes) / 60:.0f} minutes:",
         "",
         "| fault | searches | faults injected | survived | lost |",
         "|---|---|---|---|---|",

@@ -163,7 +163,7 @@ def test_the_table_counts_what_was_injected_survived_and_lost(tmp_path):
         chaos.injected(kind, fault, Run(tmp_path), Random(0), clock=iter((0.0, 60.0)).__next__)
         for kind, fault in (("a", survives), ("b", loses), ("a", survives), ("c", crashes))
     ]
-    assert chaos.table(outcomes, {"seed": 5, "minutes": 4}).split("\n") == [
+    assert chaos.table(outcomes, {"seed": 5, "minutes": 4, "faults": None}).split("\n") == [
         "`benchmarks/chaos.py seed=5 minutes=4`, 4 minutes:",
         "",
         "| fault | searches | faults injected | survived | lost |",

@@ -26,6 +26,7 @@ from detector.postprocess import detect
 
 Boxes = list[NDArray[Any]]
 PAGE = (1000, 1000)  # width, height of the page that the map shows
+DEFAULTS = {"words": 54, "side": 640, "rounds": 150}
 THRESH, BOX_THRESH, UNCLIP, MIN_SIDE, LIMIT = 0.3, 0.5, 1.6, 3.0, 1000
 SETTINGS = PostprocessConfig(
     thresh=THRESH,
@@ -160,4 +161,4 @@ def main(options: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    run(main, {"words": 54, "side": 640, "rounds": 150}, __doc__ or "")
+    run(main, DEFAULTS, __doc__ or "")

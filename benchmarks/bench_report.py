@@ -24,6 +24,7 @@ from timing import best_times, run
 from orchestrator import study as store
 from orchestrator.config import SearchConfig
 from orchestrator.report_page.write import write_report
+from orchestrator.results import write_results
 from orchestrator.space import SearchSpace, load_space
 
 DEFAULTS = {"trials": 500, "epochs": 30, "pages": 100, "rounds": 3}
@@ -139,6 +140,9 @@ def main(options: dict[str, Any]) -> None:
         ours()
         print(f"{options['trials']} trials of up to {options['epochs']} epochs")
         print(f"report.html, first time      {time.perf_counter() - started:6.2f} s to write")
+        started = time.perf_counter()
+        write_results(folder, store.read_records(study), list(space.parameters))
+        print(f"leaderboard, after it        {time.perf_counter() - started:6.2f} s to write")
         seconds = best_times([ours, theirs], options["rounds"])
         files = [[folder / "report.html"], [folder / f"{name}.html" for name in FIGURES]]
         opened = _opened(Path(temporary) / "profile", files, options["rounds"])

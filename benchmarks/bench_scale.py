@@ -30,7 +30,7 @@ from orchestrator import study as store
 from orchestrator.trial import Report, TrialJob
 
 DEFAULTS = {"trials": 1000, "nodes": 4, "cpus": 2, "pages": 100, "data": None}
-PART = 100  # trials at each end that are compared
+PART = 100  # trials at each end that are compared; of fewer than 200, a half
 MIB = 1 << 20
 SPACE = """\
 fixed: {{data.longest_side_px: 64}}
@@ -95,9 +95,8 @@ class Observer(threading.Thread):
 
 
 def main(options: dict[str, Any]) -> None:
-    trials = options["trials"]
-    if trials < 2 * PART:
-        raise InputError(f"trials: must be at least {2 * PART}, to compare two parts, got {trials}")
+    if options["trials"] < 4:
+        raise InputError(f"trials: must be at least 4, to compare halves, got {options['trials']}")
     head = {"num_cpus": options["cpus"], "include_dashboard": False}
     with tempfile.TemporaryDirectory(prefix="bench-scale-") as name:
         cluster = Cluster(initialize_head=True, head_node_args=head)
@@ -131,19 +130,20 @@ def searched(folder: Path, options: dict[str, Any]) -> tuple[np.ndarray, list[tu
 
 def show(times: np.ndarray, seen: list[tuple[int, int]], options: dict[str, Any]) -> None:
     """One table for the docs."""
-    first = (times[PART] - times[0]) / PART
-    last = (times[-1] - times[-1 - PART]) / PART
-    memory = [size for rows, size in seen if rows >= PART]
+    part = min(PART, len(times) // 2)
+    first = (times[part] - times[0]) / part
+    last = (times[-1] - times[-1 - part]) / part
+    memory = [size for rows, size in seen if rows >= part]
     growth = (memory[-1] - memory[0]) / MIB
     versions = len({rows for rows, _ in seen})
     print(
         f"\n{len(times)} trials on {options['nodes']} simulated nodes with {options['cpus']} cores "
         f"each, {options['pages']} pages a trial, {time.strftime('%H:%M:%S')}\n\n"
         "| figure | value |\n|---|---|\n"
-        f"| seconds a trial, first {PART} | {first:.3f} |\n"
-        f"| seconds a trial, last {PART} | {last:.3f} |\n"
+        f"| seconds a trial, first {part} | {first:.3f} |\n"
+        f"| seconds a trial, last {part} | {last:.3f} |\n"
         f"| last over first | {last / first:.2f} |\n"
-        f"| driver's memory after {PART} trials | {memory[0] / MIB:.0f} MiB |\n"
+        f"| driver's memory after {part} trials | {memory[0] / MIB:.0f} MiB |\n"
         f"| and at the end | {memory[-1] / MIB:.0f} MiB ({growth:+.0f}) |\n"
         f"| versions of the leaderboard seen | {versions} |"
     )

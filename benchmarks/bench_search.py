@@ -1,6 +1,6 @@
 """How many epochs searches train until they have a table's best model.
 
-`python benchmarks/bench_search.py table=benchmarks/trainings.npz [policies=ray,ours] [seeds=20]
+`python benchmarks/bench_search.py [table=benchmarks/trainings.npz] [policies=ray,ours] [seeds=20]
 [cap=3000] [concurrent=1] [grace=1] [factor=3] [output=search.json]` replays searches on the
 trainings that `record_trainings.py` recorded. Each policy runs once per seed, for real, on Ray with
 Optuna; a trial looks its scores up instead of training. The policies:
@@ -52,7 +52,7 @@ from orchestrator.cluster import connected
 from orchestrator.resources import Machine
 
 DEFAULTS = {
-    "table": None,
+    "table": str(Path(__file__).with_name("trainings.npz")),
     "policies": "ray,ours",
     "seeds": 20,
     "cap": 3000,
@@ -159,8 +159,6 @@ def details(table: Table, found: Mapping[str, Sequence[Outcome]]) -> dict[str, A
 
 
 def main(options: dict[str, Any]) -> None:
-    if options["table"] is None:
-        raise InputError("table: no table of trainings given; add table=FILE.npz")
     names = chosen(options["policies"], POLICIES, factor=options["factor"])
     table = read_table(Path(options["table"]))
     if options["grace"] > table.epochs:

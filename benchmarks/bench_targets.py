@@ -32,6 +32,7 @@ from timing import best_times, run
 from detector.data.targets import make_targets
 
 RATIO, LOW, HIGH = 0.4, 0.3, 0.7
+DEFAULTS = {"words": 54, "side": 640, "rounds": 60}
 Map = NDArray[np.float32]
 Maps = tuple[Map, Map, Map]
 Floats = NDArray[np.float64]
@@ -187,4 +188,4 @@ def main(options: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    run(main, {"words": 54, "side": 640, "rounds": 60}, __doc__ or "")
+    run(main, DEFAULTS, __doc__ or "")

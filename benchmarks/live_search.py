@@ -1,6 +1,6 @@
 """What two searches ship after training the same number of epochs, all trained for real.
 
-`python benchmarks/live_search.py data=receipts [policies=ray,ours] [epochs_in_all=36]
+`python benchmarks/live_search.py [data=receipts] [policies=ray,ours] [epochs_in_all=36]
 [backbones=mobilenetv3_small_100] [epochs=6] [grace=1] [factor=3] [train_pages=32] [val_pages=12]
 [heldout_pages=20] [seeds=1] [concurrent=1] [output=live.json]` is `bench_search.py` without a
 table: each policy searches the space of `record_trainings.py`, by default with its light backbone
@@ -37,7 +37,7 @@ from typing import Any
 import numpy as np
 from live_policies import POLICIES, SHIPPED, Trained, incumbents
 from policies import Rules, chosen
-from record_trainings import FIXED, SPACE
+from record_trainings import FIXED, SPACE, given_or_drawn
 from timing import run
 
 from detector.cli import log
@@ -104,7 +104,7 @@ def curve(trained: Sequence[Trained], enough: int) -> list[float]:
     return [trained[best[place]].worth for place in places]
 
 
-def space_of(options: Mapping[str, Any], cache: Path) -> SearchSpace:
+def space_of(options: Mapping[str, Any], root: Path, cache: Path) -> SearchSpace:
     """The space of the recorded trainings and their post-processing settings.
 
     It has as many trials as there are epochs, more than can be begun. Raises InputError for
@@ -114,7 +114,7 @@ def space_of(options: Mapping[str, Any], cache: Path) -> SearchSpace:
     choices |= {f"postprocess.{key}": values for key, values in SweepConfig().tried().items()}
     fixed = {key: value for key, value in FIXED.items() if key not in choices}
     fixed |= {
-        "data.root": str(Path(options["data"]).resolve()),
+        "data.root": str(root),
         "data.cache": str(cache),
         "data.train_pages": options["train_pages"],
         "data.val_pages": options["val_pages"],
@@ -204,8 +204,6 @@ def table(found: Mapping[str, Sequence[Outcome]], enough: int) -> str:
 
 def check(options: Mapping[str, Any]) -> list[str]:
     """The policies to run; InputError for what is wrong with the options alone."""
-    if options["data"] is None:
-        raise InputError("data: no dataset folder given; add data=FOLDER")
     names = chosen(options["policies"], POLICIES, factor=options["factor"])
     if options["grace"] > options["epochs"]:
         raise InputError(
@@ -219,11 +217,13 @@ def main(options: dict[str, Any]) -> None:
     rules = Rules(options["grace"], options["factor"], options["concurrent"])
     set_threads(1)  # of the scoring here; a training says so itself
     found: dict[str, list[Outcome]] = {name: [] for name in names}
-    with tempfile.TemporaryDirectory() as cache:
-        space = space_of(options, Path(cache))
+    with tempfile.TemporaryDirectory() as temporary:
+        looked_at, heldout = options["val_pages"], options["heldout_pages"]
+        sizes = {"images": options["train_pages"], "val_images": looked_at + heldout}
+        root = given_or_drawn(options["data"], Path(temporary), **sizes)
+        space = space_of(options, root, Path(temporary) / "cache")
         check_data(space)
-        root = Path(space.fixed["data.root"])
-        pages = heldout_pages(root, options["val_pages"], options["heldout_pages"])
+        pages = heldout_pages(root, looked_at, heldout)
         for seed in range(options["seeds"]):
             for name, outcomes in found.items():
                 outcomes.append(search(name, space, pages, seed, rules))

@@ -1,7 +1,7 @@
 """Train every configuration of a small space once, and keep what a search would have seen.
 
-`python benchmarks/record_trainings.py data=receipts output=benchmarks/trainings.npz
-folder=recorded [processes=2]` trains 40 detectors (`SPACE`, all combinations) for nine epochs on
+`python benchmarks/record_trainings.py [data=receipts] [output=trainings.npz] [folder=recorded]
+[processes=2]` trains 40 detectors (`SPACE`, all combinations) for nine epochs on
 the same 48 pages and scores each epoch on the same 20 others at 165 post-processing settings.
 `bench_search.py` replays searches on the result, which takes seconds instead of days. Each training
 stays in `folder`, so a recording that was stopped goes on where it was; `output` is written again
@@ -34,8 +34,9 @@ import torch
 from numpy.typing import NDArray
 from timing import run
 
+from detector.cli import log
 from detector.config import TrainConfig, with_values
-from detector.errors import InputError
+from detector.data.synthetic import synthesize
 from detector.files import replacing
 from detector.sweep_scores import SweepScores
 from detector.trainer import EpochReport, train
@@ -140,12 +141,22 @@ def _save(path: Path, arrays: dict[str, Any]) -> None:
         temporary.write_bytes(content.getvalue())
 
 
+def given_or_drawn(data: str | None, folder: Path, *, images: int, val_images: int) -> Path:
+    """The dataset's folder; without one, synthetic receipts are drawn below `folder`."""
+    if data is not None:
+        return Path(data).resolve()
+    log("no data=FOLDER: training on synthetic receipts")
+    root = folder / f"synthetic-receipts-{images}-{val_images}"
+    return synthesize(root, images=images, val_images=val_images, seed=0, log=log)
+
+
 def main(options: dict[str, Any]) -> None:
     folder = Path(options["folder"]).resolve()
-    if options["data"] is None:
-        raise InputError("data: no dataset folder given; add data=FOLDER")
+    root = given_or_drawn(
+        options["data"], folder, images=options["train_pages"], val_images=options["val_pages"]
+    )
     fixed = FIXED | {
-        "data.root": str(Path(options["data"]).resolve()),
+        "data.root": str(root),
         "data.cache": str(folder / "cache"),
         "data.train_pages": options["train_pages"],
         "data.val_pages": options["val_pages"],

@@ -13,6 +13,8 @@ import cv2
 import numpy as np
 import pytest
 
+pytest_plugins = ["selection"]
+
 
 def _make_dataset(
     root: Path,
@@ -96,6 +98,14 @@ def run_module() -> Callable[..., subprocess.CompletedProcess[str]]:
 
 
 @pytest.fixture(scope="session")
+def wait_for() -> Callable[..., None]:
+    """`wait_for(happened, what, while_=..., told=...)`: patient, since machines may be busy."""
+    from chaos_runs import wait_for
+
+    return wait_for
+
+
+@pytest.fixture(scope="session")
 def make_dataset() -> Callable[..., Path]:
     """The function `make_dataset(root, *, split, pages, width, height, words, seed) -> root`."""
     return _make_dataset
@@ -104,7 +114,6 @@ def make_dataset() -> Callable[..., Path]:
 @pytest.fixture(scope="session")
 def s3_store() -> Iterator[Any]:
     """A server that speaks S3 (see benchmarks/s3_store.py)."""
-    sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))  # as a script there has it
     from s3_store import Store
 
     with Store() as store:

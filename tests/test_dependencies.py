@@ -25,6 +25,7 @@ DEV = [Requirement(text) for text in EXTRAS["dev"]]
 OPTIONAL = [Requirement(text) for texts in EXTRAS.values() for text in texts]
 # Their lower bounds are not among what the tests were run with.
 NOT_RUN = {"ruff", "mypy", "types-pyyaml", "types-shapely", "mkdocs", "psycopg"}
+NOT_RUN |= {"pytest-xdist", "coverage"}
 
 
 def name_of(requirement: Requirement) -> str:

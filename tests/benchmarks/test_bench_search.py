@@ -65,14 +65,13 @@ def command(*arguments):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "table: no table of trainings given; add table=FILE.npz"),
         (["policies=ray,mine"], "policies: 'mine' is not one of ray, ours, ray-nested, "),
         (["grace=4"], "grace: must not exceed the table's 3 epochs, got 4"),
         (["factor=1"], "factor: must be a whole number from 2, got 1"),
     ],
 )
 def test_a_wrong_option_is_one_message(drawn_table, arguments, message, capsys):
-    table = [f"table={drawn_table}"] if arguments else []
+    table = [f"table={drawn_table}"]
     with pytest.raises(InputError) as caught:
         bench_search.main(timing.options([*table, *arguments], bench_search.DEFAULTS))
     assert str(caught.value).startswith(message)

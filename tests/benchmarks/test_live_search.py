@@ -80,7 +80,7 @@ def test_a_watch_goes_on_until_there_are_enough_and_tells_of_a_failure(tmp_path)
 
 def test_both_policies_search_what_was_recorded_with_the_backbones_given(tmp_path, dataset):
     given = options(data=dataset, backbones="resnet18,resnet34", epochs=4, epochs_in_all=9)
-    space = live_search.space_of(given, tmp_path)
+    space = live_search.space_of(given, dataset, tmp_path)
     values = {key: parameter.values for key, parameter in space.parameters.items()}
     assert values["model.backbone"] == ("resnet18", "resnet34")
     for key in ("model.fusion", "optimizer.lr", "loss.negative_ratio"):
@@ -139,7 +139,6 @@ def test_the_table_has_means_over_seeds():
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({}, "data: no dataset folder given; add data=FOLDER"),
         ({"data": "d", "policies": "mine"}, "policies: 'mine' is not one of ray, ours; "),
         ({"data": "d", "factor": 1}, "factor: must be a whole number from 2, got 1"),
         ({"data": "d", "grace": 7}, "grace: must not exceed epochs=6, got 7; lower it"),

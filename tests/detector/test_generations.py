@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
@@ -113,7 +114,7 @@ def test_a_file_from_before_there_were_checksums_is_whole(tmp_path: Path):
     assert fault_of(tmp_path / LAST) is None
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(st.data())
 def test_no_changed_byte_of_the_content_goes_unseen(tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("states")

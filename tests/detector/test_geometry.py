@@ -4,7 +4,8 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from shapely.geometry import Polygon
@@ -68,7 +69,7 @@ def test_area_keeps_its_digits_far_from_the_origin() -> None:
     assert signed_area(np.array(SQUARE) / 10 + 2.0**40) == pytest.approx(1, abs=1e-3)
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(star_polygons())
 def test_area_and_perimeter_match_shapely(points: NDArray[np.float64]) -> None:
     assert polygon_area(points) == pytest.approx(Polygon(points).area)
@@ -93,7 +94,7 @@ def test_offset_of_a_square() -> None:
     assert outer.max() == 12
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(rectangles(), st.floats(0.05, 0.45))
 def test_offset_inwards_then_outwards_stays_on_the_rectangle(
     case: tuple[NDArray[np.float64], float, float], share: float
@@ -109,7 +110,7 @@ def test_offset_inwards_then_outwards_stays_on_the_rectangle(
     assert polygon_area(back) == pytest.approx(width * height - missing, rel=0.02, abs=1)
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(star_polygons(), st.floats(0.5, 10))
 def test_offset_outwards_matches_shapely(points: NDArray[np.float64], distance: float) -> None:
     largest = Polygon(offset_polygon(points, distance)[0])
@@ -117,7 +118,7 @@ def test_offset_outwards_matches_shapely(points: NDArray[np.float64], distance: 
     assert largest.symmetric_difference(expected).area <= 0.1 * expected.length
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(star_polygons(), st.floats(-6, 6), st.integers(-500, 500), st.integers(-500, 500))
 def test_offset_commutes_with_whole_pixel_moves(
     points: NDArray[np.float64], distance: float, dx: int, dy: int
@@ -129,7 +130,7 @@ def test_offset_commutes_with_whole_pixel_moves(
         np.testing.assert_allclose(a + move, b, atol=1e-4)
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(star_polygons(), st.floats(-4, 4))
 def test_offset_ignores_direction(points: NDArray[np.float64], distance: float) -> None:
     one, other = (
@@ -186,7 +187,7 @@ def test_offset_keeps_float32_resolution_far_from_the_origin() -> None:
     assert inner.min() == 40002.25
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(star_polygons(), st.integers(0, 11), st.booleans())
 def test_canonical_order_forgets_where_and_how_a_polygon_was_listed(
     points: NDArray[np.float64], start: int, reverse: bool
@@ -196,7 +197,7 @@ def test_canonical_order_forgets_where_and_how_a_polygon_was_listed(
     np.testing.assert_array_equal(canonical_order(points), canonical_order(other))
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(star_polygons())
 def test_canonical_order_is_clockwise_from_the_top_left(points: NDArray[np.float64]) -> None:
     ordered = canonical_order(points)
@@ -227,7 +228,7 @@ def test_canonical_order_sees_differences_below_float32_sums() -> None:
     assert canonical_order(points)[0].tolist() == [30000.001953125, 30000]
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(st.lists(star_polygons(), min_size=1, max_size=6), st.data())
 def test_many_polygons_are_ordered_as_one_by_one(
     polygons: list[NDArray[np.float64]], data: st.DataObject
@@ -263,7 +264,7 @@ def test_many_polygons_with_repeated_corners_and_without_area() -> None:
     assert canonical_orders(np.zeros((0, 2), np.float32), np.zeros(0, np.intp))[0] == []
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(st.lists(star_polygons(), min_size=1, max_size=5), st.floats(-6, 6))
 def test_many_offsets_are_those_one_by_one(
     polygons: list[NDArray[np.float64]], distance: float
@@ -292,7 +293,7 @@ def test_many_offsets_keep_the_largest_piece_and_count_what_vanishes() -> None:
     assert polygon_area(points[counts[1] :]) == pytest.approx(46 * 46, rel=0.01)
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(st.floats(1, 2000), st.floats(1, 2000), st.floats(0.001, 0.999))
 def test_exact_distance_undoes_the_shrink_of_a_rectangle(
     width: float, height: float, shrink_ratio: float
@@ -325,7 +326,7 @@ def test_transform_by_affine_and_homography() -> None:
     assert transform_points(np.zeros((0, 2)), affine).shape == (0, 2)
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(star_polygons(), st.floats(0.2, 5), st.floats(-0.5, 0.5), st.floats(-1e-4, 1e-4))
 def test_transform_is_undone_by_the_inverse(
     points: NDArray[np.float64], scale: float, shear: float, perspective: float

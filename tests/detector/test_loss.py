@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 import pytest
 import torch
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -64,7 +65,7 @@ def plain_bce(logits: Tensor, target: Tensor, mask: Tensor, ratio: float, floor:
 
 
 @given(seed=st.integers(0, 999), ratio=st.floats(0.1, 6), floor=st.integers(0, 50))
-@settings(max_examples=30, deadline=None)
+@examples(30)
 def test_balanced_bce_equals_the_formula_in_plain_loops(seed: int, ratio: float, floor: int):
     shrink, mask, _, _ = random_batch(seed)
     logits = 3 * torch.randn(shrink.shape, generator=torch.Generator().manual_seed(seed))
@@ -110,7 +111,7 @@ def test_hardest_shares_the_last_places_among_ties():
 
 
 @given(seed=st.integers(0, 999), data=st.data())
-@settings(max_examples=30, deadline=None)
+@examples(30)
 def test_hardest_keeps_the_count_and_the_largest_sum(seed: int, data: st.DataObject):
     g = torch.Generator().manual_seed(seed)
     losses = torch.randint(0, 6, (2, 20), generator=g).float()  # few values, so many ties

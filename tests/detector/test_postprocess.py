@@ -5,7 +5,8 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
@@ -263,7 +264,7 @@ def test_dilation_joins_what_one_pixel_separates() -> None:
     assert len(run(p, dilate=True).polygons) == 1
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(
     arrays(np.float32, (12, 17), elements=st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0])),
     st.sampled_from(["quad", "polygon"]),
@@ -423,7 +424,7 @@ def test_sides_are_in_model_pixels_and_polygons_in_source_pixels(shape: str) -> 
     np.testing.assert_allclose(beside.sides, [8 + 2 * 3])
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(
     st.integers(1, 400),
     st.integers(1, 400),

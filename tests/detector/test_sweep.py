@@ -6,7 +6,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.config import PostprocessConfig
@@ -88,7 +89,7 @@ SETTINGS = st.builds(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(st.lists(SETTINGS, min_size=1, max_size=12), st.integers(0, 1000))
 def test_every_swept_score_is_that_of_a_full_evaluation_to_the_bit(
     tried: list[PostprocessConfig], seed: int
@@ -170,7 +171,7 @@ def test_nothing_to_sweep_is_an_error():
         sweep([], [page], [BASE])
 
 
-@settings(max_examples=10, deadline=None)
+@examples(10)
 @given(st.integers(0, 100))
 def test_the_best_setting_is_no_worse_than_any_and_cross_fitting_no_better(seed: int):
     drawn = [drawn_page(seed + i) for i in range(3)]

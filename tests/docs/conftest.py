@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-sys.path.append(str(Path(__file__).parent))  # as for a script that lies there
-
 from doc_workspace import CommandProcess, copied, make_workspace
 
 

@@ -103,7 +103,9 @@ def test_a_search_without_a_shared_folder(folder, bucket_url):
     assert len(stopped) == states.count("stopped")
 
 
-def test_a_search_goes_on_where_its_head_was_lost_with_its_disk(folder, bucket_url, monkeypatch):
+def test_a_search_goes_on_where_its_head_was_lost_with_its_disk(
+    folder, bucket_url, wait_for, monkeypatch
+):
     more = (f"bucket={bucket_url}", "data.root=data")
     environment = os.environ | {"RAY_ADDRESS": "local"}
     code = (
@@ -116,11 +118,11 @@ def test_a_search_goes_on_where_its_head_was_lost_with_its_disk(folder, bucket_u
         [sys.executable, "-c", code, here, *ARGUMENTS, *more], cwd=folder, env=environment
     )
     run = Bucket(bucket_url).below("first")
-    deadline = time.monotonic() + 200
-    while sum(name.endswith("log.txt") for name in run.files()) < 3:
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    wait_for(
+        lambda: sum(name.endswith("log.txt") for name in run.files()) >= 3,
+        "three trials in the bucket",
+        while_=lambda: process.poll() is None,
+    )
     process.kill()
     process.wait()
     time.sleep(5)  # the workers of a driver that is gone end by themselves

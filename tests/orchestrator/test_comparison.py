@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import itertools
-import time
 
 import numpy as np
 import pytest
@@ -118,18 +117,6 @@ def test_pairing_sees_what_intervals_cannot() -> None:
     p = paired_p(difficulty.tolist(), (difficulty - rng.uniform(0.0, 0.02, 60)).tolist())
     assert p is not None
     assert p < 0.001
-
-
-def test_four_hundred_pages_take_little_time() -> None:
-    rng = np.random.default_rng(0)
-    paired_p(rng.random(400).tolist(), rng.random(400).tolist())  # draws the patterns
-    seconds = []
-    for _ in range(5):
-        one, other = rng.random((2, 400)).tolist()
-        started = time.perf_counter()
-        paired_p(one, other)
-        seconds.append(time.perf_counter() - started)
-    assert min(seconds) < 0.02
 
 
 def test_holm_by_hand() -> None:

@@ -8,7 +8,8 @@ from typing import Any
 
 import optuna
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.cli import help_text
@@ -248,7 +249,7 @@ def narrowings(draw: st.DrawFn) -> tuple[str, bool, dict[str, list[Any]]]:
     return name, gpu, {key: part(draw, parameters[key]) for key in sorted(keys)}
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(narrowings(), st.integers(0, 2**31 - 1))
 def test_no_sampled_point_is_outside_the_narrowed_space(
     narrowing: tuple[str, bool, dict[str, list[Any]]], seed: int

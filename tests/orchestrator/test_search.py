@@ -374,7 +374,7 @@ def interrupted_search(data: str) -> int:
 
 
 @pytest.mark.usefixtures("ray_cluster")
-def test_ctrl_c_saves_the_state_and_says_how_to_go_on(folder, data):
+def test_ctrl_c_saves_the_state_and_says_how_to_go_on(folder, data, wait_for):
     code = (
         f"import runpy, sys; sys.path.insert(0, {str(ROOT)!r}); "
         f"sys.exit(runpy.run_path({__file__!r})['interrupted_search']({str(data)!r}))"
@@ -383,13 +383,14 @@ def test_ctrl_c_saves_the_state_and_says_how_to_go_on(folder, data):
         [sys.executable, "-c", code], cwd=folder, stderr=subprocess.PIPE, text=True
     )
     try:
-        deadline = time.monotonic() + 200
-        while not list(folder.glob("runs/cut/trials/*/checkpoint")):
-            assert started.poll() is None, started.stderr.read()
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        wait_for(
+            lambda: list(folder.glob("runs/cut/trials/*/checkpoint")),
+            "the first trial's folder",
+            while_=lambda: started.poll() is None,
+            told=lambda: started.stderr.read(),
+        )
         started.send_signal(signal.SIGINT)
-        _, err = started.communicate(timeout=100)
+        _, err = started.communicate()
     finally:
         started.kill()
     assert started.returncode == 130

@@ -232,7 +232,7 @@ def killed_search(url: str) -> None:
 
 
 def test_a_search_on_postgresql_goes_on_after_it_was_killed(
-    folder, postgres, ray_cluster, monkeypatch, capfd
+    folder, postgres, ray_cluster, wait_for, monkeypatch, capfd
 ):
     assert ray_cluster
     code = (
@@ -244,11 +244,11 @@ def test_a_search_on_postgresql_goes_on_after_it_was_killed(
         [sys.executable, "-c", code], env={**os.environ, "RAY_ADDRESS": address}
     )
     try:
-        deadline = time.monotonic() + 200
-        while not list(folder.glob("runs/first/trials/*/checkpoint/best/config.yaml")):
-            assert started.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        wait_for(
+            lambda: list(folder.glob("runs/first/trials/*/checkpoint/best/config.yaml")),
+            "a trial's first epoch",
+            while_=lambda: started.poll() is None,
+        )
     finally:
         started.kill()
         started.wait()

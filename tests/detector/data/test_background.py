@@ -7,7 +7,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image as Pillow
 from torch.utils.data import DataLoader
@@ -59,7 +60,7 @@ def test_a_large_page_is_measured_on_a_small_copy():
     assert not mask[:, 1440:].any()
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(
     left=st.integers(0, 150),
     top=st.integers(0, 200),

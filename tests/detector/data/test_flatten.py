@@ -8,7 +8,8 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.data.flatten import Flattening, Method, find_flattening
@@ -97,7 +98,7 @@ def test_of_a_large_table_a_quarter_of_the_sheet_is_shown_on_each_side() -> None
 
 
 @pytest.mark.parametrize("method", METHODS)
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(seed=st.integers(0, 2**31))
 def test_the_two_ways_undo_each_other(method: Method, seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -6,7 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.data.prepare import Preparation
@@ -108,7 +109,7 @@ def test_points_return_through_the_inverse(
 
 
 @given(longest=st.integers(1, 300), width=st.integers(1, 120), height=st.integers(1, 120))
-@settings(deadline=None, max_examples=50)
+@examples(50)
 def test_any_page_gives_multiples_of_the_stride(longest: int, width: int, height: int) -> None:
     tensor, _ = plain(longest, stride=16)(np.zeros((height, width, 3), np.uint8))
     assert tensor.shape[1] % 16 == 0

@@ -3,7 +3,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.data.sheet import find_quadrilateral, is_convex, outline_bends, side_lengths
@@ -25,7 +26,7 @@ def test_an_upright_sheet_to_the_pixel() -> None:
     np.testing.assert_allclose(find_quadrilateral(outline_of(UPRIGHT), SIZE), UPRIGHT, atol=0.5)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(seed=st.integers(0, 2**31), degrees=st.floats(-40, 40))
 def test_any_usual_view(seed: int, degrees: float) -> None:
     rng = np.random.default_rng(seed)

@@ -5,7 +5,8 @@ import math
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.data.spline import MAX_SLOPE, Bend, fit_bend, resample
@@ -70,7 +71,7 @@ def test_the_kernel_is_biharmonic_between_the_centres() -> None:
         assert abs(laplacian(lambda a, b: laplacian(across, a, b), x, y)) < 1e-4
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(seed=st.integers(0, 2**31), reach=st.sampled_from([1.0, 3.0, 1000.0]))
 def test_the_inverse_undoes_a_bend_in_and_beyond_the_box(seed: int, reach: float) -> None:
     bend = random_bend(seed)
@@ -80,7 +81,7 @@ def test_the_inverse_undoes_a_bend_in_and_beyond_the_box(seed: int, reach: float
     np.testing.assert_allclose(bend(bend.inverse(points)), points, atol=0.02)
 
 
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(seed=st.integers(0, 2**31), count=st.integers(1, 40))
 def test_a_point_is_mapped_as_if_it_were_alone(seed: int, count: int) -> None:
     bend = random_bend(seed)

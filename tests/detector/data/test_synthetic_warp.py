@@ -3,7 +3,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.data.synthetic_warp import MAX_SLOPE, RELIEF_STEP, Warp, make_relief, place
@@ -46,7 +47,7 @@ def test_a_bent_word_gets_eight_points():
     np.testing.assert_allclose(bent[1], (86.667, 40 - 3.333), atol=0.01)
 
 
-@settings(deadline=None, max_examples=25)
+@examples(25)
 @given(st.integers(0, 10_000))
 def test_to_image_inverts_to_paper(seed):
     warp = random_warp(seed)
@@ -54,7 +55,7 @@ def test_to_image_inverts_to_paper(seed):
     np.testing.assert_allclose(warp.to_paper(warp.to_image(points)), points, atol=0.02)
 
 
-@settings(deadline=None, max_examples=25)
+@examples(25)
 @given(st.integers(0, 10_000), st.floats(0, 1))
 def test_relief_is_gentle_enough_to_invert(seed, strength):
     relief = make_relief((300, 200), strength, np.random.default_rng(seed))

@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 import shapely
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from shapely.geometry import Polygon
@@ -86,7 +87,7 @@ def test_settings_are_used() -> None:
     assert targets.shrink.sum() > make_targets([WORD], [False], 40, 60).shrink.sum()
 
 
-@settings(max_examples=12, deadline=None)
+@examples(12)
 @given(st.lists(words(), min_size=1, max_size=4))
 def test_threshold_matches_the_distance_to_the_outlines(page: list[NDArray[np.float64]]) -> None:
     targets = make_targets(page, [False] * len(page), 96, 96, min_side_px=0)
@@ -105,7 +106,7 @@ def test_threshold_matches_the_distance_to_the_outlines(page: list[NDArray[np.fl
     assert (nearest[(targets.threshold_mask > 0) & ~dilated] <= DRAWN_PX).all()
 
 
-@settings(max_examples=15, deadline=None)
+@examples(15)
 @given(words())
 def test_kernel_matches_the_eroded_polygon(points: NDArray[np.float64]) -> None:
     shrink = make_targets([points], [False], 96, 96, min_side_px=0).shrink
@@ -116,7 +117,7 @@ def test_kernel_matches_the_eroded_polygon(points: NDArray[np.float64]) -> None:
     assert (shrink[(distance == 0) & (depth > DRAWN_PX)] == 1).all()
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(
     st.lists(st.tuples(words(), st.booleans()), max_size=4),
     st.integers(-64, 64),
@@ -139,7 +140,7 @@ def test_maps_of_a_crop_are_the_crop_of_the_maps(
     assert (crop.threshold_mask != large.threshold_mask[window]).mean() < 0.001
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(words())
 def test_a_vertex_on_a_side_changes_nothing(points: NDArray[np.float64]) -> None:
     """A fifth vertex takes the word from the closed form to the Vatti offset."""
@@ -154,7 +155,7 @@ def test_a_vertex_on_a_side_changes_nothing(points: NDArray[np.float64]) -> None
 
 
 @given(st.permutations(range(3)), st.lists(words(), min_size=3, max_size=3))
-@settings(max_examples=20, deadline=None)
+@examples(20)
 def test_the_order_of_words_does_not_matter(
     order: list[int], page: list[NDArray[np.float64]]
 ) -> None:

@@ -6,7 +6,8 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.data.transforms import Augment
@@ -85,7 +86,7 @@ def test_whole_page_is_padded_to_multiples_of_32() -> None:
 
 
 @given(seed=st.integers(0, 2**31))
-@settings(deadline=None, max_examples=40)
+@examples(40)
 def test_whole_page_shows_the_whole_page(seed: int) -> None:
     page = box(-0.5, -0.5, 90, 60)
     crop, words, _ = augment(crop_px=0, longest_side_px=100, **GEOMETRY)(
@@ -119,7 +120,7 @@ def require_dot(crop: np.ndarray, expected: np.ndarray, longest: int, *, atol: f
 
 
 @given(seed=st.integers(0, 2**31), longest=st.sampled_from([60, 150, 400]))
-@settings(deadline=None, max_examples=80)
+@examples(80)
 def test_a_dot_lands_where_its_polygon_lands(seed: int, longest: int) -> None:
     source = rng(seed)
     image, x, y = dotted(source)
@@ -133,7 +134,7 @@ def test_a_dot_lands_where_its_polygon_lands(seed: int, longest: int) -> None:
 
 
 @given(seed=st.integers(0, 2**31), count=st.integers(0, 5))
-@settings(deadline=None, max_examples=40)
+@examples(40)
 def test_polygons_keep_number_order_and_length(seed: int, count: int) -> None:
     source = rng(seed)
     polygons = [
@@ -153,7 +154,7 @@ def test_polygons_keep_number_order_and_length(seed: int, count: int) -> None:
 
 
 @given(seed=st.integers(0, 2**31), words=st.booleans())
-@settings(deadline=None, max_examples=60)
+@examples(60)
 def test_the_crop_stays_on_a_larger_page(seed: int, words: bool) -> None:
     polygons = [box(-300, -300, 5, 5), box(10, 10, 5, 5)] if words else []
     _, _, matrix = augment(longest_side_px=200, scale_min=0.9, scale_max=1.5, flip=0.5)(
@@ -165,7 +166,7 @@ def test_the_crop_stays_on_a_larger_page(seed: int, words: bool) -> None:
 
 
 @given(seed=st.integers(0, 2**31))
-@settings(deadline=None, max_examples=30)
+@examples(30)
 def test_a_smaller_page_stays_in_the_crop(seed: int) -> None:
     page = box(-0.5, -0.5, 40, 20)
     _, words, _ = augment(longest_side_px=40)(noise(40, 20), [page], rng(seed))
@@ -312,7 +313,7 @@ def test_equalising_spreads_grey_and_keeps_it_grey() -> None:
 
 
 @given(seed=st.integers(0, 2**31), longest=st.sampled_from([60, 150, 400]))
-@settings(deadline=None, max_examples=50)
+@examples(50)
 def test_a_dot_of_a_crumpled_page_lands_where_its_polygon_lands(seed: int, longest: int) -> None:
     source = rng(seed)
     image, x, y = dotted(source)
@@ -342,7 +343,7 @@ def test_crumpling_is_drawn_last_and_nothing_is_without_it() -> None:
 
 
 @given(seed=st.integers(0, 2**31), crumple=st.sampled_from([0.01, 0.05, 0.1]))
-@settings(deadline=None, max_examples=30)
+@examples(30)
 def test_a_crumpled_word_keeps_its_outline(seed: int, crumple: float) -> None:
     draw = augment(crop_px=0, longest_side_px=300, crumple=crumple)
     word = box(40, 120, 150, 20)
@@ -357,7 +358,7 @@ def test_a_crumpled_word_keeps_its_outline(seed: int, crumple: float) -> None:
 
 
 @given(seed=st.integers(0, 2**31))
-@settings(deadline=None, max_examples=30)
+@examples(30)
 def test_a_whole_crumpled_page_is_shown(seed: int) -> None:
     image = np.full((60, 90, 3), 255, np.uint8)
     crop, (page,), _ = augment(crop_px=0, longest_side_px=90, fill=(0, 0, 0), crumple=0.1)(

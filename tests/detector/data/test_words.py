@@ -4,7 +4,8 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from shapely import Polygon
 
@@ -155,7 +156,7 @@ coordinates = st.one_of(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(st.lists(st.lists(coordinates, min_size=2, max_size=2), max_size=8))
 def test_whatever_is_kept_is_a_valid_outline_on_the_page(points: list) -> None:
     word, faults = check(points)

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.geometry import canonical_order
@@ -23,7 +24,7 @@ corners = st.lists(
 ).map(lambda q: np.array(q, dtype=float))
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(quads=st.lists(corners, min_size=1, max_size=5))
 def test_the_smallest_box_is_as_small_as_opencv_finds_it(quads: Any) -> None:
     horizontal, vertical = quad_box_sides(np.array(quads))
@@ -31,7 +32,7 @@ def test_the_smallest_box_is_as_small_as_opencv_finds_it(quads: Any) -> None:
     np.testing.assert_allclose(horizontal * vertical, expected, rtol=1e-4, atol=1e-3)
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(
     quad=corners,
     shift=st.integers(0, 3),
@@ -64,7 +65,7 @@ def test_boxes_measured_by_hand(quad: Any, sides: Any) -> None:
     assert box_sides(np.array(quad, dtype=float)) == pytest.approx(sides, rel=1e-5)
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(quads=st.lists(corners, min_size=1, max_size=5))
 def test_many_quads_are_ordered_like_one(quads: Any) -> None:
     polygons = read_polygons([*quads, [[0, 0], [9, 0], [9, 9]]])

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.errors import InputError
@@ -269,7 +270,7 @@ def counts_of(dialect: Any, words: Any, texts: Any, detections: Any, ignore: Any
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(page=pages(apart=True))
 def test_words_that_do_not_overlap_score_one_against_themselves(dialect: Any, page: Any) -> None:
     boxes, texts = page
@@ -277,7 +278,7 @@ def test_words_that_do_not_overlap_score_one_against_themselves(dialect: Any, pa
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(page=pages(), found=pages(), seed=st.integers(0, 99), ignored=st.integers(0, 255))
 def test_order_of_words_and_detections_does_not_matter(
     dialect: Any, page: Any, found: Any, seed: Any, ignored: Any
@@ -296,7 +297,7 @@ def test_order_of_words_and_detections_does_not_matter(
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(page=pages(), found=pages(), x=st.integers(-500, 500), y=st.integers(-500, 500))
 def test_moving_the_page_does_not_matter(
     dialect: Any, page: Any, found: Any, x: Any, y: Any
@@ -306,7 +307,7 @@ def test_moving_the_page_does_not_matter(
     assert counts_of(dialect, boxes, texts, detections) == counts_of(dialect, *moved)
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(page=pages(), found=pages(), factor=st.integers(2, 9))
 def test_enlarging_the_page_does_not_matter(page: Any, found: Any, factor: Any) -> None:
     (boxes, texts), (detections, _) = page, found
@@ -314,7 +315,7 @@ def test_enlarging_the_page_does_not_matter(page: Any, found: Any, factor: Any) 
     assert counts_of("competition", boxes, texts, detections) == counts_of("competition", *larger)
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(page=pages(), found=pages(), shift=st.integers(0, 3), mirrored=st.booleans())
 def test_competition_words_may_start_at_any_corner(
     page: Any, found: Any, shift: Any, mirrored: Any
@@ -328,7 +329,7 @@ def test_competition_words_may_start_at_any_corner(
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(page=pages(apart=True), data=st.data())
 def test_dropping_a_detection_never_raises_recall(dialect: Any, page: Any, data: Any) -> None:
     boxes, texts = page
@@ -342,7 +343,7 @@ def test_dropping_a_detection_never_raises_recall(dialect: Any, page: Any, data:
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(page=pages(), found=pages(), dropped=st.integers(0, 7))
 def test_dropping_a_detection_finds_nothing_new_and_only_saves_splits(
     dialect: Any, page: Any, found: Any, dropped: Any
@@ -377,7 +378,7 @@ def test_dropping_a_forgiven_detection_may_find_a_word(dialect: Any) -> None:
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(
     content=st.lists(st.tuples(pages(), pages()), min_size=1, max_size=6),
     worker=st.lists(st.integers(0, 2), min_size=6, max_size=6),

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.errors import InputError
@@ -135,7 +136,7 @@ boxes = st.lists(
 )
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(words=boxes, found=boxes, more=boxes)
 def test_merged_collectors_equal_one(words: Any, found: Any, more: Any) -> None:
     first, second, whole = IoU(), IoU(), IoU()
@@ -147,7 +148,7 @@ def test_merged_collectors_equal_one(words: Any, found: Any, more: Any) -> None:
     assert second.result() == whole.result()
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(words=boxes)
 def test_words_score_one_against_themselves(words: Any) -> None:
     result = score(words, words)
@@ -155,7 +156,7 @@ def test_words_score_one_against_themselves(words: Any) -> None:
     assert result.hmean == (1 if words else 0)
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(words=boxes, found=boxes, ignored=st.integers(0, 127), chosen=st.integers(0, 2**21 - 1))
 def test_selections_count_like_pages_of_their_own(
     words: Any, found: Any, ignored: Any, chosen: Any

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.errors import InputError
@@ -58,7 +59,7 @@ def pages(draw: Any) -> Any:
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(page=pages(), data=st.data())
 def test_a_selection_counts_like_a_page_of_its_own(dialect: Any, page: Any, data: Any) -> None:
     words, texts, ignore, detections = page
@@ -78,7 +79,7 @@ def test_a_selection_counts_like_a_page_of_its_own(dialect: Any, page: Any, data
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(page=pages(), data=st.data())
 def test_whatever_matches_nothing_costs_what_it_costs_alone(
     dialect: Any, page: Any, data: Any

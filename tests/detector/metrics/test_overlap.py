@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 import shapely
-from hypothesis import assume, given, settings
+from examples import examples
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from detector.metrics import overlap
@@ -74,7 +75,7 @@ outlines = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(first=st.lists(outlines, max_size=6), second=st.lists(outlines, max_size=6))
 def test_shared_areas_are_those_of_shapely(first: Any, second: Any) -> None:
     one, two = regions_of(*first), regions_of(*second)
@@ -87,7 +88,7 @@ def test_shared_areas_are_those_of_shapely(first: Any, second: Any) -> None:
     np.testing.assert_allclose(one.areas, shapely.area(everything[0]), rtol=1e-12)
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(first=st.lists(outlines, max_size=6), second=st.lists(outlines, max_size=6), data=st.data())
 def test_a_pair_has_the_same_area_in_any_company(first: Any, second: Any, data: Any) -> None:
     one, two = regions_of(*first), regions_of(*second)
@@ -101,7 +102,7 @@ def test_a_pair_has_the_same_area_in_any_company(first: Any, second: Any, data: 
         assert alone[0] == areas[i]
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(first=st.lists(outlines, max_size=9), second=st.lists(outlines, max_size=9))
 def test_many_pairs_are_found_like_few(first: Any, second: Any) -> None:
     one, two = regions_of(*first).boxes, regions_of(*second).boxes
@@ -129,7 +130,7 @@ def test_left_and_upper_border_are_inside() -> None:
     assert inside.tolist() == [True, True, False, False, True, False, True]
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(outline=outlines, spots=st.lists(points, min_size=1, max_size=8))
 def test_points_off_the_border_are_inside_as_shapely_finds(outline: Any, spots: Any) -> None:
     shape = shapely.Polygon(outline)

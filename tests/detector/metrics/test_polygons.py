@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.metrics.polygons import MAX_COORDINATE, as_points, read_polygons
@@ -25,7 +26,7 @@ polygons = st.one_of(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(content=st.lists(polygons, max_size=6), whole=st.booleans())
 def test_all_together_are_read_like_one_by_one(content: Any, whole: Any) -> None:
     read = read_polygons(content, whole=whole)

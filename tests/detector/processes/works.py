@@ -35,6 +35,8 @@ LOSS = DBLoss(
     step_k=5.0,
 )
 
+LOADER_ENDED = "the loader has ended"
+
 
 class Small(nn.Module):
     """A detector with a batch norm. It fails on process `fails` with more than a crop."""
@@ -170,25 +172,30 @@ def wait(peers: Peers) -> None:
         time.sleep(0.01)
 
 
-def is_killed(peers: Peers) -> None:
-    """With a loader process, which holds the connections open."""
-    multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,)).start()
+def is_killed(peers: Peers, folder: Path) -> None:
+    """With a loader process, which holds the connections open until it says that it ends."""
+    multiprocessing.get_context("fork").Process(target=_load, args=(folder,)).start()
     peers.told(True)
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def refuses(peers: Peers) -> None:
+def _load(folder: Path) -> None:
+    time.sleep(60)
+    (folder / LOADER_ENDED).touch()
+
+
+def refuses(peers: Peers, _: Path) -> None:
     peers.told(True)
     raise InputError("data.root: this process cannot read it")
 
 
-def breaks(peers: Peers) -> None:
+def breaks(peers: Peers, _: Path) -> None:
     if peers.rank == 1:
         raise ZeroDivisionError("a fault of the program")
     peers.told(True)
 
 
-WAYS_TO_END: dict[str, Callable[[Peers], None]] = {
+WAYS_TO_END: dict[str, Callable[[Peers, Path], None]] = {
     "killed by SIGKILL": is_killed,
     "ended: data.root: this process cannot read it": refuses,
     "ended: ZeroDivisionError: a fault of the program": breaks,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +15,6 @@ from orchestrator import study as store
 from orchestrator.config import SearchConfig
 from orchestrator.report_page.facts import RunFacts, gather
 from orchestrator.space import SearchSpace, load_space
-
-sys.path.append(str(Path(__file__).parents[3] / "benchmarks"))  # as for a script that lies there
 
 SPACE = """\
 description: a space for tests

@@ -1,0 +1,57 @@
+"""Every benchmark runs in a fresh clone without arguments; here with sizes made small."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parents[2] / "benchmarks"
+COMMANDS = sorted(p.name for p in FOLDER.glob("*.py") if "\nDEFAULTS = {" in p.read_text())
+# What makes it small and is no folder or file; what it must say.
+SMALL = {
+    "bench_cleval.py": ("rounds=1 pages=250", "no data=FOLDER"),
+    "bench_pipeline.py": ("pages=2 page_px=512 side=256 crop=128 rounds=1", "2 pages"),
+    "bench_placement.py": ("trials=2", "process reused"),
+    "bench_postprocess.py": ("words=6 side=128 rounds=1", "128 x 128 map, 6 words"),
+    "bench_report.py": ("trials=12 epochs=4 pages=4 rounds=1", "12 trials of up to 4 epochs"),
+    "bench_scale.py": ("trials=20 nodes=1 pages=4", "20 trials on 1 simulated nodes"),
+    "bench_search.py": ("seeds=1 cap=30", "40 trainings of 9 epochs"),
+    "bench_sweep.py": ("pages=3 words=6 side=128 rounds=1", "3 pages"),
+    "bench_targets.py": ("words=6 side=128 rounds=1", "6 words"),
+    "bench_training.py": (
+        "backbone=mobilenetv3_small_050 neck_channels=16 crop=64 batch=1 rounds=1 page_px=256",
+        "mobilenetv3_small_050",
+    ),
+    "fuzz.py": ("examples=20", "annotations         20 "),
+    "live_search.py": (
+        "epochs_in_all=2 epochs=1 train_pages=2 val_pages=2 heldout_pages=2",
+        "no data=FOLDER: training on synthetic receipts",
+    ),
+}
+NOT_RUN = {
+    "chaos.py": "tests/faults has its faults, test_chaos.py its table",
+    "record_trainings.py": "forty processes; live_search.py takes its data from it",
+}
+
+
+def test_every_benchmark_is_run_here_or_said_not_to_be():
+    assert sorted([*SMALL, *NOT_RUN]) == COMMANDS
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+@pytest.mark.parametrize("script", SMALL)
+def test_a_benchmark_runs_on_its_defaults(script: str, tmp_path: Path):
+    sizes, said = SMALL[script]
+    done = subprocess.run(
+        [sys.executable, str(FOLDER / script), *sizes.split()],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert said in done.stdout + done.stderr

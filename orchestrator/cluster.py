@@ -17,7 +17,8 @@ from ray._private import ray_logging
 from ray._private.services import get_ray_address_from_environment
 from ray.exceptions import RayError
 
-from detector.errors import InputError
+from detector.cli import log
+from detector.errors import InputError, JobError
 from orchestrator.cluster_token import keep_private, refusal
 from orchestrator.interruption import handlers_kept
 from orchestrator.resources import Machine
@@ -25,6 +26,8 @@ from orchestrator.tuner import SNAPSHOT_S
 
 OBJECT_STORE_BYTES = 200_000_000  # trials exchange a few numbers; images never pass through Ray
 CONNECT_TIMEOUT_S = 10.0
+START_ATTEMPTS = 4
+_TOO_SLOW = "timed out during startup"  # of what Ray says, as a plain Exception
 
 QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",  # Tune's tables, which verbose=0 alone does not stop
@@ -90,15 +93,33 @@ def _start(address: str | None, machine: Machine) -> None:
                 "start one (see cluster.yaml) or unset RAY_ADDRESS to use this machine"
             ) from None
         return
-    ray.init(
-        address="local",
-        num_cpus=int(machine.cpus),
-        num_gpus=int(machine.gpus),
-        include_dashboard=False,
-        object_store_memory=OBJECT_STORE_BYTES,
-        **quiet,
-    )
+    _start_here(machine, quiet)
     keep_private(Path.home() / ".ray" / "auth_token")
+
+
+def _start_here(machine: Machine, quiet: dict[str, Any]) -> None:
+    """Start Ray on this machine: Ray gives itself half a minute, a busy machine may need more."""
+    for left in reversed(range(START_ATTEMPTS)):
+        try:
+            ray.init(
+                address="local",
+                num_cpus=int(machine.cpus),
+                num_gpus=int(machine.gpus),
+                include_dashboard=False,
+                object_store_memory=OBJECT_STORE_BYTES,
+                **quiet,
+            )
+            return
+        except Exception as error:
+            if _TOO_SLOW not in str(error):
+                raise
+            ray.shutdown()
+            if not left:
+                raise JobError(
+                    f"Ray did not start on this machine in {START_ATTEMPTS} tries of half a "
+                    "minute; see whether something else keeps its cores or its disk busy"
+                ) from None
+        log("Ray did not start within half a minute; this machine is busy: trying again")
 
 
 def _require_answer(address: str) -> None:

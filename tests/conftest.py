@@ -112,6 +112,16 @@ def make_dataset() -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[list[Any]]:
+    """One small Ray for all tests that do not hurt it: two cores, and a GPU on paper."""
+    from orchestrator.cluster import connected
+    from orchestrator.resources import Machine
+
+    with connected(Machine(cpus=2, gpus=1)) as machines:
+        yield machines
+
+
+@pytest.fixture(scope="session")
 def s3_store() -> Iterator[Any]:
     """A server that speaks S3 (see benchmarks/s3_store.py)."""
     from s3_store import Store

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from doc_workspace import CommandProcess, copied, make_workspace
@@ -18,9 +19,14 @@ def command_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Comman
 
 
 @pytest.fixture(scope="session")
-def ray_address(command_process: CommandProcess) -> str:
+def ray_address(ray_cluster: Any, command_process: CommandProcess) -> str:
     """Where the Ray is that the documented searches share."""
-    return command_process.ask("ray")["address"]
+    import ray
+
+    assert ray_cluster
+    address: str = ray.get_runtime_context().gcs_address
+    command_process.ask("ray", address=address)
+    return address
 
 
 @pytest.fixture(scope="session")

@@ -9,9 +9,8 @@
         reads the arguments as the command would, and starts nothing. Answers {"fault": …}.
     {"do": "keys", "module": … or "script": …}
         answers {"keys": […]}, the names of what the command takes.
-
-Searches share one Ray, which RAY_ADDRESS leads to while the answer {"address": …} to
-{"do": "ray"} is set. It ends with the process.
+    {"do": "ray", "address": …}
+        connects to a Ray for all searches that follow. Answers {}.
 """
 
 from __future__ import annotations
@@ -28,7 +27,6 @@ from typing import Any
 from unittest import mock
 
 CRASHED = 99
-START_ATTEMPTS = 4
 SEARCH = "orchestrator.search"
 
 
@@ -128,22 +126,14 @@ def _what_is_run(request: Mapping[str, Any]) -> Any:
     return settings
 
 
-def start_ray(_request: Mapping[str, Any]) -> dict[str, Any]:
-    """Start the Ray that all searches share, with a GPU on paper; its address."""
-    import ray
-
+def join_ray(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Connect to the Ray that all searches share, until the process ends."""
     from orchestrator.cluster import connected
     from orchestrator.resources import Machine
 
-    for attempt in range(1, START_ATTEMPTS + 1):
-        try:
-            _held.enter_context(connected(Machine(cpus=2, gpus=1)))
-            break
-        except Exception:  # Ray gives a busy machine half a minute
-            ray.shutdown()
-            if attempt == START_ATTEMPTS:
-                raise
-    return {"address": ray.get_runtime_context().gcs_address}
+    with mock.patch.dict(os.environ, {"RAY_ADDRESS": request["address"]}):
+        _held.enter_context(connected(Machine(cpus=2, gpus=1)))
+    return {}
 
 
 _held = contextlib.ExitStack()
@@ -179,7 +169,7 @@ def _writing_to(log: Path) -> Iterator[None]:
                 os.close(before)
 
 
-DO = {"run": run, "check": check, "keys": keys, "ray": start_ray}
+DO = {"run": run, "check": check, "keys": keys, "ray": join_ray}
 
 
 def main() -> None:

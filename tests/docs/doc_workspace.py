@@ -62,7 +62,7 @@ class CommandProcess:
         return answer["code"], log.read_text(encoding="utf-8", errors="replace")
 
     def close(self) -> None:
-        """End the process, and its Ray with it."""
+        """End the process."""
         assert self._process.stdin is not None
         self._process.stdin.close()
         try:

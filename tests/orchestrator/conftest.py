@@ -1,4 +1,4 @@
-"""One small Ray for all tests that need it: two cores, and a GPU on paper."""
+"""Pages for searches that train nothing."""
 
 from __future__ import annotations
 
@@ -9,15 +9,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-
-from orchestrator.cluster import connected
-from orchestrator.resources import Machine
-
-
-@pytest.fixture(scope="session")
-def ray_cluster():
-    with connected(Machine(cpus=2, gpus=1)) as machines:
-        yield machines
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,8 @@ import socket
 
 import pytest
 
-from detector.errors import InputError
+from detector.errors import InputError, JobError
+from orchestrator import cluster
 from orchestrator.cluster import _start, cluster_address
 from orchestrator.resources import Machine
 
@@ -27,3 +28,40 @@ def test_a_cluster_that_does_not_answer_is_named_at_once(scheme):
         address = f"{scheme}127.0.0.1:{free.getsockname()[1]}"
         with pytest.raises(InputError, match=f"RAY_ADDRESS={address}: no Ray cluster answers"):
             _start(address, Machine(1, 0))
+
+
+BUSY = "The current node timed out during startup. This could happen because some of the raylet"
+
+
+@pytest.mark.parametrize("slow_starts", [0, 2])
+def test_a_busy_machine_gets_more_time_to_start_ray(monkeypatch, capsys, slow_starts):
+    """Ray's own patience cannot be set, so its start is what is replaced here."""
+    errors = [Exception(BUSY)] * slow_starts
+    ended: list[bool] = []
+
+    def init(**_):
+        if errors:
+            raise errors.pop()
+
+    monkeypatch.setattr(cluster.ray, "init", init)
+    monkeypatch.setattr(cluster.ray, "shutdown", lambda: ended.append(True))
+    cluster._start_here(Machine(1, 0), {})
+    assert len(ended) == slow_starts
+    assert capsys.readouterr().err.count("this machine is busy: trying again") == slow_starts
+
+
+@pytest.mark.parametrize(
+    ("error", "expected", "message"),
+    [
+        (BUSY, JobError, "did not start on this machine in 4 tries of half a minute; see whether"),
+        ("no such option", ValueError, "no such option"),
+    ],
+)
+def test_a_ray_that_does_not_start_is_told(monkeypatch, error, expected, message):
+    def init(**_):
+        raise Exception(error) if error == BUSY else ValueError(error)
+
+    monkeypatch.setattr(cluster.ray, "init", init)
+    monkeypatch.setattr(cluster.ray, "shutdown", lambda: None)
+    with pytest.raises(expected, match=message):
+        cluster._start_here(Machine(1, 0), {})

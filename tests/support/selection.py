@@ -8,6 +8,7 @@ with a Ray are one group, since two on the same cores hinder each other.
 from __future__ import annotations
 
 import os
+import signal
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -15,6 +16,8 @@ from typing import Any
 import examples
 import pytest
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a shell
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 if "PYTEST_XDIST_WORKER" in os.environ:  # a process for each core: one thread in each
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -39,9 +42,8 @@ def pytest_configure(config: pytest.Config) -> None:
     for marker in (*(f"{name}: {text}" for name, text in LONG.items()), RAY):
         config.addinivalue_line("markers", marker)
     config.stash[_LEFT_OUT] = Counter()
-    if not hasattr(config, "workerinput"):  # a worker gets the options, not how they were given
-        named = config.args_source is pytest.Config.ArgsSource.ARGS
-        config.option.all |= named or bool(config.option.markexpr or config.option.keyword)
+    named = config.args_source is pytest.Config.ArgsSource.ARGS
+    config.option.all |= named or bool(config.option.markexpr or config.option.keyword)
     examples.load("thorough" if config.option.all else "quick")
 
 

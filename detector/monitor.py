@@ -16,6 +16,7 @@ from torch.utils.tensorboard import FileWriter, SummaryWriter
 from detector.data.annotations import Page, read_image
 from detector.data.preprocess import compose, resize_affine
 from detector.draw import draw
+from detector.event_files import wait_for_the_next_second
 from detector.files import write_text
 from detector.maps import PageMap
 from detector.postprocess import Detections
@@ -37,6 +38,7 @@ class Monitor:
     """
 
     def __init__(self, folder: Path, *, finished: int) -> None:
+        wait_for_the_next_second(folder)
         self._writer = SummaryWriter(str(folder), purge_step=finished + 1)
 
     def scalars(self, values: dict[str, float], epoch: int) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams import api_pb2, metadata
 from tensorboard.plugins.hparams.plugin_data_pb2 import (
@@ -18,8 +19,8 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import (
     SessionEndInfo,
     SessionStartInfo,
 )
-from torch.utils.tensorboard import FileWriter
 
+from detector.event_files import write_events
 from detector.monitor import box_thresh_scalars
 from orchestrator.parameters import Parameter
 from orchestrator.records import TrialRecord, TrialState
@@ -48,16 +49,11 @@ def write_trial(folder: Path, record: TrialRecord, parameters: Mapping[str, Para
         return
     figures = {f"final/{name}": getattr(record, name) for name in METRICS}
     scalars = [Summary.Value(tag=k, simple_value=v) for k, v in figures.items() if v is not None]
-    writer = FileWriter(str(folder))
-    try:
-        for part in (_experiment(parameters), _session_start(record, parameters)):
-            writer.add_summary(Summary(value=[part]))
-        writer.add_summary(Summary(value=scalars), record.epochs)
-        for percent, value in box_thresh_scalars(folder).items():
-            writer.add_summary(Summary(value=[value]), percent)
-        writer.add_summary(Summary(value=[_session_end(record)]))
-    finally:
-        writer.close()
+    parts = [(0, [_experiment(parameters)]), (0, [_session_start(record, parameters)])]
+    parts.append((record.epochs, scalars))
+    parts += [(percent, [value]) for percent, value in box_thresh_scalars(folder).items()]
+    parts.append((0, [_session_end(record)]))
+    write_events(folder, [Event(step=step, summary=Summary(value=v)) for step, v in parts])
 
 
 def _experiment(parameters: Mapping[str, Parameter]) -> Summary.Value:

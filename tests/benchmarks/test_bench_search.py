@@ -78,6 +78,8 @@ def test_a_wrong_option_is_one_message(drawn_table, arguments, message, capsys):
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.slow
+@pytest.mark.ray
 def test_the_command_replays_and_keeps_every_seed(drawn_table, tmp_path):
     output = tmp_path / "search.json"
     done = command(f"table={drawn_table}", "seeds=1", "cap=20", f"output={output}")

@@ -12,18 +12,10 @@ from policies import Rules
 from replay_policies import POLICIES
 
 from detector.errors import JobError
-from orchestrator.cluster import connected
-from orchestrator.resources import Machine
 from orchestrator.trial import TrialJob
 
 NESTED = ("ours", "ours-asha", "ray-nested")
 JOINT = ("ray", "ours-joint")
-
-
-@pytest.fixture(scope="module")
-def ray():
-    with connected(Machine(cpus=2, gpus=0)) as machines:
-        yield machines
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +29,8 @@ def search(name, table, *, target=2.0, cap=15, seed=0, concurrent=1):
     return yardstick
 
 
-@pytest.mark.usefixtures("ray")
+@pytest.mark.slow
+@pytest.mark.usefixtures("ray_cluster")
 @pytest.mark.parametrize("name", NESTED + JOINT)
 def test_a_policy_stops_at_the_cap_and_ships_what_is_in_the_table(table, name, capfd):
     found = search(name, table, concurrent=2)
@@ -51,7 +44,8 @@ def test_a_policy_stops_at_the_cap_and_ships_what_is_in_the_table(table, name, c
     assert capfd.readouterr() == ("", "")  # Ray and Optuna keep quiet
 
 
-@pytest.mark.usefixtures("ray")
+@pytest.mark.slow
+@pytest.mark.usefixtures("ray_cluster")
 @pytest.mark.parametrize("name", ["ray", "ours"])
 def test_the_same_seed_gives_the_same_search(table, name):
     first, again, other = (search(name, table, seed=seed).worths for seed in (1, 1, 2))
@@ -59,7 +53,7 @@ def test_the_same_seed_gives_the_same_search(table, name):
     assert first != other
 
 
-@pytest.mark.usefixtures("ray")
+@pytest.mark.usefixtures("ray_cluster")
 def test_a_policy_stops_as_soon_as_its_model_is_good_enough(table):
     # Any training of the best half, in its last epoch.
     target = float(np.median(table.shipped[:, -1]))
@@ -69,13 +63,13 @@ def test_a_policy_stops_as_soon_as_its_model_is_good_enough(table):
     assert max(found.worths[:-1]) < target
 
 
-@pytest.mark.usefixtures("ray")
+@pytest.mark.usefixtures("ray_cluster")
 def test_no_epoch_of_a_training_is_counted_twice_by_this_projects_search(table):
     # Twelve trainings of three epochs are all there is: with a cap beyond, it ends by itself.
     assert len(search("ours", table, cap=100).worths) <= 36
 
 
-@pytest.mark.usefixtures("ray")
+@pytest.mark.usefixtures("ray_cluster")
 @pytest.mark.parametrize("name", ["ray", "ours"])
 def test_a_trial_that_fails_ends_the_replay(table, name):
     lame = replay.Table(table.configs, table.settings, table.hmeans, {})

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.cluster
+
 HERE = Path(__file__).parent
 PROGRAMS = ("unshare", "ip", "mount", "ssh", "ssh-keygen", "rsync", "/usr/sbin/sshd")
 # Namespaces that end with the process that asks for them, and everything in them.

@@ -129,6 +129,7 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
     return load_file(folder / "checkpoint" / "last.safetensors")
 
 
+@pytest.mark.slow
 def test_a_training_by_two_is_that_of_one_and_goes_on_by_any_number(
     tiny: Callable[..., TrainConfig], root: Path, tmp_path: Path
 ):
@@ -166,6 +167,7 @@ def test_a_training_by_two_is_that_of_one_and_goes_on_by_any_number(
             torch.testing.assert_close(found[name], expected[name], rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_two_processes_pause_together_and_go_on(
     tiny: Callable[..., TrainConfig], root: Path, tmp_path: Path
 ):

@@ -25,7 +25,7 @@ for _command in FOUND:
     PLACES.setdefault(_command, []).append(_command.place)
 
 # The first one waits for the workspace and for Ray.
-pytestmark = pytest.mark.timeout(1200)
+pytestmark = [pytest.mark.docs, pytest.mark.timeout(1200)]
 
 
 def whole(command: Command) -> str | None:

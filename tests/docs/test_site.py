@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from doc_markdown import ROOT, markdown_files
 
+pytestmark = pytest.mark.docs
+
 pytest.importorskip("mkdocs", reason="mkdocs is not installed (pip install -e '.[docs]')")
 
 

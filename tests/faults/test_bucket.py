@@ -5,7 +5,10 @@ from __future__ import annotations
 import shutil
 import time
 
+import pytest
 from chaos_runs import ACCOUNT, losses, over, wait_for
+
+pytestmark = pytest.mark.faults
 
 
 def test_nothing_is_lost_that_is_in_the_bucket(start_run, bucket_url, s3_store):

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import random
 
+import pytest
 from chaos_runs import losses, over
+
+pytestmark = pytest.mark.faults
 
 
 def test_after_any_kills_of_the_driver_each_configuration_is_finished_once(start_run):

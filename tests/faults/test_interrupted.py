@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from chaos_runs import Run, losses, over, wait_for
 
+pytestmark = pytest.mark.faults
+
 COMMAND = "python -m orchestrator.search space=space.yaml name=run resume=true"
 CONTINUE = f"interrupted; every finished epoch is saved. Continue with:\n  {COMMAND}"
 

@@ -8,6 +8,8 @@ import pytest
 from chaos_runs import ACCOUNT, losses, over
 from ray.cluster_utils import Cluster
 
+pytestmark = pytest.mark.faults
+
 STORE = {"object_store_memory": 100_000_000}
 
 

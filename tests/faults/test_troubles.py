@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from chaos_runs import Run, losses, over
 
+pytestmark = pytest.mark.faults
+
 TROUBLES = {
     "0/2": ("exception", "ValueError: the data is not as it should be"),
     "1/2": ("nan_loss", "the loss is not finite at step 3; try a smaller optimizer.lr"),

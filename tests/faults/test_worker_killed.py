@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 from chaos_runs import Run, losses
 from chaos_search import ACCOUNT
 from safetensors.torch import load_file
 
 from orchestrator import study as store
+
+pytestmark = pytest.mark.faults
 
 
 def trained(run: Run) -> tuple[Path, dict[int, float], dict[str, torch.Tensor]]:

@@ -64,6 +64,7 @@ def test_a_bucket_that_is_not_there_is_said_at_once(s3_store, tmp_path, monkeypa
     assert said.endswith("The specified bucket does not exist")
 
 
+@pytest.mark.slow
 def test_a_server_that_does_not_answer_is_asked_again():
     url = "s3://bucket/key?scheme=http&region=us-east-1&endpoint_override=127.0.0.1:9"
     with pytest.raises(BucketError, match=r"^s3://bucket/key.*: .*[Cc]onnect"):

@@ -60,8 +60,9 @@ def counted(seconds=0.0):
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch, blank_pages) -> Path:
-    """A working folder with a space and pages; no cluster is joined."""
+def folder(tmp_path, monkeypatch, blank_pages, ray_cluster) -> Path:
+    """A working folder with a space and pages; no cluster but the tests' own is joined."""
+    assert ray_cluster
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tiny.yaml").write_text(SPACE)
@@ -103,6 +104,7 @@ def test_a_search_without_a_shared_folder(folder, bucket_url):
     assert len(stopped) == states.count("stopped")
 
 
+@pytest.mark.slow
 def test_a_search_goes_on_where_its_head_was_lost_with_its_disk(
     folder, bucket_url, wait_for, monkeypatch
 ):
@@ -136,6 +138,7 @@ def test_a_search_goes_on_where_its_head_was_lost_with_its_disk(
         assert path.read_text().count("begins after 0") == 1, path
 
 
+@pytest.mark.slow
 def test_a_folder_that_another_machine_has_gone_on_from_is_not_used(folder, bucket_url):
     more = (f"bucket={bucket_url}", "data.root=data", "budget.trials=2")
     assert search.main([*ARGUMENTS, *more], trial=counted()) == 0
@@ -171,6 +174,7 @@ def test_a_search_ends_when_another_takes_its_run(folder, bucket_url):
     assert head.text(".head") == "other"
 
 
+@pytest.mark.slow
 def test_the_dataset_of_a_demo_reaches_the_machines_through_the_bucket(folder, bucket_url):
     more = (f"bucket={bucket_url}", "data.train_pages=2", "data.val_pages=2", "budget.trials=1")
     assert search.main([*ARGUMENTS, *more], trial=counted()) == 0
@@ -190,6 +194,7 @@ def test_a_wrong_bucket_is_said_before_anything_is_started(s3_store):
         search.main([*ARGUMENTS, f"data.root={url}"], trial=counted())
 
 
+@pytest.mark.slow
 def test_the_report_command_reads_the_copy_and_a_new_run_leaves_it(folder, bucket_url):
     more = (f"bucket={bucket_url}", "data.root=data", "budget.trials=2")
     assert search.main([*ARGUMENTS, *more], trial=counted()) == 0

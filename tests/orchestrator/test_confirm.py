@@ -174,6 +174,7 @@ def test_a_finished_run_is_confirmed_and_extended_later(run, tmp_path, capfd):
     assert list(rows_of(tmp_path)) == ["00001", "00000", "00002"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ray_cluster")
 def test_an_interrupted_confirmation_goes_on_where_it_was(run, tmp_path, capfd):
     interrupting = seeded_trial(interrupts=True)

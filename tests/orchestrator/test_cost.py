@@ -74,6 +74,7 @@ def test_a_fixed_backbone_is_the_only_one(tmp_path: Path):
     assert backbones(space) == ["resnet18"]
 
 
+@pytest.mark.slow
 def test_steps_are_measured_in_another_process(space: SearchSpace):
     config = space.train_config({"model.backbone": "mobilenetv3_small_050", "optimizer.lr": 0.001})
     (step,) = measured_apart([config], threads=1)

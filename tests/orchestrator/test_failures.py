@@ -308,6 +308,8 @@ def drive_full_machine(folder: str) -> None:
     (Path(folder) / "jobs.json").write_text(json.dumps(jobs.ended))
 
 
+@pytest.mark.slow
+@pytest.mark.ray
 def test_a_trial_that_fills_the_machine_fails_once_and_ends_no_search(tmp_path):
     ended = driven("drive_full_machine", tmp_path)
     assert ended["0"].startswith("out of memory: its machine ran low, ")
@@ -355,6 +357,8 @@ def drive_lost_machine(folder: str) -> None:
     cluster.shutdown()
 
 
+@pytest.mark.slow
+@pytest.mark.ray
 def test_a_lost_machine_is_no_fault_of_its_trial_but_a_bug_is(tmp_path):
     ended = driven("drive_lost_machine", tmp_path)
     assert ended == {"0": "done", "1": "ValueError: a bug"}

@@ -140,6 +140,8 @@ def drive_shares(path: str) -> None:
     Path(path).write_text(json.dumps(found))
 
 
+@pytest.mark.slow
+@pytest.mark.ray
 def test_ray_runs_as_many_at_once_as_share_a_gpu(tmp_path):
     code = f"import runpy; runpy.run_path({__file__!r})['drive_shares']({str(tmp_path / 'n')!r})"
     subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=True)

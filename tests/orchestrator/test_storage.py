@@ -231,6 +231,7 @@ def killed_search(url: str) -> None:
     search.main([*ARGUMENTS, f"storage={url}"], trial=two_epochs(seconds=100))
 
 
+@pytest.mark.slow
 def test_a_search_on_postgresql_goes_on_after_it_was_killed(
     folder, postgres, ray_cluster, wait_for, monkeypatch, capfd
 ):

@@ -53,9 +53,9 @@ WAIT_S = 300
 
 
 @pytest.fixture(scope="module")
-def run(request, tmp_path_factory) -> Path:
+def run(ray_cluster, tmp_path_factory) -> Path:
     """Two trainings, of which one stops at the first rung."""
-    request.getfixturevalue("ray_cluster")
+    assert ray_cluster
     folder = tmp_path_factory.mktemp("tensorboard")
     (folder / "tiny.yaml").write_text(SPACE)
     arguments = [f"space={folder / 'tiny.yaml'}", f"runs_dir={folder / 'runs'}", "name=first"]
@@ -67,7 +67,7 @@ def run(request, tmp_path_factory) -> Path:
 def tensorboard(folder: Path, *options: str) -> Iterator[str]:
     """The address of a TensorBoard on a free port of the loopback interface."""
     command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(folder)]
-    command += ["--port", "0", "--host", "127.0.0.1", *options]
+    command += ["--port", "0", "--host", "127.0.0.1", "--reload_interval", "1", *options]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     try:
         assert process.stderr is not None

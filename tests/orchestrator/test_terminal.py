@@ -32,7 +32,7 @@ NOISE = re.compile(
     re.IGNORECASE,
 )
 BELOW = r"(leaderboard|best model|curves|report|next:|  python -m detector\.).*"
-pytestmark = pytest.mark.timeout(1200)
+pytestmark = [pytest.mark.slow, pytest.mark.ray, pytest.mark.timeout(1200)]
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,7 @@ from orchestrator.command_line import parse_arguments
 from orchestrator.trackers import Tracking, tracking
 from orchestrator.trial import METRIC
 
+pytestmark = pytest.mark.ray
 SPACE = """\
 description: a space for tests
 fixed:

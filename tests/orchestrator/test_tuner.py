@@ -224,6 +224,7 @@ def killed_after(wait_for, folder: Path, epochs: int, scheduler: str) -> None:
         driver.wait()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ray_cluster")
 @pytest.mark.parametrize("scheduler", list(HALVINGS))
 def test_a_killed_driver_loses_no_trial_doubles_none_and_leaves_none_running(

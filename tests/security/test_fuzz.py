@@ -1,6 +1,6 @@
 """Every reader of files from others ends in a result or one clean message, whatever it is given.
 
-FUZZ_EXAMPLES sets how many inputs each reader gets, FUZZ_SEED which ones.
+FUZZ_EXAMPLES sets how many inputs each reader gets in the full run, FUZZ_SEED which ones.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ import os
 from pathlib import Path
 
 import pytest
+from examples import examples
 
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "200"))
+EXAMPLES = examples(int(os.environ.get("FUZZ_EXAMPLES", "200"))).max_examples
 SEED = int(os.environ.get("FUZZ_SEED", "1"))
 
 

@@ -47,11 +47,22 @@ FAMILIES = (
     "tiny_vit_5m_224",
     "inception_next_atto",
 )
-LARGE = ("efficientnet_b5", "convnext_base", "swin_base_patch4_window7_224", "resnet50")
-
-
 PARALLEL = ("hrnet_w18_small",)  # its four branches run side by side to the end
 POOLED = ("vgg11_bn",)  # its last map is pooled from the one before, without weights
+LARGE = ("efficientnet_b5", "convnext_base", "swin_base_patch4_window7_224", "resnet50")
+QUICK = (
+    "resnet18",
+    "tf_efficientnet_lite0",
+    "convnextv2_atto",
+    "mobilenetv4_conv_small",
+    "vgg11_bn",
+)
+
+
+def each(*names: str) -> pytest.MarkDecorator:
+    """A test for every name; those that are not QUICK are left to the full run."""
+    values = [pytest.param(n, marks=() if n in QUICK else pytest.mark.slow) for n in names]
+    return pytest.mark.parametrize("name", values)
 
 
 def in_running_order(backbone: Backbone) -> list[torch.nn.Parameter]:
@@ -77,11 +88,9 @@ def build(backbone: str, width: int = 16) -> DBNet:
     )
 
 
-@pytest.mark.parametrize("backbone", [*FAMILIES, *LARGE[:2]])
-def test_each_family_trains_a_step_at_the_size_of_its_input(
-    backbone: str, loss_of: Callable
-) -> None:
-    model = build(backbone)
+@each(*FAMILIES, *LARGE[:2])
+def test_each_family_trains_a_step_at_the_size_of_its_input(name: str, loss_of: Callable) -> None:
+    model = build(name)
     images = torch.randn(2, 3, SIDE, SIDE)
     torch.manual_seed(1)  # the same random depth and dropout twice, where a family has them
     before = loss_of(model, images)
@@ -99,12 +108,12 @@ def test_each_family_trains_a_step_at_the_size_of_its_input(
         assert loss_of(model, images) < before
 
 
-@pytest.mark.parametrize("backbone", [*FAMILIES, *LARGE[:2]])
-def test_each_family_is_the_same_network_as_an_onnx_file_of_any_size(backbone: str) -> None:
+@each(*FAMILIES, *LARGE[:2])
+def test_each_family_is_the_same_network_as_an_onnx_file_of_any_size(name: str) -> None:
     """On small images: untrained networks blow rounding errors up, the more the larger."""
     pytest.importorskip("onnx")
     pytest.importorskip("onnxruntime")
-    model = build(backbone).eval()
+    model = build(name).eval()
     preprocess = Preprocess(longest_side_px=64, mean=model.mean, std=model.std)
     config = TrainConfig()
     detector = Detector(model, preprocess, config.postprocess, torch.device("cpu"))
@@ -124,7 +133,7 @@ def test_a_large_model_maps_a_whole_page_to_its_size(backbone: str) -> None:
             assert model(torch.empty(1, 3, 640, 480)).probability.shape == (1, 1, 640, 480)
 
 
-@pytest.mark.parametrize("name", [*FAMILIES, *LARGE[:2]])
+@each(*FAMILIES, *LARGE[:2])
 def test_the_published_weights_of_each_family_fit_by_name_and_shape(name: str) -> None:
     with torch.device("meta"):
         backbone = Backbone(name)
@@ -133,7 +142,7 @@ def test_the_published_weights_of_each_family_fit_by_name_and_shape(name: str) -
     assert set(matched) == set(backbone.body.state_dict())
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@each(*FAMILIES)
 def test_the_rates_of_each_family_rise_from_its_stem_to_its_last_stage(name: str) -> None:
     with torch.device("meta"):
         backbone = Backbone(name)

@@ -7,6 +7,8 @@ from optuna.trial import TrialState
 
 from orchestrator.report_page.write import write_report
 
+pytestmark = pytest.mark.browser
+
 HOSTILE = "</script><script>document.title = 'hit'</script><img src=http://127.0.0.1:9/x>"
 NAMES = "[...document.querySelectorAll('#leaderboard tbody tr:not([hidden])')].map(r => {}).join()"
 TRIALS = NAMES.format("r.cells[1].textContent")

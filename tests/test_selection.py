@@ -38,6 +38,19 @@ def test_numbers(number):
 def test_how_many_were_drawn():
     print("DREW", len(drawn))
 """
+WHERE = """
+import os
+from pathlib import Path
+import pytest
+
+def note(kind):
+    with Path(f"{kind}.txt").open("a") as file:
+        print(os.environ["PYTEST_XDIST_WORKER"], file=file)
+
+@pytest.mark.parametrize("number", range(4))
+def test_where(number):
+    KIND
+"""
 LEFT_OUT = (
     "left out, since they take long: 1 slow, 2 docs\n"
     "run everything with `python -m pytest --all`, one kind with `-m NAME`\n"
@@ -67,7 +80,7 @@ def ran(suite: Path, *arguments: str) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("side_by_side", [(), ("-n2", "--dist=loadgroup")])
+@pytest.mark.parametrize("side_by_side", [(), ("-n2",)])
 def test_long_tests_are_left_out_and_the_last_lines_say_how_to_run_them(suite, side_by_side):
     said = ran(suite, *side_by_side)
     before, found, after = said.partition(LEFT_OUT)
@@ -93,6 +106,19 @@ def test_property_tests_draw_a_fifth_by_default(suite):
         int(ran(suite, "-s", *more).partition("DREW ")[2].split()[0]) for more in ((), ("--all",))
     ]
     assert counts == [10, 50]
+
+
+def test_a_file_is_one_process_and_all_with_a_ray_are_too(suite):
+    marked = {"a": "", "b": "", "c": "@pytest.mark.ray", "d": "@pytest.mark.faults"}
+    for name, mark in marked.items():
+        kind = "ray" if mark else name
+        text = WHERE.replace("KIND", f'note("{kind}")').replace("@", f"{mark}\n@", 1)
+        (suite / f"tests/test_{name}.py").write_text(text)
+    ran(suite, "-n2", "--all")
+    where = {p.stem: p.read_text().split() for p in suite.glob("*.txt")}
+    assert {kind: len(workers) for kind, workers in where.items()} == {"ray": 8, "a": 4, "b": 4}
+    assert [kind for kind, workers in where.items() if len(set(workers)) > 1] == []
+    assert {worker for workers in where.values() for worker in workers} == {"gw0", "gw1"}
 
 
 def test_each_long_kind_is_explained_to_contributors():

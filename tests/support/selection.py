@@ -1,20 +1,24 @@
 """Which tests run: the quick ones by default, all with `--all`, and all of a path that is named.
 
 Tests that take long carry a marker of `LONG`. They are left out unless the command line says
-what to run, and the last lines count them. Tests run side by side, a file in one process; those
-with a Ray are one group, since two on the same cores hinder each other.
+what to run, and the last lines count them. Tests run side by side, a file in one process; files
+with a Ray are all in one, since two on the same cores hinder each other.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import signal
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import examples
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a shell
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -29,7 +33,8 @@ LONG = {
     "browser": "opens pages in Chromium",
 }
 RAY = "ray: starts a Ray of its own, so it never runs beside another test with one"
-WITH_RAY = frozenset({"ray", "faults", "cluster", "docs"})
+# Where tests are dealt out, only their files are known.
+_RAY_USED = re.compile(r"\bray_cluster\b|\bmark\.(ray|faults|cluster|docs)\b")
 _LEFT_OUT = pytest.StashKey[Counter[str]]()
 
 
@@ -48,11 +53,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what takes long, and say which tests must share a process."""
+    """Leave out what takes long."""
     chosen, left = [], []
     for item in items:
         (chosen if config.option.all or not _long(item) else left).append(item)
-        item.add_marker(pytest.mark.xdist_group(_group(item)))
     if left:
         config.stash[_LEFT_OUT].update(_long(item)[0] for item in left)
         config.hook.pytest_deselected(items=left)
@@ -63,11 +67,22 @@ def _long(item: pytest.Item) -> list[str]:
     return [name for name in LONG if item.get_closest_marker(name)]
 
 
-def _group(item: pytest.Item) -> str:
-    uses = set(getattr(item, "fixturenames", ())) | {mark.name for mark in item.iter_markers()}
-    if uses & WITH_RAY or "ray_cluster" in uses:
-        return "ray"
-    return item.nodeid.partition("::")[0]
+class ByFile(LoadScopeScheduling):
+    """A file is run by one process, and all files with a Ray by the same."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "ray" if _has_ray(self.config.rootpath / file) else file
+
+
+@cache
+def _has_ray(file: Path) -> bool:
+    return _RAY_USED.search(file.read_text(encoding="utf-8")) is not None
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
+    return ByFile(config, log)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -20,10 +20,10 @@ from ray import tune
 from ray.tune.search import Searcher
 from timing import run
 
-from orchestrator.cluster import connected
-from orchestrator.memory_kills import memory_kills_reported
-from orchestrator.resources import Machine
-from orchestrator.worker import in_this_process
+from orchestrator.execute.memory_kills import memory_kills_reported
+from orchestrator.execute.worker import in_this_process
+from orchestrator.place.cluster import connected
+from orchestrator.place.resources import Machine
 
 DEFAULTS = {"trials": 6}
 

@@ -21,11 +21,11 @@ from chromium import Browser, chromium, find_chromium
 from optuna.trial import TrialState, create_trial
 from timing import best_times, run
 
-from orchestrator import study as store
-from orchestrator.config import SearchConfig
+from orchestrator.config.settings import SearchConfig
 from orchestrator.report_page.write import write_report
-from orchestrator.results import write_results
-from orchestrator.space import SearchSpace, load_space
+from orchestrator.results.write import write_results
+from orchestrator.run import study as store
+from orchestrator.space.search_space import SearchSpace, load_space
 
 DEFAULTS = {"trials": 500, "epochs": 30, "pages": 100, "rounds": 3}
 GRACE = 3

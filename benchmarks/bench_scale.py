@@ -26,8 +26,8 @@ from timing import run
 
 from detector.errors import InputError
 from orchestrator import search
-from orchestrator import study as store
-from orchestrator.trial import Report, TrialJob
+from orchestrator.execute.trial import Report, TrialJob
+from orchestrator.run import study as store
 
 DEFAULTS = {"trials": 1000, "nodes": 4, "cpus": 2, "pages": 100, "data": None}
 PART = 100  # trials at each end that are compared; of fewer than 200, a half

@@ -48,8 +48,8 @@ from timing import run
 
 from detector.errors import InputError
 from detector.files import write_text
-from orchestrator.cluster import connected
-from orchestrator.resources import Machine
+from orchestrator.place.cluster import connected
+from orchestrator.place.resources import Machine
 
 DEFAULTS = {
     "table": str(Path(__file__).with_name("trainings.npz")),

@@ -24,8 +24,8 @@ from typing import Any
 import optuna
 from chaos_search import ACCOUNT, STATE, chain_of
 
-from orchestrator import study as store
-from orchestrator.records import TrialRecord, TrialState
+from orchestrator.run import study as store
+from orchestrator.trials.records import TrialRecord, TrialState
 
 PROGRAM = Path(__file__).with_name("chaos_search.py")
 MARK = "CHAOS_RUN"  # environment variable of a search and of all processes that it starts

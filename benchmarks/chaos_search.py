@@ -21,8 +21,9 @@ from typing import Any
 
 from detector.cli import guarded
 from detector.files import write_text
-from orchestrator import search, storage
-from orchestrator.trial import Report, TrialFunction, TrialJob
+from orchestrator import search
+from orchestrator.execute.trial import Report, TrialFunction, TrialJob
+from orchestrator.store import storage
 
 ACCOUNT = "account.txt"  # of each trial: `start E` and `epoch E`, a line each, as they happened
 STATE = "state.json"  # of each trial: the epoch and the chain of digests up to it
@@ -88,8 +89,8 @@ def detector(plan: dict[str, Any]) -> TrialFunction:
     troubles = plan["troubles"]
 
     def trial(job: TrialJob, report: Report) -> None:
-        from orchestrator.space import load_space
-        from orchestrator.trial import detector_trial
+        from orchestrator.execute.trial import detector_trial
+        from orchestrator.space.search_space import load_space
 
         def forward(values: dict[str, Any]) -> None:
             note(job, f"epoch {values['epoch']}")

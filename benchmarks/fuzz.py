@@ -35,8 +35,8 @@ from detector.config import TrainConfig
 from detector.data.annotations import scan_split
 from detector.errors import InputError
 from detector.generations import fault_of
-from orchestrator.space import load_space
-from orchestrator.space_file import available_spaces
+from orchestrator.space.files import available_spaces
+from orchestrator.space.search_space import load_space
 
 DEFAULTS = {"examples": 10_000, "seed": 1, "only": None}
 BOX = [[10, 20], [50, 20], [50.5, 40], [10, 40]]

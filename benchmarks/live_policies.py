@@ -14,14 +14,14 @@ from typing import Any
 from policies import Ending, Rules, tune_as_documented, until_enough
 from ray import tune
 
-from orchestrator import study as store
-from orchestrator.halving import Halving
-from orchestrator.nested import nested
-from orchestrator.resources import TrialResources
-from orchestrator.results import copy_best
-from orchestrator.space import SearchSpace
-from orchestrator.trial import detector_trial
-from orchestrator.tuner import run_search
+from orchestrator.execute.trial import detector_trial
+from orchestrator.execute.tuner import run_search
+from orchestrator.place.resources import TrialResources
+from orchestrator.propose.halving import Halving
+from orchestrator.results.write import copy_best
+from orchestrator.run import study as store
+from orchestrator.space.nested import nested
+from orchestrator.space.search_space import SearchSpace
 
 SHIPPED = "shipped"  # below a search's folder: the weights and config of its incumbent
 METRIC = "hmean"

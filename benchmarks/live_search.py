@@ -50,11 +50,11 @@ from detector.evaluate import evaluate
 from detector.files import write_text
 from detector.inference import load_detector
 from detector.settings import flatten
-from orchestrator.cluster import connected
-from orchestrator.parameters import Budget, Parameter
-from orchestrator.resources import Machine
-from orchestrator.space import SearchSpace
-from orchestrator.trial_data import check_data
+from orchestrator.place.cluster import connected
+from orchestrator.place.resources import Machine
+from orchestrator.run.trial_data import check_data
+from orchestrator.space.parameters import Budget, Parameter
+from orchestrator.space.search_space import SearchSpace
 
 DEFAULTS = {
     "data": None,

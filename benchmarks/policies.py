@@ -15,7 +15,7 @@ from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
 
 from detector.errors import InputError, JobError
-from orchestrator.tuner import NoPrinting
+from orchestrator.execute.tuner import NoPrinting
 
 
 @dataclass(frozen=True)

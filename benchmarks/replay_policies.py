@@ -18,12 +18,12 @@ from policies import Ending, Rules, tune_as_documented, until_enough
 from ray import tune
 from replay import Arrival, Table, Yardstick, axes
 
-from orchestrator.halving import Halving
-from orchestrator.parameters import Budget, Parameter
-from orchestrator.resources import TrialResources
-from orchestrator.space import SearchSpace
-from orchestrator.trial import TrialFunction, TrialJob
-from orchestrator.tuner import run_search
+from orchestrator.execute.trial import TrialFunction, TrialJob
+from orchestrator.execute.tuner import run_search
+from orchestrator.place.resources import TrialResources
+from orchestrator.propose.halving import Halving
+from orchestrator.space.parameters import Budget, Parameter
+from orchestrator.space.search_space import SearchSpace
 
 Policy = Callable[[Table, Yardstick, int, Rules], None]
 

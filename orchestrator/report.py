@@ -11,15 +11,15 @@ from rich.console import Console
 from detector.cli import log, run
 from detector.errors import InputError
 from detector.settings import Section
-from orchestrator import study as store
-from orchestrator.config import SearchConfig
-from orchestrator.leaderboard_table import fitting_table, table
-from orchestrator.published import Published, compare
-from orchestrator.records import TrialRecord
+from orchestrator.config.settings import SearchConfig
 from orchestrator.report_page.write import write_report
-from orchestrator.results import write_results
-from orchestrator.run_folder import CONFIG, SPACE, is_locked, stored_search
-from orchestrator.space import load_space
+from orchestrator.results.leaderboard_table import fitting_table, table
+from orchestrator.results.write import write_results
+from orchestrator.run import study as store
+from orchestrator.run.run_folder import CONFIG, SPACE, is_locked, stored_search
+from orchestrator.space.published import Published, compare
+from orchestrator.space.search_space import load_space
+from orchestrator.trials.records import TrialRecord
 
 PLAIN_ROWS = 20  # of a summary
 PLAIN_WIDTH = 140  # columns where there is no terminal to ask

@@ -14,31 +14,32 @@ from rich.console import Console
 from detector.cli import guarded, help_text, log, wants_help
 from detector.config import TrainConfig
 from detector.generations import forget_states
-from orchestrator import dry_run, run_folder
-from orchestrator import study as store
-from orchestrator.bucket_run import bucket_run, kept
-from orchestrator.cluster import cluster_address, connected
-from orchestrator.command_line import SearchArguments, parse_arguments
-from orchestrator.conclusion import conclude, finish
-from orchestrator.config import SearchConfig, run_name
-from orchestrator.confirm import confirm, extra_cost, is_confirmed, spent
-from orchestrator.endings import advice, again, explained
-from orchestrator.halving import Halving, equal_cost
-from orchestrator.interruption import INTERRUPTED, Interruption
-from orchestrator.limits import LimitReachedError, Watch
-from orchestrator.nested import mode_of, nested
-from orchestrator.pareto import as_objectives
-from orchestrator.progress import Recorder, View
+from orchestrator.config.limits import LimitReachedError, Watch
+from orchestrator.config.settings import SearchConfig, run_name
+from orchestrator.execute.bucket_run import bucket_run, kept
+from orchestrator.execute.confirm import confirm, extra_cost, is_confirmed, spent
+from orchestrator.execute.progress import Recorder, View
+from orchestrator.execute.trial import TrialFunction, detector_trial
+from orchestrator.execute.tuner import run_search
+from orchestrator.place.cluster import cluster_address, connected
+from orchestrator.place.interruption import INTERRUPTED, Interruption
+from orchestrator.place.resources import TrialResources, describe, this_machine
+from orchestrator.place.share import cost_line, has_gpu, packed_share, share
+from orchestrator.place.work import relative_work
+from orchestrator.propose.halving import Halving, equal_cost
+from orchestrator.propose.warm_start import points_for
 from orchestrator.report_page.write import LiveReport, try_report
-from orchestrator.resources import TrialResources, describe, this_machine
-from orchestrator.share import cost_line, has_gpu, packed_share, share
-from orchestrator.space import SearchSpace, load_space
-from orchestrator.trackers import tracking
-from orchestrator.trial import TrialFunction, detector_trial
-from orchestrator.trial_data import check_data, copied_data, with_data
-from orchestrator.tuner import run_search
-from orchestrator.warm_start import points_for
-from orchestrator.work import relative_work
+from orchestrator.results.conclusion import conclude, finish
+from orchestrator.run import run_folder
+from orchestrator.run import study as store
+from orchestrator.run.command_line import SearchArguments, parse_arguments
+from orchestrator.run.endings import advice, again, explained
+from orchestrator.run.trial_data import check_data, copied_data, with_data
+from orchestrator.space import dry_run
+from orchestrator.space.nested import mode_of, nested
+from orchestrator.space.search_space import SearchSpace, load_space
+from orchestrator.track.trackers import tracking
+from orchestrator.trials.pareto import as_objectives
 
 
 def main(arguments: Sequence[str], *, trial: TrialFunction | None = None) -> int:

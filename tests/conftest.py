@@ -114,8 +114,8 @@ def make_dataset() -> Callable[..., Path]:
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[list[Any]]:
     """One small Ray for all tests that do not hurt it: two cores, and a GPU on paper."""
-    from orchestrator.cluster import connected
-    from orchestrator.resources import Machine
+    from orchestrator.place.cluster import connected
+    from orchestrator.place.resources import Machine
 
     with connected(Machine(cpus=2, gpus=1)) as machines:
         yield machines

@@ -15,7 +15,7 @@ import yaml
 from jsonschema import ValidationError
 from ray.autoscaler._private.util import prepare_config, validate_config
 
-from orchestrator.command_line import parse_arguments
+from orchestrator.run.command_line import parse_arguments
 
 ROOT = Path(__file__).parents[1]
 PATHS = {"aws": ROOT / "cluster.yaml", "local": ROOT / "cluster.local.yaml"}

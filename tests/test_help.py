@@ -12,7 +12,7 @@ import pytest
 from pydantic import BaseModel
 
 from detector.help import help_text, keys, rule
-from orchestrator.command_line import SearchArguments
+from orchestrator.run.command_line import SearchArguments
 
 ROOT = Path(__file__).parents[1]
 UNITS = {"px": "pixels", "deg": "degrees", "gb": "GB", "ms": "milliseconds"} | {

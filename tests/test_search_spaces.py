@@ -12,8 +12,8 @@ import pytest
 import timm
 
 from detector.config import with_values
-from orchestrator.space import SearchSpace, load_space
-from orchestrator.space_file import read_space_file
+from orchestrator.space.files import read_space_file
+from orchestrator.space.search_space import SearchSpace, load_space
 
 FOLDER = Path(str(resources.files("search_spaces")))
 FILES = sorted(FOLDER.rglob("*.y*ml"))

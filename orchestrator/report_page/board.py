@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from orchestrator.leaderboard_table import duration
 from orchestrator.report_page.blocks import Cell, Paragraph, Section, Table
 from orchestrator.report_page.facts import RunFacts
 from orchestrator.report_page.wording import plain
+from orchestrator.results.leaderboard_table import duration
 
 Row = dict[str, Any]
 

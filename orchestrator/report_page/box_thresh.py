@@ -6,11 +6,11 @@ import json
 from dataclasses import dataclass
 
 from detector.monitor import BOX_THRESH
-from orchestrator.records import TrialRecord
 from orchestrator.report_page.blocks import Chart, Paragraph, Section
 from orchestrator.report_page.facts import RunFacts
 from orchestrator.report_page.figures import SERIES, figure, lines
 from orchestrator.report_page.wording import counted, score
+from orchestrator.trials.records import TrialRecord
 
 LEADERS = 5
 SLACK = 0.002  # of H-mean: what is lost without anybody noticing

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from orchestrator import study as store
-from orchestrator.leaderboard_table import duration
-from orchestrator.records import TrialRecord, TrialState
+from orchestrator.propose.twins import TWIN
 from orchestrator.report_page.blocks import Facts, Paragraph, Section
 from orchestrator.report_page.facts import RunFacts
 from orchestrator.report_page.wording import counted
-from orchestrator.twins import TWIN
+from orchestrator.results.leaderboard_table import duration
+from orchestrator.run import study as store
+from orchestrator.trials.records import TrialRecord, TrialState
 
 EARLY = (TrialState.STOPPED, TrialState.PAUSED)
 

@@ -11,12 +11,12 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial
 
-from orchestrator import study as store
-from orchestrator.config import SearchConfig
-from orchestrator.ranking import best, ranked, rows
-from orchestrator.records import TrialRecord, TrialState
-from orchestrator.space import SearchSpace
-from orchestrator.study import STATES
+from orchestrator.config.settings import SearchConfig
+from orchestrator.results.ranking import best, ranked, rows
+from orchestrator.run import study as store
+from orchestrator.run.study import STATES
+from orchestrator.space.search_space import SearchSpace
+from orchestrator.trials.records import TrialRecord, TrialState
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from orchestrator import study as store
-from orchestrator.records import TrialState
 from orchestrator.report_page.blocks import Block, Cell, Paragraph, Section, Table
 from orchestrator.report_page.facts import RunFacts
 from orchestrator.report_page.wording import counted, listed
+from orchestrator.run import study as store
+from orchestrator.trials.records import TrialState
 
 TITLE = "Faults met"
 

@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.parameters import Parameter
-from orchestrator.records import TrialRecord
 from orchestrator.report_page.figures import SCALE, escaped, figure, lines
+from orchestrator.space.parameters import Parameter
+from orchestrator.trials.records import TrialRecord
 
 MOST_TICKS = 12  # choices that are named beside an axis
 

@@ -6,8 +6,6 @@ from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from typing import Any
 
-from orchestrator import study as store
-from orchestrator.records import TrialRecord, TrialState
 from orchestrator.report_page.blocks import Chart, Paragraph, Section
 from orchestrator.report_page.facts import RunFacts
 from orchestrator.report_page.figures import (
@@ -23,6 +21,8 @@ from orchestrator.report_page.figures import (
     whole_numbers,
 )
 from orchestrator.report_page.wording import counted, score
+from orchestrator.run import study as store
+from orchestrator.trials.records import TrialRecord, TrialState
 
 LEADERS = 5  # curves with a colour of their own
 FEW = 40  # points to mark one by one

@@ -9,9 +9,9 @@ from typing import Any
 from detector.errors import InputError
 from detector.provenance import Provenance, read_record
 from detector.settings import flatten
-from orchestrator.endings import again
 from orchestrator.report_page.blocks import Block, Command, Facts, Paragraph, Section
 from orchestrator.report_page.facts import RunFacts
+from orchestrator.run.endings import again
 
 TITLE = "How to reproduce"
 PACKAGES = ("ray", "optuna")

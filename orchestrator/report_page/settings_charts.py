@@ -14,12 +14,12 @@ from typing import Any
 import optuna
 from optuna import visualization
 
-from orchestrator.records import TrialState
 from orchestrator.report_page.blocks import Block, Chart, Paragraph, Section
 from orchestrator.report_page.facts import RunFacts
 from orchestrator.report_page.figures import BLUE, SCALE
 from orchestrator.report_page.parallel import axes_of, coordinates
 from orchestrator.report_page.wording import counted, listed
+from orchestrator.trials.records import TrialState
 
 TARGET = "H-mean"
 FEW = 20  # finished trials below which importances are a hint at most

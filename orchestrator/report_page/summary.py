@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import shlex
 
-from orchestrator.comparison import ties
-from orchestrator.ranking import confirmed_hmean, confirmed_sd
-from orchestrator.records import TrialRecord, TrialState
 from orchestrator.report_page.blocks import Block, Command, Facts, Items, Paragraph, Section
 from orchestrator.report_page.facts import RunFacts
 from orchestrator.report_page.wording import counted, listed, plain, score
+from orchestrator.results.comparison import ties
+from orchestrator.results.ranking import confirmed_hmean, confirmed_sd
+from orchestrator.trials.records import TrialRecord, TrialState
 
 STATES = tuple(TrialState)
 

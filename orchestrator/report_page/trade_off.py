@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from orchestrator.pareto import front
-from orchestrator.records import TrialRecord, TrialState
 from orchestrator.report_page.blocks import Block, Cell, Chart, Paragraph, Section, Table
 from orchestrator.report_page.facts import RunFacts
 from orchestrator.report_page.figures import GREY, ORANGE, figure, points
 from orchestrator.report_page.wording import counted, listed, score
+from orchestrator.trials.pareto import front
+from orchestrator.trials.records import TrialRecord, TrialState
 
 NAMES = {
     "hmean": "H-mean",

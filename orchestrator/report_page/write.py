@@ -10,7 +10,7 @@ import optuna
 
 from detector.cli import log
 from detector.files import write_text
-from orchestrator.config import SearchConfig
+from orchestrator.config.settings import SearchConfig
 from orchestrator.report_page import (
     board,
     box_thresh,
@@ -25,7 +25,7 @@ from orchestrator.report_page import (
 )
 from orchestrator.report_page.facts import RunFacts, gather
 from orchestrator.report_page.render import render
-from orchestrator.space import SearchSpace
+from orchestrator.space.search_space import SearchSpace
 
 REPORT = "report.html"
 EVERY_S = 30.0  # between two reports of a running search, at least

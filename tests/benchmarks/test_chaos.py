@@ -17,8 +17,8 @@ from chaos_runs import Run, losses, over, wait_for
 from chaos_search import ACCOUNT, STATE, chain_of, score
 
 from detector.errors import InputError, JobError
-from orchestrator import study as store
-from orchestrator.results import write_results
+from orchestrator.results.write import write_results
+from orchestrator.run import study as store
 
 PARAMETERS = ["loss.negative_ratio"]
 

@@ -15,7 +15,7 @@ from policies import EnoughError
 from detector.config_postprocess import SweepConfig
 from detector.data.annotations import read_split
 from detector.errors import InputError, JobError
-from orchestrator.nested import nested
+from orchestrator.space.nested import nested
 
 
 def epochs(*figures):

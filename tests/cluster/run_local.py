@@ -25,8 +25,8 @@ from typing import Any
 import yaml
 from nodes import Node, make_key, make_network, run, start_node
 
-from orchestrator import study as store
-from orchestrator.records import TrialRecord
+from orchestrator.run import study as store
+from orchestrator.trials.records import TrialRecord
 
 REPOSITORY = Path(__file__).parents[2]
 VENV = Path(sys.prefix)

@@ -62,8 +62,8 @@ def check(request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check_search(arguments: Sequence[str], *, gpu: bool) -> None:
-    from orchestrator.command_line import parse_arguments
-    from orchestrator.space import load_space
+    from orchestrator.run.command_line import parse_arguments
+    from orchestrator.space.search_space import load_space
 
     config, overrides = parse_arguments(arguments)
     if not config.resume:  # a stored space is read when the run is resumed
@@ -94,7 +94,7 @@ def keys(request: Mapping[str, Any]) -> dict[str, Any]:
     from detector.settings import field_names
 
     if request.get("module") == SEARCH:
-        from orchestrator.command_line import SearchArguments
+        from orchestrator.run.command_line import SearchArguments
 
         return {"keys": field_names(SearchArguments)}
     settings = _what_is_run(request)
@@ -128,8 +128,8 @@ def _what_is_run(request: Mapping[str, Any]) -> Any:
 
 def join_ray(request: Mapping[str, Any]) -> dict[str, Any]:
     """Connect to the Ray that all searches share, until the process ends."""
-    from orchestrator.cluster import connected
-    from orchestrator.resources import Machine
+    from orchestrator.place.cluster import connected
+    from orchestrator.place.resources import Machine
 
     with mock.patch.dict(os.environ, {"RAY_ADDRESS": request["address"]}):
         _held.enter_context(connected(Machine(cpus=2, gpus=1)))

@@ -157,7 +157,11 @@ NOT_RUN = (
     NotRun(r"python3? -m venv ", "makes a fresh environment", ".ci/run"),
     NotRun(r"python -m pytest\b", "it is these tests", ".ci/run"),
     NotRun(r"pip install ", "needs the network; its extras are checked", ".ci/run"),
-    NotRun(r"tensorboard ", "serves until it is stopped", "tests/orchestrator/test_tensorboard.py"),
+    NotRun(
+        r"tensorboard ",
+        "serves until it is stopped",
+        "tests/orchestrator/track/test_tensorboard.py",
+    ),
     NotRun(r"(mlflow|wandb|optuna-dashboard) ", "serves, or needs an account"),
     NotRun(
         r"ray (up|down|attach|exec|job|monitor|rsync-up|rsync-down|dashboard|start|stop|status"
@@ -168,7 +172,7 @@ NOT_RUN = (
     NotRun(r"aws ", "needs an account of AWS"),
     NotRun(r"(ssh|ssh-copy-id|ssh-keygen|scp|rsync|sudo|mount|chmod) ", "sets up a machine"),
     NotRun(SEARCH + r"storage=(postgresql|mysql)", "needs a database server"),
-    NotRun(SEARCH + r"=s3://", "needs a bucket", "tests/orchestrator/test_bucket_run.py"),
+    NotRun(SEARCH + r"=s3://", "needs a bucket", "tests/orchestrator/execute/test_bucket_run.py"),
     NotRun(r"python tests/\S+ regenerate$", "writes the files that tests compare with"),
     NotRun(r"python docs/pictures\.py", "takes pictures of a search, which it does first"),
     NotRun(r"pip-audit ", "asks a service on the network"),

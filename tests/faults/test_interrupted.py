@@ -62,7 +62,7 @@ STUBBORN = """
 import signal, time
 for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
     signal.signal(number, signal.SIG_DFL)  # a shell's background ignores some of them
-from orchestrator.interruption import Interruption
+from orchestrator.place.interruption import Interruption
 with Interruption("how to go on"):
     try:
         print("ready", flush=True)
@@ -98,7 +98,7 @@ def test_the_second_signal_does_not_wait_for_what_the_first_began(number):
 def test_a_closed_terminal_is_a_wish_to_stop_and_nohup_is_not():
     code = (
         "import os, signal, sys\n"
-        "from orchestrator.interruption import Interruption\n"
+        "from orchestrator.place.interruption import Interruption\n"
         "try:\n"
         "    with Interruption():\n"
         "        os.kill(os.getpid(), signal.SIGHUP)\n"

@@ -10,7 +10,7 @@ from chaos_runs import Run, losses
 from chaos_search import ACCOUNT
 from safetensors.torch import load_file
 
-from orchestrator import study as store
+from orchestrator.run import study as store
 
 pytestmark = pytest.mark.faults
 

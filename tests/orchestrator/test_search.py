@@ -17,11 +17,13 @@ from tensorboard.plugins.hparams import plugin_data_pb2
 
 from detector.cli import guarded
 from detector.errors import InputError, JobError
-from orchestrator import interruption, report, run_folder, search, share
-from orchestrator.leaderboard import COLUMNS
-from orchestrator.resources import TrialResources
-from orchestrator.space import load_space
-from orchestrator.tensorboard import METRICS
+from orchestrator import report, search
+from orchestrator.place import interruption, share
+from orchestrator.place.resources import TrialResources
+from orchestrator.results.leaderboard import COLUMNS
+from orchestrator.run import run_folder
+from orchestrator.space.search_space import load_space
+from orchestrator.track.tensorboard import METRICS
 
 ROOT = Path(__file__).parents[2]
 SPACE = """\

@@ -14,8 +14,8 @@ from detector.errors import InputError
 from detector.maps import PageMaps
 from detector.metrics.files import read_pages
 from detector.provenance import read_record
-from orchestrator.leaderboard import read_leaderboard
-from orchestrator.space import load_space
+from orchestrator.results.leaderboard import read_leaderboard
+from orchestrator.space.search_space import load_space
 
 LAUGHS = "a: &a [lol, lol]\n" + "".join(
     f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]\n"

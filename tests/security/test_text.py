@@ -25,9 +25,9 @@ from detector.escape import csv_cell, csv_text, encodable, printable, printable_
 from detector.metrics.files import read_pages
 from detector.postprocess import Detections
 from detector.submission import write_csv, write_json
-from orchestrator.leaderboard import write_leaderboard
-from orchestrator.leaderboard_table import table
-from orchestrator.records import TrialRecord, TrialState
+from orchestrator.results.leaderboard import write_leaderboard
+from orchestrator.results.leaderboard_table import table
+from orchestrator.trials.records import TrialRecord, TrialState
 
 BOX = np.array([[1, 2], [11, 2], [11, 7], [1, 7]], np.float32)
 FOUND = Detections([BOX], np.array([0.9], np.float32))

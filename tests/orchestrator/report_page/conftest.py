@@ -11,10 +11,10 @@ import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
 
-from orchestrator import study as store
-from orchestrator.config import SearchConfig
+from orchestrator.config.settings import SearchConfig
 from orchestrator.report_page.facts import RunFacts, gather
-from orchestrator.space import SearchSpace, load_space
+from orchestrator.run import study as store
+from orchestrator.space.search_space import SearchSpace, load_space
 
 SPACE = """\
 description: a space for tests

@@ -7,8 +7,6 @@ import json
 import pytest
 from optuna.trial import TrialState
 
-from orchestrator import study as store
-from orchestrator.records import TrialState as State
 from orchestrator.report_page import (
     board,
     box_thresh,
@@ -21,6 +19,8 @@ from orchestrator.report_page import (
     trade_off,
 )
 from orchestrator.report_page.blocks import Chart, Command, Facts, Items, Paragraph, Table
+from orchestrator.run import study as store
+from orchestrator.trials.records import TrialState as State
 
 
 def texts(section):

@@ -1,0 +1,4 @@
+"""What a search can be asked for, checked when it is read.
+
+Uses `trials` and `store`.
+"""

@@ -1,0 +1,171 @@
+"""A run kept in a bucket: what the machine of the search puts there and gets from there.
+
+Trials put their folders there themselves (see `orchestrator.execute.bucket_trial`). The search gets
+what people read: logs and curves at each report, weights when a trial is over or paused. It puts
+everything else: settings, the study whenever it has changed, results. So the bucket alone is
+enough to go on with the search on another machine.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from ray.tune import Callback
+
+from detector.cli import log
+from detector.errors import InputError
+from detector.files import write_text
+from detector.generations import forget_states
+from orchestrator.config.settings import SearchConfig
+from orchestrator.execute.bucket_trial import BEFORE, STATE, InBucket, is_result
+from orchestrator.run.run_folder import CONFIG
+from orchestrator.store.bucket import Bucket, BucketError
+from orchestrator.store.mirror import Mirror
+from orchestrator.store.storage import DATABASE, JOURNAL
+
+NOTES = ".bucket.json"  # in the run folder: what was copied
+HEAD = ".head"  # in the run folder and in the bucket: which run folder goes on with the run
+
+
+def bucket_run(config: SearchConfig, folder: Path) -> BucketRun | None:
+    """The run in `folder` as its settings say; None where it is kept in that folder alone."""
+    if config.bucket is None:
+        return None
+    return BucketRun(folder, Bucket(config.bucket).below(folder.name))
+
+
+@contextmanager
+def kept(config: SearchConfig, folder: Path) -> Iterator[None]:
+    """Put what this machine has into the run's bucket, before the block and however it ends."""
+
+    def put_all() -> None:
+        if run := bucket_run(config, folder):  # with the notes as they are now
+            run.put_all()
+
+    put_all()
+    try:
+        yield
+    except BaseException:
+        with suppress(BucketError, OSError):  # which may be the very error
+            put_all()
+        raise
+    put_all()
+
+
+class BucketRun:
+    """The run in `folder`, with the same files in `bucket`; errors are those of `Bucket`."""
+
+    def __init__(self, folder: Path, bucket: Bucket) -> None:
+        self.folder, self.bucket = folder.resolve(), bucket
+        self._mirror = Mirror(self.folder, bucket, notes=self.folder / NOTES)
+
+    @property
+    def place(self) -> InBucket:
+        """Where the trials work."""
+        return InBucket(self.bucket, self.folder)
+
+    def require_new(self) -> None:
+        """InputError when the bucket has a run of this name, which this one would overwrite."""
+        if Bucket(self.bucket.url, waits=()).files():
+            raise InputError(
+                f"bucket: {self.bucket.url} holds a run already; choose another name, or continue "
+                f"that one with name={self.folder.name} resume=true"
+            )
+
+    def restore(self) -> None:
+        """Make the run folder out of the bucket, where there is none on this machine."""
+        if (self.folder / CONFIG).exists():
+            return
+        self._mirror.pull(lambda name: is_result(name) and name != CONFIG)
+        self._take_over()
+        if self._mirror.pull(lambda name: name == CONFIG):  # last: it says that the run is here
+            log(f"{self.folder}: copied from {self.bucket.url}")
+
+    def get_trial(self, folder: Path, *, whole: bool) -> None:
+        """Get what is new of a trial; its checkpoints, which are large, only if `whole`."""
+        name = folder.relative_to(self.folder).as_posix()
+        self._mirror.pull(lambda n: is_result(n) and (whole or "/checkpoint/" not in n), under=name)
+
+    def put_study(self) -> None:
+        """Put the study where it is a file of the run, as it is now.
+
+        BucketError when another folder has gone on with the run, whose study is the newer one.
+        """
+        self._require_mine()
+        if (self.folder / DATABASE).is_file():
+            with tempfile.TemporaryDirectory() as scratch:
+                copy = Path(scratch) / DATABASE
+                _copy_database(self.folder / DATABASE, copy)
+                self.bucket.put(copy, DATABASE)
+        self._mirror.push(lambda name: name == JOURNAL)
+
+    def put_all(self) -> None:
+        """Put what this machine has added: settings, results, the last rows of TensorBoard."""
+        self._require_mine()
+        self._mirror.push(lambda name: not name.startswith(DATABASE) and is_result(name))
+        self.put_study()
+
+    def forget_states(self, checkpoint: Path) -> None:
+        """Delete what only a resume of a training needs, here and there."""
+        forget_states(checkpoint)
+        trial = checkpoint.resolve().parent.relative_to(self.folder).as_posix()
+        for name in (STATE, BEFORE):
+            self.bucket.delete(f"{trial}/{name}")
+
+    def _take_over(self) -> None:
+        """Make this the folder that goes on with the run, from here on."""
+        write_text(self.folder / HEAD, uuid.uuid4().hex)
+        self.bucket.put(self.folder / HEAD, HEAD)
+
+    def _require_mine(self) -> None:
+        theirs, mine = self.bucket.text(HEAD), self.folder / HEAD
+        if theirs is None:
+            self._take_over()
+        elif not mine.is_file() or mine.read_text(encoding="utf-8") != theirs:
+            raise BucketError(
+                f"{self.bucket.url}: another folder or machine has gone on with this run; end its "
+                f"search, and move {self.folder} away, so that it is copied from there anew"
+            )
+
+
+def _copy_database(source: Path, target: Path) -> None:
+    """A copy of an SQLite database that is being written to, between two of its transactions."""
+    with (
+        closing(sqlite3.connect(f"{source.as_uri()}?mode=rw", uri=True)) as old,
+        closing(sqlite3.connect(target)) as new,
+    ):
+        old.backup(new)
+
+
+class Keeping(Callback):
+    """Puts the study and gets the trial at each event of a search, before others look at it."""
+
+    def __init__(self, run: BucketRun) -> None:
+        self._run = run
+
+    def on_trial_start(self, **_: Any) -> None:  # type: ignore[override]
+        """Before its first report: a resumed search must know what a folder was begun with."""
+        self._run.put_study()
+
+    def on_trial_result(self, *, trial: Any, **_: Any) -> None:  # type: ignore[override]
+        self._get(trial, whole=False)
+
+    def on_trial_complete(self, *, trial: Any, **_: Any) -> None:  # type: ignore[override]
+        self._get(trial, whole=True)
+
+    def on_trial_error(self, *, trial: Any, **_: Any) -> None:  # type: ignore[override]
+        self._get(trial, whole=True)
+
+    def _get(self, trial: Any, *, whole: bool) -> None:
+        self._run.get_trial(Path(trial.config["folder"]), whole=whole)
+        self._run.put_study()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles its callbacks for a restore that is not used."""
+        return {}

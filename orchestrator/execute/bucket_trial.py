@@ -1,0 +1,85 @@
+"""A trial on a machine that shares no folder: it works on its own disk and keeps all in a bucket.
+
+Its folder is copied from the bucket before, to the bucket at each report, before anyone is told
+of the epoch, and deleted in the end. So what the study knows of an epoch is in the bucket, whatever
+becomes of the machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from detector.generations import BROKEN, LAST, PREVIOUS
+from orchestrator.execute.trial import SEEDS_FOLDER, Report, TrialJob
+from orchestrator.propose.twins import Twin
+from orchestrator.store.bucket import Bucket
+from orchestrator.store.mirror import Mirror
+from orchestrator.store.own_disk import working_folder
+
+STATE = f"checkpoint/{LAST}"
+BEFORE = f"checkpoint/{PREVIOUS}"
+STATES = (STATE, BEFORE, f"checkpoint/{BROKEN}")  # only a training that goes on needs them
+MAPS = "maps/"  # large, and made anew at each validation: kept once, at the end
+
+
+@dataclass(frozen=True)
+class InBucket:
+    """Where the trials of a run work, see `as_trainable`.
+
+    bucket: has what the run folder has. folder: the run's, as the search's own machine calls it.
+    """
+
+    bucket: Bucket
+    folder: Path
+
+    @contextmanager
+    def __call__(self, job: TrialJob, report: Report) -> Iterator[tuple[TrialJob, Report]]:
+        """The job in a folder of this machine, and a report that is made when its files are safe.
+
+        BucketError when the bucket does not answer.
+        """
+        with working_folder() as root:
+            mirror = self._mirror(root, job.folder)
+            mirror.pull(lambda name: not name.startswith(f"{SEEDS_FOLDER}/"))
+            here = replace(job, folder=mirror.folder, twin=self._twin(root, job.twin))
+
+            def kept(values: dict[str, Any]) -> None:
+                keep(mirror)
+                report(values)
+
+            try:
+                yield here, kept
+            finally:
+                mirror.push(is_result)  # what was logged since, or the error
+
+    def _mirror(self, root: Path, folder: Path) -> Mirror:
+        name = folder.relative_to(self.folder)
+        return Mirror(root / name, self.bucket.below(name.as_posix()))
+
+    def _twin(self, root: Path, twin: Twin | None) -> Twin | None:
+        """With the weights of the trial that was trained alike."""
+        if twin is None:
+            return None
+        mirror = self._mirror(root, twin.source)
+        mirror.pull(lambda name: name.startswith("checkpoint/best/") or name == "record.json")
+        return replace(twin, source=mirror.folder)
+
+
+def keep(mirror: Mirror) -> None:
+    """Put a trial's files into the bucket; the state comes last, since it says what is done.
+
+    The state before stays as well, by a copy inside the bucket.
+    """
+    mirror.push(lambda name: is_result(name) and not name.startswith(MAPS))
+    if mirror.knows(STATE):
+        mirror.bucket.copy(STATE, BEFORE)
+    mirror.push(lambda name: name == STATE)
+
+
+def is_result(name: str) -> bool:
+    """Whether a file is more than a state that a training goes on from."""
+    return not name.endswith(STATES)

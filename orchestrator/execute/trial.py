@@ -1,0 +1,178 @@
+"""One trial: a point of the space becomes a training whose reports reach Ray Tune."""
+
+from __future__ import annotations
+
+import math
+import traceback
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ray import tune
+
+from detector.config import with_values
+from detector.device_errors import is_out_of_memory, out_of_memory_text
+from detector.errors import InputError, JobError
+from detector.files import write_text
+from orchestrator.execute.worker import in_this_process
+from orchestrator.store.own_disk import local_copy
+
+if TYPE_CHECKING:
+    from detector.trainer import EpochReport
+    from orchestrator.propose.twins import Twin
+    from orchestrator.space.search_space import SearchSpace
+
+METRIC = "best_hmean"  # the running best: what Tune, ASHA and Optuna compare
+REASON_LENGTH = 500
+SEEDS_FOLDER = "seeds"  # in a trial's folder, with a folder for each new seed
+
+
+@dataclass(frozen=True)
+class TrialJob:
+    """What a trial is given. Its folder survives a lost worker and a killed driver.
+
+    until: the epoch to train to before the trial is paused; None is the end.
+    twin: a trial whose weights are those of this one, which is only scored then.
+    seed: the training's seed in place of the one that the point has.
+    """
+
+    number: int
+    folder: Path
+    params: dict[str, Any]
+    until: int | None = None
+    twin: Twin | None = None
+    seed: int | None = None
+
+
+# A report holds at least `epoch` (1 for the first), `best_hmean` and, in the last one,
+# `finished: True`.
+Report = Callable[[dict[str, Any]], None]
+TrialFunction = Callable[[TrialJob, Report], None]
+# Gives a job another folder for the time that it runs, and what must happen before its reports.
+Place = Callable[[TrialJob, Report], AbstractContextManager[tuple[TrialJob, Report]]]
+
+
+def detector_trial(
+    space: SearchSpace, *, threads: int, data_from: str | None = None
+) -> TrialFunction:
+    """The trial function that trains the detector at a point of `space`.
+
+    `data_from` is the address of a dataset in a bucket, of which each machine makes a copy.
+    """
+
+    def run(job: TrialJob, report: Report) -> None:
+        # Ten seconds of imports, needed in workers only.
+        from detector.device import set_threads
+        from detector.rescore import rescore
+        from detector.trainer import train
+
+        # Not a setting of the training: whoever trains the best config further has other cores.
+        set_threads(threads)
+        config = space.train_config(job.params)
+        if job.seed is not None:
+            config = with_values(config, {"train.seed": job.seed})
+        if data_from is not None:
+            config = with_values(config, {"data.root": str(local_copy(data_from))})
+        reported = False
+
+        def forward(epoch: EpochReport) -> None:
+            nonlocal reported
+            reported = True
+            report(summary(epoch, job.folder))
+
+        with Log(job.folder / "log.txt") as log:
+            if job.twin is not None:
+                scored = rescore(config, job.folder, log=log, **vars(job.twin))
+                report(summary(scored, job.folder) | of_the_best(scored))
+                return
+            last = train(config, job.folder, report=forward, resume=True, until=job.until, log=log)
+        if not reported:  # it was done, and its last report was lost with the driver
+            forward(last)
+
+    return run
+
+
+def summary(report: EpochReport, folder: Path) -> dict[str, Any]:
+    """An epoch as the flat report of a trial; paths are relative to the run folder."""
+    values: dict[str, Any] = dict(report.metrics)
+    values["epoch"] = report.epoch
+    values["finished"] = report.finished
+    best = report.checkpoint / "best"
+    values["checkpoint"] = str(Path("trials") / folder.name / best.relative_to(folder))
+    if values.get("best_epoch") == report.epoch:
+        values |= of_the_best(report)
+    return values
+
+
+def of_the_best(report: EpochReport) -> dict[str, Any]:
+    """What is kept of the best epoch alone: its page scores and the settings chosen for it."""
+    return {"page_hmeans": list(report.page_hmeans.values()), "tuned": dict(report.tuned)}
+
+
+def in_place(job: TrialJob, report: Report) -> AbstractContextManager[tuple[TrialJob, Report]]:
+    """The job in its own folder, which all machines share."""
+    return nullcontext((job, report))
+
+
+def as_trainable(
+    function: TrialFunction, place: Place = in_place
+) -> Callable[[dict[str, Any]], None]:
+    """A Tune trainable around a trial function; its config is a TrialJob's fields.
+
+    An exception is the trial's own fault and would come again, so it is reported as a result and
+    the trial ends; only what a process could not report, because it died, is tried again.
+    """
+
+    def trainable(config: dict[str, Any]) -> None:
+        with place(TrialJob(**config | {"folder": Path(config["folder"])}), _forward) as (job, say):
+
+            def work() -> None:
+                job.folder.mkdir(parents=True, exist_ok=True)
+                function(job, say)
+
+            in_this_process(
+                work,
+                explain=lambda error: explain(error, job.folder),
+                report=lambda reason: tune.report({"error": reason}),
+            )
+
+    return trainable
+
+
+def _forward(values: dict[str, Any]) -> None:
+    if not math.isfinite(values[METRIC]):
+        raise JobError(
+            f"epoch {values['epoch']}: {METRIC} is {values[METRIC]}, not a finite number"
+        )
+    tune.report(values | {"reported": sorted(values)})
+
+
+def explain(error: Exception, folder: Path) -> str:
+    """One line for tables; the whole traceback goes to `error.txt` in the trial's folder."""
+    with suppress(OSError):  # a full disk may be the very error being reported
+        write_text(folder / "error.txt", "".join(traceback.format_exception(error)))
+    text = " ".join(str(error).split()) or "no message"
+    if is_out_of_memory(error):
+        return out_of_memory_text(error)[:REASON_LENGTH]
+    if not isinstance(error, InputError | JobError):
+        text = f"{type(error).__name__}: {text}"
+    return text[:REASON_LENGTH]
+
+
+class Log:
+    """Appends lines to a file, as the `log` callable of a training."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = path.open("a", encoding="utf-8", buffering=1)
+
+    def __call__(self, message: str) -> None:
+        print(message, file=self._file)
+
+    def __enter__(self) -> Log:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()

@@ -1,0 +1,33 @@
+"""What an epoch of one trial costs beside that of another, before either is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any
+
+from detector.config import AugmentConfig, DataConfig, ModelConfig, TrainConfig
+from orchestrator.place.cost import backbones, example
+from orchestrator.space.search_space import SearchSpace
+
+
+def relative_work(space: SearchSpace) -> Callable[[Mapping[str, Any]], float]:
+    """The arithmetic of a crop by a trial's settings, in those of the space's cheapest backbone.
+
+    It is counted, not measured, so that it is the same on every machine and in a resumed search.
+    """
+    cheapest = min(flops(example(space, name)) for name in backbones(space))
+    return lambda params: max(1.0, flops(space.train_config(params)) / cheapest)
+
+
+def flops(config: TrainConfig) -> int:
+    """`forward_flops`, once for each network and size of crop."""
+    return _flops(config.model, config.augment.crop_px, config.data.longest_side_px)
+
+
+@lru_cache(maxsize=4096)
+def _flops(model: ModelConfig, crop_px: int, longest_side_px: int) -> int:
+    from detector.work import forward_flops  # seconds of imports, for this only
+
+    data, augment = DataConfig(longest_side_px=longest_side_px), AugmentConfig(crop_px=crop_px)
+    return forward_flops(TrainConfig(data=data, augment=augment, model=model))

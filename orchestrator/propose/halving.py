@@ -1,0 +1,154 @@
+"""Successive halving that pauses and promotes: which trial goes on, and how far.
+
+A trial trains to its first rung and pauses. It goes on to the next one when it is among the best
+1 / factor of those that got there (Li et al., "A system for massively parallel hyperparameter
+tuning", MLSys 2020, algorithm 2). Nothing waits for a rung to fill, and no epoch is trained twice,
+as a paused trial keeps its checkpoint. All of it is a function of what the trials have reported, so
+a resumed search decides as one that was never interrupted.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from orchestrator.trials.pareto import fronts
+
+
+def equal_cost(_: Mapping[str, Any]) -> float:
+    """An epoch of one trial counts like an epoch of another."""
+    return 1.0
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a trial has done: its reports by epoch, and the epochs of its rungs.
+
+    busy: a worker has it, or waits for one. ended: it goes no further, but still counts at the
+    rungs that it reached. others: what else is to be good, larger is better, as last reported.
+    """
+
+    number: int
+    steps: tuple[int, ...]
+    values: Mapping[int, float] = field(default_factory=dict)
+    busy: bool = False
+    ended: bool = False
+    others: tuple[float, ...] = ()
+
+    @property
+    def epoch(self) -> int:
+        """The last reported epoch; 0 before the first."""
+        return max(self.values, default=0)
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether its last report is one of a rung, short of the last."""
+        return self.epoch in self.steps[:-1]
+
+    def at(self, rung: int) -> float | None:
+        """The best value up to the rung of this index; None before the trial got there."""
+        if self.epoch < self.steps[rung]:
+            return None
+        before = [v for epoch, v in self.values.items() if epoch <= self.steps[rung]]
+        # The reports up to here may have been lost with a driver: the next one stands for them.
+        return max(before) if before else self.values[min(self.values)]
+
+
+def rungs(
+    epochs: int, *, grace: int, factor: int, cost: float = 1.0, every: int = 1
+) -> tuple[int, ...]:
+    """The epochs at which a trial is compared, the last of them the whole training.
+
+    They are `grace * factor ** k` divided by `cost`, the work of an epoch of this trial in epochs
+    of the cheapest one, and rounded up to a multiple of `every`, since only validated epochs have
+    a score. Trials of one search have as many rungs as each other, whatever they cost, so a
+    costly one may reach several at the same epoch.
+    """
+    found, rung = [], grace
+    while rung < epochs:
+        at = max(1, round(rung / cost))
+        found.append(min(-(-at // every) * every, epochs))
+        rung *= factor
+    return (*found, epochs)
+
+
+@dataclass(frozen=True)
+class Halving:
+    """Trials train for `epochs` at most; one in `factor` goes on from each rung.
+
+    cost: the work of an epoch by the settings of a trial, in epochs of the cheapest trial; 1 for
+    all compares them at equal epochs. every: epochs between two validations.
+    """
+
+    epochs: int
+    grace: int
+    factor: int
+    every: int = 1
+    cost: Callable[[Mapping[str, Any]], float] = equal_cost
+
+    def steps(self, params: Mapping[str, Any] | None) -> tuple[int, ...]:
+        """The rungs of a trial with these settings; None is one of the cheapest trials."""
+        cost = 1.0 if params is None else self.cost(params)
+        return rungs(self.epochs, grace=self.grace, factor=self.factor, cost=cost, every=self.every)
+
+
+def next_stop(epoch: int, steps: Sequence[int]) -> int:
+    """The first rung after an epoch; the last one for a training that is over."""
+    return next((rung for rung in steps if rung > epoch), steps[-1])
+
+
+def promotable(trials: Sequence[Progress], factor: int) -> Progress | None:
+    """The paused trial to go on with; None when none has earned it.
+
+    Rungs near the end come first, so that good trials are finished before more are begun. A trial
+    that is no better than one that is left out waits for more to compare with: where all have found
+    nothing yet, their numbers must not decide.
+    """
+    for rung in reversed(range(_last_rung(trials))):
+        here = _best_first(trials, rung)
+        count = len(here) // factor
+        left_out = here[count][0] if count < len(here) else (math.inf,)
+        for merit, trial in here[:count]:
+            waits = not trial.busy and not trial.ended
+            if waits and merit < left_out and trial.epoch < trial.steps[rung + 1]:
+                return trial
+    return None
+
+
+def leader(trials: Sequence[Progress]) -> Progress | None:
+    """The best paused trial of the highest rung; None when there is none to go on with.
+
+    For the end of a search: in a small one no rung may ever hold `factor` trials, and yet one
+    should be trained to the end.
+    """
+    for rung in reversed(range(_last_rung(trials))):
+        paused = [t for _, t in _best_first(trials, rung) if not t.busy and not t.ended]
+        if paused:
+            return paused[0]
+    return None
+
+
+def _last_rung(trials: Sequence[Progress]) -> int:
+    return len(trials[0].steps) - 1 if trials else 0
+
+
+def _best_first(
+    trials: Sequence[Progress], rung: int
+) -> list[tuple[tuple[float, float], Progress]]:
+    """Those that reached a rung with their merit there, less is better; equal ones by number.
+
+    With more than one objective those that no other one beats in all come first, then those that
+    only these beat, and so on (Deb et al., "A fast and elitist multiobjective genetic algorithm:
+    NSGA-II", 2002), each by the value at the rung.
+    """
+    here = [(value, trial) for trial in trials if (value := trial.at(rung)) is not None]
+    layers = np.zeros(len(here), int)
+    if any(trial.others for _, trial in here):
+        layers = fronts(np.array([(value, *trial.others) for value, trial in here]))
+    merits = [(float(layer), -value) for layer, (value, _) in zip(layers, here, strict=True)]
+    found = [(merit, trial) for merit, (_, trial) in zip(merits, here, strict=True)]
+    return sorted(found, key=lambda pair: (pair[0], pair[1].number))

@@ -1,0 +1,48 @@
+"""Trials that differ in post-processing alone: one is trained, the others only scored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from optuna.trial import FrozenTrial
+from optuna.trial import TrialState as OptunaState
+
+from orchestrator.space.nested import PREFIX
+
+TWIN = "same_weights_as"  # user attribute: the number of the trial whose weights this one has
+
+
+@dataclass(frozen=True)
+class Twin:
+    """A trial with the same training that is over.
+
+    source: its folder. epochs: it trained for. best_epoch: whose weights it kept. finished: it was
+    not stopped.
+    """
+
+    source: Path
+    epochs: int
+    best_epoch: int
+    finished: bool
+
+
+def training_part(params: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that decide the weights."""
+    return {key: value for key, value in params.items() if not key.startswith(PREFIX)}
+
+
+def twin_of(
+    number: int, params: Mapping[str, Any], trials: Sequence[FrozenTrial]
+) -> FrozenTrial | None:
+    """The earliest trial before `number` with the same training that has not failed."""
+    part = training_part(params)
+    for trial in trials:
+        if trial.number >= number:
+            return None
+        trained = TWIN not in trial.user_attrs and trial.state is not OptunaState.FAIL
+        if trained and training_part(trial.params) == part:
+            return trial
+    return None

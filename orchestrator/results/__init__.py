@@ -1,0 +1,4 @@
+"""What came out: ranks, ties, intervals, the leaderboard and its table.
+
+Uses the rooms up to `run`.
+"""

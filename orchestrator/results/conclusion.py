@@ -1,0 +1,55 @@
+"""What a search writes and says when it is over or stopped: leaderboard, model, what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from detector.errors import JobError
+from orchestrator.report import print_leaderboard
+from orchestrator.results.leaderboard import best
+from orchestrator.results.write import write_results
+from orchestrator.space.search_space import SearchSpace
+from orchestrator.trials.pareto import Objectives
+from orchestrator.trials.records import TrialRecord, TrialState
+
+
+def conclude(
+    records: Sequence[TrialRecord], space: SearchSpace, folder: Path, objectives: Objectives
+) -> int:
+    """Leaderboard, where everything lies, what to do next; JobError when all trials failed."""
+    root = space.fixed["data.root"]
+    next_steps = (
+        f"\nleaderboard  {folder}/leaderboard.csv\n"
+        f"best model   {folder}/best/\n"
+        f"report       {folder}/report.html\n"
+        f"curves       tensorboard --logdir {folder}\n"
+        "\nnext:\n"
+        f"  python -m detector.tune_postprocess checkpoint={folder}/best data.root={root} "
+        "data.split=train data.pages=100 write=true\n"
+        f"  python -m detector.predict checkpoint={folder}/best images={root}/images/val "
+        f"output=predictions.json\n"
+        f"  python -m detector.train config={folder}/best/config.yaml output={folder}/longer "
+        f"train.epochs={space.budget.epochs * 3}"
+    )
+    finish(records, space, folder, objectives, below=next_steps)
+    if best(records) is None:
+        reasons = {f"trial {r.trial}: {r.reason}" for r in records if r.state is TrialState.FAILED}
+        raise JobError(
+            "no trial has a score; whole errors are in "
+            f"{folder}/trials/*/error.txt\n" + "\n".join(sorted(reasons))
+        )
+    print(next_steps)
+    return 0
+
+
+def finish(
+    records: Sequence[TrialRecord],
+    space: SearchSpace,
+    folder: Path,
+    objectives: Objectives,
+    below: str = "",
+) -> None:
+    """Write the results as they stand, and show as much as fits above the text `below`."""
+    write_results(folder, records, list(space.parameters), objectives)
+    print_leaderboard(records, list(space.parameters), published=space.published, below=below)

@@ -1,0 +1,104 @@
+"""The leaderboard of a run: files for programs, a table for people."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from detector.errors import InputError
+from detector.escape import csv_cell, encodable
+from detector.files import write_text
+from orchestrator.results.leaderboard_table import table
+from orchestrator.results.ranking import COLUMNS, LAST_COLUMNS, best, finite, ranked, rows
+from orchestrator.trials.pareto import SCORE_AND_SIZE, Objectives
+from orchestrator.trials.records import TrialRecord
+
+__all__ = ["best", "ranked", "read_leaderboard", "table", "write_leaderboard"]
+
+CSV_NAME = "leaderboard.csv"
+JSON_NAME = "leaderboard.json"
+COMPUTED = (  # of all records, or out of several figures of one
+    *("rank", "hmean_low", "hmean_high", "confirmed_hmean", "confirmed_sd", "confirmed_seeds"),
+    *("p_next", "tied", "pareto"),
+)
+PAGE_DIGITS = 6
+_TEXTS_KEPT = 1 << 12
+_json = json.JSONEncoder(ensure_ascii=False).encode
+METRIC = "CLEval H-mean, competition dialect, mean over the validation pages"
+
+
+def write_leaderboard(
+    folder: Path,
+    records: Sequence[TrialRecord],
+    parameters: Sequence[str],
+    objectives: Objectives = SCORE_AND_SIZE,
+) -> None:
+    """Write leaderboard.csv and leaderboard.json; a reader sees the old or the new, never half.
+
+    The CSV has one row of `rows` a trial. The JSON has one line a trial: its record, page
+    scores rounded to PAGE_DIGITS, with the figures of that row which are not in it. It is
+    what `read_leaderboard` reads.
+    """
+    table_rows = rows(records, parameters, objectives)
+    entries = [
+        _entry({key: row[key] for key in COMPUTED}, record)
+        for row, record in zip(table_rows, ranked(records), strict=True)
+    ]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*COLUMNS, *parameters, *LAST_COLUMNS])
+    writer.writerows([_cell(value) for value in row.values()] for row in table_rows)
+    write_text(folder / JSON_NAME, encodable(_content(parameters, entries)))
+    write_text(folder / CSV_NAME, encodable(text.getvalue()))
+
+
+def _content(parameters: Sequence[str], entries: Sequence[str]) -> str:
+    """leaderboard.json around its trials, which are JSON already."""
+    head = f'{{"metric": {_json(METRIC)},\n"parameters": {_json(list(parameters))},\n"trials": [\n'
+    return head + ",\n".join(entries) + "\n]}\n"
+
+
+def _entry(computed: dict[str, Any], record: TrialRecord) -> str:
+    """A trial as a line of JSON, which has no NaN."""
+    values = computed | {key: finite(value) for key, value in record.to_dict().items()}
+    values["params"] = {key: finite(value) for key, value in record.params.items()}
+    del values["page_hmeans"]
+    return f'{_json(values)[:-1]}, "page_hmeans": {_page_scores(record.page_bytes)}}}'
+
+
+# Most of what is written, and the same each time.
+@lru_cache(maxsize=_TEXTS_KEPT)
+def _page_scores(page_bytes: bytes | None) -> str:
+    """JSON of packed scores."""
+    if page_bytes is None:
+        return "null"
+    return _json(np.frombuffer(page_bytes).round(PAGE_DIGITS).tolist())
+
+
+def _cell(value: Any) -> Any:
+    """A CSV cell; see `csv_cell`."""
+    if not isinstance(value, str):
+        return value
+    return csv_cell(value.replace("\r\n", "\n").replace("\r", "\n"))  # a lone \r ends the row
+
+
+def read_leaderboard(folder: Path) -> list[TrialRecord]:
+    """The records of leaderboard.json, in its order; InputError when it cannot be read."""
+    path = folder / JSON_NAME
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return [TrialRecord.from_dict(entry) for entry in content["trials"]]
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}; is it a run folder?") from None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise InputError(
+            f"{path}: not a leaderboard ({type(error).__name__}: {error}); "
+            "write it again with python -m orchestrator.report"
+        ) from None

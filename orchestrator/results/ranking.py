@@ -1,0 +1,168 @@
+"""The trials of a run in order of merit, and how sure scores and places are.
+
+Only finished trials get a rank, because a stopped trial's score belongs to fewer epochs.
+The others follow without one: stopped, paused, running, pending, failed, each by H-mean.
+
+Among the finished, those that were trained again with new seeds come first, by the mean over the
+new seeds alone. Their first score is left out: it was chosen for being high, so it flatters them
+(the winner's curse: Capen, Clapp and Campbell, "Competitive bidding in high-risk situations",
+1971). For the same reason a score of one seed does not rank above a mean.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+from statistics import fmean, stdev
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from orchestrator.results.comparison import Standing, ties
+from orchestrator.trials.pareto import SCORE_AND_SIZE, Objectives, front
+from orchestrator.trials.records import TrialRecord, TrialState, packed
+
+COLUMNS = (
+    *("rank", "trial", "state", "hmean", "hmean_low", "hmean_high", "precision", "recall"),
+    *("hmean_pooled", "iou_hmean", "epochs", "seconds", "params_m"),
+)
+LAST_COLUMNS = (  # after the parameters
+    *("confirmed_hmean", "confirmed_sd", "confirmed_seeds"),
+    *("tuned_hmean", "crossfit_hmean", "latency_ms"),
+    *("p_next", "tied", "pareto", "reason"),
+)
+BOOTSTRAP_DRAWS = 2000
+_INTERVALS_KEPT = 1 << 13
+_ORDER = (
+    TrialState.FINISHED,
+    TrialState.STOPPED,
+    TrialState.PAUSED,
+    TrialState.RUNNING,
+    TrialState.PENDING,
+    TrialState.FAILED,
+)
+
+
+def _merit(record: TrialRecord) -> tuple[bool, float, float, float, str]:
+    """Smaller is better: confirmed, by that mean; H-mean; IoU H-mean; then the earlier trial."""
+    mean = confirmed_hmean(record)
+    own = (-_number(record.hmean), -_number(record.iou_hmean), record.trial)
+    return (mean is None, -_number(mean), *own)
+
+
+def _number(score: float | None) -> float:
+    return score if score is not None and math.isfinite(score) else -1.0
+
+
+def confirmed_hmean(record: TrialRecord) -> float | None:
+    """The mean H-mean of the new seeds; None without any."""
+    return fmean(record.confirmed) if record.confirmed else None
+
+
+def confirmed_sd(record: TrialRecord) -> float | None:
+    """The sample standard deviation of that H-mean over the new seeds; None below two."""
+    return stdev(record.confirmed) if len(record.confirmed) > 1 else None
+
+
+def ranked(records: Sequence[TrialRecord]) -> list[TrialRecord]:
+    """Best first: finished, stopped, paused, running, pending, failed, each by H-mean.
+
+    Finished trials that are confirmed come before the others, by the mean over their new seeds.
+    """
+    return sorted(records, key=lambda r: (_ORDER.index(r.state), *_merit(r)))
+
+
+def best(records: Sequence[TrialRecord]) -> TrialRecord | None:
+    """The best finished trial, see `ranked`; without one, the best of those that have a score."""
+    scored = [r for r in records if _number(r.hmean) >= 0]
+    finished = [r for r in scored if r.state is TrialState.FINISHED]
+    return min(finished or scored, key=_merit, default=None)
+
+
+def interval(
+    page_hmeans: Sequence[float] | None, *, level: float = 0.95
+) -> tuple[float, float] | None:
+    """A percentile bootstrap interval for the mean of page H-means; None below two pages.
+
+    Efron, "Bootstrap methods: another look at the jackknife" (1979). The draws come from a
+    fixed seed, so trials with the same pages are resampled alike and files are repeatable.
+    """
+    return _interval(packed(page_hmeans), level)
+
+
+@lru_cache(maxsize=_INTERVALS_KEPT)
+def _interval(page_bytes: bytes | None, level: float = 0.95) -> tuple[float, float] | None:
+    """`interval` of packed scores."""
+    scores: NDArray[np.float64] = np.frombuffer(page_bytes or b"")
+    if len(scores) < 2:
+        return None
+    means = _drawn_counts(len(scores)) @ scores / len(scores)
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+@lru_cache(maxsize=2)
+def _drawn_counts(pages: int) -> NDArray[np.float64]:
+    """How often each bootstrap sample draws each page, `(BOOTSTRAP_DRAWS, pages)`."""
+    rng = np.random.default_rng(0)
+    counts = rng.multinomial(pages, np.full(pages, 1 / pages), BOOTSTRAP_DRAWS)
+    return counts.astype(np.float64)
+
+
+def rows(
+    records: Sequence[TrialRecord],
+    parameters: Sequence[str],
+    objectives: Objectives = SCORE_AND_SIZE,
+) -> list[dict[str, Any]]:
+    """One dict a trial, best first: COLUMNS, parameters, LAST_COLUMNS; None is an empty cell.
+
+    `p_next` and `tied` are those of `_standings`, `pareto` says whether the trial is on
+    the front of `objectives`; only finished trials have them.
+    """
+    ordered = ranked(records)
+    finished = [record for record in ordered if record.state is TrialState.FINISHED]
+    standings = _standings(finished)
+    efficient = {record.trial for record in front(finished, objectives)}
+    out = []
+    for position, record in enumerate(ordered):
+        is_finished = position < len(finished)
+        standing = standings[position] if is_finished else Standing(None, None, None)
+        low, high = _interval(record.page_bytes) or (None, None)
+        values = vars(record) | {  # not to_dict(), which copies the page scores
+            "state": record.state.value,
+            "rank": position + 1 if is_finished else None,
+            "hmean_low": low,
+            "hmean_high": high,
+            "confirmed_hmean": confirmed_hmean(record),
+            "confirmed_sd": confirmed_sd(record),
+            "confirmed_seeds": len(record.confirmed) or None,
+            "p_next": standing.p_next,
+            "tied": standing.tied,
+            "pareto": record.trial in efficient if is_finished else None,
+        }
+        row = {name: finite(values[name]) for name in COLUMNS}
+        row["seconds"] = round(record.seconds, 2)
+        row |= {key: finite(record.params.get(key)) for key in parameters}
+        out.append(row | {name: finite(values[name]) for name in LAST_COLUMNS})
+    return out
+
+
+def _standings(finished: Sequence[TrialRecord]) -> list[Standing]:
+    """`comparison.ties` of ranked trials, where their order is that of the scores it compares.
+
+    It compares the pages of first trainings. Confirmed trials stand in another order: of two, the
+    lower one may have been better there, and a small p-value would seem to speak for the upper
+    one. So they are compared with nothing, nor is any trial with the first once that is confirmed.
+    """
+    confirmed = sum(bool(record.confirmed) for record in finished)
+    if not confirmed:
+        return ties(finished)
+    others = [Standing(None, s.p_next, None) for s in ties(finished[confirmed:])]
+    return [Standing(None, None, None)] * confirmed + others
+
+
+def finite(value: Any) -> Any:
+    """NaN is no JSON and no score: an empty cell."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,146 @@
+"""The folder of a run: made once, continued as it was, used by one search at a time."""
+
+from __future__ import annotations
+
+import fcntl
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from shutil import rmtree
+from typing import Any
+
+import yaml
+
+from detector.cli import build, read_yaml
+from detector.errors import InputError
+from detector.files import write_text
+from detector.settings import flatten, nest
+from orchestrator.config.settings import ConfirmConfig, SearchConfig
+from orchestrator.space.search_space import Budget, SearchSpace, load_space
+from orchestrator.store.storage import without_password
+
+CONFIG, SPACE = "config.yaml", "space.yaml"
+# These say where or how long to search, not what; a resumed run may change them.
+MAY_CHANGE = (
+    *("budget.trials", "budget.more", "budget.concurrent", "budget.minutes"),
+    *("budget.total_epochs", "budget.gpu_hours", "budget.patience", "budget.hang_minutes"),
+    *("confirm.", "resources.", "track"),
+)
+ABOUT_THE_COMMAND = ("name", "runs_dir", "resume")
+
+
+def create(
+    folder: Path, config: SearchConfig, overrides: Mapping[str, Any], space: SearchSpace
+) -> None:
+    """Make a run's folder, complete or not at all; InputError when the name is taken."""
+    require_new(folder)
+    fresh = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.new")
+    try:
+        fresh.mkdir(parents=True)
+        (fresh / "trials").mkdir()
+        settings = flatten(_bare(config).model_dump(mode="json")) | dict(overrides)
+        write_text(fresh / CONFIG, yaml.safe_dump(nest(settings), sort_keys=False))
+        write_text(fresh / SPACE, space.to_yaml())
+        fresh.rename(folder)
+    except FileExistsError:
+        require_new(folder)
+        raise
+    finally:
+        rmtree(fresh, ignore_errors=True)
+
+
+def require_new(folder: Path) -> None:
+    """InputError when the folder exists; two runs in one folder would be mixed."""
+    if folder.exists():
+        raise InputError(
+            f"name: {folder} exists already; choose another name, "
+            f"or continue that run with name={folder.name} resume=true"
+        )
+
+
+def reopen(
+    folder: Path, config: SearchConfig, overrides: Mapping[str, Any], *, gpu: bool
+) -> tuple[SearchConfig, SearchSpace]:
+    """The settings and space an interrupted run was started with.
+
+    The stored ones hold. InputError when the run does not exist, or a key given now differs
+    from the stored one and is not among MAY_CHANGE; those take the new value.
+    """
+    if not (folder / CONFIG).is_file() or not (folder / SPACE).is_file():
+        raise InputError(
+            f"name: there is no run to resume at {folder} ({CONFIG} or {SPACE} is missing); "
+            "check name and runs_dir, or leave resume=true out to start a new run"
+        )
+    stored = flatten(read_yaml(folder / CONFIG))
+    given = flatten(_bare(config).model_dump(mode="json", exclude_unset=True)) | dict(overrides)
+    given = {k: v for k, v in given.items() if k not in ABOUT_THE_COMMAND}
+    changed = [
+        f"{key}: {stored.get(key)!r} in the interrupted run, {value!r} now"
+        for key, value in given.items()
+        if str(stored.get(key)) != str(value) and not key.startswith(MAY_CHANGE)
+    ]
+    if changed:
+        raise InputError(
+            f"{folder}: a resumed run keeps its settings; leave these keys out or start a new "
+            "run under another name\n" + "\n".join(changed)
+        )
+    new = {k: v for k, v in given.items() if k.startswith(MAY_CHANGE)}
+    own = flatten(stored_search(folder).model_dump(mode="json"))
+    if config.storage is not None:  # the same as the stored one, but it may have the password
+        new["storage"] = config.storage
+    kept = build(SearchConfig, own | new | {"name": folder.name, "resume": True})
+    space = load_space(str(folder / SPACE), gpu=gpu)
+    trials = (kept.budget.trials or space.budget.trials) + (kept.budget.more or 0)
+    budget = Budget.model_validate(space.budget.model_dump() | {"trials": trials})
+    return kept, replace(space, budget=budget)
+
+
+def _bare(config: SearchConfig) -> SearchConfig:
+    """The settings without a database's password, which is written down and shown nowhere."""
+    storage = without_password(config.storage)
+    return config if storage == config.storage else config.model_copy(update={"storage": storage})
+
+
+def remember(folder: Path, *, trials: int, confirm: ConfirmConfig) -> None:
+    """Keep what a run has grown to, so that the next resume goes on to there."""
+    stored = read_yaml(folder / CONFIG)
+    now = {"budget": stored["budget"] | {"trials": trials}, "confirm": confirm.model_dump()}
+    if stored != stored | now:
+        write_text(folder / CONFIG, yaml.safe_dump(stored | now, sort_keys=False))
+
+
+def stored_search(folder: Path) -> SearchConfig:
+    """The search's own settings in a run's config.yaml."""
+    stored = read_yaml(folder / CONFIG)
+    own = {k: v for k, v in stored.items() if k in SearchConfig.model_fields}
+    return build(SearchConfig, flatten(own))
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the run for this process; the lock ends with the process, however it ends.
+
+    InputError when another search holds it.
+    """
+    with (folder / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(
+                f"name: another search is working on {folder}; wait for it or stop it"
+            ) from None
+        yield
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether a search is working on the run, on this machine at least."""
+    try:
+        with (folder / ".lock").open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False

@@ -1,0 +1,90 @@
+"""The receipts that all trials of a search train on: found or made, and checked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from detector.cli import log
+from detector.config import DataConfig
+from detector.data.annotations import read_split, require_words
+from detector.data.synthetic import synthesize
+from detector.errors import InputError
+from orchestrator.config.settings import SearchConfig
+from orchestrator.space.search_space import SearchSpace
+from orchestrator.store.bucket import Bucket
+from orchestrator.store.mirror import Mirror
+from orchestrator.store.own_disk import local_copy
+
+DATA_SEED = 0  # of the synthetic receipts: the search's seed must not change its data
+
+
+def copied_data(config: SearchConfig) -> dict[str, Any]:
+    """data.root, as this machine's copy of a dataset that lies in a bucket; else nothing."""
+    if config.data_from is None:
+        return {}
+    return {"data.root": str(local_copy(config.data_from, waits=()))}
+
+
+def with_data(config: SearchConfig, space: SearchSpace) -> tuple[SearchConfig, SearchSpace]:
+    """The space with an absolute data.root: trials may run in other working folders.
+
+    Without a data.root synthetic receipts are made in `config.runs_dir`, once for all runs, and
+    put into the run's bucket where there is one, from which each machine copies them then.
+    """
+    if not space.demo:
+        root = Path(space.fixed["data.root"]).resolve()
+        return config, space.with_fixed({"data.root": str(root)})
+    train, val = space.fixed["data.train_pages"], space.fixed["data.val_pages"]
+    name = f"synthetic-receipts-{train}-{val}"
+    root = synthesize(
+        (config.runs_dir / name).resolve(),
+        images=train,
+        val_images=val,
+        seed=DATA_SEED,
+        log=log,
+    )
+    if config.bucket is not None:
+        there = Bucket(config.bucket).below(name)
+        Mirror(root, there).push()
+        config = config.model_copy(update={"data_from": there.url})
+    return config, space.with_fixed({"data.root": str(root)})
+
+
+def check_data(space: SearchSpace) -> int:
+    """How many pages a trial trains on; InputError with what is wrong in both splits."""
+    data = DataConfig.model_validate(
+        {k.removeprefix("data."): v for k, v in space.fixed.items() if k.startswith("data.")}
+    )
+    assert data.root is not None
+    faults: list[str] = []
+    pages = 0
+    chosen_after = space.fixed.get("sweep.choose", False)
+    for split in dict.fromkeys((data.train_split, data.val_split)):
+        try:
+            found = read_split(data.root, split, exclude=data.exclude)
+            require_words(found, data.root)
+            count = len(found.pages)
+            if split == data.train_split:
+                pages = min(count, data.train_pages or count)
+            if split == data.val_split and chosen_after:
+                _require_two(min(count, data.val_pages or count), split)
+        except InputError as error:
+            faults.append(str(error))
+            continue
+        if found.faults:
+            log(
+                f"{split}: {len(found.faults)} annotation faults, skipped; "
+                f"python -m detector.inspect data.root={data.root} lists them"
+            )
+    if faults:
+        raise InputError("\n".join(dict.fromkeys(faults)))
+    return pages
+
+
+def _require_two(pages: int, split: str) -> None:
+    if pages < 2:
+        raise InputError(
+            f"{split}: choosing post-processing settings after each training needs two validation "
+            f"pages, got {pages}; give more, or add postprocess=joint"
+        )

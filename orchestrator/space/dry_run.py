@@ -1,0 +1,162 @@
+"""What a search would do, for a person to read before it starts: nothing is run or written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from typing import Any
+
+import optuna
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from detector.errors import InputError
+from detector.escape import printable, printable_lines
+from orchestrator.space.parameters import Parameter
+from orchestrator.space.search_space import SearchSpace
+
+SHOWN = 10  # sampled configurations
+CHECKED = 200  # drawn in all: an invalid configuration may be rare
+Point = dict[str, Any]
+
+
+def show(space: SearchSpace, *, seed: int, cost: str | None, console: Console) -> None:
+    """Print the space, its budget, and the configurations that a search begins with.
+
+    The warm starts come first, then random points, the same ones for the same seed. `cost`
+    is a line for the end. Raises InputError when the space holds a configuration, among
+    CHECKED random ones, that the detector refuses.
+    """
+    points = list(islice(draws(space, seed), len(space.warm_start) + CHECKED))
+    _print(console, f"{space.name}: {space.description}".rstrip(": "))
+    console.print(_searched(space))
+    if space.fixed or space.demo:
+        console.print(_fixed(space))
+    budget = space.budget
+    _print(
+        console,
+        f"budget: {budget.trials} trials of up to {budget.epochs} epochs; from epoch "
+        f"{budget.grace_epochs} on, about one in {budget.reduction_factor} is kept",
+    )
+    check(space, points)
+    warm, sampled = points[: len(space.warm_start)], points[len(space.warm_start) :]
+    if warm:
+        console.print(_warm(space, warm))
+    console.print(_configurations(f"{SHOWN} random points, seed={seed}", sampled[:SHOWN]))
+    _print(console, f"{len(points)} configurations were drawn, and the detector takes all of them")
+    if cost is not None:
+        _print(console, cost)
+
+
+def draws(space: SearchSpace, seed: int) -> Iterator[Point]:
+    """The warm starts, completed where they leave settings open, then random points for ever."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed))
+    for point in space.warm_start:
+        study.enqueue_trial(dict(point))
+    while True:
+        yield space.suggest(study.ask())
+
+
+def check(space: SearchSpace, points: list[Point]) -> None:
+    """InputError with a point for every reason for which the detector refuses some."""
+    reasons: dict[str, Point] = {}
+    refused = 0
+    for point in points:
+        try:
+            space.train_config(point)
+        except InputError as error:
+            refused += 1
+            reasons.setdefault(str(error), point)
+    if reasons:
+        told = "\n".join(f"{_line(point)}: {reason}" for reason, point in reasons.items())
+        raise InputError(
+            f"space: {refused} of {len(points)} configurations drawn from {space.name} cannot be "
+            f"trained; change the ranges, or search one of the settings only when: another "
+            f"allows it\n{told}"
+        )
+
+
+def _searched(space: SearchSpace) -> Table:
+    out = _table("searched", "setting", "kind", "values", "only when")
+    for key, parameter in space.parameters.items():
+        values = [_exact(value) for value in parameter.values]
+        text = ", ".join(values) if parameter.kind == "choice" else " to ".join(values)
+        cells = (key, _kind(parameter), text, _when(parameter))
+        out.add_row(*(Text(printable(cell)) for cell in cells))
+    return out
+
+
+def _kind(parameter: Parameter) -> str:
+    if parameter.kind == "choice" and len(parameter.values) == 1:
+        return "constant"
+    return f"int, step {parameter.step}" if parameter.step != 1 else parameter.kind
+
+
+def _when(parameter: Parameter) -> str:
+    conditions = [
+        f"{key} is {' or '.join(map(_exact, allowed))}" for key, allowed in parameter.when.items()
+    ]
+    return " and ".join(conditions)
+
+
+def _fixed(space: SearchSpace) -> Table:
+    out = _table("fixed", "setting", "value")
+    for key, value in space.fixed.items():
+        out.add_row(Text(printable(key)), Text(printable(_exact(value))))
+    if space.demo:
+        out.add_row(Text("data.root"), Text("synthetic receipts, made when the search starts"))
+    return out
+
+
+def _warm(space: SearchSpace, points: list[Point]) -> Table:
+    title = "warm starts, which run first"
+    if len(points) > space.budget.trials:
+        title += f"; the budget ends after {space.budget.trials} of {len(points)}"
+    out = _table(title, "", "")
+    for number, (given, point) in enumerate(zip(space.warm_start, points, strict=True), 1):
+        drawn = {key: value for key, value in point.items() if key not in given}
+        kept = {key: value for key, value in point.items() if key in given}
+        text = _line(kept) + (f"; drawn: {_line(drawn)}" if drawn else "")
+        out.add_row(Text(str(number)), Text(printable(text)))
+    return out
+
+
+def _configurations(title: str, points: list[Point]) -> Table:
+    out = _table(title, "", "")
+    for number, point in enumerate(points, 1):
+        out.add_row(Text(str(number)), Text(printable(_line(point))))
+    return out
+
+
+def _table(title: str, *headers: str) -> Table:
+    out = Table(
+        title=Text(title, style="bold"),
+        title_justify="left",
+        box=box.SIMPLE_HEAD if any(headers) else box.SIMPLE,
+        show_header=any(headers),
+        padding=(0, 1, 0, 0),
+    )
+    for number, header in enumerate(headers):
+        out.add_column(header, no_wrap=number == 0)
+    return out
+
+
+def _line(point: Mapping[str, Any]) -> str:
+    """The point as the command line takes it, real numbers to four digits."""
+    return " ".join(
+        f"{key}={f'{value:.4g}' if isinstance(value, float) else _exact(value)}"
+        for key, value in point.items()
+    )
+
+
+def _exact(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return str(value)
+
+
+def _print(console: Console, line: str) -> None:
+    console.print(Text(printable_lines(line)))

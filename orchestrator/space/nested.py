@@ -1,0 +1,132 @@
+"""Settings that change no weights are not searched by training: they are chosen after it.
+
+A detector of one training can be scored at any post-processing settings within seconds, so a search
+that samples them together with the others trains the same weights again and again. Here they are
+taken out of the space and become the sweep that follows each validation (`sweep.*`), whose
+cross-fitted score is the trial's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any, Literal
+
+from detector.config import PostprocessConfig, SweepConfig
+from detector.errors import InputError
+from orchestrator.space.parameters import Parameter
+from orchestrator.space.search_space import SearchSpace
+
+PREFIX, SWEEP = "postprocess.", "sweep."
+CHOOSE = "sweep.choose"
+MANY, FEW = 11, 5  # values of a range: of settings that only choose among regions, of others
+CHOOSING = ("box_thresh",)
+Mode = Literal["nested", "joint"]
+
+
+def mode_of(space: SearchSpace, wish: Mode | None) -> Mode:
+    """How post-processing is searched: as wished, else nested unless the space fixes otherwise."""
+    if wish is not None:
+        return wish
+    refused = space.fixed.get(CHOOSE) is False or space.fixed.get("train.sweep") is False
+    return "joint" if refused else "nested"
+
+
+def nested(space: SearchSpace) -> SearchSpace:
+    """The space without its post-processing settings, whose values each training then tries.
+
+    Ranges become a few values and those of the warm starts; a setting that is fixed stays as it
+    is, and one that is neither keeps the sweep's own values. Points that now have the same
+    training are one. Applied twice it changes nothing more. Raises InputError when a setting of
+    the training depends on one that is taken out, or that cannot be swept.
+    """
+    inner = {k: p for k, p in space.parameters.items() if k.startswith(PREFIX)}
+    outer = {k: p for k, p in space.parameters.items() if k not in inner}
+    _check(inner, outer)
+    fixed = dict(space.fixed)
+    for key, parameter in inner.items():
+        given = [point[key] for point in space.warm_start if key in point]
+        fixed[key] = _configured(parameter, given)
+        fixed.setdefault(_swept(key), list(_values(parameter, given)))
+    for key in space.fixed:
+        if key.startswith(PREFIX) and _name(key) in SweepConfig.model_fields:
+            fixed.setdefault(_swept(key), None)
+    warm_start = _distinct(
+        {key: value for key, value in point.items() if key not in inner}
+        for point in space.warm_start
+    )
+    smaller = replace(
+        space,
+        parameters=outer,
+        warm_start=warm_start,
+        published=space.published if not inner else (),
+        notes=(*space.notes, *_notes(inner, len(space.warm_start) - len(warm_start))),
+    )
+    return smaller.with_fixed(fixed | {CHOOSE: True})
+
+
+def _check(inner: Mapping[str, Parameter], outer: Mapping[str, Parameter]) -> None:
+    remedy = "; add postprocess=joint to search them together"
+    faults = [
+        f"{key}: is searched only when {other} allows it, which is chosen after the training"
+        f"{remedy}"
+        for key, parameter in outer.items()
+        for other in parameter.when
+        if other in inner
+    ]
+    faults += [
+        f"{key}: cannot be chosen after the training{remedy}"
+        for key in inner
+        if _name(key) not in SweepConfig.model_fields
+    ]
+    if faults:
+        raise InputError("\n".join(faults))
+
+
+def _configured(parameter: Parameter, given: list[Any]) -> Any:
+    """The value beside which the others are tried."""
+    default = PostprocessConfig.model_fields[_name(parameter.key)].default
+    if given:
+        return given[0]
+    return default if parameter.contains(default) else parameter.values[0]
+
+
+def _values(parameter: Parameter, given: list[Any]) -> tuple[Any, ...]:
+    """The values of a parameter to try, those of warm starts among them."""
+    if parameter.kind == "choice":
+        return parameter.values
+    count = MANY if _name(parameter.key) in CHOOSING else FEW
+    low, high = parameter.values
+    if parameter.kind == "int":
+        steps = (high - low) // parameter.step
+        shares = [round(steps * i / (count - 1)) for i in range(count)]
+        return tuple(sorted({low + parameter.step * share for share in shares} | set(given)))
+    if parameter.kind == "log_uniform":
+        spread = [low * (high / low) ** (i / (count - 1)) for i in range(count)]
+    else:
+        spread = [low + (high - low) * i / (count - 1) for i in range(count)]
+    inside = {float(f"{value:.4g}") for value in spread[1:-1]}
+    return tuple(sorted({low, high, *inside, *given}))
+
+
+def _distinct(points: Iterable[dict[str, Any]]) -> tuple[dict[str, Any], ...]:
+    kept: list[dict[str, Any]] = []
+    for point in points:
+        if point not in kept:
+            kept.append(point)
+    return tuple(kept)
+
+
+def _notes(inner: Mapping[str, Parameter], merged: int) -> Iterable[str]:
+    if inner:
+        yield f"chosen after each training, not sampled: {', '.join(inner)} (postprocess=nested)"
+    if merged:
+        yield f"{merged} warm starts differ from others in post-processing alone: trained once"
+
+
+def _name(key: str) -> str:
+    return key.removeprefix(PREFIX)
+
+
+def _swept(key: str) -> str:
+    return SWEEP + _name(key)

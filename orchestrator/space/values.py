@@ -1,0 +1,98 @@
+"""Single settings of the detector: what it refuses, and how it reads what it accepts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from detector.config import TrainConfig
+from detector.errors import InputError
+from detector.settings import describe_faults, flatten, nest
+from orchestrator.store.bucket import is_url
+
+# Plain values by dotted name, as files hold them.
+DEFAULTS = flatten(TrainConfig().model_dump(mode="json"))
+
+
+def faults_of(values: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """(key, message) of what the detector refuses in these settings beside its defaults."""
+    try:
+        TrainConfig.model_validate(nest(flatten(TrainConfig().model_dump()) | dict(values)))
+    except ValidationError as error:
+        keys = [".".join(str(p) for p in fault["loc"][:2]) for fault in error.errors()]
+        return list(zip(keys, describe_faults(error, TrainConfig), strict=True))
+    return []
+
+
+def read_settings(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Valid settings as the detector reads them, in plain values (absolute paths as text)."""
+    nested = nest(flatten(TrainConfig().model_dump()) | dict(values))
+    read = flatten(TrainConfig.model_validate(nested).model_dump(mode="json"))
+    return {key: absolute(key, read[key]) for key in values}
+
+
+PATHS = ("data.root", "data.exclude", "data.cache")
+
+
+def absolute(key: str, value: Any) -> Any:
+    """Paths made absolute, because a trial runs in a folder of its own.
+
+    InputError for the address of a bucket, which would become a folder called s3:.
+    """
+    is_path = key in PATHS or (key == "model.weights" and value not in ("auto", "none"))
+    if not is_path or value is None:
+        return value
+    if is_url(value):
+        remedy = "copy it to the same path on each machine"
+        if key == "data.root":
+            remedy = f"give {key}=s3://BUCKET/KEY on the command line: each machine makes a copy"
+        raise InputError(f"{key}: {value} is not a path; {remedy}")
+    return str(Path(value).expanduser().absolute())
+
+
+def read_one(fixed: Mapping[str, Any], key: str, value: Any) -> Any:
+    """A value as its field reads it; rules between settings play no part."""
+    section, _, name = key.partition(".")
+    field = TrainConfig.model_fields[section].annotation
+    assert field is not None
+    try:
+        config = field.model_validate({**_section(fixed, section), name: value})
+    except ValidationError:  # a rule with another parameter: the text of YAML is right already
+        return value
+    return config.model_dump(mode="json")[name]
+
+
+def _section(values: Mapping[str, Any], section: str) -> dict[str, Any]:
+    return {
+        key.partition(".")[2]: value
+        for key, value in values.items()
+        if key.startswith(f"{section}.")
+    }
+
+
+@lru_cache(maxsize=256)
+def backbone_fault(name: str | None) -> str | None:
+    """Why the detector cannot use a backbone; None when it can (or none is given).
+
+    The model is built without memory for its weights; a refusal is confirmed by building
+    it for real, since not every model can be built that way.
+    """
+    if name is None:
+        return None
+    import torch
+
+    from detector.model.backbone import Backbone
+
+    try:
+        with torch.device("meta"):
+            Backbone(name)
+    except Exception:
+        try:
+            Backbone(name)
+        except InputError as error:
+            return str(error)
+    return None

@@ -1,0 +1,209 @@
+"""Searches whose machines share nothing but a bucket, which a server that speaks S3 holds."""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from detector.cli import build
+from detector.errors import InputError, JobError
+from orchestrator import report, search
+from orchestrator.run import study as store
+from orchestrator.run.endings import again
+from orchestrator.run.run_folder import stored_search
+from orchestrator.store.bucket import Bucket
+from orchestrator.store.mirror import Mirror
+
+SPACE = """\
+description: a space for tests
+parameters:
+  loss.negative_ratio: {choice: [1.0, 2.0, 3.0, 4.0]}
+budget: {trials: 4, epochs: 2, grace_epochs: 1, reduction_factor: 2}
+"""
+ARGUMENTS = ("space=tiny.yaml", "name=first", "resources.gpus_per_trial=0")
+
+
+def counted(seconds=0.0):
+    """Two epochs, which go on from the state in the trial's folder."""
+
+    def trial(job, report):
+        checkpoint = job.folder / "checkpoint"
+        (checkpoint / "best").mkdir(parents=True, exist_ok=True)
+        last = checkpoint / "last.safetensors"
+        done = int(last.read_text()) if last.exists() else 0
+        with (job.folder / "log.txt").open("a") as log:
+            print(f"begins after {done}", file=log)
+        until = job.until or 2
+        for epoch in range(min(done + 1, until), until + 1):  # again, if its report was lost
+            time.sleep(seconds)
+            last.write_text(str(epoch))
+            (checkpoint / "best" / "model.safetensors").write_text(f"{job.number} at {epoch}")
+            (checkpoint / "best" / "config.yaml").write_text("model: {}\n")
+            hmean = job.params["loss.negative_ratio"] / 10 + epoch / 100
+            report(
+                {
+                    **{"epoch": epoch, "finished": epoch == 2, "best_epoch": float(epoch)},
+                    **{"hmean": hmean, "best_hmean": hmean, "seconds": 2.0 * epoch},
+                    "checkpoint": f"trials/{job.folder.name}/checkpoint/best",
+                    "page_hmeans": [hmean, hmean],
+                }
+            )
+
+    return trial
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch, blank_pages, ray_cluster) -> Path:
+    """A working folder with a space and pages; no cluster but the tests' own is joined."""
+    assert ray_cluster
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tiny.yaml").write_text(SPACE)
+    blank_pages(tmp_path / "data", train=["page.jpg"], val=["page.jpg", "other.jpg"])
+    return tmp_path
+
+
+def rows(folder: Path) -> dict[str, dict[str, str]]:
+    with (folder / "runs/first/leaderboard.csv").open() as file:
+        return {row["trial"]: row for row in csv.DictReader(file)}
+
+
+def test_a_search_without_a_shared_folder(folder, bucket_url):
+    data = f"data.root={Bucket(bucket_url).below('receipts').url}"
+    Mirror(folder / "data", Bucket(bucket_url).below("receipts")).push()
+    more = (f"bucket={bucket_url}", data)
+    assert search.main([*ARGUMENTS, *more], trial=counted()) == 0
+    before = rows(folder)
+    states = sorted(row["state"] for row in before.values())
+    assert states.count("finished") >= 1
+    assert len(states) == 4
+
+    # The run folder has what people read, and no state of a training.
+    run = folder / "runs" / "first"
+    names = {path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file()}
+    trials = {name.split("/")[1] for name in names if name.startswith("trials/")}
+    assert len(trials) == 4
+    assert all(f"trials/{t}/log.txt" in names for t in trials)
+    assert all(f"trials/{t}/checkpoint/best/model.safetensors" in names for t in trials)
+    assert not [name for name in names if name.endswith("last.safetensors")]
+    assert (run / "best/model.safetensors").read_text().endswith(" at 2")
+
+    # The bucket has all of it, and the states of those that could go on, finished ones.
+    there = Bucket(bucket_url).below("first").files()
+    hidden = {".lock", ".bucket.json", ".head"}
+    assert names - hidden <= there.keys()
+    state = "trials/{}/checkpoint/last.safetensors"
+    stopped = [t for t in trials if state.format(t) not in there]
+    assert len(stopped) == states.count("stopped")
+
+
+@pytest.mark.slow
+def test_a_search_goes_on_where_its_head_was_lost_with_its_disk(
+    folder, bucket_url, wait_for, monkeypatch
+):
+    more = (f"bucket={bucket_url}", "data.root=data")
+    environment = os.environ | {"RAY_ADDRESS": "local"}
+    code = (
+        "import sys; sys.path.insert(0, sys.argv.pop(1)); import test_bucket_run as t\n"
+        "from orchestrator import search\n"
+        "sys.exit(search.main(sys.argv[1:], trial=t.counted(1.0)))"
+    )
+    here = str(Path(__file__).parent)
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, here, *ARGUMENTS, *more], cwd=folder, env=environment
+    )
+    run = Bucket(bucket_url).below("first")
+    wait_for(
+        lambda: sum(name.endswith("log.txt") for name in run.files()) >= 3,
+        "three trials in the bucket",
+        while_=lambda: process.poll() is None,
+    )
+    process.kill()
+    process.wait()
+    time.sleep(5)  # the workers of a driver that is gone end by themselves
+    shutil.rmtree(folder / "runs")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache2"))
+    command = [*ARGUMENTS, f"bucket={bucket_url}", "resume=true"]
+    assert search.main(command, trial=counted()) == 0
+    assert len(rows(folder)) == 4
+    assert {row["state"] for row in rows(folder).values()} <= {"finished", "stopped"}
+    for path in folder.glob("runs/first/trials/*/log.txt"):
+        assert path.read_text().count("begins after 0") == 1, path
+
+
+@pytest.mark.slow
+def test_a_folder_that_another_machine_has_gone_on_from_is_not_used(folder, bucket_url):
+    more = (f"bucket={bucket_url}", "data.root=data", "budget.trials=2")
+    assert search.main([*ARGUMENTS, *more], trial=counted()) == 0
+    (folder / "runs").rename(folder / "old")
+    command = [*ARGUMENTS, f"bucket={bucket_url}", "resume=true", "budget.trials=3"]
+    assert search.main(command, trial=counted()) == 0
+    newest = Bucket(bucket_url).below("first").files()
+    (folder / "runs").rename(folder / "new")
+
+    (folder / "old").rename(folder / "runs")
+    with pytest.raises(JobError, match="another folder or machine has gone on with this run"):
+        search.main(command, trial=counted())
+    assert Bucket(bucket_url).below("first").files() == newest
+    assert len(rows(folder)) == 2
+
+    (folder / "runs").rename(folder / "old")
+    assert search.main([*command[:-1], "budget.trials=4"], trial=counted()) == 0
+    assert len(rows(folder)) == 4
+
+
+def test_a_search_ends_when_another_takes_its_run(folder, bucket_url):
+    more = (f"bucket={bucket_url}", "data.root=data")
+    head, train = Bucket(bucket_url).below("first"), counted()
+
+    def taken(job, report):
+        if job.number == 1:
+            (folder / "other").write_text("other")
+            head.put(folder / "other", ".head")
+        train(job, report)
+
+    with pytest.raises(JobError, match=r"has gone on with this run; .*then continue with:"):
+        search.main([*ARGUMENTS, *more], trial=taken)
+    assert head.text(".head") == "other"
+
+
+@pytest.mark.slow
+def test_the_dataset_of_a_demo_reaches_the_machines_through_the_bucket(folder, bucket_url):
+    more = (f"bucket={bucket_url}", "data.train_pages=2", "data.val_pages=2", "budget.trials=1")
+    assert search.main([*ARGUMENTS, *more], trial=counted()) == 0
+    pages = Bucket(bucket_url).below("synthetic-receipts-2-2").files("images")
+    assert len(pages) == 4
+    config = stored_search(folder / "runs" / "first")
+    assert config.data_from == Bucket(bucket_url).below("synthetic-receipts-2-2").url
+    assert f" bucket='{bucket_url}' resume=true" in again(config, folder / "runs" / "first")
+
+
+@pytest.mark.usefixtures("folder", "bucket_url")
+def test_a_wrong_bucket_is_said_before_anything_is_started(s3_store):
+    url = s3_store.address("no-such-bucket", "key")
+    with pytest.raises(JobError, match="NO_SUCH_BUCKET"):
+        search.main([*ARGUMENTS, f"bucket={url}", "data.root=data"], trial=counted())
+    with pytest.raises(InputError, match=r"data\.root: nothing is at"):
+        search.main([*ARGUMENTS, f"data.root={url}"], trial=counted())
+
+
+@pytest.mark.slow
+def test_the_report_command_reads_the_copy_and_a_new_run_leaves_it(folder, bucket_url):
+    more = (f"bucket={bucket_url}", "data.root=data", "budget.trials=2")
+    assert search.main([*ARGUMENTS, *more], trial=counted()) == 0
+    (folder / "runs/first/leaderboard.csv").unlink()
+    assert report.main(build(report.ReportSettings, {"run": "runs/first"})) == 0
+    assert len(rows(folder)) == 2
+    url = store.storage_url(folder / "runs/first", None)
+    assert len(store.read_records(store.open_study(url, "first", resume=True))) == 2
+
+    shutil.rmtree(folder / "runs")
+    with pytest.raises(InputError, match=r"bucket: s3://.*first.* holds a run already; choose"):
+        search.main([*ARGUMENTS, *more], trial=counted())

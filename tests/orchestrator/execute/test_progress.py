@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from orchestrator.execute.progress import View
+from orchestrator.trials.records import TrialRecord, TrialState
+
+
+def record(trial: str, state: TrialState, hmean: float | None, **values: object) -> TrialRecord:
+    return TrialRecord(trial, state, {"optimizer.lr": 0.0012345}, hmean, **values)  # type: ignore[arg-type]
+
+
+def make_view(*, terminal: bool) -> tuple[View, io.StringIO]:
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=terminal, width=100, height=30, color_system=None)
+    return View(console, trials=3, epochs=5, parameters=["optimizer.lr"]), out
+
+
+def test_without_a_terminal_every_event_is_one_line():
+    view, out = make_view(terminal=False)
+    with view:
+        running = record("00001", TrialState.RUNNING, 0.9, epochs=2, seconds=61.0)
+        view.show([running])
+        view.epoch(running, 0.85)
+        view.end(record("00001", TrialState.FINISHED, 0.9))
+        view.end(record("00002", TrialState.FAILED, None, reason="the loss is not finite"))
+    assert out.getvalue().splitlines() == [
+        "trial 00001  epoch 2/5  H-mean 0.8500  best 0.9000  61 s",
+        "trial 00001  finished  H-mean 0.9000",
+        "trial 00002  failed  the loss is not finite",
+    ]
+
+
+def test_on_a_terminal_the_table_shows_state_scores_time_and_settings():
+    view, out = make_view(terminal=True)
+    view.show(
+        [
+            record("00000", TrialState.FINISHED, 0.95, epochs=5, seconds=125.0),
+            record("00001", TrialState.RUNNING, 0.9, epochs=2, seconds=61.0),
+        ]
+    )
+    view.epoch(record("00001", TrialState.RUNNING, 0.9, epochs=2, seconds=61.0), 0.85)
+    console = Console(file=out, width=100, color_system=None)
+    console.print(view._render())
+    lines = [" ".join(line.split()) for line in out.getvalue().splitlines()]
+    assert "trial state epoch H-mean best time lr" in lines
+    assert lines.index("00001 running 2/5 0.8500 0.9000 1:01 0.00123") < lines.index(
+        "00000 finished 5/5 0.9500 2:05 0.00123"
+    )
+    assert lines[-1].startswith("1 of 3 trials over")
+    assert "best H-mean 0.9500 (trial 00000)" in lines[-1]
+
+
+def test_a_paused_trial_is_neither_over_nor_running():
+    paused = record("00001", TrialState.PAUSED, 0.9, epochs=2)
+    view, out = make_view(terminal=False)
+    view.end(paused)
+    assert out.getvalue() == "trial 00001  paused  H-mean 0.9000\n"
+    view, out = make_view(terminal=True)
+    view.show([paused, record("00000", TrialState.FINISHED, 0.8)])
+    Console(file=out, width=100, color_system=None).print(view._render())
+    assert "1 of 3 trials over, 1 paused, 0:00, best H-mean 0.8000 (trial 00000)" in out.getvalue()
+
+
+@pytest.mark.parametrize("width", [60, 80, 140])
+def test_no_line_of_the_table_is_wider_than_the_terminal_nor_the_table_higher(width: int):
+    settings = {"model.backbone": "tf_efficientnet_lite0", "optimizer.lr": 0.0012345}
+    settings |= {f"loss.setting_{i}": i / 7 for i in range(10)}
+    states = [TrialState.FINISHED, TrialState.STOPPED, TrialState.RUNNING, TrialState.PAUSED] * 10
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=width, height=20, color_system=None)
+    view = View(console, trials=100, epochs=100, parameters=list(settings))
+    view.show(
+        [
+            TrialRecord(f"{i:05d}", state, settings, 0.9, epochs=100, seconds=36000.0)
+            for i, state in enumerate(states)
+        ]
+    )
+    console.print(view._render())
+    lines = out.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    assert len(lines) < 20
+    assert all(ord(letter) < 128 for letter in out.getvalue())
+    rows = [line for line in lines if line.startswith("000")]
+    assert rows
+    assert all("100/100" in line for line in rows)
+
+
+def test_a_terminal_that_cannot_go_back_gets_lines(monkeypatch):
+    monkeypatch.setenv("TERM", "dumb")
+    view, out = make_view(terminal=True)
+    with view:
+        view.epoch(record("00001", TrialState.RUNNING, 0.9, epochs=2, seconds=61.0), 0.85)
+    assert out.getvalue() == "trial 00001  epoch 2/5  H-mean 0.8500  best 0.9000  61 s\n"
+
+
+def test_no_color_leaves_the_table_without_colours(monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=80, color_system="standard")
+    view = View(console, trials=1, epochs=5, parameters=[])
+    view.show([record("00001", TrialState.FAILED, 0.9)])
+    console.print(view._render())
+    assert "failed" in out.getvalue()
+    assert "\x1b[3" not in out.getvalue()

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from detector.errors import InputError
+from detector.step_cost import StepCost
+from orchestrator.place.cost import Cost, backbones, estimate, largest, measured_apart
+from orchestrator.space.search_space import SearchSpace, load_space
+
+SPACE = """\
+fixed: {train.batch_size: 4, augment.crop_px: 64, model.neck_channels: 16}
+parameters:
+  model.backbone: {choice: [mobilenetv3_small_050, resnet18]}
+  optimizer.lr: {uniform: [0.001, 0.002]}
+  loss.negative_ratio: {uniform: [1.0, 2.0], when: {model.backbone: resnet18}}
+budget: {trials: 7, epochs: 5, grace_epochs: 1, reduction_factor: 2}
+"""
+
+
+@pytest.fixture
+def space(tmp_path: Path) -> SearchSpace:
+    (tmp_path / "s.yaml").write_text(SPACE)
+    return load_space(str(tmp_path / "s.yaml"), gpu=False, overrides={"data.root": str(tmp_path)})
+
+
+def test_the_cost_by_hand(space: SearchSpace):
+    seen = []
+
+    def measure(configs):
+        seen.extend(configs)
+        return [StepCost(0.5), StepCost(2.0)]
+
+    cost = estimate(space, pages=10, at_once=2, measure=measure)
+    assert [c.model.backbone for c in seen] == backbones(space)
+    assert seen[1].loss.negative_ratio == 1.0
+    # 10 pages in batches of 4 are 3 steps; 7 trials, two at once, take 4 rounds.
+    assert cost == Cost(7, 5, 3, 2, {"mobilenetv3_small_050": 0.5, "resnet18": 2.0})
+    assert cost.most == 4 * 5 * 3 * 2.0
+    assert str(cost) == (
+        "cost: 7 trials x 5 epochs x 3 steps, 2 at once; a step takes mobilenetv3_small_050 "
+        "0.50 s, resnet18 2.00 s: at most 2m 00s of training, without validation and with no "
+        "trial stopped early"
+    )
+
+
+def test_trials_on_one_gpu_may_have_to_wait_for_each_other():
+    cost = Cost(8, 5, 3, 4, {"resnet18": 2.0}, sharing=2)
+    assert cost.most == 2 * 5 * 3 * 2.0 * 2
+    assert "4 at once, 2 on a GPU; a step takes resnet18 2.00 s: at most 2m 00s" in str(cost)
+
+
+def test_the_largest_training_has_the_most_of_what_needs_memory(tmp_path: Path):
+    (tmp_path / "s.yaml").write_text(
+        "parameters:\n"
+        "  train.batch_size: {choice: [4, 8, 2]}\n"
+        "  augment.crop_px: {choice: [64, 0, 96]}\n"
+        "  model.neck_channels: {int: [16, 64], step: 16}\n"
+        "  optimizer.lr: {uniform: [0.001, 0.002]}\n"
+        "warm_start: [{train.batch_size: 2, augment.crop_px: 64, model.neck_channels: 16,"
+        " optimizer.lr: 0.002}]\n"
+    )
+    space = load_space(str(tmp_path / "s.yaml"), gpu=False, overrides={"data.root": str(tmp_path)})
+    config = largest(space, "resnet18")
+    assert (config.train.batch_size, config.augment.crop_px) == (8, 0)  # 0 is a whole page
+    assert (config.model.neck_channels, config.optimizer.lr) == (64, 0.002)
+
+
+def test_a_fixed_backbone_is_the_only_one(tmp_path: Path):
+    (tmp_path / "s.yaml").write_text("parameters: {optimizer.lr: {uniform: [0.001, 0.002]}}\n")
+    space = load_space(str(tmp_path / "s.yaml"), gpu=False)
+    assert backbones(space) == ["resnet18"]
+
+
+@pytest.mark.slow
+def test_steps_are_measured_in_another_process(space: SearchSpace):
+    config = space.train_config({"model.backbone": "mobilenetv3_small_050", "optimizer.lr": 0.001})
+    (step,) = measured_apart([config], threads=1)
+    assert step.seconds > 0
+    if not torch.cuda.is_available():
+        assert (step.memory_bytes, step.gpu_bytes) == (None, None)
+    broken = config.model_copy(update={"train": config.train.model_copy(update={"amp": "fp16"})})
+    with pytest.raises(InputError, match="fp16 needs a GPU"):
+        measured_apart([broken], threads=1)

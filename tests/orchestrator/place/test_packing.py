@@ -1,0 +1,149 @@
+"""Trials that share a GPU: chosen from given numbers, and placed by a real Ray."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import ray
+
+from detector.errors import InputError, JobError
+from detector.step_cost import StepCost
+from orchestrator.place import share
+from orchestrator.place.packing import gpu_share, sharing
+from orchestrator.place.resources import Machine, TrialResources, allot, packed
+from orchestrator.run.command_line import parse_arguments
+from orchestrator.space.search_space import SearchSpace, load_space
+
+GB = 10**9
+SPACE = """\
+parameters:
+  model.backbone: {choice: [mobilenetv3_small_050, resnet18]}
+  train.batch_size: {choice: [2, 4]}
+budget: {trials: 12, epochs: 5, grace_epochs: 1, reduction_factor: 2}
+"""
+
+
+@pytest.fixture
+def space(tmp_path: Path) -> SearchSpace:
+    (tmp_path / "s.yaml").write_text(SPACE)
+    return load_space(str(tmp_path / "s.yaml"), gpu=True, overrides={"data.root": str(tmp_path)})
+
+
+def sizes(configs):
+    """What a step of these trainings would take of a GPU of 24 GB."""
+    each = {"mobilenetv3_small_050": GB, "resnet18": 2 * GB}
+    return [
+        StepCost(0.1, each[c.model.backbone] * c.train.batch_size // 2, 24 * GB) for c in configs
+    ]
+
+
+def test_the_largest_trial_decides(space: SearchSpace):
+    said: list[str] = []
+    # resnet18 with batches of 4 takes 4 GB; 21.6 GB hold five.
+    assert gpu_share(space, Machine(16, 1), measure=sizes, log=said.append) == 0.2
+    assert said == [
+        "resources.gpu=auto: the largest trial takes 4.0 of 24.0 GB, so a trial gets 0.2 GPU"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("machine", "wishes", "share"),
+    [
+        (Machine(16, 4), {}, 0.3333),  # twelve trials on four GPUs
+        (Machine(3, 1), {}, 0.3333),
+        (Machine(8, 1), {"cpus_per_trial": 4}, 0.5),
+        (Machine(16, 2), {"concurrent": 3}, 0.5),
+        (Machine(1, 2), {}, 1.0),
+    ],
+)
+def test_cores_and_trials_limit_how_many_share(space: SearchSpace, machine, wishes, share):
+    assert gpu_share(space, machine, measure=sizes, log=lambda _: None, **wishes) == share
+
+
+def test_without_a_measurement_a_trial_has_a_gpu_for_itself(space: SearchSpace):
+    def killed(_configs):
+        raise JobError("killed")
+
+    said: list[str] = []
+    assert gpu_share(space, Machine(16, 1), measure=killed, log=said.append) == 1.0
+    assert said == ["resources.gpu=auto: a trial gets a whole GPU, as no step was measured: killed"]
+
+
+def test_how_many_share_a_gpu():
+    assert sharing(TrialResources(1, 0.25, 8)) == 4
+    assert sharing(TrialResources(1, 0.3333, None)) == 3
+    assert sharing(TrialResources(1, 0.25, 2)) == 2
+    assert [sharing(TrialResources(1, gpus, 4)) for gpus in (0, 1, 2)] == [1, 1, 1]
+
+
+def test_the_search_asks_for_the_share_that_was_measured(space: SearchSpace, monkeypatch):
+    monkeypatch.setattr(share, "this_machine", lambda: Machine(16, 1))
+    monkeypatch.setattr(share, "measured_apart", lambda configs, **_: sizes(configs))
+    config, _ = parse_arguments(["space=s", "resources.gpu=auto"])
+    local = share.share(config, space)
+    assert local == TrialResources(16, 1, 1)
+    chosen = share.packed_share(config, space, local)
+    assert chosen == TrialResources(3, 0.2, 5)
+    assert "5 at once, 5 on a GPU" in share.cost_line(space, 10, chosen)
+    whole, _ = parse_arguments(["space=s"])
+    assert share.packed_share(whole, space, local) is local
+
+
+def test_a_share_is_chosen_for_this_machine_alone(space: SearchSpace):
+    config, _ = parse_arguments(["space=s", "resources.gpu=auto"])
+    with pytest.raises(InputError, match=r"cluster's; give .* resources.gpus_per_trial=0.5"):
+        share.packed_share(config, space, None)
+    on_cpu = TrialResources(1, 0, 2)
+    assert share.packed_share(config, space, on_cpu) is on_cpu
+
+
+def drive_shares(path: str) -> None:
+    """How many tasks of each share run at once on a machine with eight cores and one GPU."""
+
+    @ray.remote(num_cpus=0)
+    class Meeting:
+        def __init__(self):
+            self.here, self.most = 0, 0
+
+        def come(self):
+            self.here += 1
+            self.most = max(self.most, self.here)
+
+        def go(self):
+            self.here -= 1
+
+        def found(self):
+            return self.most
+
+    @ray.remote(num_cpus=0, max_retries=0)
+    def trial(meeting, expected):
+        import time
+
+        ray.get(meeting.come.remote())
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and ray.get(meeting.found.remote()) < expected:
+            time.sleep(0.05)
+        time.sleep(0.3)  # one too many would come now
+        ray.get(meeting.go.remote())
+
+    ray.init("local", num_cpus=8, num_gpus=1, log_to_driver=False, logging_level=50)
+    found = {}
+    for count in (4, 6):
+        share = packed(GB, 24 * GB, cores=count, trials=16)
+        meeting = Meeting.remote()
+        ray.get([trial.options(num_gpus=share).remote(meeting, count) for _ in range(count + 2)])
+        found[str(count)] = ray.get(meeting.found.remote())
+    Path(path).write_text(json.dumps(found))
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_ray_runs_as_many_at_once_as_share_a_gpu(tmp_path):
+    code = f"import runpy; runpy.run_path({__file__!r})['drive_shares']({str(tmp_path / 'n')!r})"
+    subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[3], check=True)
+    assert json.loads((tmp_path / "n").read_text()) == {"4": 4, "6": 6}
+    assert allot([Machine(8, 1)], trials=16, gpus_per_trial=0.1666).concurrent == 6

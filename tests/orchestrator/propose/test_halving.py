@@ -1,0 +1,150 @@
+"""Which trial goes on, by hand and against what must hold for any reports."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.propose.halving import Halving, Progress, leader, next_stop, promotable, rungs
+
+STEPS = (1, 3, 9)
+
+
+def paused(number, *scores, steps=STEPS, **more):
+    """A trial that reported these scores in its first epochs."""
+    values = {epoch: score for epoch, score in enumerate(scores, start=1)}
+    return Progress(number, steps, values, **more)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "grace", "factor", "expected"),
+    [
+        (9, 1, 3, (1, 3, 9)),
+        (30, 5, 3, (5, 15, 30)),
+        (6, 2, 2, (2, 4, 6)),
+        (4, 4, 2, (4,)),
+        (1, 1, 2, (1,)),
+        (100, 1, 10, (1, 10, 100)),
+    ],
+)
+def test_rungs_are_a_geometric_row_that_ends_with_the_training(epochs, grace, factor, expected):
+    assert rungs(epochs, grace=grace, factor=factor) == expected
+
+
+def test_a_costly_trial_is_compared_after_fewer_epochs():
+    assert rungs(27, grace=3, factor=3, cost=2.0) == (2, 4, 27)  # 1.5 and 4.5, to even
+    assert rungs(27, grace=3, factor=3, cost=100.0) == (1, 1, 27)
+
+
+def test_rungs_are_epochs_that_are_validated():
+    assert rungs(10, grace=1, factor=3, every=4) == (4, 4, 10, 10)
+    assert rungs(10, grace=2, factor=3, every=2) == (2, 6, 10)
+
+
+@given(
+    st.integers(1, 200),
+    st.integers(1, 200),
+    st.integers(2, 9),
+    st.floats(1, 100),
+    st.integers(1, 7),
+)
+def test_rungs_never_fall_and_end_with_the_training(epochs, grace, factor, cost, every):
+    steps = rungs(epochs, grace=min(grace, epochs), factor=factor, cost=cost, every=every)
+    assert list(steps) == sorted(steps)
+    assert steps[-1] == epochs
+    assert all(step % every == 0 or step == epochs for step in steps)
+    assert len(steps) == len(rungs(epochs, grace=min(grace, epochs), factor=factor))
+
+
+def test_the_next_stop_is_the_first_rung_ahead():
+    assert [next_stop(epoch, STEPS) for epoch in (0, 1, 2, 3, 8, 9)] == [1, 3, 3, 9, 9, 9]
+
+
+def test_the_best_third_of_a_rung_goes_on():
+    trials = [paused(i, score) for i, score in enumerate((0.1, 0.5, 0.3))]
+    assert promotable(trials[:2], 3) is None
+    assert promotable(trials, 3) == trials[1]
+
+
+def test_a_promoted_trial_keeps_its_place_at_the_rung():
+    # Trial 1 was promoted and may be bad by now: at the first rung it is still the best.
+    trials = [paused(0, 0.1), paused(1, 0.5, 0.5, 0.5), paused(2, 0.3)]
+    assert promotable(trials, 3) is None
+    six = [*trials, *(paused(i, 0.2) for i in (3, 4, 5))]
+    assert promotable(six, 3) == six[2]
+
+
+def test_later_rungs_come_first():
+    ahead = [paused(i, 0.1, 0.1, score) for i, score in enumerate((0.4, 0.6, 0.5))]
+    behind = [paused(i, 0.9) for i in (3, 4, 5, 6)]
+    assert promotable([*ahead, *behind], 3) == ahead[1]
+
+
+@pytest.mark.parametrize("state", ["busy", "ended"])
+def test_a_trial_that_runs_or_has_ended_counts_but_is_not_promoted(state):
+    trials = [paused(i, score) for i, score in enumerate((0.1, 0.5, 0.3))]
+    trials[1] = replace(trials[1], **{state: True})
+    assert promotable(trials, 3) is None
+
+
+def test_equal_scores_decide_nothing():
+    trials = [paused(i, score) for i, score in enumerate((0.0, 0.0, 0.0, 0.0))]
+    assert promotable(trials, 2) is None
+    assert promotable([*trials[:3], paused(3, 0.1)], 2) == paused(3, 0.1)
+    assert promotable([*trials[:2], paused(2, 0.1), paused(3, 0.1)], 2) == paused(2, 0.1)
+    assert leader(trials) == trials[0]
+
+
+def test_the_leader_is_the_best_of_the_furthest():
+    trials = [paused(0, 0.9), paused(1, 0.2, 0.2, 0.3), paused(2, 0.2, 0.2, 0.4)]
+    assert leader(trials) == trials[2]
+    assert leader([*trials[:2], replace(trials[2], ended=True)]) == trials[1]
+    assert leader([]) is None
+    assert promotable([], 3) is None
+
+
+def test_with_more_objectives_those_on_the_first_front_go_on():
+    # Trial 0 is the fastest, 2 the best; 1 is worse than 2 in both.
+    trials = [
+        paused(0, 0.1, others=(-1.0,)),
+        paused(1, 0.4, others=(-9.0,)),
+        paused(2, 0.5, others=(-8.0,)),
+        paused(3, 0.0, others=(-9.0,)),
+    ]
+    assert promotable(trials, 2) == trials[2]
+    trials[2] = replace(trials[2], busy=True)
+    assert promotable(trials, 2) == trials[0]
+
+
+def test_a_lost_report_of_a_rung_is_stood_for_by_the_next():
+    trial = Progress(0, STEPS, {4: 0.5, 5: 0.6})
+    assert [trial.at(rung) for rung in (0, 1, 2)] == [0.5, 0.5, None]
+
+
+SCORES = st.lists(st.floats(0, 1, allow_nan=False), min_size=1, max_size=40, unique=True)
+
+
+@given(SCORES, st.integers(2, 5))
+def test_running_to_rest_trains_about_a_factors_share_at_each_rung(scores, factor):
+    """Promote until nothing can be: each rung holds exactly the best of the one before."""
+    steps = rungs(factor**2, grace=1, factor=factor)
+    trials = {i: paused(i, score, steps=steps) for i, score in enumerate(scores)}
+    while (chosen := promotable(list(trials.values()), factor)) is not None:
+        stop = next_stop(chosen.epoch, steps)
+        values = dict.fromkeys(range(1, stop + 1), chosen.values[1])
+        trials[chosen.number] = replace(chosen, values=values)
+    reached = [sum(t.epoch >= step for t in trials.values()) for step in steps]
+    assert reached == [len(scores), len(scores) // factor, len(scores) // factor // factor]
+    best = sorted(trials, key=lambda i: (-scores[i], i))
+    assert {i for i, t in trials.items() if t.epoch > 1} == set(best[: reached[1]])
+
+
+def test_a_halving_gives_each_trial_its_rungs():
+    halving = Halving(epochs=9, grace=1, factor=3, cost=lambda params: params["cost"])
+    assert halving.steps({"cost": 1.0}) == (1, 3, 9)
+    assert halving.steps({"cost": 3.0}) == (1, 1, 9)
+    assert halving.steps(None) == (1, 3, 9)
+    assert Halving(epochs=9, grace=1, factor=3).steps({}) == (1, 3, 9)

@@ -1,0 +1,613 @@
+"""The bridge between Ray Tune and Optuna, called as Tune calls it, on a real database."""
+
+from __future__ import annotations
+
+import math
+import pickle
+import sqlite3
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from optuna.trial import TrialState as OptunaState
+from ray.tune.search import Searcher
+
+from detector.errors import InputError
+from orchestrator.execute.failures import Failure, Kind
+from orchestrator.propose.halving import Halving
+from orchestrator.propose.proposals import HMEAN
+from orchestrator.propose.sampler import StudySearcher, folder_name
+from orchestrator.propose.twins import Twin
+from orchestrator.run import study as store
+from orchestrator.space.parameters import Budget, Parameter
+from orchestrator.space.search_space import SearchSpace
+from orchestrator.trials.pareto import as_objectives
+from orchestrator.trials.records import TrialState
+
+SPEED = as_objectives(["hmean", "latency_ms"])
+RATIO, BACKBONE = "loss.negative_ratio", "model.backbone"
+
+
+def make_space(warm_start=(), trials=4) -> SearchSpace:
+    return SearchSpace(
+        name="test",
+        description="",
+        fixed={},
+        parameters={
+            BACKBONE: Parameter(BACKBONE, "choice", ("resnet18", "resnet34")),
+            RATIO: Parameter(RATIO, "uniform", (1.0, 8.0)),
+        },
+        warm_start=tuple(warm_start),
+        budget=Budget(trials=trials, epochs=4, grace_epochs=1, reduction_factor=2),
+    )
+
+
+class Session:
+    """One driver's view of a run folder: open, search, and vanish without a goodbye."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        resume=False,
+        seed=0,
+        trials=4,
+        warm_start=(),
+        halving=None,
+        space=None,
+        objectives=HMEAN,
+    ):
+        space = space or make_space(warm_start, trials)
+        self.halving = halving
+        self.study = store.open_study(store.storage_url(folder, None), "run", resume=resume)
+        store.enqueue(self.study, space.warm_start)
+        self.searcher = StudySearcher(
+            self.study,
+            space,
+            folder,
+            seed=seed,
+            trials=trials,
+            halving=halving,
+            objectives=objectives,
+        )
+
+    def trial(self, number):
+        return self.study.get_trials(deepcopy=False)[number]
+
+    def states(self):
+        return [trial.state.name for trial in self.study.get_trials(deepcopy=False)]
+
+    def run(self, name, score):
+        """A whole job, with the same score in each of its epochs; returns its number and end."""
+        job = self.searcher.suggest(name)
+        epochs = self.halving.epochs
+        last = {}
+        start = max(self.trial(job["number"]).intermediate_values, default=0) + 1
+        for epoch in range(start, job["until"] + 1):
+            last = result(epoch, score(job["params"]), finished=epoch == epochs)
+            self.searcher.on_trial_result(name, last)
+        self.searcher.on_trial_complete(name, last)
+        return job["number"], job["until"]
+
+
+def fail(session, name):
+    """The job ends in a way that is not tried again."""
+    session.searcher.explain_failure(name, Failure(Kind.BUG, "its own fault"))
+    session.searcher.on_trial_complete(name, error=True)
+
+
+def result(epoch, best, **more):
+    return {"epoch": epoch, "best_hmean": best, "finished": False, **more}
+
+
+def test_a_trial_that_ran_to_the_end_is_complete(tmp_path):
+    session = Session(tmp_path)
+    session.searcher.suggest("a")
+    session.searcher.on_trial_result("a", result(1, 0.5))
+    last = result(2, 0.75, finished=True)
+    session.searcher.on_trial_result("a", last)
+    session.searcher.on_trial_complete("a", last | {"done": True})
+    trial = session.trial(0)
+    assert trial.state is OptunaState.COMPLETE
+    assert trial.value == 0.75
+    assert trial.intermediate_values == {1: 0.5, 2: 0.75}
+
+
+def test_a_stopped_trial_is_pruned_and_keeps_its_last_report(tmp_path):
+    # Tune does not pass the report that a scheduler stops at to on_trial_result.
+    session = Session(tmp_path)
+    session.searcher.suggest("a")
+    session.searcher.on_trial_result("a", result(1, 0.5))
+    session.searcher.on_trial_complete("a", result(2, 0.625, done=True))
+    trial = session.trial(0)
+    assert trial.state is OptunaState.PRUNED
+    assert trial.intermediate_values == {1: 0.5, 2: 0.625}
+    assert trial.value == 0.625
+
+
+@pytest.mark.parametrize(("epochs", "score"), [(0, math.nan), (1, math.nan), (1, math.inf)])
+def test_a_score_that_is_no_number_fails_the_trial(tmp_path, epochs, score):
+    session = Session(tmp_path)
+    session.searcher.suggest("a")
+    for epoch in range(1, epochs + 1):
+        session.searcher.on_trial_result("a", result(epoch, 0.5))
+    session.searcher.on_trial_result("a", result(epochs + 1, score))
+    session.searcher.on_trial_complete("a", result(epochs + 1, score))
+    assert session.trial(0).state is OptunaState.FAIL
+    assert "not a finite number" in store.read_records(session.study)[0].reason
+
+
+def test_a_trial_that_reports_its_own_error_fails_once_with_its_reason(tmp_path):
+    session = Session(tmp_path)
+    session.searcher.suggest("a")
+    session.searcher.on_trial_result("a", {"error": "ValueError: no"})
+    session.searcher.on_trial_complete("a", {"error": "ValueError: no", "done": True})
+    (record,) = store.read_records(session.study)
+    assert (record.state, record.reason) == (TrialState.FAILED, "ValueError: no")
+
+
+def test_a_lost_worker_fails_the_trial_with_the_reason_given_before(tmp_path):
+    session = Session(tmp_path)
+    session.searcher.suggest("a")
+    session.searcher.on_trial_result("a", result(1, 0.5))
+    session.searcher.explain_failure("a", Failure(Kind.NODE_OUT_OF_MEMORY, "out of memory"))
+    session.searcher.on_trial_complete("a", error=True)
+    (record,) = store.read_records(session.study)
+    assert (record.state, record.reason) == (TrialState.FAILED, "out of memory")
+    assert record.hmean == 0.5
+
+
+def test_a_lost_worker_is_the_next_job_again_a_few_times(tmp_path):
+    session = Session(tmp_path)
+    for name in "abcd":
+        assert session.searcher.suggest(name)["number"] == 0
+        assert store.read_records(session.study)[0].state is TrialState.RUNNING
+        session.searcher.on_trial_complete(name, error=True)
+    (record,) = store.read_records(session.study)
+    reason = "its worker was lost 4 times after epoch 0: nothing is known of it"
+    assert (record.state, record.reason) == (TrialState.FAILED, reason)
+
+
+def test_a_trial_without_any_report_fails(tmp_path):
+    session = Session(tmp_path)
+    for name, last in [("a", None), ("b", {}), ("c", {"done": True})]:
+        session.searcher.suggest(name)
+        session.searcher.on_trial_complete(name, last)
+    reasons = [r.reason for r in store.read_records(session.study)]
+    assert reasons == ["it ended without a score"] * 3
+
+
+def test_repeated_reports_change_nothing(tmp_path):
+    # A worker started again reports epochs that it reported before.
+    session = Session(tmp_path)
+    session.searcher.suggest("a")
+    for epoch, best in [(1, 0.5), (2, 0.6), (1, 0.1), (2, 0.2), (3, 0.7)]:
+        session.searcher.on_trial_result("a", result(epoch, best))
+    assert session.trial(0).intermediate_values == {1: 0.5, 2: 0.6, 3: 0.7}
+
+
+def test_records_hold_the_best_epochs_figures(tmp_path):
+    session = Session(tmp_path)
+    session.searcher.suggest("a")
+    figures = {
+        "best_epoch": 1.0,
+        "best_precision": 0.75,
+        "best_recall": 0.5,
+        "best_hmean_pooled": 0.25,
+        "best_iou_hmean": 0.125,
+        "best_tuned_hmean": 0.65,
+        "best_tuned_box_thresh": 0.55,
+        "best_crossfit_hmean": 0.625,
+        "params_m": 12.5,
+        "seconds": 30.0,
+        "checkpoint": "trials/00000_resnet18/checkpoint/best",
+    }
+    session.searcher.on_trial_result("a", result(1, 0.6, page_hmeans=[0.5, 0.7], **figures))
+    session.searcher.on_trial_result(
+        "a", result(2, 0.6, hmean=0.4, **(figures | {"seconds": 60.0}))
+    )
+    (record,) = store.read_records(session.study)
+    assert (record.trial, record.state) == ("00000", TrialState.RUNNING)
+    assert (record.hmean, record.precision, record.recall) == (0.6, 0.75, 0.5)
+    assert (record.hmean_pooled, record.iou_hmean, record.params_m) == (0.25, 0.125, 12.5)
+    assert (record.tuned_hmean, record.crossfit_hmean) == (0.65, 0.625)
+    assert record.tuned == {"postprocess.box_thresh": 0.55}
+    assert (record.epochs, record.best_epoch, record.seconds) == (2, 1, 60.0)
+    assert record.page_hmeans == (0.5, 0.7)
+    assert record.checkpoint == figures["checkpoint"]
+    assert set(record.params) == {BACKBONE, RATIO}
+
+
+def test_page_scores_of_an_older_best_epoch_are_not_shown(tmp_path):
+    session = Session(tmp_path)
+    session.searcher.suggest("a")
+    session.searcher.on_trial_result("a", result(1, 0.6, best_epoch=1.0, page_hmeans=[0.6]))
+    session.searcher.on_trial_result("a", result(3, 0.8, best_epoch=2.0))  # 2 was lost
+    assert store.read_records(session.study)[0].page_hmeans is None
+
+
+def test_warm_starts_come_first_and_in_order(tmp_path):
+    points = [{BACKBONE: "resnet34", RATIO: 3.5}, {BACKBONE: "resnet18", RATIO: 2.5}]
+    session = Session(tmp_path, warm_start=points)
+    assert [session.searcher.suggest(name)["params"] for name in "ab"] == points
+    third = session.searcher.suggest("c")
+    assert third["number"] == 2
+    assert third["params"] not in points
+
+
+def test_no_more_trials_than_asked_for(tmp_path):
+    session = Session(tmp_path, trials=2)
+    session.searcher.suggest("a")
+    session.searcher.suggest("b")
+    assert session.searcher.suggest("c") is None  # it depends on the two
+    fail(session, "a")
+    assert session.searcher.suggest("d") is None
+    assert not session.searcher.is_over
+    fail(session, "b")
+    assert session.searcher.suggest("e") == Searcher.FINISHED
+    assert session.searcher.is_over
+
+
+def test_after_a_killed_driver_running_trials_are_taken_up_again(tmp_path):
+    killed = Session(tmp_path)
+    first = [killed.searcher.suggest(name) for name in "abc"]
+    killed.searcher.on_trial_result("a", result(1, 0.5))
+    killed.searcher.on_trial_result("b", result(1, 0.5))
+    killed.searcher.on_trial_complete("b", result(2, 0.5, finished=True))
+
+    session = Session(tmp_path, resume=True)
+    assert [session.searcher.suggest(name) for name in "xy"] == [first[0], first[2]]
+    session.searcher.on_trial_result("x", result(1, 0.1))  # reported before the kill
+    session.searcher.on_trial_complete("x", result(2, 0.6, finished=True))
+    fail(session, "y")
+    fourth = session.searcher.suggest("z")
+    assert fourth["number"] == 3
+    session.searcher.on_trial_complete("z", result(1, 0.3))
+    assert session.searcher.suggest("more") == Searcher.FINISHED
+    states = [t.state.name for t in session.study.get_trials()]
+    assert states == ["COMPLETE", "COMPLETE", "FAIL", "PRUNED"]
+    assert session.trial(0).intermediate_values == {1: 0.5, 2: 0.6}
+
+
+def test_a_kill_while_a_trial_is_being_proposed_loses_nothing(tmp_path):
+    point = {BACKBONE: "resnet34", RATIO: 3.5}
+    killed = Session(tmp_path, warm_start=[point])
+    trial = killed.study.ask()  # the database says RUNNING ...
+    trial.suggest_categorical(BACKBONE, ("resnet18", "resnet34"))  # ... with half its settings
+    session = Session(tmp_path, resume=True, warm_start=[point])
+    got = session.searcher.suggest("a")
+    assert (got["number"], got["params"]) == (0, point)
+    assert got["folder"] == str(tmp_path / "trials" / "00000_resnet34")
+    assert len(session.study.get_trials()) == 1
+
+
+def test_a_kill_while_a_trial_is_being_proposed_leaves_its_cost_unknown(tmp_path):
+    def cost(params):
+        return params[RATIO]
+
+    halving = Halving(epochs=4, grace=1, factor=2, cost=cost)
+    killed = Session(tmp_path, halving=halving)
+    killed.study.ask()
+    session = Session(tmp_path, resume=True, halving=halving)
+    assert session.searcher.suggest("a")["number"] == 0
+
+
+def test_a_resumed_session_proposes_what_the_first_would_have(tmp_path):
+    whole, halves = tmp_path / "whole", tmp_path / "halves"
+    whole.mkdir()
+    halves.mkdir()
+
+    def propose(session, names):
+        points = []
+        for name in names:
+            points.append(session.searcher.suggest(name)["params"])
+            score = 1 / points[-1][RATIO]
+            session.searcher.on_trial_complete(name, result(4, score, finished=True))
+        return points
+
+    expected = propose(Session(whole, trials=12), "abcdefghijkl")
+    got = propose(Session(halves, trials=12), "abcdef")
+    got += propose(Session(halves, trials=12, resume=True), "ghijkl")
+    assert got == expected
+    assert len({p[RATIO] for p in got}) == 12
+
+
+def test_another_seed_proposes_other_points(tmp_path):
+    points = []
+    for seed in (0, 1):
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        points.append(Session(folder, seed=seed).searcher.suggest("a")["params"][RATIO])
+    assert points[0] != points[1]
+
+
+def proposed_after(session, *, left, right):
+    """Ten ratios proposed after twenty over the range, which ended as said left and right of 4."""
+    for i in range(20):
+        ratio = 1.0 + 7.0 * i / 19
+        session.study.enqueue_trial({BACKBONE: "resnet18", RATIO: ratio})
+        session.searcher.suggest(str(i))
+        session.searcher.on_trial_complete(str(i), left if ratio < 4 else right)
+    later = []
+    for i in range(20, 30):
+        later.append(session.searcher.suggest(str(i))["params"][RATIO])
+        session.searcher.on_trial_complete(str(i), result(1, 0.3))
+    return later
+
+
+def test_stopped_trials_do_not_look_better_than_finished_ones_to_the_sampler(tmp_path):
+    # Points over the range: left of 4 they finish well, right of it they are stopped.
+    session = Session(tmp_path, trials=40)
+    later = proposed_after(session, left=result(4, 0.9, finished=True), right=result(1, 0.3))
+    assert sum(ratio < 5 for ratio in later) >= 7
+
+
+HALVING = Halving(epochs=4, grace=1, factor=2)
+
+
+def by_ratio(params):
+    return params[RATIO] / 10
+
+
+def points(*ratios):
+    return [{BACKBONE: "resnet18", RATIO: float(ratio)} for ratio in ratios]
+
+
+def test_trials_pause_at_a_rung_and_the_best_go_on(tmp_path):
+    session = Session(tmp_path, warm_start=points(4, 3, 2, 5), halving=HALVING)
+    jobs = [session.run(str(i), by_ratio) for i in range(7)]
+    # Of 4 and 3 the first goes on; it is alone at its rung. Of four, two go on; of two, one.
+    assert jobs == [(0, 1), (1, 1), (0, 2), (2, 1), (3, 1), (3, 2), (3, 4)]
+    assert session.states() == ["RUNNING", "RUNNING", "RUNNING", "COMPLETE"]
+    assert session.searcher.suggest("end") == Searcher.FINISHED
+    assert session.states() == ["PRUNED", "PRUNED", "PRUNED", "COMPLETE"]
+    epochs = [max(t.intermediate_values) for t in session.study.get_trials()]
+    assert epochs == [2, 1, 1, 4]
+    assert session.trial(0).value == 0.4
+
+
+def test_a_promotion_waits_for_the_trials_that_decide_it(tmp_path):
+    session = Session(tmp_path, trials=2, warm_start=points(2, 4), halving=HALVING)
+    session.run("a", by_ratio)
+    session.searcher.suggest("b")
+    assert session.searcher.suggest("c") is None
+    session.searcher.on_trial_complete("b", result(1, 0.4))
+    assert session.searcher.suggest("d")["number"] == 1
+
+
+def test_a_small_search_trains_its_best_trial_to_the_end(tmp_path):
+    # Two trials never fill a third of a rung.
+    halving = Halving(epochs=4, grace=1, factor=3)
+    session = Session(tmp_path, trials=2, warm_start=points(2, 4), halving=halving)
+    assert [session.run(str(i), by_ratio) for i in range(4)] == [(0, 1), (1, 1), (1, 3), (1, 4)]
+    assert session.searcher.suggest("end") == Searcher.FINISHED
+    assert session.states() == ["PRUNED", "COMPLETE"]
+
+
+def test_a_leader_that_fails_makes_way_for_the_next(tmp_path):
+    halving = Halving(epochs=4, grace=1, factor=3)
+    session = Session(tmp_path, trials=2, warm_start=points(2, 4), halving=halving)
+    for name in "ab":
+        session.run(name, by_ratio)
+    session.searcher.suggest("c")
+    session.searcher.on_trial_result("c", {"error": "ValueError: no"})
+    session.searcher.on_trial_complete("c", {"error": "ValueError: no"})
+    assert [session.run(name, by_ratio) for name in "de"] == [(0, 3), (0, 4)]
+
+
+def test_after_a_kill_paused_trials_stay_paused_and_cut_ones_go_on(tmp_path):
+    killed = Session(tmp_path, warm_start=points(2, 4, 3, 5), halving=HALVING)
+    killed.run("a", by_ratio)
+    killed.run("b", by_ratio)
+    assert killed.run("c", by_ratio) == (1, 2)
+    killed.searcher.suggest("d")  # cut before its first epoch
+
+    session = Session(tmp_path, resume=True, halving=HALVING)
+    jobs = [session.run(str(i), by_ratio) for i in range(4)]
+    assert jobs == [(2, 1), (3, 1), (3, 2), (3, 4)]
+    assert session.searcher.suggest("end") == Searcher.FINISHED
+    assert session.states() == ["PRUNED", "PRUNED", "PRUNED", "COMPLETE"]
+
+
+def test_a_trial_that_was_cut_in_its_last_epoch_is_ended(tmp_path):
+    killed = Session(tmp_path, trials=1, halving=Halving(epochs=1, grace=1, factor=2))
+    killed.searcher.suggest("a")
+    killed.searcher.on_trial_result("a", result(1, 0.5, finished=True))
+
+    session = Session(tmp_path, trials=1, resume=True, halving=Halving(epochs=1, grace=1, factor=2))
+    assert session.searcher.suggest("b")["until"] == 1
+    session.searcher.on_trial_complete("b", result(1, 0.5, finished=True))
+    assert session.states() == ["COMPLETE"]
+
+
+def test_an_extended_search_compares_with_the_trials_of_the_first(tmp_path):
+    first = Session(tmp_path, trials=2, warm_start=points(3, 4), halving=HALVING)
+    assert [first.run(name, by_ratio) for name in "abcd"] == [(0, 1), (1, 1), (1, 2), (1, 4)]
+    assert first.searcher.suggest("end") == Searcher.FINISHED
+
+    more = points(3, 4, 2, 5)
+    session = Session(tmp_path, trials=4, resume=True, warm_start=more, halving=HALVING)
+    # Trial 2 is third of three at the first rung, trial 3 the best of four.
+    assert [session.run(name, by_ratio) for name in "efg"] == [(2, 1), (3, 1), (3, 2)]
+    assert session.run("h", by_ratio) == (3, 4)  # the best of two at the second
+
+
+def test_the_sampler_ranks_paused_trials_below_finished_ones(tmp_path):
+    # Left of 4 trials finish well, right of it they pause at a score that is higher.
+    halving = Halving(epochs=4, grace=1, factor=100)
+    session = Session(tmp_path, trials=40, halving=halving)
+    later = proposed_after(session, left=result(4, 0.8, finished=True), right=result(1, 0.9))
+    assert sum(ratio < 5 for ratio in later) >= 7
+
+
+def test_no_point_is_tried_twice_and_a_small_space_is_over_when_all_were(tmp_path):
+    space = replace(
+        make_space(trials=50),
+        parameters={
+            BACKBONE: Parameter(BACKBONE, "choice", ("resnet18", "resnet34")),
+            RATIO: Parameter(RATIO, "choice", (1.0, 2.0, 3.0)),
+        },
+    )
+    session = Session(tmp_path, trials=50, space=space)
+    tried = []
+    while isinstance(job := session.searcher.suggest(str(len(tried))), dict):
+        tried.append(tuple(job["params"].values()))
+        # The sampler would propose the best point for ever.
+        last = result(4, 0.9 if job["params"][RATIO] == 2.0 else 0.1, finished=True)
+        session.searcher.on_trial_complete(str(len(tried) - 1), last)
+    assert sorted(tried) == [(b, r) for b in ("resnet18", "resnet34") for r in (1.0, 2.0, 3.0)]
+    assert job == Searcher.FINISHED
+
+
+THRESH = "postprocess.box_thresh"
+
+
+def joint_session(folder, *thresholds, **options):
+    """A session whose first points all train alike."""
+    space = make_space([{BACKBONE: "resnet18", RATIO: 3.0, THRESH: t} for t in thresholds], 3)
+    space = replace(
+        space, parameters=space.parameters | {THRESH: Parameter(THRESH, "uniform", (0.1, 0.9))}
+    )
+    trials = len(thresholds)
+    return Session(folder, space=space, warm_start=space.warm_start, trials=trials, **options)
+
+
+def test_trials_that_differ_in_postprocessing_alone_are_trained_once(tmp_path):
+    session = joint_session(tmp_path, 0.3, 0.4, 0.5)
+    first = session.searcher.suggest("a")
+    assert session.searcher.suggest("b") is None  # all of them need the first one's weights
+    last = result(4, 0.5, finished=True, best_epoch=3.0)
+    session.searcher.on_trial_complete("a", last)
+    jobs = [session.searcher.suggest(name) for name in "bc"]
+    twin = Twin(Path(first["folder"]), epochs=4, best_epoch=3, finished=True)
+    assert [job["twin"] for job in jobs] == [twin, twin]
+    assert [job["params"][THRESH] for job in jobs] == [0.4, 0.5]
+    for name, job in zip("bc", jobs, strict=True):
+        last = result(4, job["params"][THRESH], finished=True)
+        session.searcher.on_trial_complete(name, last)
+    assert session.states() == ["COMPLETE"] * 3
+    assert session.trial(2).user_attrs["same_weights_as"] == 0
+
+
+def test_a_trial_waits_for_the_weights_of_one_that_is_paused_to_the_end(tmp_path):
+    session = joint_session(tmp_path, 0.3, 0.4, halving=HALVING)
+    session.study.enqueue_trial({BACKBONE: "resnet34", RATIO: 8.0, THRESH: 0.5})
+    session.searcher._trials = 3
+    assert session.run("a", by_ratio) == (0, 1)
+    jobs = [session.run(name, by_ratio) for name in "bcd"]
+    assert jobs == [(2, 1), (2, 2), (2, 4)]
+    job = session.searcher.suggest("e")
+    assert (job["number"], job["twin"].epochs, job["twin"].finished) == (1, 1, False)
+    session.searcher.on_trial_complete("e", result(1, 0.35))
+    assert session.searcher.suggest("end") == Searcher.FINISHED
+    assert session.states() == ["PRUNED", "PRUNED", "COMPLETE"]
+
+
+def test_a_failed_training_leaves_its_twin_to_train(tmp_path):
+    session = joint_session(tmp_path, 0.3, 0.4)
+    session.searcher.suggest("a")
+    fail(session, "a")
+    assert "twin" not in session.searcher.suggest("b")
+
+
+def test_a_job_that_ends_before_its_rung_fails(tmp_path):
+    session = Session(tmp_path, halving=Halving(epochs=9, grace=3, factor=3))
+    session.searcher.suggest("a")
+    session.searcher.on_trial_complete("a", result(2, 0.5))
+    (record,) = store.read_records(session.study)
+    assert record.state is TrialState.FAILED
+    assert record.reason == "it ended after epoch 2, though it should train to 3"
+
+
+def test_a_paused_trial_is_known_as_one(tmp_path):
+    session = Session(tmp_path, halving=HALVING)
+    session.run("a", by_ratio)
+    assert [r.state for r in store.read_records(session.study)] == [TrialState.PAUSED]
+    job = session.searcher.suggest("b")
+    session.searcher.on_trial_result("b", result(job["until"], 0.1))
+    assert [r.state for r in store.read_records(session.study)][-1] is TrialState.RUNNING
+
+
+@pytest.mark.parametrize(("objectives", "low", "high"), [(HMEAN, 5.5, 8.0), (SPEED, 1.0, 8.0)])
+def test_the_sampler_looks_at_all_objectives(tmp_path, objectives, low, high):
+    """H-mean grows with the ratio, and so does the latency: every ratio is a fair trade-off."""
+    session = Session(tmp_path, trials=60, objectives=objectives)
+    ratios = []
+    for i in range(60):
+        job = session.searcher.suggest(str(i))
+        ratios.append(job["params"][RATIO])
+        last = result(4, ratios[-1] / 10, finished=True, latency_ms=ratios[-1] ** 3)
+        session.searcher.on_trial_complete(str(i), last)
+    later = sorted(ratios[30:])
+    assert low <= later[3]
+    assert later[-4] <= high
+    assert (later[3] < 4) == (objectives == SPEED)  # fast ones are looked for too
+
+
+def test_paused_trials_are_no_obstacle_to_several_objectives(tmp_path):
+    halving = Halving(epochs=4, grace=1, factor=2)
+    session = Session(tmp_path, trials=20, halving=halving, objectives=SPEED)
+    while isinstance(job := session.searcher.suggest("x"), dict):
+        until, ratio = job["until"], job["params"][RATIO]
+        slow = 10 * (job["params"][BACKBONE] == "resnet34")
+        last = result(until, ratio / 10, finished=until == 4, latency_ms=ratio + slow)
+        session.searcher.on_trial_complete("x", last)
+    assert set(session.states()) == {"COMPLETE", "PRUNED"}
+    # A fast trial beats a slow one with a lower score in both, so fronts hold fast ones.
+    promoted = [t for t in session.study.get_trials() if max(t.intermediate_values) > 1]
+    fast = sum(t.params[BACKBONE] == "resnet18" for t in promoted)
+    assert fast > len(promoted) / 2
+
+
+def test_a_space_without_new_points_has_its_paused_trials_finished(tmp_path):
+    space = replace(
+        make_space(trials=9), parameters={RATIO: Parameter(RATIO, "choice", (1.0, 2.0, 3.0))}
+    )
+    session = Session(tmp_path, trials=9, space=space, halving=HALVING)
+    jobs = [session.run(str(i), by_ratio) for i in range(9)]
+    assert session.searcher.suggest("end") == Searcher.FINISHED
+    assert session.searcher.is_exhausted
+    assert session.states() == ["COMPLETE"] * 3
+    ends = [session.trial(number).params[RATIO] for number, until in jobs if until == 4]
+    assert ends == [3.0, 2.0, 1.0]  # the best ones first
+
+
+def test_a_study_of_that_name_is_not_reused_silently(tmp_path):
+    Session(tmp_path)
+    with pytest.raises(InputError, match=r"holds a study called 'run' already.*resume=true"):
+        Session(tmp_path)
+
+
+@pytest.mark.parametrize("url", ["nonsense", "sqlite:////no/such/folder/study.db"])
+def test_a_database_that_cannot_be_opened_is_named(url):
+    with pytest.raises(InputError, match=f"storage: {url} cannot be used"):
+        store.open_study(url, "run", resume=False)
+
+
+def test_a_reader_does_not_stop_the_search(tmp_path):
+    session = Session(tmp_path)
+    session.searcher.suggest("a")
+    with sqlite3.connect(tmp_path / "study.db") as reader:
+        reader.execute("select * from trials").fetchall()
+        session.searcher.on_trial_result("a", result(1, 0.5))
+    assert session.trial(0).intermediate_values == {1: 0.5}
+
+
+def test_tune_can_pickle_and_snapshot_the_searcher(tmp_path):
+    session = Session(tmp_path)
+    pickle.dumps(session.searcher)
+    session.searcher.save_to_dir(str(tmp_path))
+    assert not list(tmp_path.glob("searcher-state*"))
+
+
+@pytest.mark.parametrize(
+    ("params", "expected"),
+    [
+        ({"lr": 0.1}, "00007"),
+        ({"lr": 0.1, "backbone": "convnext_tiny"}, "00007_convnext_tiny"),
+        ({"weights": "../a b/c"}, "00007_..-a-b-c"),
+        ({"weights": "x" * 99}, "00007_" + "x" * 40),
+    ],
+)
+def test_folder_names_are_short_and_safe(params, expected):
+    assert folder_name(7, params) == expected

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.results.ranking import (
+    COLUMNS,
+    LAST_COLUMNS,
+    confirmed_hmean,
+    confirmed_sd,
+    interval,
+    ranked,
+    rows,
+)
+from orchestrator.trials.records import TrialRecord, TrialState
+
+
+def test_interval_needs_two_pages() -> None:
+    assert interval(None) is None
+    assert interval([]) is None
+    assert interval([0.9]) is None
+
+
+def test_equal_pages_leave_no_doubt() -> None:
+    assert interval([0.75] * 8) == pytest.approx((0.75, 0.75))
+
+
+def test_interval_agrees_with_the_normal_approximation() -> None:
+    scores = np.random.default_rng(1).uniform(0.8, 1.0, 400)
+    half = 1.96 * scores.std() / math.sqrt(len(scores))
+    low, high = interval(scores.tolist()) or (0, 0)
+    assert low == pytest.approx(scores.mean() - half, abs=0.1 * half)
+    assert high == pytest.approx(scores.mean() + half, abs=0.1 * half)
+
+
+def test_two_pages_give_the_three_possible_means() -> None:
+    # Means 0, 0.5 and 1 have probabilities 1/4, 1/2 and 1/4: 95 % covers all of them.
+    assert interval([0.0, 1.0]) == (0.0, 1.0)
+    assert interval([0.0, 1.0], level=0.4) == (0.5, 0.5)
+
+
+def test_interval_is_repeatable() -> None:
+    scores = [0.1, 0.5, 0.9, 0.3]
+    assert interval(scores) == interval(scores)
+
+
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=30))
+def test_interval_lies_within_the_pages(scores: list[float]) -> None:
+    low, high = interval(scores) or (math.nan, math.nan)
+    assert min(scores) - 1e-9 <= low <= high <= max(scores) + 1e-9
+
+
+def test_rows_carry_the_interval_and_missing_parameters_are_none() -> None:
+    record = TrialRecord(
+        "1", TrialState.FINISHED, {"a": 2}, hmean=0.5, page_hmeans=(0.5, 0.5), params_m=1.5
+    )
+    (row,) = rows([record], ["a", "b"])
+    assert (row["hmean_low"], row["hmean_high"]) == (0.5, 0.5)
+    assert (row["a"], row["b"], row["params_m"], row["rank"]) == (2, None, 1.5, 1)
+
+
+def test_rows_keep_the_order_of_columns() -> None:
+    (row,) = rows([TrialRecord("1", TrialState.PENDING)], ["b", "a"])
+    assert tuple(row) == (*COLUMNS, "b", "a", *LAST_COLUMNS)
+
+
+def test_rows_say_who_is_tied_and_who_is_on_the_front() -> None:
+    def trial(name: str, scores: list[float] | None, size: float | None) -> TrialRecord:
+        mean = 0.1 if scores is None else sum(scores) / len(scores)
+        pages = None if scores is None else tuple(scores)
+        return TrialRecord(
+            name, TrialState.FINISHED, hmean=mean, page_hmeans=pages, params_m=size, latency_ms=5.0
+        )
+
+    records = [
+        trial("far", [0.5] * 8, 3.0),
+        trial("first", [0.9] * 8, 20.0),
+        trial("near", [0.9] * 7 + [0.8], 20.0),
+        trial("no pages", None, None),
+        TrialRecord("stopped", TrialState.STOPPED, hmean=0.99, page_hmeans=(0.9,) * 8, params_m=1),
+    ]
+    shown = {row["trial"]: row for row in rows(records, [])}
+    assert list(shown) == ["first", "near", "far", "no pages", "stopped"]
+    assert [row["tied"] for row in shown.values()] == [True, True, False, None, None]
+    # Against the next: one page differs; all 8 of 256 patterns in one direction; no pages.
+    assert [row["p_next"] for row in shown.values()] == [1, 2 / 256, None, None, None]
+    assert [row["pareto"] for row in shown.values()] == [True, False, True, False, None]
+    assert shown["first"]["latency_ms"] == 5.0
+    by_score = rows(records, [], [("hmean", "max")])
+    assert [row["pareto"] for row in by_score] == [True, False, False, False, None]
+
+
+def paged(name: str, level: float, *confirmed: float) -> TrialRecord:
+    """A finished trial that has the same score on each of eight pages."""
+    return TrialRecord(
+        name, TrialState.FINISHED, hmean=level, page_hmeans=(level,) * 8, confirmed=confirmed
+    )
+
+
+def test_pages_of_first_trainings_say_nothing_about_an_order_by_new_seeds() -> None:
+    # "steady" was worse than "lucky" on each page of the first training, and is above it.
+    records = [
+        paged("lucky", 0.9, 0.6),
+        paged("steady", 0.8, 0.7),
+        paged("a", 0.7),
+        paged("b", 0.6),
+    ]
+    shown = rows(records, [])
+    assert [row["trial"] for row in shown] == ["steady", "lucky", "a", "b"]
+    assert [row["p_next"] for row in shown] == [None, None, 2 / 256, None]
+    assert [row["tied"] for row in shown] == [None] * 4
+
+
+def test_mean_and_deviation_of_new_seeds_by_hand() -> None:
+    three, one, none = paged("a", 0.9, 0.5, 0.6, 0.7), paged("a", 0.9, 0.5), paged("a", 0.9)
+    assert confirmed_hmean(three) == pytest.approx(0.6)
+    assert confirmed_sd(three) == pytest.approx(0.1)  # sqrt((0.01 + 0 + 0.01) / 2)
+    assert (confirmed_hmean(one), confirmed_sd(one)) == (0.5, None)
+    assert (confirmed_hmean(none), confirmed_sd(none)) == (None, None)
+
+
+@given(st.lists(st.lists(st.floats(0, 1), max_size=3), min_size=1, max_size=8))
+def test_confirmed_trials_fall_in_their_mean_and_others_follow(seeds: list[list[float]]) -> None:
+    records = [paged(f"{i:05d}", 0.1 * i, *scores) for i, scores in enumerate(seeds)]
+    order = ranked(records)
+    means = [np.mean(record.confirmed) for record in order if record.confirmed]
+    assert all(np.diff(means) <= 1e-12)
+    rest = order[len(means) :]
+    assert not any(record.confirmed for record in rest)
+    assert rest == sorted(rest, key=lambda record: -(record.hmean or 0))

@@ -1,0 +1,63 @@
+"""What a failing database or disk says; the real ones are in tests/faults."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import pytest
+from optuna.exceptions import StorageInternalError
+from ray.tune.error import TuneError
+
+from detector.errors import InputError, JobError
+from orchestrator.run.endings import advice, explained
+
+COMMAND = "python -m orchestrator.search name=x resume=true"
+
+
+def full_disk() -> None:
+    raise OSError(errno.ENOSPC, "No space left on device", "/runs/x/leaderboard.csv")
+
+
+def broken_database() -> None:
+    raise StorageInternalError("during the commit") from ValueError("database is locked\nmore")
+
+
+def by_tune(failing) -> None:
+    """As Ray Tune passes on what a searcher or a callback raised: twice its own, with the text."""
+    try:
+        try:
+            failing()
+        except Exception as error:
+            raise TuneError(f"Traceback ... {error}")  # noqa: B904
+    except TuneError as error:
+        raise TuneError("The Ray Tune run failed") from error
+
+
+@pytest.mark.parametrize("through", [lambda failing: failing(), by_tune])
+@pytest.mark.parametrize(
+    ("failing", "said"),
+    [
+        (full_disk, "/runs/x/leaderboard.csv: No space left on device; check the disk and what"),
+        (broken_database, "x: the study's database cannot be used (database is locked); check it"),
+    ],
+)
+def test_one_message_says_what_failed_and_how_to_go_on(failing, said, through):
+    with pytest.raises(JobError) as caught, explained(Path("x"), COMMAND):
+        through(failing)
+    assert str(caught.value).startswith(said)
+    assert str(caught.value).endswith(f"then continue with:\n  {COMMAND}")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [InputError("a key"), TuneError("of its own"), OSError("no number"), KeyboardInterrupt()],
+)
+def test_other_errors_pass(error):
+    with pytest.raises(type(error)) as caught, explained(Path("x"), COMMAND):
+        raise error
+    assert caught.value is error
+
+
+def test_the_advice_is_the_command():
+    assert advice(COMMAND).endswith(f"Continue with:\n  {COMMAND}")

@@ -1,0 +1,49 @@
+"""Copies of a dataset that lies in a bucket."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from detector.data.annotations import read_split
+from detector.errors import InputError
+from orchestrator.store.bucket import Bucket
+from orchestrator.store.mirror import Mirror
+from orchestrator.store.own_disk import cache_folder, local_copy
+
+
+def test_a_dataset_is_copied_once_and_follows_the_bucket(bucket_url, make_dataset, tmp_path):
+    root = make_dataset(tmp_path / "data", split="train", pages=2)
+    bucket = Bucket(bucket_url, waits=())
+    Mirror(root, bucket).push()
+    said: list[str] = []
+    threads = [
+        threading.Thread(target=local_copy, args=(bucket_url,), kwargs={"say": said.append})
+        for _ in range(3)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    folder = local_copy(bucket_url, say=said.append)
+    assert folder.parent == cache_folder() / "data"
+    assert said[0] == f"{bucket_url}: 3 files copied to {folder}"
+    assert len(read_split(folder, "train").pages) == 2
+
+    image = next((root / "images/train").iterdir()).name
+    bucket.delete(f"images/train/{image}")
+    assert not (local_copy(bucket_url, say=said.append) / "images/train" / image).exists()
+
+
+def test_an_empty_place_is_no_dataset(bucket_url):
+    with pytest.raises(InputError, match=r"data\.root: nothing is at s3://.*; copy your dataset"):
+        local_copy(bucket_url, waits=())
+
+
+def test_the_cache_is_where_the_user_keeps_caches(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / "receipt-orchestrator"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / ".cache" / "receipt-orchestrator"

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import Field
-from rich.console import Console
 
 from detector.cli import log, run
 from detector.errors import InputError
 from detector.settings import Section
 from orchestrator.config.settings import SearchConfig
 from orchestrator.report_page.write import write_report
-from orchestrator.results.leaderboard_table import fitting_table, table
+from orchestrator.results.printed import print_leaderboard
 from orchestrator.results.write import write_results
 from orchestrator.run import study as store
 from orchestrator.run.run_folder import CONFIG, SPACE, is_locked, stored_search
-from orchestrator.space.published import Published, compare
 from orchestrator.space.search_space import load_space
-from orchestrator.trials.records import TrialRecord
-
-PLAIN_ROWS = 20  # of a summary
-PLAIN_WIDTH = 140  # columns where there is no terminal to ask
 
 
 class ReportSettings(Section):
@@ -46,33 +39,6 @@ def main(settings: ReportSettings) -> int:
     print_leaderboard(records, parameters, published=space.published)
     log(f"report: {write_report(study, space, folder, config, over=not is_locked(folder))}")
     return 0
-
-
-def print_leaderboard(
-    records: Sequence[TrialRecord],
-    parameters: Sequence[str],
-    *,
-    published: Sequence[Published] = (),
-    below: str | None = None,
-) -> None:
-    """Print the leaderboard to stdout, as wide as the terminal, and published beside measured.
-
-    With a text that will be printed `below` it, it has as many trials as fit on a screen with that
-    text, and where there is no terminal the first `PLAIN_ROWS`.
-    """
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=PLAIN_WIDTH)
-        most = None if below is None else PLAIN_ROWS
-        console.print(table(records, parameters, width=console.width, most=most))
-    elif below is None:
-        console.print(table(records, parameters, width=console.width))
-    else:
-        rest = sum(max(1, -(-len(line) // console.width)) for line in below.splitlines())
-        # The shell's prompt takes a line too.
-        console.print(fitting_table(records, parameters, console, below=rest + 1))
-    if published:
-        console.print(compare(published, records))
 
 
 if __name__ == "__main__":

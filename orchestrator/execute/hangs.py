@@ -9,8 +9,8 @@ from typing import Any
 import ray
 from ray.tune import Callback
 
-from orchestrator.execute.failures import Failure, Kind
 from orchestrator.propose.job_searcher import JobSearcher
+from orchestrator.trials.failure import Failure, Kind
 
 
 class HangWatch(Callback):

@@ -18,7 +18,6 @@ from rich.text import Text
 
 from detector.escape import printable, printable_lines
 from detector.generations import forget_states
-from orchestrator.execute.trial import METRIC
 from orchestrator.results.leaderboard import best
 from orchestrator.results.leaderboard_table import STYLES
 from orchestrator.results.write import write_results
@@ -26,7 +25,7 @@ from orchestrator.run import study as store
 from orchestrator.space.parameters import Parameter
 from orchestrator.track.tensorboard import write_trial
 from orchestrator.trials.pareto import SCORE_AND_SIZE, Objectives
-from orchestrator.trials.records import TrialRecord, TrialState
+from orchestrator.trials.records import METRIC, TrialRecord, TrialState
 
 ROWS_BESIDE_TABLE = 8  # terminal lines that the table's frame and summary take
 FIXED_WIDTH = 52  # columns that trial, state, epoch, scores and time take

@@ -18,13 +18,13 @@ from detector.errors import InputError, JobError
 from detector.files import write_text
 from orchestrator.execute.worker import in_this_process
 from orchestrator.store.own_disk import local_copy
+from orchestrator.trials.records import METRIC
 
 if TYPE_CHECKING:
     from detector.trainer import EpochReport
     from orchestrator.propose.twins import Twin
     from orchestrator.space.search_space import SearchSpace
 
-METRIC = "best_hmean"  # the running best: what Tune, ASHA and Optuna compare
 REASON_LENGTH = 500
 SEEDS_FOLDER = "seeds"  # in a trial's folder, with a folder for each new seed
 

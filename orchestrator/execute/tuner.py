@@ -20,7 +20,7 @@ from orchestrator.execute.bucket_run import BucketRun, Keeping
 from orchestrator.execute.failures import error_of, failure_of
 from orchestrator.execute.hangs import HangWatch
 from orchestrator.execute.memory_kills import memory_kills_reported
-from orchestrator.execute.trial import METRIC, TrialFunction, as_trainable, in_place
+from orchestrator.execute.trial import TrialFunction, as_trainable, in_place
 from orchestrator.place.resources import TrialResources
 from orchestrator.propose.halving import Halving
 from orchestrator.propose.job_searcher import JobSearcher
@@ -29,8 +29,7 @@ from orchestrator.propose.sampler import StudySearcher
 from orchestrator.run import study as store
 from orchestrator.space.search_space import Budget, SearchSpace
 from orchestrator.trials.pareto import Objectives
-
-SNAPSHOT_S = 3600  # of Tune's own state, which nothing reads (see orchestrator.run.study)
+from orchestrator.trials.records import METRIC
 
 
 def run_search(

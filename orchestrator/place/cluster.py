@@ -19,7 +19,6 @@ from ray.exceptions import RayError
 
 from detector.cli import log
 from detector.errors import InputError, JobError
-from orchestrator.execute.tuner import SNAPSHOT_S
 from orchestrator.place.cluster_token import keep_private, refusal
 from orchestrator.place.interruption import handlers_kept
 from orchestrator.place.resources import Machine
@@ -27,6 +26,7 @@ from orchestrator.place.resources import Machine
 OBJECT_STORE_BYTES = 200_000_000  # trials exchange a few numbers; images never pass through Ray
 CONNECT_TIMEOUT_S = 10.0
 START_ATTEMPTS = 4
+SNAPSHOT_S = 3600  # of Tune's own state, which nothing reads (see orchestrator.run.study)
 _TOO_SLOW = "timed out during startup"  # of what Ray says, as a plain Exception
 
 QUIET = {

@@ -13,8 +13,8 @@ from typing import Any
 from detector.config import TrainConfig
 from detector.errors import JobError
 from detector.step_cost import StepCost
-from orchestrator.results.leaderboard_table import duration
 from orchestrator.space.search_space import SearchSpace
+from orchestrator.trials.duration import duration
 
 BACKBONE = "model.backbone"
 # What the memory of a training depends on; 0 for a crop is a whole page.

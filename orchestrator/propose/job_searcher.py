@@ -6,8 +6,8 @@ from typing import Any
 
 from ray.tune.search import Searcher
 
-from orchestrator.execute.failures import Failure, Kind, Retries
-from orchestrator.execute.trial import METRIC
+from orchestrator.trials.failure import Failure, Kind, Retries
+from orchestrator.trials.records import METRIC
 
 
 class JobSearcher(Searcher):

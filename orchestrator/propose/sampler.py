@@ -18,7 +18,6 @@ from optuna.trial import FrozenTrial, Trial
 from optuna.trial import TrialState as OptunaState
 from ray.tune.search import Searcher
 
-from orchestrator.execute.trial import METRIC
 from orchestrator.propose.halving import Halving, Progress, leader, next_stop, promotable
 from orchestrator.propose.job_searcher import JobSearcher
 from orchestrator.propose.proposals import HMEAN, propose
@@ -27,6 +26,7 @@ from orchestrator.run import study as store
 from orchestrator.run.study import BEST, FOLDER, LATEST, LOST, PAUSED, REASON
 from orchestrator.space.search_space import SearchSpace
 from orchestrator.trials.pareto import Objectives
+from orchestrator.trials.records import METRIC
 
 NOT_METRICS = ("params", "config", "page_hmeans", "tuned")
 

@@ -11,12 +11,11 @@ from typing import Any
 import optuna
 from ray.tune.search import Searcher
 
-from orchestrator.execute.trial import METRIC
 from orchestrator.propose.job_searcher import JobSearcher
 from orchestrator.propose.twins import Twin, training_part
 from orchestrator.results.ranking import finite
 from orchestrator.run import study as store
-from orchestrator.trials.records import TrialRecord
+from orchestrator.trials.records import METRIC, TrialRecord
 
 
 @dataclass(frozen=True)

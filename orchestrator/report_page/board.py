@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from orchestrator.report_page.blocks import Cell, Paragraph, Section, Table
 from orchestrator.report_page.facts import RunFacts
 from orchestrator.report_page.wording import plain
-from orchestrator.results.leaderboard_table import duration
+from orchestrator.trials.duration import duration
 
 Row = dict[str, Any]
 

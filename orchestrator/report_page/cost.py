@@ -9,8 +9,8 @@ from orchestrator.propose.twins import TWIN
 from orchestrator.report_page.blocks import Facts, Paragraph, Section
 from orchestrator.report_page.facts import RunFacts
 from orchestrator.report_page.wording import counted
-from orchestrator.results.leaderboard_table import duration
 from orchestrator.run import study as store
+from orchestrator.trials.duration import duration
 from orchestrator.trials.records import TrialRecord, TrialState
 
 EARLY = (TrialState.STOPPED, TrialState.PAUSED)

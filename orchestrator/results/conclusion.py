@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from detector.errors import JobError
-from orchestrator.report import print_leaderboard
 from orchestrator.results.leaderboard import best
+from orchestrator.results.printed import print_leaderboard
 from orchestrator.results.write import write_results
 from orchestrator.space.search_space import SearchSpace
 from orchestrator.trials.pareto import Objectives

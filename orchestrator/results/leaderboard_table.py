@@ -13,6 +13,7 @@ from rich.text import Text
 
 from detector.escape import printable, printable_lines
 from orchestrator.results.ranking import best, rows
+from orchestrator.trials.duration import duration
 from orchestrator.trials.records import TrialRecord, TrialState
 
 STYLES = {
@@ -101,16 +102,6 @@ def fitting_table(
     while most > FEWEST and lines(most) > console.height - below:  # notes may have grown too
         most -= 1
     return table(records, parameters, width=console.width, most=most)
-
-
-def duration(seconds: float) -> str:
-    """`45s`, `3m 20s` or `2h 05m`."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole}s"
-    if whole < 3600:
-        return f"{whole // 60}m {whole % 60:02d}s"
-    return f"{whole // 3600}h {whole // 60 % 60:02d}m"
 
 
 def _score_columns(shown: Sequence[dict[str, Any]]) -> list[_Column]:

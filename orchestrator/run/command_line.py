@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from difflib import get_close_matches
 from typing import Any
 
 from pydantic import ValidationError
@@ -12,6 +11,7 @@ from detector import cli
 from detector.config import TrainConfig
 from detector.errors import InputError
 from detector.settings import describe_faults, field_names, nest
+from orchestrator.config.keys import unknown_key
 from orchestrator.config.settings import SearchConfig
 from orchestrator.config.tracker_names import not_installed
 from orchestrator.space.files import available_spaces
@@ -59,17 +59,6 @@ def _spelt_out(values: dict[str, Any]) -> dict[str, Any]:
     if isinstance(full.get("data.root"), str) and is_url(full["data.root"]):
         full.setdefault("data_from", full.pop("data.root"))
     return full
-
-
-def unknown_key(key: str, names: Sequence[str]) -> str:
-    """The message for a key that does not exist: close matches, or the keys of its section."""
-    near = get_close_matches(key, names, n=3, cutoff=0.5)
-    section = [n for n in names if n.startswith(f"{key.partition('.')[0]}.")]
-    if key in TrainConfig.model_fields:
-        return f"{key}: is a section; set one of its keys: {', '.join(section)}"
-    if near:
-        return f"{key}: unknown key; did you mean {' or '.join(near)}?"
-    return f"{key}: unknown key; valid keys: {', '.join(section or names)}"
 
 
 def _with_remedy(line: str) -> str:

@@ -24,11 +24,10 @@ from optuna.trial import TrialState as OptunaState
 from sqlalchemy.exc import SQLAlchemyError
 
 from detector.errors import InputError
-from orchestrator.execute.trial import METRIC
 from orchestrator.space.nested import PREFIX
 from orchestrator.store.storage import open_storage, without_password
 from orchestrator.store.storage import storage_url as storage_url  # a study's users need both
-from orchestrator.trials.records import TrialRecord, TrialState
+from orchestrator.trials.records import METRIC, TrialRecord, TrialState
 
 LATEST = "latest"  # user attribute: the last report
 BEST = "best_pages"  # user attribute: the best epoch, its page H-means and chosen settings

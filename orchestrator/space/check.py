@@ -8,7 +8,7 @@ from typing import Any
 
 from detector.config import TrainConfig
 from detector.settings import field_names
-from orchestrator.run.command_line import unknown_key
+from orchestrator.config.keys import unknown_key
 from orchestrator.space.conditions import decide
 from orchestrator.space.layers import COMMAND_LINE, WARM_START, Fault, Layer, Point
 from orchestrator.space.parameters import Parameter

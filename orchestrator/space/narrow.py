@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from orchestrator.run.command_line import unknown_key
+from orchestrator.config.keys import unknown_key
 from orchestrator.space.layers import COMMAND_LINE, Fault, Layer
 from orchestrator.space.parameters import Parameter
 from orchestrator.space.values import DEFAULTS, absolute, read_one

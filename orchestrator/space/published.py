@@ -8,18 +8,10 @@ In a space file they stand with the point that they belong to, under keys that a
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
-
-from rich import box
-from rich.table import Table
-from rich.text import Text
-
-from detector.escape import printable
-from orchestrator.results.ranking import best
-from orchestrator.trials.records import TrialRecord, TrialState
 
 PREFIX = "published."
 FIGURES = ("hmean", "precision", "recall")
@@ -93,49 +85,3 @@ def _fault(key: str, value: Any) -> str | None:
     if is_number and math.isfinite(value) and 0 <= value <= 1:
         return None
     return f"{key}: must be a score from 0 to 1 (per cent divided by 100), got {value!r}"
-
-
-def compare(published: Sequence[Published], records: Sequence[TrialRecord]) -> Table:
-    """Published beside measured scores, a row for each published result, in their order.
-
-    A result's trial is the one with its settings; of several, the best. Without a trial the
-    row says so. Scores of a trial that did not finish are those of its best epoch so far.
-    """
-    out = Table(title="published beside measured", box=box.SIMPLE_HEAD, padding=0)
-    out.caption = Text("published: the authors' pages and budget; measured: this run's")
-    out.caption_justify = "left"
-    out.add_column("\nrow", min_width=16)
-    for source in ("published", "measured"):
-        for header in (f"{source}\nH-mean", "\nP", "\nR"):
-            out.add_column(header, justify="right", no_wrap=True)
-    out.add_column("\ntrial", no_wrap=True)
-    out.add_column("\nstate", no_wrap=True)
-    for result in published:
-        cells = [_score(getattr(result, name)) for name in FIGURES]
-        out.add_row(Text(printable(result.row)), *cells, *_measured(result, records))
-    return out
-
-
-def _measured(result: Published, records: Sequence[TrialRecord]) -> list[str]:
-    """The scores, the name and the state of a result's trial."""
-    same = [r for r in records if _has(r, result.point)]
-    if not same:
-        return ["", "", "", "", "not run"]
-    record = best([r for r in same if r.state is not TrialState.FAILED]) or same[-1]
-    failed = record.state is TrialState.FAILED
-    scores = ["" if failed else _score(getattr(record, name)) for name in FIGURES]
-    return [*scores, record.trial, record.state.value]
-
-
-def _has(record: TrialRecord, point: Mapping[str, Any]) -> bool:
-    """Whether a trial has all settings of a point; True is not 1 here."""
-    return all(
-        key in record.params
-        and record.params[key] == value
-        and isinstance(record.params[key], bool) is isinstance(value, bool)
-        for key, value in point.items()
-    )
-
-
-def _score(value: float | None) -> str:
-    return "" if value is None or not math.isfinite(value) else f"{value:.4f}"

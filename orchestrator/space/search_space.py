@@ -15,8 +15,8 @@ from pydantic import ValidationError
 from detector.config import TrainConfig, with_values
 from detector.errors import InputError
 from detector.settings import describe_faults
+from orchestrator.config.keys import unknown_key
 from orchestrator.config.settings import BudgetConfig
-from orchestrator.run.command_line import unknown_key
 from orchestrator.space.check import Checked, check
 from orchestrator.space.files import find_space
 from orchestrator.space.inherit import read_space

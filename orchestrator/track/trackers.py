@@ -21,10 +21,9 @@ from ray.tune import Callback
 from detector.errors import InputError
 from detector.monitor import curves
 from orchestrator.config.tracker_names import not_installed
-from orchestrator.execute.trial import METRIC
 from orchestrator.run import study as store
 from orchestrator.track.tensorboard import METRICS
-from orchestrator.trials.records import TrialRecord, TrialState
+from orchestrator.trials.records import METRIC, TrialRecord, TrialState
 
 OVER = (TrialState.FINISHED, TrialState.STOPPED, TrialState.FAILED)
 

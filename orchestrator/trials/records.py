@@ -9,6 +9,8 @@ from enum import Enum
 from functools import cached_property
 from typing import Any
 
+METRIC = "best_hmean"  # the running best: what Tune, ASHA and Optuna compare
+
 
 class TrialState(str, Enum):
     """Where a trial stands; the values are what files and tables show."""

@@ -15,12 +15,12 @@ from detector.reproduction import find_training
 from orchestrator import search
 from orchestrator.config.settings import ConfirmConfig
 from orchestrator.execute.confirm import extra_cost, is_confirmed, leaders, spent, trainings
-from orchestrator.execute.failures import Failure, Kind
 from orchestrator.propose.seed_searcher import SeedSearcher
 from orchestrator.propose.twins import Twin
 from orchestrator.run import study as store
 from orchestrator.space.parameters import Budget, Parameter
 from orchestrator.space.search_space import SearchSpace
+from orchestrator.trials.failure import Failure, Kind
 from orchestrator.trials.records import TrialRecord, TrialState
 
 RATIO = "loss.negative_ratio"

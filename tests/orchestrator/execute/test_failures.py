@@ -31,10 +31,11 @@ from ray.tune import Callback
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
-from orchestrator.execute.failures import Failure, Kind, Retries, error_of, failure_of
+from orchestrator.execute.failures import error_of, failure_of
 from orchestrator.execute.memory_kills import memory_kills_reported
 from orchestrator.execute.worker import SpoiltProcessError, UsedUpProcessError, in_this_process
 from orchestrator.place.cluster import BEHAVIOUR, QUIET
+from orchestrator.trials.failure import Failure, Kind, Retries
 
 # As Ray 2.60 wrote them, with what differs from one time to the next shortened.
 WORKER_DIED = (

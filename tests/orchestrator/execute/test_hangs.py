@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import pytest
 import ray
 
-from orchestrator.execute.failures import Failure, Kind
 from orchestrator.execute.hangs import HangWatch
 from orchestrator.propose.job_searcher import JobSearcher
+from orchestrator.trials.failure import Failure, Kind
 
 
 def job(name: str, actor: object = "actor") -> SimpleNamespace:

@@ -13,7 +13,6 @@ from optuna.trial import TrialState as OptunaState
 from ray.tune.search import Searcher
 
 from detector.errors import InputError
-from orchestrator.execute.failures import Failure, Kind
 from orchestrator.propose.halving import Halving
 from orchestrator.propose.proposals import HMEAN
 from orchestrator.propose.sampler import StudySearcher, folder_name
@@ -21,6 +20,7 @@ from orchestrator.propose.twins import Twin
 from orchestrator.run import study as store
 from orchestrator.space.parameters import Budget, Parameter
 from orchestrator.space.search_space import SearchSpace
+from orchestrator.trials.failure import Failure, Kind
 from orchestrator.trials.pareto import as_objectives
 from orchestrator.trials.records import TrialState
 

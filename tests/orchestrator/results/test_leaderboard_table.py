@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from orchestrator.results.leaderboard_table import duration, fitting_table, table
+from orchestrator.results.leaderboard_table import fitting_table, table
+from orchestrator.trials.duration import duration
 from orchestrator.trials.records import TrialRecord, TrialState
 
 PARAMETERS = ["model.backbone", "optimizer.lr", "loss.threshold_weight", "model.fusion"]

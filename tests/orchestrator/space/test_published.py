@@ -6,7 +6,8 @@ import pytest
 from rich.console import Console
 
 from detector.errors import InputError
-from orchestrator.space.published import Published, compare
+from orchestrator.results.printed import compare
+from orchestrator.space.published import Published
 from orchestrator.space.search_space import SearchSpace, load_space
 from orchestrator.trials.records import TrialRecord, TrialState
 

@@ -15,10 +15,10 @@ import pytest
 from detector.errors import InputError
 from orchestrator import search
 from orchestrator.config import tracker_names
-from orchestrator.execute.trial import METRIC
 from orchestrator.run import study as store
 from orchestrator.run.command_line import parse_arguments
 from orchestrator.track.trackers import Tracking, tracking
+from orchestrator.trials.records import METRIC
 
 pytestmark = pytest.mark.ray
 SPACE = """\

@@ -14,7 +14,7 @@ from orchestrator.report_page.write import write_report
 from orchestrator.results.printed import print_leaderboard
 from orchestrator.results.write import write_results
 from orchestrator.run import study as store
-from orchestrator.run.run_folder import CONFIG, SPACE, is_locked, stored_search
+from orchestrator.run.run_folder import CONFIG, SPACE, is_locked, stored_search, study_name
 from orchestrator.space.search_space import load_space
 
 
@@ -33,7 +33,7 @@ def main(settings: ReportSettings) -> int:
         raise InputError(f"run: {folder} has no study.db; its search never started a trial")
     space = load_space(str(folder / SPACE), gpu=True)
     parameters = list(space.parameters)
-    study = store.open_study(url, folder.resolve().name, resume=True)
+    study = store.stored_study(url, study_name(folder))
     records = store.read_records(study)
     write_results(folder, records, parameters, config.search.trade_off())
     print_leaderboard(records, parameters, published=space.published)

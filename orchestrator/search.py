@@ -119,7 +119,7 @@ def searched(
 ) -> int:
     """Open the study, run what is missing, and write and show what it gave; the exit code."""
     url = store.storage_url(folder, config.storage)
-    study = store.open_study(url, folder.name, resume=config.resume)
+    study = store.open_study(url, run_folder.study_name(folder), resume=config.resume)
     # Only now: trials that a search without a study could not add must not be counted.
     run_folder.remember(folder, trials=space.budget.trials, confirm=config.confirm)
     try:

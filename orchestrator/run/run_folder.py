@@ -40,7 +40,8 @@ def create(
     try:
         fresh.mkdir(parents=True)
         (fresh / "trials").mkdir()
-        settings = flatten(_bare(config).model_dump(mode="json")) | dict(overrides)
+        named = _bare(config).model_copy(update={"name": folder.name})
+        settings = flatten(named.model_dump(mode="json")) | dict(overrides)
         write_text(fresh / CONFIG, yaml.safe_dump(nest(settings), sort_keys=False))
         write_text(fresh / SPACE, space.to_yaml())
         fresh.rename(folder)
@@ -116,6 +117,11 @@ def stored_search(folder: Path) -> SearchConfig:
     stored = read_yaml(folder / CONFIG)
     own = {k: v for k, v in stored.items() if k in SearchConfig.model_fields}
     return build(SearchConfig, flatten(own))
+
+
+def study_name(folder: Path) -> str:
+    """What the study of a run is called: as its folder was when the run was made."""
+    return stored_search(folder).name or folder.resolve().name  # of a run from before it was kept
 
 
 @contextmanager

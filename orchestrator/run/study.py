@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from json import JSONDecodeError
 from typing import Any
@@ -50,25 +51,51 @@ def open_study(url: str, name: str, *, resume: bool) -> optuna.Study:
 
     It is made new unless `resume`; InputError when that cannot be.
     """
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    warnings.filterwarnings("ignore", category=ExperimentalWarning)
-    shown = without_password(url)
     try:
-        return optuna.create_study(
-            storage=open_storage(url),
-            study_name=name,
-            direction="maximize",
-            pruner=optuna.pruners.NopPruner(),
-            load_if_exists=resume,
-        )
+        with _explained(url):
+            return optuna.create_study(
+                storage=open_storage(url),
+                study_name=name,
+                direction="maximize",
+                pruner=optuna.pruners.NopPruner(),
+                load_if_exists=resume,
+            )
     except DuplicatedStudyError:
         raise InputError(
-            f"storage: {shown} holds a study called {name!r} already; "
+            f"storage: {without_password(url)} holds a study called {name!r} already; "
             "choose another name, or continue it with resume=true"
         ) from None
+
+
+@contextmanager
+def _explained(url: str) -> Iterator[None]:
+    """Optuna keeps quiet in the block, and a storage that cannot be used is one InputError."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    warnings.filterwarnings("ignore", category=ExperimentalWarning)
+    try:
+        yield
     except (SQLAlchemyError, StorageInternalError, ImportError, OSError, JSONDecodeError) as error:
         line = str(error.__cause__ or error).splitlines()[0]
+        shown = without_password(url)
         raise InputError(f"storage: {shown} cannot be used: {line}{_remedy(url, error)}") from None
+
+
+def stored_study(url: str, name: str) -> optuna.Study:
+    """The study called `name` in the storage at `url`; InputError when there is none."""
+    there = study_names(url)
+    if name not in there:
+        held = f"it holds {', '.join(there)}" if there else "it is empty"
+        raise InputError(
+            f"storage: {without_password(url)} holds no study called {name!r} ({held}); "
+            "its search never began, or this is not the run's storage"
+        )
+    return open_study(url, name, resume=True)
+
+
+def study_names(url: str) -> list[str]:
+    """The names of all studies in a storage; InputError when it cannot be used."""
+    with _explained(url):
+        return optuna.get_all_study_names(open_storage(url))
 
 
 def _remedy(url: str, error: Exception) -> str:

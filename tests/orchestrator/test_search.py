@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from orchestrator.place import interruption, share
 from orchestrator.place.resources import TrialResources
 from orchestrator.results.leaderboard import COLUMNS
 from orchestrator.run import run_folder
+from orchestrator.run import study as store
 from orchestrator.space.search_space import load_space
 from orchestrator.track.tensorboard import METRICS
 
@@ -275,6 +277,36 @@ def test_paused_trials_end_as_stopped_and_keep_no_training_state(folder, data, c
         assert (made / "checkpoint" / "last.safetensors").exists() == (state == "finished")
         assert list(made.glob("events.out.tfevents.*"))
         assert rows[trial]["epochs"] == ("2" if state == "finished" else "1")
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_run_is_what_its_folder_holds_whatever_its_name(folder, data):
+    assert run(f"data.root={data}", "name=first", "resources.gpus_per_trial=0") == 0
+    made = folder / "runs/first"
+    board = (made / "leaderboard.csv").read_bytes()
+    shutil.copytree(made, folder / "runs/copy")
+    renamed = made.rename(folder / "runs/영수증 1")
+    for place in (renamed, folder / "runs/copy"):
+        assert report.main(report.ReportSettings(run=place)) == 0
+        assert (place / "leaderboard.csv").read_bytes() == board
+    assert run("name=copy", "resume=true", "budget.trials=+1") == 0
+    assert [row["trial"] for row in rows_of(folder / "runs/copy")].count("00000") == 1
+    assert len(rows_of(folder / "runs/copy")) == 3
+    assert len(rows_of(renamed)) == 2
+
+
+def test_a_report_of_a_study_that_is_not_there_changes_nothing(folder):
+    made = folder / "runs/first"
+    made.mkdir(parents=True)
+    (made / "config.yaml").write_text("space: tiny\nname: first\n")
+    (made / "space.yaml").write_text(SPACE)
+    (made / "leaderboard.csv").write_text("rank,trial\n1,00000\n")
+    url = store.storage_url(made, None)
+    store.open_study(url, "other", resume=False)
+    before = {path.name: path.read_bytes() for path in made.iterdir()}
+    with pytest.raises(InputError, match=r"holds no study called 'first' \(it holds other\)"):
+        report.main(report.ReportSettings(run=made))
+    assert {path.name: path.read_bytes() for path in made.iterdir()} == before
 
 
 @pytest.mark.usefixtures("ray_cluster")

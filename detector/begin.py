@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from detector.checkpoint import TrainingState
+from detector.commands import command
 from detector.config import TrainConfig
 from detector.data.annotations import Split, read_split, require_words
 from detector.data.cache import PageCache
@@ -116,7 +117,7 @@ def _read(config: TrainConfig, name: str, limit: int | None, log: Callable[[str]
         counts = ", ".join(f"{kind} {count}" for kind, count in kinds.most_common())
         log(
             f"{name}: {len(split.faults)} annotation faults ({counts}); "
-            f"python -m detector.inspect data.root={config.data.root} lists them"
+            f"{command('detector.inspect', {'data.root': config.data.root})} lists them"
         )
     return split
 

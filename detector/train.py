@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
 from pydantic import ConfigDict, Field
 
 from detector.cli import log, run
+from detector.commands import command
 from detector.config import TrainConfig
 from detector.errors import InputError, JobError
 from detector.monitor import show_box_thresh
@@ -68,13 +70,15 @@ def _given(settings: TrainSettings) -> dict[str, Any]:
 
 def _tell(last: EpochReport, config: TrainConfig, output: Path) -> None:
     best = last.checkpoint / "best"
+    score = {"checkpoint": best, "data.root": config.data.root}
+    use = {"checkpoint": best, "images": "FOLDER", "output": "pred.json"}
     log(
         f"best H-mean {last.metrics['best_hmean']:.4f} (epoch {last.metrics['best_epoch']:.0f}), "
         f"IoU H-mean {last.metrics['best_iou_hmean']:.4f}\n"
         f"weights: {best}\n"
-        f"score:   python -m detector.evaluate checkpoint={best} data.root={config.data.root}\n"
-        f"use:     python -m detector.predict checkpoint={best} images=FOLDER output=pred.json\n"
-        f"curves:  tensorboard --logdir {output}"
+        f"score:   {command('detector.evaluate', score)}\n"
+        f"use:     {command('detector.predict', use)}\n"
+        f"curves:  tensorboard --logdir {shlex.quote(str(output))}"
     )
 
 

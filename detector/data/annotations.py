@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from detector.commands import command
 from detector.data.competition import read_json
 from detector.data.exclusion import ExclusionList, read_exclusions
 from detector.data.icdar import read_labels
@@ -67,7 +68,8 @@ def read_split(
         raise InputError(
             f"{root / 'images' / split}: no usable page in split '{split}' "
             f"({reasons or 'no image in the folder'}); "
-            f"`python -m detector.inspect data.root={root} data.split={split}` lists the faults"
+            f"`{command('detector.inspect', {'data.root': root, 'data.split': split})}` "
+            "lists the faults"
         )
     if limit is None:
         return scanned

@@ -13,6 +13,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from detector.commands import command
 from detector.errors import InputError
 from orchestrator.results.leaderboard import JSON_NAME, ranked, read_leaderboard
 from orchestrator.run.run_folder import SPACE
@@ -97,7 +98,7 @@ def _of_run(ref: str) -> _Source:
     if not (folder / JSON_NAME).is_file():
         raise InputError(
             f"warm_start: {ref} has no {JSON_NAME}; write it with "
-            f"python -m orchestrator.report run={ref}"
+            f"{command('orchestrator.report', {'run': ref})}"
         )
     records = read_leaderboard(folder)
     finished = _scored(records, TrialState.FINISHED)

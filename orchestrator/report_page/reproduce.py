@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import shlex
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
 
+from detector.commands import command
 from detector.errors import InputError
 from detector.provenance import Provenance, read_record
 from detector.settings import flatten
@@ -28,13 +27,14 @@ def section(facts: RunFacts) -> Section:
             "of them, the order in which they end decides what is proposed next."
         ),
     ]
-    top, run = facts.best, shlex.quote(str(facts.folder))
+    top, run = facts.best, facts.folder
     if top is not None:
-        line = f"python -m detector.train from={run} trial={top.trial} output={run}-{top.trial}"
+        same = {"from": run, "trial": top.trial, "output": f"{run}-{top.trial}"}
+        line = command("detector.train", same)
         blocks.append(Command(f"Trial {top.trial} again, compared bit for bit:", line))
     blocks += [
         Command("Go on with this run:", again(facts.config, facts.folder)),
-        Command("This page again:", f"python -m orchestrator.report run={run}"),
+        Command("This page again:", command("orchestrator.report", {"run": run})),
         Facts([("seed of the search", str(facts.config.seed)), *_versions()]),
         *_record(facts),
     ]
@@ -47,16 +47,8 @@ def search_command(facts: RunFacts) -> str:
     given = {k: v for k, v in flatten(stored).items() if k.partition(".")[0] not in _ELSEWHERE}
     given = {k: v for k, v in given.items() if not k.startswith("search.narrow") and v is not None}
     given.pop("budget.more", None)
-    space = shlex.quote(str(facts.folder / "space.yaml"))
-    own = {"name": f"{facts.folder.name}-again", "seed": facts.config.seed}
-    parts = [shlex.quote(f"{key}={_value(value)}") for key, value in (own | given).items()]
-    return " ".join(["python -m orchestrator.search", f"space={space}", *parts])
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, list | tuple):
-        return f"[{','.join(map(str, value))}]"
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    own = {"space": facts.folder / "space.yaml", "name": f"{facts.folder.name}-again"}
+    return command("orchestrator.search", own | {"seed": facts.config.seed} | given)
 
 
 def _versions() -> list[tuple[str, str]]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import shlex
-
+from detector.commands import command
 from orchestrator.report_page.blocks import Block, Command, Facts, Items, Paragraph, Section
 from orchestrator.report_page.facts import RunFacts
 from orchestrator.report_page.wording import counted, listed, plain, score
@@ -166,8 +165,8 @@ def _settings(top: TrialRecord) -> list[tuple[str, str]]:
 def _use(facts: RunFacts, top: TrialRecord) -> list[Block]:
     if top.checkpoint is None or not (facts.folder / top.checkpoint).is_dir():
         return [Paragraph("Its weights are not in the run folder, so there is nothing to run.")]
-    best = shlex.quote(str(facts.folder / "best"))
-    line = f"python -m detector.predict checkpoint={best} images=FOLDER output=predictions.json"
+    use = {"checkpoint": facts.folder / "best", "images": "FOLDER", "output": "predictions.json"}
+    line = command("detector.predict", use)
     return [Command(f"Find the words on the images of a folder with trial {top.trial}:", line)]
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from detector.commands import command
 from detector.errors import JobError
 from orchestrator.results.leaderboard import best
 from orchestrator.results.printed import print_leaderboard
@@ -18,20 +21,7 @@ def conclude(
     records: Sequence[TrialRecord], space: SearchSpace, folder: Path, objectives: Objectives
 ) -> int:
     """Leaderboard, where everything lies, what to do next; JobError when all trials failed."""
-    root = space.fixed["data.root"]
-    next_steps = (
-        f"\nleaderboard  {folder}/leaderboard.csv\n"
-        f"best model   {folder}/best/\n"
-        f"report       {folder}/report.html\n"
-        f"curves       tensorboard --logdir {folder}\n"
-        "\nnext:\n"
-        f"  python -m detector.tune_postprocess checkpoint={folder}/best data.root={root} "
-        "data.split=train data.pages=100 write=true\n"
-        f"  python -m detector.predict checkpoint={folder}/best images={root}/images/val "
-        f"output=predictions.json\n"
-        f"  python -m detector.train config={folder}/best/config.yaml output={folder}/longer "
-        f"train.epochs={space.budget.epochs * 3}"
-    )
+    next_steps = _next_steps(space, folder)
     finish(records, space, folder, objectives, below=next_steps)
     if best(records) is None:
         reasons = {f"trial {r.trial}: {r.reason}" for r in records if r.state is TrialState.FAILED}
@@ -41,6 +31,27 @@ def conclude(
         )
     print(next_steps)
     return 0
+
+
+def _next_steps(space: SearchSpace, folder: Path) -> str:
+    """Where everything lies, and three commands for the best model."""
+    root, best_model = Path(space.fixed["data.root"]), folder / "best"
+    tune = {"data.root": root, "data.split": "train", "data.pages": 100, "write": True}
+    predict = {"images": root / "images/val", "output": "predictions.json"}
+    longer = {"output": folder / "longer", "train.epochs": space.budget.epochs * 3}
+    steps: dict[str, dict[str, Any]] = {
+        "tune_postprocess": {"checkpoint": best_model} | tune,
+        "predict": {"checkpoint": best_model} | predict,
+        "train": {"config": best_model / "config.yaml"} | longer,
+    }
+    commands = [f"  {command(f'detector.{name}', given)}" for name, given in steps.items()]
+    return (
+        f"\nleaderboard  {folder}/leaderboard.csv\n"
+        f"best model   {folder}/best/\n"
+        f"report       {folder}/report.html\n"
+        f"curves       tensorboard --logdir {shlex.quote(str(folder))}\n"
+        "\nnext:\n" + "\n".join(commands)
+    )
 
 
 def finish(

@@ -2,37 +2,43 @@
 
 from __future__ import annotations
 
-import shlex
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from optuna.exceptions import StorageInternalError
 from ray.tune.error import TuneError
 
+from detector.commands import command
 from detector.errors import JobError
 from orchestrator.config.settings import SearchConfig
 from orchestrator.store.bucket import BucketError
+from orchestrator.store.storage import without_password
 
 
 def again(config: SearchConfig, folder: Path) -> str:
-    """The command that continues this run."""
-    where = "" if config.runs_dir == Path("runs") else f" runs_dir={config.runs_dir}"
-    bucket = f" bucket={shlex.quote(config.bucket)}" if config.bucket else ""
-    return (
-        f"python -m orchestrator.search space={config.space} name={folder.name}{where}{bucket} "
-        "resume=true"
-    )
+    """The command that continues this run: on the same cluster, in the same storage."""
+    arguments: dict[str, Any] = {"space": config.space, "name": folder.name}
+    if config.runs_dir != Path("runs"):
+        arguments["runs_dir"] = config.runs_dir
+    for key, value in (("bucket", config.bucket), ("storage", without_password(config.storage))):
+        if value:
+            arguments[key] = value
+    address = os.environ.get("RAY_ADDRESS", "")
+    joined = {"RAY_ADDRESS": address} if address not in ("", "local") else {}
+    return command("orchestrator.search", arguments | {"resume": True}, variables=joined)
 
 
-def advice(command: str) -> str:
+def advice(how_to_go_on: str) -> str:
     """What is said when a user or a batch system has ended a search."""
-    return f"interrupted; every finished epoch is saved. Continue with:\n  {command}"
+    return f"interrupted; every finished epoch is saved. Continue with:\n  {how_to_go_on}"
 
 
 @contextmanager
-def explained(folder: Path, command: str) -> Iterator[None]:
-    """JobError for a database, bucket or disk that fails in the block; `command` continues the run.
+def explained(folder: Path, how_to_go_on: str) -> Iterator[None]:
+    """JobError, with the command that goes on, for a database, bucket or disk that fails inside.
 
     Trials that were running keep their last finished epoch, as after any other end.
     """
@@ -50,7 +56,7 @@ def explained(folder: Path, command: str) -> Iterator[None]:
             what = f"{place}: {cause.strerror}; check the disk and what may be written there"
         else:
             raise
-        raise JobError(f"{what}, then continue with:\n  {command}") from None
+        raise JobError(f"{what}, then continue with:\n  {how_to_go_on}") from None
 
 
 def _cause(error: BaseException) -> BaseException:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from detector.cli import log
+from detector.commands import command
 from detector.config import DataConfig
 from detector.data.annotations import read_split, require_words
 from detector.data.synthetic import synthesize
@@ -75,7 +76,7 @@ def check_data(space: SearchSpace) -> int:
         if found.faults:
             log(
                 f"{split}: {len(found.faults)} annotation faults, skipped; "
-                f"python -m detector.inspect data.root={data.root} lists them"
+                f"{command('detector.inspect', {'data.root': data.root})} lists them"
             )
     if faults:
         raise InputError("\n".join(dict.fromkeys(faults)))

@@ -10,7 +10,8 @@ from optuna.exceptions import StorageInternalError
 from ray.tune.error import TuneError
 
 from detector.errors import InputError, JobError
-from orchestrator.run.endings import advice, explained
+from orchestrator.config.settings import SearchConfig
+from orchestrator.run.endings import advice, again, explained
 
 COMMAND = "python -m orchestrator.search name=x resume=true"
 
@@ -61,3 +62,31 @@ def test_other_errors_pass(error):
 
 def test_the_advice_is_the_command():
     assert advice(COMMAND).endswith(f"Continue with:\n  {COMMAND}")
+
+
+@pytest.mark.parametrize(
+    ("address", "settings", "expected"),
+    [
+        ("", {}, "python -m orchestrator.search space=s name=영수증 resume=true"),
+        ("local", {}, "python -m orchestrator.search space=s name=영수증 resume=true"),
+        (
+            "10.0.0.1:6379",
+            {"runs_dir": "my runs"},
+            "RAY_ADDRESS=10.0.0.1:6379 python -m orchestrator.search space=s name=영수증 "
+            "'runs_dir=my runs' resume=true",
+        ),
+        (
+            "",
+            {
+                "storage": "postgresql://me:secret@host/db",
+                "bucket": "s3://b/k?region=x&scheme=http",
+            },
+            "python -m orchestrator.search space=s name=영수증 "
+            "'bucket=s3://b/k?region=x&scheme=http' storage=postgresql://me@host/db resume=true",
+        ),
+    ],
+)
+def test_the_command_that_goes_on_starts_the_same_again(monkeypatch, address, settings, expected):
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    said = again(SearchConfig.model_validate({"space": "s"} | settings), Path("runs/영수증"))
+    assert said == expected.replace("name=영수증", "'name=영수증'")

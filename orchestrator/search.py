@@ -33,6 +33,7 @@ from orchestrator.results.conclusion import conclude, finish
 from orchestrator.run import run_folder
 from orchestrator.run import study as store
 from orchestrator.run.command_line import SearchArguments, parse_arguments
+from orchestrator.run.edits import edits
 from orchestrator.run.endings import advice, again, explained
 from orchestrator.run.trial_data import check_data, copied_data, with_data
 from orchestrator.space import dry_run
@@ -106,6 +107,12 @@ def reopened(
     if run := bucket_run(config, folder):
         run.restore()
     config, space = run_folder.reopen(folder, config, overrides, gpu=gpu)
+    if changed := edits(space, config, run_folder.stored_overrides(folder)):
+        log(
+            f"{config.space}: this space is not what it was when the run began; {folder} goes on "
+            "with its own space.yaml. To search the new one, start a run under another name\n  "
+            + "\n  ".join(changed)
+        )
     return config, space.with_fixed(copied_data(config))
 
 

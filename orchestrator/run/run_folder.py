@@ -119,6 +119,12 @@ def stored_search(folder: Path) -> SearchConfig:
     return build(SearchConfig, flatten(own))
 
 
+def stored_overrides(folder: Path) -> dict[str, Any]:
+    """The detector settings, by dotted key, that a run was started with."""
+    stored = read_yaml(folder / CONFIG)
+    return flatten({k: v for k, v in stored.items() if k not in SearchConfig.model_fields})
+
+
 def study_name(folder: Path) -> str:
     """What the study of a run is called: as its folder was when the run was made."""
     return stored_search(folder).name or folder.resolve().name  # of a run from before it was kept

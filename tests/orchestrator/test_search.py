@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -293,6 +294,31 @@ def test_a_run_is_what_its_folder_holds_whatever_its_name(folder, data):
     assert [row["trial"] for row in rows_of(folder / "runs/copy")].count("00000") == 1
     assert len(rows_of(folder / "runs/copy")) == 3
     assert len(rows_of(renamed)) == 2
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_space_that_was_edited_since_is_said_to_be_another(folder, data, capfd):
+    Path("data").symlink_to(data)
+    arguments = ["data.root=data", "resources.gpus_per_trial=0", "loss.threshold_weight=9"]
+    assert run(*arguments, "name=first", "budget.trials=1") == 0
+    capfd.readouterr()
+    assert run("name=first", "resume=true") == 0
+    assert "not what it was" not in capfd.readouterr().err
+    edited = SPACE.replace("[1.0, 8.0]", "[1.0, 9.0]").replace("side_px: 64", "side_px: 96")
+    more = "  optimizer.lr: {uniform: [0.001, 0.01]}\nwarm_start"
+    (folder / "tiny.yaml").write_text(edited.replace("warm_start", more))
+    assert run("name=first", "resume=true", "budget.trials=+1") == 0
+    said = capfd.readouterr().err
+    assert "tiny.yaml: this space is not what it was when the run began; runs/first goes on" in said
+    assert re.findall(r"^  (\S+): (.+) in the run, (.+) in the file$", said, re.MULTILINE) == [
+        ("loss.negative_ratio", "uniform [1.0, 8.0]", "uniform [1.0, 9.0]"),
+        ("optimizer.lr", "not searched", "uniform [0.001, 0.01]"),
+        ("data.longest_side_px", "64", "96"),
+    ]
+    assert "optimizer.lr" not in rows_of(folder / "runs/first")[0]
+    (folder / "tiny.yaml").unlink()
+    assert run("name=first", "resume=true") == 0
+    assert "it cannot be read any more: space: no space or file" in capfd.readouterr().err
 
 
 def test_a_report_of_a_study_that_is_not_there_changes_nothing(folder):

@@ -7,7 +7,7 @@ import os
 import re
 import socket
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,8 @@ OBJECT_STORE_BYTES = 200_000_000  # trials exchange a few numbers; images never 
 CONNECT_TIMEOUT_S = 10.0
 START_ATTEMPTS = 4
 SNAPSHOT_S = 3600  # of Tune's own state, which nothing reads (see orchestrator.run.study)
+LONGEST_FOLDER = 36  # bytes
+SHORT_FOLDERS = (Path("/tmp"), Path("/var/tmp"), Path("/dev/shm"))
 _TOO_SLOW = "timed out during startup"  # of what Ray says, as a plain Exception
 
 QUIET = {
@@ -97,8 +99,31 @@ def _start(address: str | None, machine: Machine) -> None:
     keep_private(Path.home() / ".ray" / "auth_token")
 
 
+def short_folder(others: Sequence[Path] = SHORT_FOLDERS) -> Path | None:
+    """A folder for Ray in place of one that is too long for its sockets; None where it is not.
+
+    The path of a socket has at most 107 bytes (`man 7 unix`), of which Ray's own names take about
+    70. Batch systems give jobs long temporary folders. InputError when no short one is writable.
+    """
+    name = next((n for n in ("RAY_TMPDIR", "TMPDIR") if os.environ.get(n)), None)
+    if name is None or len(os.fsencode(os.environ[name])) <= LONGEST_FOLDER:
+        return None
+    for folder in others:
+        if os.access(folder, os.W_OK | os.X_OK):
+            log(f"{name} is too long for Ray's sockets: Ray works in {folder / 'ray'} instead")
+            return folder / "ray"
+    raise InputError(
+        f"{name}: must have at most {LONGEST_FOLDER} bytes, for the sockets that Ray makes there, "
+        f"got {os.environ[name]}; set RAY_TMPDIR to a short folder that is writable"
+    )
+
+
 def _start_here(machine: Machine, quiet: dict[str, Any]) -> None:
-    """Start Ray on this machine: Ray gives itself half a minute, a busy machine may need more."""
+    """Start Ray on this machine: Ray gives itself half a minute, a busy machine may need more.
+
+    InputError when there is no folder for its sockets.
+    """
+    folder = short_folder()
     for left in reversed(range(START_ATTEMPTS)):
         try:
             ray.init(
@@ -107,6 +132,7 @@ def _start_here(machine: Machine, quiet: dict[str, Any]) -> None:
                 num_gpus=int(machine.gpus),
                 include_dashboard=False,
                 object_store_memory=OBJECT_STORE_BYTES,
+                _temp_dir=None if folder is None else str(folder),
                 **quiet,
             )
             return

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -65,3 +69,45 @@ def test_a_ray_that_does_not_start_is_told(monkeypatch, error, expected, message
     monkeypatch.setattr(cluster.ray, "shutdown", lambda: None)
     with pytest.raises(expected, match=message):
         cluster._start_here(Machine(1, 0), {})
+
+
+LONG = "/scratch/very_long_folder_of_a_batch_system/slurm_jobdir/1355700"
+
+
+@pytest.mark.parametrize("name", ["TMPDIR", "RAY_TMPDIR"])
+def test_ray_gets_a_short_folder_where_the_machines_own_is_long(
+    monkeypatch, tmp_path, capsys, name
+):
+    monkeypatch.delenv("RAY_TMPDIR", raising=False)
+    monkeypatch.setenv("TMPDIR", "/tmp")
+    assert cluster.short_folder() is None
+    monkeypatch.setenv(name, LONG)
+    assert cluster.short_folder((tmp_path / "none", tmp_path)) == tmp_path / "ray"
+    said = f"{name} is too long for Ray's sockets: Ray works in {tmp_path}/ray instead\n"
+    assert capsys.readouterr().err == said
+    with pytest.raises(InputError, match=f"^{name}: must have at most 36 bytes, .* got {LONG}; "):
+        cluster.short_folder((tmp_path / "none",))
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_ray_starts_with_a_long_temporary_folder(tmp_path):
+    long = tmp_path / ("of_a_batch_system_" * 4)
+    long.mkdir()
+    code = (
+        "from orchestrator.place.cluster import connected\n"
+        "from orchestrator.place.resources import Machine\n"
+        "with connected(Machine(1, 0)) as machines: print(machines)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).parents[3],
+        env={k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"} | {"TMPDIR": str(long)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "[Machine(cpus=1.0, gpus=0.0)]\n"
+    assert "Ray works in /tmp/ray instead" in done.stderr
+    assert list(long.glob("ray*")) == []

@@ -18,6 +18,9 @@ import numpy as np
 
 from orchestrator.trials.pareto import fronts
 
+# Trials with their merit, `(front, -score)`, less is better.
+Standings = list[tuple[tuple[float, float], "Progress"]]
+
 
 def equal_cost(_: Mapping[str, Any]) -> float:
     """An epoch of one trial counts like an epoch of another."""
@@ -104,41 +107,55 @@ def next_stop(epoch: int, steps: Sequence[int]) -> int:
 def promotable(trials: Sequence[Progress], factor: int) -> Progress | None:
     """The paused trial to go on with; None when none has earned it.
 
-    Rungs near the end come first, so that good trials are finished before more are begun. A trial
-    that is no better than one that is left out waits for more to compare with: where all have found
-    nothing yet, their numbers must not decide.
+    Rungs near the end come first, so that good trials are finished before more are begun. Of equal
+    scores the lower number goes on, but for scores of 0: where all have found nothing yet, numbers
+    must not decide, and they wait for more to compare with.
     """
-    for rung in reversed(range(_last_rung(trials))):
-        here = _best_first(trials, rung)
-        count = len(here) // factor
-        left_out = here[count][0] if count < len(here) else (math.inf,)
-        for merit, trial in here[:count]:
-            waits = not trial.busy and not trial.ended
-            if waits and merit < left_out and trial.epoch < trial.steps[rung + 1]:
+    for rung, here in reversed(list(enumerate(_rungs_held(trials, factor)))):
+        for trial in _earned(here, factor):
+            if not trial.busy and not trial.ended and trial.epoch < trial.steps[rung + 1]:
                 return trial
     return None
 
 
-def leader(trials: Sequence[Progress]) -> Progress | None:
+def leader(trials: Sequence[Progress], factor: int) -> Progress | None:
     """The best paused trial of the highest rung; None when there is none to go on with.
 
     For the end of a search: in a small one no rung may ever hold `factor` trials, and yet one
     should be trained to the end.
     """
-    for rung in reversed(range(_last_rung(trials))):
-        paused = [t for _, t in _best_first(trials, rung) if not t.busy and not t.ended]
+    for here in reversed(_rungs_held(trials, factor)):
+        paused = [t for _, t in here if not t.busy and not t.ended]
         if paused:
             return paused[0]
     return None
 
 
-def _last_rung(trials: Sequence[Progress]) -> int:
-    return len(trials[0].steps) - 1 if trials else 0
+def _rungs_held(trials: Sequence[Progress], factor: int) -> list[Standings]:
+    """Who is at each rung but the last, best first.
+
+    A costly trial may reach several rungs at the same epoch. It is at one of them only when it has
+    earned it at the rung before, as a trial that had to train for it.
+    """
+    held: list[Standings] = []
+    for rung in range(len(trials[0].steps) - 1 if trials else 0):
+        candidates = list(trials)
+        if rung:
+            earned = {trial.number for trial in _earned(held[-1], factor)}
+            before = [trial for _, trial in held[-1]]
+            candidates = [t for t in before if t.epoch > t.steps[rung - 1] or t.number in earned]
+        held.append(_best_first(candidates, rung))
+    return held
 
 
-def _best_first(
-    trials: Sequence[Progress], rung: int
-) -> list[tuple[tuple[float, float], Progress]]:
+def _earned(here: Standings, factor: int) -> list[Progress]:
+    """The best 1 / factor of a rung, without those of score 0 that are no better than one left."""
+    count = len(here) // factor
+    left_out = here[count][0] if count < len(here) else (math.inf, math.inf)
+    return [trial for merit, trial in here[:count] if merit < left_out or merit[1] < 0]
+
+
+def _best_first(trials: Sequence[Progress], rung: int) -> Standings:
     """Those that reached a rung with their merit there, less is better; equal ones by number.
 
     With more than one objective those that no other one beats in all come first, then those that

@@ -132,7 +132,7 @@ class StudySearcher(JobSearcher):
         # still run trials, finishes all, the best ones first.
         unfinished = not self._live and not self._has_finished()
         if self._halving and (self.is_exhausted or unfinished):
-            best = leader(progress)
+            best = leader(progress, self._halving.factor)
             return best.number if best else None
         return None
 

@@ -95,14 +95,24 @@ def test_equal_scores_decide_nothing():
     assert promotable(trials, 2) is None
     assert promotable([*trials[:3], paused(3, 0.1)], 2) == paused(3, 0.1)
     assert promotable([*trials[:2], paused(2, 0.1), paused(3, 0.1)], 2) == paused(2, 0.1)
-    assert leader(trials) == trials[0]
+    assert leader(trials, 3) == trials[0]
+
+
+def test_of_equal_scores_the_lower_numbers_go_on():
+    """As with a metric that is 1 for every trial: half of them must not wait for ever."""
+    tied = [paused(i, 0.7) for i in range(60)]
+    going_on = []
+    while (chosen := promotable(tied, 3)) is not None:
+        going_on.append(chosen.number)
+        tied[chosen.number] = replace(chosen, busy=True)
+    assert going_on == list(range(20))
 
 
 def test_the_leader_is_the_best_of_the_furthest():
     trials = [paused(0, 0.9), paused(1, 0.2, 0.2, 0.3), paused(2, 0.2, 0.2, 0.4)]
-    assert leader(trials) == trials[2]
-    assert leader([*trials[:2], replace(trials[2], ended=True)]) == trials[1]
-    assert leader([]) is None
+    assert leader(trials, 3) == trials[2]
+    assert leader([*trials[:2], replace(trials[2], ended=True)], 3) == trials[1]
+    assert leader([], 3) is None
     assert promotable([], 3) is None
 
 
@@ -140,6 +150,43 @@ def test_running_to_rest_trains_about_a_factors_share_at_each_rung(scores, facto
     assert reached == [len(scores), len(scores) // factor, len(scores) // factor // factor]
     best = sorted(trials, key=lambda i: (-scores[i], i))
     assert {i for i, t in trials.items() if t.epoch > 1} == set(best[: reached[1]])
+
+
+COSTLY = (1, 1, 1, 27)  # nine times the work of an epoch of (1, 3, 9, 27) or more
+
+
+def test_a_costly_trial_reaches_no_rung_that_it_has_not_earned():
+    cheap = [paused(i, 0.1 * i, steps=(1, 3, 9, 27)) for i in range(1, 4)]
+    costly = paused(9, 0.25, steps=COSTLY)  # second of four at the first rung
+    assert promotable([*cheap, costly], 3) == cheap[2]
+    best = replace(costly, values={1: 0.9})  # first of four, and alone at the second
+    assert promotable([*cheap, best], 3) is None
+    # With more of them it is in the best third of every rung, the last one too.
+    ahead = [paused(i, *[0.5] * 9, steps=(1, 3, 9, 27), ended=True) for i in (10, 11)]
+    assert promotable([*ahead, *cheap, best, paused(12, 0.0, steps=COSTLY)], 3) == best
+    worse = replace(best, values={1: 0.4})
+    assert promotable([*ahead, *cheap, worse], 3) is None
+
+
+@given(SCORES, st.integers(2, 4), st.integers(0, 2**16))
+def test_costly_trials_are_selected_like_cheap_ones(scores, factor, costs):
+    """Whatever the work of each, only those in the best share of the first rung go beyond it."""
+    halving = Halving(epochs=factor**3, grace=1, factor=factor, cost=lambda p: p["cost"])
+    trials = {}
+    for i, score in enumerate(scores):
+        cost = float(factor ** (2 * (costs >> i % 16 & 1)))  # all rungs but the last at epoch 1
+        steps = halving.steps({"cost": cost})
+        trials[i] = Progress(i, steps, {1: score})
+    while (chosen := promotable(list(trials.values()), factor)) is not None:
+        stop = next_stop(chosen.epoch, chosen.steps)
+        values = dict.fromkeys(range(1, stop + 1), scores[chosen.number])
+        trials[chosen.number] = replace(chosen, values=values)
+    best_first = sorted(trials, key=lambda i: (-scores[i], i))
+    beyond = {i for i, trial in trials.items() if trial.epoch > 1}
+    assert beyond <= set(best_first[: len(scores) // factor])
+    finished = [i for i, trial in trials.items() if trial.epoch == factor**3]
+    assert len(finished) >= len([s for s in scores if s > 0]) // factor**3
+    assert len(finished) <= len(scores) // factor
 
 
 def test_a_halving_gives_each_trial_its_rungs():

@@ -80,7 +80,7 @@ def reopen(
     changed = [
         f"{key}: {stored.get(key)!r} in the interrupted run, {value!r} now"
         for key, value in given.items()
-        if str(stored.get(key)) != str(value) and not key.startswith(MAY_CHANGE)
+        if not key.startswith(MAY_CHANGE) and not _same(stored.get(key), value)
     ]
     if changed:
         raise InputError(
@@ -96,6 +96,12 @@ def reopen(
     trials = (kept.budget.trials or space.budget.trials) + (kept.budget.more or 0)
     budget = Budget.model_validate(space.budget.model_dump() | {"trials": trials})
     return kept, replace(space, budget=budget)
+
+
+def _same(stored: Any, given: Any) -> bool:
+    """Whether two values mean the same; `receipts/` and `./receipts` are one folder."""
+    was, now = str(stored), str(given)
+    return was == now or Path(was).absolute() == Path(now).absolute()
 
 
 def _bare(config: SearchConfig) -> SearchConfig:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple, TypeVar
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 from detector.errors import JobError
 from detector.files import replacing
@@ -27,6 +27,13 @@ SCHEMES = ("s3", "gs", "gcs", "abfs", "abfss")
 WAITS_S = (1.0, 4.0, 15.0, 40.0)  # between tries, beside those that the store's own library makes
 CHUNK = 8 * 2**20
 _FINAL = re.compile(r"ACCESS_DENIED|NO_SUCH_BUCKET|INVALID_ACCESS_KEY_ID|SIGNATURE_DOES_NOT_MATCH")
+_SECRET = re.compile(r"secret|password|token|credential|account_?key|access_?key|sas", re.I)
+_OF_AZURE = "AZURE_CLIENT_ID, AZURE_TENANT_ID and AZURE_CLIENT_SECRET"
+_CREDENTIALS = {
+    "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+    "gs": "GOOGLE_APPLICATION_CREDENTIALS",
+    "gcs": "GOOGLE_APPLICATION_CREDENTIALS",
+}
 _RUBBISH = re.compile(r" \(Request ID.*| Request ID:.*", re.DOTALL)
 
 Result = TypeVar("Result")
@@ -54,10 +61,15 @@ def address_fault(url: str) -> str | None:
     if parts.scheme not in SCHEMES or not parts.hostname:
         known = ", ".join(f"{scheme}://" for scheme in SCHEMES)
         return f"must be the address of a bucket, such as s3://BUCKET/KEY ({known}), got {url!r}"
-    if parts.password or (parts.scheme == "s3" and parts.username):
+    named = [
+        key for key, _ in parse_qsl(parts.query, keep_blank_values=True) if _SECRET.search(key)
+    ]
+    if named or parts.password or (parts.scheme == "s3" and parts.username):
+        where = f" ({', '.join(named)})" if named else ""
         return (
-            "must not hold a secret, since it is written down; set AWS_ACCESS_KEY_ID and "
-            "AWS_SECRET_ACCESS_KEY, or give the machines a role"
+            f"must not hold a secret{where}, since it is written down; give the machines a "
+            "role, or set what the store's own library reads: "
+            f"{_CREDENTIALS.get(parts.scheme, _OF_AZURE)}"
         )
     return None
 

@@ -159,7 +159,7 @@ def check_resumed(made: Path, data: Path) -> None:
     with pytest.raises(InputError, match=message):
         run("name=first", "resume=true", "budget.epochs=9")
     assert run("name=first", "resume=true") == 0
-    assert run("name=first", "resume=true", "budget.trials=3") == 0
+    assert run("name=first", "resume=true", "budget.trials=3", f"data.root={data}/./") == 0
     assert len(rows_of(made)) == 3
     assert run("name=first", "resume=true", "budget.trials=+1") == 0
     assert len(rows_of(made)) == 4

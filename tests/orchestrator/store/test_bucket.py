@@ -105,6 +105,14 @@ def test_addresses(url):
         ("http://bucket/key", "must be the address of a bucket"),
         ("s3://me:secret@bucket/key", "must not hold a secret"),
         ("abfs://account:secret@bucket/key", "must not hold a secret"),
+        (
+            "abfs://container@account.dfs/key?client_id=me&client_secret=x",
+            "must not hold a secret (client_secret), since it is written down; give the machines a "
+            "role, or set what the store's own library reads: AZURE_CLIENT_ID",
+        ),
+        ("abfss://c@a.dfs/key?SAS_TOKEN=x", "must not hold a secret (SAS_TOKEN)"),
+        ("s3://bucket/key?access_key=a&secret_key=", "must not hold a secret (access_key, secret_"),
+        ("gs://bucket/key?credential_token=x", "must not hold a secret (credential_token)"),
     ],
 )
 def test_addresses_that_are_refused(url, fault):

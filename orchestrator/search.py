@@ -157,6 +157,8 @@ def search(
         log(f"{folder}: all {space.budget.trials} trials are over; budget.trials=N adds some")
         if is_confirmed(study, space, folder, config.confirm):
             return
+    address = cluster_address()
+    log(f"joining Ray at {address}" if address else "starting Ray, which takes a few seconds")
     with connected(this_machine()) as machines:
         resources = local or share(config, space, machines=machines)
         trial = trial or detector_trial(space, threads=resources.cpus, data_from=config.data_from)

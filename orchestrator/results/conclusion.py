@@ -21,9 +21,11 @@ def conclude(
     records: Sequence[TrialRecord], space: SearchSpace, folder: Path, objectives: Objectives
 ) -> int:
     """Leaderboard, where everything lies, what to do next; JobError when all trials failed."""
-    next_steps = _next_steps(space, folder)
+    top = best(records)
+    nothing_learnt = top is not None and not top.hmean
+    next_steps = _why_nothing(space, folder) if nothing_learnt else _next_steps(space, folder)
     finish(records, space, folder, objectives, below=next_steps)
-    if best(records) is None:
+    if top is None:
         reasons = {f"trial {r.trial}: {r.reason}" for r in records if r.state is TrialState.FAILED}
         raise JobError(
             "no trial has a score; whole errors are in "
@@ -31,6 +33,21 @@ def conclude(
         )
     print(next_steps)
     return 0
+
+
+def _why_nothing(space: SearchSpace, folder: Path) -> str:
+    """Where everything lies, and what to look at when no trial has found a word."""
+    look = command("detector.inspect", {"data.root": space.fixed["data.root"], "output": "review"})
+    return (
+        f"\nleaderboard  {folder}/leaderboard.csv\n"
+        f"report       {folder}/report.html\n"
+        f"curves       tensorboard --logdir {shlex.quote(str(folder))}\n"
+        "\nnothing was learnt: every H-mean is 0, so there is no model to use. It may be that\n"
+        f"- trainings are too short: at most {space.budget.epochs} epochs here (budget.epochs)\n"
+        "- labels do not fit their pages; to look at both:\n"
+        f"  {look}\n"
+        "- thresholds are above what the maps reach (postprocess.box_thresh, postprocess.thresh)"
+    )
 
 
 def _next_steps(space: SearchSpace, folder: Path) -> str:

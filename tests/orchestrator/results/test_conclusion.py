@@ -1,0 +1,71 @@
+"""What is said at the end of a search, by what came of it (whole searches: test_search.py)."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import pytest
+
+from detector.errors import JobError
+from orchestrator.results.conclusion import conclude
+from orchestrator.space.parameters import Budget
+from orchestrator.space.search_space import SearchSpace
+from orchestrator.trials.pareto import SCORE_AND_SIZE
+from orchestrator.trials.records import TrialRecord, TrialState
+
+
+@pytest.fixture
+def space() -> SearchSpace:
+    return SearchSpace(
+        name="s",
+        description="",
+        fixed={"data.root": "my receipts"},
+        parameters={},
+        warm_start=(),
+        budget=Budget(trials=2, epochs=3, grace_epochs=1, reduction_factor=2),
+    )
+
+
+def said(space: SearchSpace, folder: Path, hmean: float | None, capsys) -> str:
+    record = TrialRecord("00000", TrialState.FINISHED, hmean=hmean, epochs=3)
+    assert conclude([record], space, folder, SCORE_AND_SIZE) == 0
+    text = capsys.readouterr().out
+    return text[text.index("leaderboard  ") :]
+
+
+def test_commands_for_the_best_model_can_be_pasted(space, tmp_path, capsys):
+    folder = tmp_path / "one & two"
+    folder.mkdir()
+    lines = said(space, folder, 0.5, capsys).splitlines()
+    commands = [shlex.split(line) for line in lines if line.startswith("  python -m ")]
+    assert [words[2] for words in commands] == [
+        "detector.tune_postprocess",
+        "detector.predict",
+        "detector.train",
+    ]
+    assert f"checkpoint={folder}/best" in commands[0]
+    assert "data.root=my receipts" in commands[0]
+    assert "images=my receipts/images/val" in commands[1]
+    assert commands[2][3:] == [
+        f"config={folder}/best/config.yaml",
+        f"output={folder}/longer",
+        "train.epochs=9",
+    ]
+    assert f"best model   {folder}/best/" in lines
+    assert f"curves       tensorboard --logdir '{folder}'" in lines
+
+
+def test_a_search_that_found_no_word_offers_no_model(space, tmp_path, capsys):
+    text = said(space, tmp_path, 0.0, capsys)
+    assert "nothing was learnt: every H-mean is 0, so there is no model to use" in text
+    assert "at most 3 epochs here (budget.epochs)" in text
+    assert "  python -m detector.inspect 'data.root=my receipts' output=review" in text
+    assert "best model" not in text
+    assert "detector.predict" not in text
+
+
+def test_trials_that_all_failed_are_a_failed_search(space, tmp_path):
+    record = TrialRecord("00000", TrialState.FAILED, reason="no memory")
+    with pytest.raises(JobError, match=r"no trial has a score.*\ntrial 00000: no memory"):
+        conclude([record], space, tmp_path, SCORE_AND_SIZE)

@@ -128,10 +128,9 @@ class StudySearcher(JobSearcher):
                 return best.number
             if not self._propose():
                 break
-        # A search that finished none finishes its best; one that has tried every point, and may
-        # still run trials, finishes all, the best ones first.
-        unfinished = not self._live and not self._has_finished()
-        if self._halving and (self.is_exhausted or unfinished):
+        # A search ends alike whether there are enough trials or no untried points: the best of
+        # each rung go on as ever, and where that finished none, the best of all is finished.
+        if self._halving and not self._live and not self._has_finished():
             best = leader(progress, self._halving.factor)
             return best.number if best else None
         return None

@@ -559,17 +559,23 @@ def test_paused_trials_are_no_obstacle_to_several_objectives(tmp_path):
     assert fast > len(promoted) / 2
 
 
-def test_a_space_without_new_points_has_its_paused_trials_finished(tmp_path):
+@pytest.mark.parametrize("trials", [3, 4, 50])
+def test_a_search_ends_alike_with_enough_trials_and_without_new_points(tmp_path, trials):
     space = replace(
-        make_space(trials=9), parameters={RATIO: Parameter(RATIO, "choice", (1.0, 2.0, 3.0))}
+        make_space(trials=trials), parameters={RATIO: Parameter(RATIO, "choice", (1.0, 2.0, 3.0))}
     )
-    session = Session(tmp_path, trials=9, space=space, halving=HALVING)
-    jobs = [session.run(str(i), by_ratio) for i in range(9)]
-    assert session.searcher.suggest("end") == Searcher.FINISHED
-    assert session.searcher.is_exhausted
-    assert session.states() == ["COMPLETE"] * 3
-    ends = [session.trial(number).params[RATIO] for number, until in jobs if until == 4]
-    assert ends == [3.0, 2.0, 1.0]  # the best ones first
+    session = Session(tmp_path, trials=trials, space=space, halving=HALVING)
+    epochs = 0
+    while isinstance(job := session.searcher.suggest("x"), dict):
+        before = max(session.trial(job["number"]).intermediate_values, default=0)
+        epochs += job["until"] - before
+        last = result(job["until"], job["params"][RATIO] / 10, finished=job["until"] == 4)
+        session.searcher.on_trial_complete("x", last)
+    assert job == Searcher.FINISHED
+    assert session.searcher.is_exhausted == (trials > 3)
+    ends = {t.params[RATIO]: t.state.name for t in session.study.get_trials()}
+    assert ends == {1.0: "PRUNED", 2.0: "PRUNED", 3.0: "COMPLETE"}
+    assert epochs == 1 + 1 + 4
 
 
 def test_a_study_of_that_name_is_not_reused_silently(tmp_path):

@@ -22,8 +22,19 @@ DECIDED_ELSEWHERE = {
     "train.threads": "it follows a trial's share; set resources.cpus_per_trial instead",
     "train.processes": "a trial is one process, and trials run side by side; leave it out",
 }
-# Trials scored on different pages cannot be compared.
-NOT_SEARCHABLE = ("data.root", "data.val_split", "data.val_pages", "data.exclude")
+_OTHER_PAGES = "trials would be scored on different pages"
+# Trials whose scores mean different things cannot be compared.
+NOT_SEARCHABLE = {
+    "data.root": _OTHER_PAGES,
+    "data.val_split": _OTHER_PAGES,
+    "data.val_pages": _OTHER_PAGES,
+    "data.exclude": _OTHER_PAGES,
+    "data.cache": "it changes no training",
+    "sweep.choose": "some scores would be cross-fitted and some not",
+    "train.device": "it follows a trial's share of GPUs",
+    "train.eval_every": "trials are compared at epochs that all of them validate",
+    "train.sweep": "some trials would have no scores to choose settings by",
+}
 
 
 @dataclass(frozen=True)
@@ -99,7 +110,7 @@ def _parameter(
         return None
     found: list[str] = []
     if key in NOT_SEARCHABLE:
-        found.append("not searchable: trials would be scored on different pages; set it fixed")
+        found.append(f"not searchable: {NOT_SEARCHABLE[key]}; set it fixed")
     read = []
     for value in parameter.values:
         refused = _refused(layer, fixed, key, value)

@@ -429,3 +429,22 @@ def test_equal_warm_starts_run_once(tmp_path: Path) -> None:
         "warm_start:\n  - {postprocess.box_thresh: 0.4}\n  - {postprocess.box_thresh: 0.40}\n"
     )
     assert load(tmp_path, text).warm_start == ({"postprocess.box_thresh": 0.4},)
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("data.val_pages: {int: [2, 4]}", "trials would be scored on different pages"),
+        ("train.eval_every: {int: [1, 3]}", "at epochs that all of them validate"),
+        ("sweep.choose: {choice: [true, false]}", "some scores would be cross-fitted and some not"),
+        ("train.sweep: {choice: [true, false]}", "no scores to choose settings by"),
+        ("train.device: {choice: [cpu, cuda]}", "it follows a trial's share of GPUs"),
+    ],
+)
+def test_what_would_make_scores_mean_different_things_is_not_searched(tmp_path, line, reason):
+    path = tmp_path / "space.yaml"
+    text = f"parameters:\n  {line}\n  loss.negative_ratio: {{choice: [1.0, 2.0]}}\n"
+    path.write_text(text + "budget: {trials: 1, epochs: 1, grace_epochs: 1, reduction_factor: 2}\n")
+    key = line.partition(":")[0]
+    with pytest.raises(InputError, match=rf"{key}: not searchable: .*{reason}; set it fixed"):
+        load_space(str(path), gpu=True)

@@ -24,7 +24,13 @@ from orchestrator.execute.tuner import run_search
 from orchestrator.place.cluster import cluster_address, connected
 from orchestrator.place.interruption import INTERRUPTED, Interruption
 from orchestrator.place.resources import TrialResources, describe, this_machine
-from orchestrator.place.share import cost_line, has_gpu, packed_share, share
+from orchestrator.place.share import (
+    cost_line,
+    has_gpu,
+    packed_share,
+    require_gpus_for_their_hours,
+    share,
+)
 from orchestrator.place.work import relative_work
 from orchestrator.propose.halving import Halving, equal_cost
 from orchestrator.propose.warm_start import points_for
@@ -67,6 +73,7 @@ def main(arguments: Sequence[str], *, trial: TrialFunction | None = None) -> int
     config, space = with_data(config, space)
     pages = check_data(space)
     local = packed_share(config, space, local)
+    require_gpus_for_their_hours(config, local)
     if not config.resume:
         if trial is None:
             log(cost_line(space, pages, local) + extra_cost(config.confirm, space))
@@ -128,7 +135,7 @@ def searched(
     url = store.storage_url(folder, config.storage)
     study = store.open_study(url, run_folder.study_name(folder), resume=config.resume)
     # Only now: trials that a search without a study could not add must not be counted.
-    run_folder.remember(folder, trials=space.budget.trials, confirm=config.confirm)
+    run_folder.remember(folder, config, trials=space.budget.trials)
     try:
         search(study, space, folder, config, local, trial, check)
     except KeyboardInterrupt:
@@ -164,7 +171,7 @@ def search(
         trial = trial or detector_trial(space, threads=resources.cpus, data_from=config.data_from)
         watch = Watch(
             config.budget.limits(),
-            lambda: [*store.read_records(study), *spent(study)],
+            lambda: [*store.spending(study), *spent(study)],
             gpus=resources.gpus,
         )
         reached = None

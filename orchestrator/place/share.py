@@ -90,3 +90,13 @@ def cost_line(space: SearchSpace, pages: int, local: TrialResources | None) -> s
         f"cost: {budget.trials} trials x {budget.epochs} epochs on {pages} pages at most; not "
         f"measured: {reason}"
     )
+
+
+def require_gpus_for_their_hours(config: SearchConfig, local: TrialResources | None) -> None:
+    """InputError for a limit on GPU hours where trials hold no GPU and would never reach it."""
+    hours = config.budget.gpu_hours
+    if hours is not None and local is not None and not local.gpus:
+        raise InputError(
+            f"budget.gpu_hours: trials hold no GPU here, so {hours:g} would never be reached; "
+            "limit budget.minutes or budget.total_epochs instead"
+        )

@@ -21,9 +21,9 @@ from ray.tune.search import Searcher
 from orchestrator.propose.halving import Halving, Progress, leader, next_stop, promotable
 from orchestrator.propose.job_searcher import JobSearcher
 from orchestrator.propose.proposals import HMEAN, propose
-from orchestrator.propose.twins import TWIN, Twin, twin_of
+from orchestrator.propose.twins import Twin, twin_of
 from orchestrator.run import study as store
-from orchestrator.run.study import BEST, FOLDER, LATEST, LOST, PAUSED, REASON
+from orchestrator.run.study import BEST, FOLDER, LATEST, LOST, PAUSED, REASON, TWIN
 from orchestrator.space.search_space import SearchSpace
 from orchestrator.trials.pareto import Objectives
 from orchestrator.trials.records import METRIC

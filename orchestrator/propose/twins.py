@@ -10,9 +10,8 @@ from typing import Any
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
+from orchestrator.run.study import TWIN
 from orchestrator.space.nested import PREFIX
-
-TWIN = "same_weights_as"  # user attribute: the number of the trial whose weights this one has
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from orchestrator.propose.twins import TWIN
 from orchestrator.report_page.blocks import Facts, Paragraph, Section
 from orchestrator.report_page.facts import RunFacts
 from orchestrator.report_page.wording import counted
@@ -51,7 +50,7 @@ class Cost:
 def count(facts: RunFacts) -> Cost:
     """The cost of a run from its study."""
     epochs = facts.space.budget.epochs
-    twins = {store.trial_id(t.number) for t in facts.trials if TWIN in t.user_attrs}
+    twins = {store.trial_id(t.number) for t in facts.trials if store.TWIN in t.user_attrs}
     own = [r for r in facts.records if r.trial not in twins]
     confirmed = [r for seeds in store.confirmations(facts.study).values() for r in seeds.values()]
 

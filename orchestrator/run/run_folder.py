@@ -17,7 +17,7 @@ from detector.cli import build, read_yaml
 from detector.errors import InputError
 from detector.files import write_text
 from detector.settings import flatten, nest
-from orchestrator.config.settings import ConfirmConfig, SearchConfig
+from orchestrator.config.settings import SearchConfig
 from orchestrator.space.search_space import Budget, SearchSpace, load_space
 from orchestrator.store.storage import without_password
 
@@ -110,10 +110,11 @@ def _bare(config: SearchConfig) -> SearchConfig:
     return config if storage == config.storage else config.model_copy(update={"storage": storage})
 
 
-def remember(folder: Path, *, trials: int, confirm: ConfirmConfig) -> None:
-    """Keep what a run has grown to, so that the next resume goes on to there."""
+def remember(folder: Path, config: SearchConfig, *, trials: int) -> None:
+    """Keep what a run has grown to and its limits, so that the next resume goes on like this."""
     stored = read_yaml(folder / CONFIG)
-    now = {"budget": stored["budget"] | {"trials": trials}, "confirm": confirm.model_dump()}
+    budget = config.budget.model_dump(mode="json") | {"trials": trials, "more": None}
+    now = {"budget": budget, "confirm": config.confirm.model_dump()}
     if stored != stored | now:
         write_text(folder / CONFIG, yaml.safe_dump(stored | now, sort_keys=False))
 

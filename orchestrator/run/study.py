@@ -36,6 +36,7 @@ REASON = "reason"  # user attribute: why a trial failed
 PAUSED = "paused"  # user attribute: the epoch at which a trial was paused
 FOLDER = "folder"  # user attribute: name of the trial's folder below trials/
 LOST = "lost_workers"  # user attribute: how often its worker was lost, and it went on
+TWIN = "same_weights_as"  # user attribute: the number of the trial whose weights this one has
 CONFIRMED = "confirmed"  # study attribute confirmed/TRIAL/SEED, see `keep_confirmation`
 
 STATES = {
@@ -152,6 +153,13 @@ def read_records(study: optuna.Study) -> list[TrialRecord]:
     found = confirmations(study)
     records = [to_record(t) for t in study.get_trials(deepcopy=False) if t.state in STATES]
     return [_with_seeds(r, found[r.trial]) if r.trial in found else r for r in records]
+
+
+def spending(study: optuna.Study) -> list[TrialRecord]:
+    """All records as limits count them: a trial that was only scored has trained no epoch."""
+    trials = study.get_trials(deepcopy=False)
+    scored = {trial_id(trial.number) for trial in trials if TWIN in trial.user_attrs}
+    return [replace(r, epochs=0) if r.trial in scored else r for r in read_records(study)]
 
 
 def keep_confirmation(

@@ -184,6 +184,7 @@ def test_a_limit_ends_a_search_and_a_larger_one_goes_on(folder, data, capfd):
     assert "name=cut resume=true" in err
     assert len(rows_of(folder / "runs/cut")) < 5
     assert run("name=cut", "resume=true", "budget.patience=9", "budget.concurrent=1") == 0
+    assert run_folder.stored_search(folder / "runs/cut").budget.patience == 9
     rows = rows_of(folder / "runs/cut")
     assert len(rows) == 5
     assert {r["state"] for r in rows} == {"finished"}
@@ -380,6 +381,13 @@ def test_when_every_trial_fails_the_exit_code_is_1_and_reasons_are_given(folder,
             ["train.device: cuda needs a GPU per trial"],
         ),
         (["space=tiny.yaml", "name=ghost", "resume=true"], ["no run to resume at runs/ghost"]),
+        (
+            [
+                *("space=tiny.yaml", "data.root=DATA", "budget.gpu_hours=2"),
+                "resources.gpus_per_trial=0",
+            ],
+            ["budget.gpu_hours: trials hold no GPU here, so 2 would never be reached"],
+        ),
         (["space=tiny.yaml", "data.root=DATA", "name=../up"], ["name: must be a plain folder"]),
     ],
 )

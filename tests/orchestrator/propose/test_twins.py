@@ -4,7 +4,8 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState as OptunaState
 from optuna.trial import create_trial
 
-from orchestrator.propose.twins import TWIN, training_part, twin_of
+from orchestrator.propose.twins import training_part, twin_of
+from orchestrator.run.study import TWIN
 
 RATIO, THRESH = "loss.negative_ratio", "postprocess.box_thresh"
 

@@ -263,7 +263,7 @@ class StudySearcher(JobSearcher):
             best = {
                 "epoch": int(result.get("best_epoch", epoch)),
                 "hmeans": list(result["page_hmeans"]),
-                "tuned": dict(result.get("tuned", {})),
+                "tuned": _whole(result, "tuned"),
             }
             job.trial.set_user_attr(BEST, best)
         job.trial.set_user_attr(LATEST, _own_metrics(result))
@@ -284,7 +284,15 @@ def folder_name(number: int, params: Mapping[str, Any]) -> str:
     return store.trial_id(number)
 
 
+def _whole(result: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """A mapping of a report, which Tune hands on as `name/key` for each of its keys."""
+    start = f"{name}/"
+    flat = {k.removeprefix(start): v for k, v in result.items() if k.startswith(start)}
+    return flat | dict(result.get(name, {}))
+
+
 def _own_metrics(result: Mapping[str, Any]) -> dict[str, Any]:
     """The report without what Tune adds to it (times, host names, the config)."""
     names = result.get("reported") or result.keys()
-    return {k: result[k] for k in names if k in result and k not in NOT_METRICS}
+    own = (name for name in names if name.partition("/")[0] not in NOT_METRICS)
+    return {name: result[name] for name in own if name in result}

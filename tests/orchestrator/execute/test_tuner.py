@@ -270,6 +270,18 @@ def test_a_finished_search_runs_nothing_again_and_can_be_extended(tmp_path):
     assert (tmp_path / "trials/00000/starts.txt").read_text() == "0\n"
 
 
+@pytest.mark.usefixtures("ray_cluster")
+def test_settings_that_a_sweep_chose_reach_the_study_whatever_their_type(tmp_path):
+    tuned = {"shape": "polygon", "score_mode": "slow", "dilate": True, "unclip_ratio": 1.8}
+
+    def trial(_job, report):
+        last = {"epoch": EPOCHS, "best_epoch": EPOCHS, "finished": True, "best_hmean": 0.5}
+        report({**last, "page_hmeans": [0.25, 0.75], "tuned": tuned})
+
+    (record,) = store.read_records(search(tmp_path, trial, make_space(1)))
+    assert record.tuned == {f"postprocess.{key}": value for key, value in tuned.items()}
+
+
 class Keeping(Callback):
     """Keeps Tune's jobs, and whether it remembers their figures when they end."""
 

@@ -42,12 +42,18 @@ def bucket_run(config: SearchConfig, folder: Path) -> BucketRun | None:
 
 @contextmanager
 def kept(config: SearchConfig, folder: Path) -> Iterator[None]:
-    """Put what this machine has into the run's bucket, before the block and however it ends."""
+    """Put what this machine has into the run's bucket, before the block and however it ends.
+
+    From here on this folder is the one that goes on with the run: enter it last, when everything
+    is checked and the folder is locked.
+    """
 
     def put_all() -> None:
         if run := bucket_run(config, folder):  # with the notes as they are now
             run.put_all()
 
+    if run := bucket_run(config, folder):
+        run.take_over()
     put_all()
     try:
         yield
@@ -79,11 +85,19 @@ class BucketRun:
             )
 
     def restore(self) -> None:
-        """Make the run folder out of the bucket, where there is none on this machine."""
-        if (self.folder / CONFIG).exists():
+        """Make the run folder out of the bucket, where there is none on this machine.
+
+        A copy that never went on with the run is made anew. InputError, with nothing made, when the
+        bucket has no such run.
+        """
+        if (self.folder / CONFIG).exists() and (self.folder / HEAD).exists():
             return
+        if CONFIG not in self.bucket.files():
+            raise InputError(
+                f"name: there is no run to resume at {self.bucket.url}; check name and bucket, or "
+                "leave resume=true out to start a new run"
+            )
         self._mirror.pull(lambda name: is_result(name) and name != CONFIG)
-        self._take_over()
         if self._mirror.pull(lambda name: name == CONFIG):  # last: it says that the run is here
             log(f"{self.folder}: copied from {self.bucket.url}")
 
@@ -118,16 +132,17 @@ class BucketRun:
         for name in (STATE, BEFORE):
             self.bucket.delete(f"{trial}/{name}")
 
-    def _take_over(self) -> None:
-        """Make this the folder that goes on with the run, from here on."""
-        write_text(self.folder / HEAD, uuid.uuid4().hex)
-        self.bucket.put(self.folder / HEAD, HEAD)
+    def take_over(self) -> None:
+        """Make this the folder that goes on with the run, unless it was that once."""
+        if not (self.folder / HEAD).exists():
+            write_text(self.folder / HEAD, uuid.uuid4().hex)
+            self.bucket.put(self.folder / HEAD, HEAD)
 
     def _require_mine(self) -> None:
         theirs, mine = self.bucket.text(HEAD), self.folder / HEAD
         if theirs is None:
-            self._take_over()
-        elif not mine.is_file() or mine.read_text(encoding="utf-8") != theirs:
+            return
+        if not mine.is_file() or mine.read_text(encoding="utf-8") != theirs:
             raise BucketError(
                 f"{self.bucket.url}: another folder or machine has gone on with this run; end its "
                 f"search, and move {self.folder} away, so that it is copied from there anew"

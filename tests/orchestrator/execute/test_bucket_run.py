@@ -159,6 +159,33 @@ def test_a_folder_that_another_machine_has_gone_on_from_is_not_used(folder, buck
     assert len(rows(folder)) == 4
 
 
+@pytest.mark.slow
+def test_a_run_is_taken_over_only_when_everything_is_checked(folder, bucket_url):
+    more = (f"bucket={bucket_url}", "data.root=data", "budget.trials=2")
+    assert search.main([*ARGUMENTS, *more], trial=counted()) == 0
+    head = Bucket(bucket_url).below("first").text(".head")
+    command = [*ARGUMENTS, f"bucket={bucket_url}", "resume=true"]
+    (folder / "runs").rename(folder / "first_machine")
+
+    with pytest.raises(InputError, match="a resumed run keeps its settings"):
+        search.main([*command, "seed=5"], trial=counted())
+    with pytest.raises(InputError, match=r"name: there is no run to resume at s3://.*/frist"):
+        search.main([a.replace("first", "frist") for a in command], trial=counted())
+    assert Bucket(bucket_url).below("first").text(".head") == head
+    assert Bucket(bucket_url).below("frist").files() == {}
+    assert not (folder / "runs/frist").exists()
+
+    # The first machine goes on, and the other one's copy, which is old now, is made anew.
+    (folder / "runs").rename(folder / "second_machine")
+    (folder / "first_machine").rename(folder / "runs")
+    assert search.main([*command, "budget.trials=3"], trial=counted()) == 0
+    (folder / "runs").rename(folder / "first_machine")
+    (folder / "second_machine").rename(folder / "runs")
+    assert search.main([*command, "budget.trials=4"], trial=counted()) == 0
+    assert len(rows(folder)) == 4
+    assert Bucket(bucket_url).below("first").text(".head") != head
+
+
 def test_a_search_ends_when_another_takes_its_run(folder, bucket_url):
     more = (f"bucket={bucket_url}", "data.root=data")
     head, train = Bucket(bucket_url).below("first"), counted()
@@ -182,7 +209,7 @@ def test_the_dataset_of_a_demo_reaches_the_machines_through_the_bucket(folder, b
     assert len(pages) == 4
     config = stored_search(folder / "runs" / "first")
     assert config.data_from == Bucket(bucket_url).below("synthetic-receipts-2-2").url
-    assert f" bucket='{bucket_url}' resume=true" in again(config, folder / "runs" / "first")
+    assert f" 'bucket={bucket_url}' resume=true" in again(config, folder / "runs" / "first")
 
 
 @pytest.mark.usefixtures("folder", "bucket_url")

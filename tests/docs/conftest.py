@@ -12,29 +12,40 @@ from doc_workspace import CommandProcess, copied, make_workspace
 
 @pytest.fixture(scope="session")
 def command_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CommandProcess]:
-    """The process in which all documented commands run."""
+    """The process in which documented commands are read and run."""
     process = CommandProcess(tmp_path_factory.mktemp("process") / "stderr")
     yield process
     process.close()
 
 
 @pytest.fixture(scope="session")
-def ray_address(ray_cluster: Any, command_process: CommandProcess) -> str:
+def searching_process(
+    ray_cluster: Any, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[CommandProcess]:
+    """A process like that for commands that search: begun after the Ray that they share, whose
+    token and mode it has from the environment."""
+    assert ray_cluster
+    process = CommandProcess(tmp_path_factory.mktemp("searching") / "stderr")
+    yield process
+    process.close()
+
+
+@pytest.fixture(scope="session")
+def ray_address(searching_process: CommandProcess) -> str:
     """Where the Ray is that the documented searches share."""
     import ray
 
-    assert ray_cluster
     address: str = ray.get_runtime_context().gcs_address
-    command_process.ask("ray", address=address)
+    searching_process.ask("ray", address=address)
     return address
 
 
 @pytest.fixture(scope="session")
 def workspace(
-    tmp_path_factory: pytest.TempPathFactory, command_process: CommandProcess, ray_address: str
+    tmp_path_factory: pytest.TempPathFactory, searching_process: CommandProcess, ray_address: str
 ) -> Path:
     """The folder of a user with receipts and runs; tests work in copies of it."""
-    return make_workspace(tmp_path_factory.mktemp("user"), command_process, ray_address)
+    return make_workspace(tmp_path_factory.mktemp("user"), searching_process, ray_address)
 
 
 @pytest.fixture

@@ -96,7 +96,7 @@ def _check_extras(call: Call) -> None:
 
 def _check_benchmark(call: Call, folder: Path, request: pytest.FixtureRequest) -> None:
     """Benchmarks take minutes to hours; that their options exist is checked."""
-    process: CommandProcess = request.getfixturevalue("command_process")
+    process: CommandProcess = request.getfixturevalue("searching_process")
     script, *arguments = call.arguments
     assert (ROOT / script).is_file(), f"{call}: there is no {script}"
     answer = process.ask("check", script=script, arguments=arguments, folder=folder)
@@ -105,7 +105,7 @@ def _check_benchmark(call: Call, folder: Path, request: pytest.FixtureRequest) -
 
 def _read(call: Call, folder: Path, request: pytest.FixtureRequest) -> None:
     """Read the arguments as they are written; nothing is started."""
-    process: CommandProcess = request.getfixturevalue("command_process")
+    process: CommandProcess = request.getfixturevalue("searching_process")
     _, module, *arguments = call.arguments
     for pattern, package in NEEDED.items():
         if re.search(pattern, str(call)) and find_spec(package) is None:
@@ -124,7 +124,7 @@ def _read(call: Call, folder: Path, request: pytest.FixtureRequest) -> None:
 def _run(call: Call, folder: Path, request: pytest.FixtureRequest) -> None:
     """Read the arguments as they are written, then run the command with small ones."""
     _read(call, folder, request)
-    process: CommandProcess = request.getfixturevalue("command_process")
+    process: CommandProcess = request.getfixturevalue("searching_process")
     _, module, *arguments = call.arguments
     _make_room(module, arguments, folder)
     joins = module == "orchestrator.search" and not (

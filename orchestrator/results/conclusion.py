@@ -39,10 +39,8 @@ def _why_nothing(space: SearchSpace, folder: Path) -> str:
     """Where everything lies, and what to look at when no trial has found a word."""
     look = command("detector.inspect", {"data.root": space.fixed["data.root"], "output": "review"})
     return (
-        f"\nleaderboard  {folder}/leaderboard.csv\n"
-        f"report       {folder}/report.html\n"
-        f"curves       tensorboard --logdir {shlex.quote(str(folder))}\n"
-        "\nnothing was learnt: every H-mean is 0, so there is no model to use. It may be that\n"
+        _places(folder)
+        + "\nnothing was learnt: every H-mean is 0, so there is no model to use. It may be that\n"
         f"- trainings are too short: at most {space.budget.epochs} epochs here (budget.epochs)\n"
         "- labels do not fit their pages; to look at both:\n"
         f"  {look}\n"
@@ -62,12 +60,17 @@ def _next_steps(space: SearchSpace, folder: Path) -> str:
         "train": {"config": best_model / "config.yaml"} | longer,
     }
     commands = [f"  {command(f'detector.{name}', given)}" for name, given in steps.items()]
+    return _places(folder, best_model) + "\nnext:\n" + "\n".join(commands)
+
+
+def _places(folder: Path, best_model: Path | None = None) -> str:
+    """A line for everything that a search leaves behind, the best model where there is one."""
+    model = "" if best_model is None else f"best model   {best_model}/\n"
     return (
         f"\nleaderboard  {folder}/leaderboard.csv\n"
-        f"best model   {folder}/best/\n"
+        f"{model}"
         f"report       {folder}/report.html\n"
         f"curves       tensorboard --logdir {shlex.quote(str(folder))}\n"
-        "\nnext:\n" + "\n".join(commands)
     )
 
 

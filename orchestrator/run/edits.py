@@ -26,6 +26,8 @@ def edits(stored: SearchSpace, config: SearchConfig, overrides: Mapping[str, Any
         except InputError as error:
             return [f"it cannot be read any more: {str(error).splitlines()[0]}"]
         found.append(_differences(stored, now, not_of_the_file={*overrides, "data.root"}))
+        if not found[-1]:
+            return []
     return min(found, key=len)
 
 

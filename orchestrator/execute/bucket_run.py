@@ -90,9 +90,12 @@ class BucketRun:
         A copy that never went on with the run is made anew. InputError, with nothing made, when the
         bucket has no such run.
         """
-        if (self.folder / CONFIG).exists() and (self.folder / HEAD).exists():
+        is_here = (self.folder / CONFIG).exists()
+        if is_here and (self.folder / HEAD).exists():
             return
         if CONFIG not in self.bucket.files():
+            if is_here:  # made here, and cut off before the bucket had any of it
+                return
             raise InputError(
                 f"name: there is no run to resume at {self.bucket.url}; check name and bucket, or "
                 "leave resume=true out to start a new run"

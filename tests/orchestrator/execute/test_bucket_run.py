@@ -15,6 +15,7 @@ import pytest
 from detector.cli import build
 from detector.errors import InputError, JobError
 from orchestrator import report, search
+from orchestrator.execute.bucket_run import BucketRun
 from orchestrator.run import study as store
 from orchestrator.run.endings import again
 from orchestrator.run.run_folder import stored_search
@@ -157,6 +158,21 @@ def test_a_folder_that_another_machine_has_gone_on_from_is_not_used(folder, buck
     (folder / "runs").rename(folder / "old")
     assert search.main([*command[:-1], "budget.trials=4"], trial=counted()) == 0
     assert len(rows(folder)) == 4
+
+
+def test_a_run_that_was_cut_off_before_the_bucket_had_it_goes_on_from_its_folder(
+    bucket_url, tmp_path
+):
+    run = BucketRun(tmp_path / "first", Bucket(bucket_url).below("first"))
+    with pytest.raises(InputError, match="there is no run to resume"):
+        run.restore()
+    assert list(tmp_path.iterdir()) == []
+    run.folder.mkdir()
+    (run.folder / "config.yaml").write_text("space: tiny\n")
+    run.restore()
+    run.take_over()
+    run.put_all()
+    assert {"config.yaml", ".head"} <= run.bucket.files().keys()
 
 
 @pytest.mark.slow

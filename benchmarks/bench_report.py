@@ -24,8 +24,11 @@ from timing import best_times, run
 from orchestrator.config.settings import SearchConfig
 from orchestrator.report_page.write import write_report
 from orchestrator.results.write import write_results
-from orchestrator.run import study as store
+from orchestrator.run.as_records import BEST, FOLDER, LATEST, REASON, trial_id
+from orchestrator.run.run import Run
+from orchestrator.run.study import open_study
 from orchestrator.space.search_space import SearchSpace, load_space
+from orchestrator.store.storage import storage_url
 
 DEFAULTS = {"trials": 500, "epochs": 30, "pages": 100, "rounds": 3}
 GRACE = 3
@@ -46,19 +49,18 @@ SIZES = {"resnet18": 12.3, "resnet50": 25.6, "convnext_tiny": 29.1, "tf_efficien
 FIGURES = ("optimization_history", "intermediate_values", "param_importances", "slice")
 
 
-def made_run(
-    folder: Path, *, trials: int, epochs: int, pages: int
-) -> tuple[optuna.Study, SearchSpace, SearchConfig]:
+def made_run(folder: Path, *, trials: int, epochs: int, pages: int) -> Run:
     """A run folder with a study like that of a search with halving; draws are always the same."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "space.yaml").write_text(SPACE.format(trials=trials, epochs=epochs))
     space = load_space(str(folder / "space.yaml"), gpu=True)
-    study = store.open_study(store.storage_url(folder, None), folder.name, resume=False)
+    study = open_study(storage_url(folder, None), folder.name, resume=False)
     rng = np.random.default_rng(0)
     hardness = rng.beta(2, 6, pages)  # hard pages are hard for all
     for number in range(trials):
-        study.add_trial(_trial(rng, space, hardness, number, epochs))
-    return study, space, SearchConfig(space=str(folder / "space.yaml"), name=folder.name)
+        study.add(_trial(rng, space, hardness, number, epochs))
+    config = SearchConfig(space=str(folder / "space.yaml"), name=folder.name)
+    return Run(folder, config, space, study)
 
 
 def _trial(
@@ -74,13 +76,13 @@ def _trial(
     reached = _reached(quality, epochs) if not fails else int(rng.integers(0, 2))
     curve = quality * (1 - np.exp(-np.arange(1, reached + 1) / 2.5))
     curve = np.maximum.accumulate(curve + rng.normal(0, 0.002, reached)).clip(0, 1)
-    attributes: dict[str, Any] = {store.FOLDER: f"{store.trial_id(number)}_made"}
+    attributes: dict[str, Any] = {FOLDER: f"{trial_id(number)}_made"}
     if reached:
         scores = curve[-1] + 0.2 * (hardness.mean() - hardness) + rng.normal(0, 0.01, len(hardness))
         scores = scores.clip(0, 1).tolist()
         attributes |= _attributes(params, float(np.mean(scores)), scores, reached)
     if fails:
-        attributes[store.REASON] = "out of memory: the GPU has no room for <crop_px> & batch"
+        attributes[REASON] = "out of memory: the GPU has no room for <crop_px> & batch"
     state = TrialState.FAIL if fails else TrialState.PRUNED
     state = TrialState.COMPLETE if reached == epochs else state
     return create_trial(
@@ -118,7 +120,7 @@ def _attributes(
         "params_m": SIZES[params["model.backbone"]],
         "latency_ms": 20 + 4 * SIZES[params["model.backbone"]],
     }
-    return {store.LATEST: latest, store.BEST: {"epoch": epoch, "hmeans": scores}}
+    return {LATEST: latest, BEST: {"epoch": epoch, "hmeans": scores}}
 
 
 def main(options: dict[str, Any]) -> None:
@@ -126,10 +128,11 @@ def main(options: dict[str, Any]) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "run"
         sizes = {key: options[key] for key in ("trials", "epochs", "pages")}
-        study, space, config = made_run(folder, **sizes)
+        made = made_run(folder, **sizes)
+        study = made.study.as_optuna()
 
         def ours() -> None:
-            write_report(study, space, folder, config, over=False, pages=False)
+            write_report(made, over=False, pages=False)
 
         def theirs() -> None:
             for name in FIGURES:
@@ -141,7 +144,7 @@ def main(options: dict[str, Any]) -> None:
         print(f"{options['trials']} trials of up to {options['epochs']} epochs")
         print(f"report.html, first time      {time.perf_counter() - started:6.2f} s to write")
         started = time.perf_counter()
-        write_results(folder, store.read_records(study), list(space.parameters))
+        write_results(folder, made.records(), made.parameters)
         print(f"leaderboard, after it        {time.perf_counter() - started:6.2f} s to write")
         seconds = best_times([ours, theirs], options["rounds"])
         files = [[folder / "report.html"], [folder / f"{name}.html" for name in FIGURES]]

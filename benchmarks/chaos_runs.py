@@ -21,10 +21,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import optuna
 from chaos_search import ACCOUNT, STATE, chain_of
 
-from orchestrator.run import study as store
+from orchestrator.run.as_records import trial_id
+from orchestrator.run.study import stored_study
+from orchestrator.store.storage import storage_url
 from orchestrator.trials.records import TrialRecord, TrialState
 
 PROGRAM = Path(__file__).with_name("chaos_search.py")
@@ -152,8 +153,7 @@ class Run:
 
     def records(self) -> list[TrialRecord]:
         """What the study has about each trial, read anew."""
-        url = store.storage_url(self.folder, None)
-        return store.read_records(optuna.load_study(study_name="run", storage=url))
+        return stored_study(storage_url(self.folder, None), "run").records()
 
     def rows(self) -> dict[str, dict[str, str]]:
         """The leaderboard by trial."""
@@ -190,7 +190,7 @@ def losses(run: Run, before: list[TrialRecord], *, faults: int) -> list[str]:
     """
     records, rows = run.records(), run.rows()
     found = [f"trial {r.trial} is {r.state.value}" for r in records if r.state not in OVER]
-    if [r.trial for r in records] != [store.trial_id(n) for n in range(run.trials)]:
+    if [r.trial for r in records] != [trial_id(n) for n in range(run.trials)]:
         found.append(f"{len(records)} trials in place of {run.trials}")
     points = Counter(json.dumps(r.params, sort_keys=True) for r in records)
     found += [f"tried {count} times: {point}" for point, count in points.items() if count > 1]

@@ -22,8 +22,9 @@ from typing import Any
 from detector.cli import guarded
 from detector.files import write_text
 from orchestrator import search
-from orchestrator.execute.trial import Report, TrialFunction, TrialJob
+from orchestrator.execute.trial import Report, TrialFunction
 from orchestrator.store import storage
+from orchestrator.trials.job import TrialJob
 
 ACCOUNT = "account.txt"  # of each trial: `start E` and `epoch E`, a line each, as they happened
 STATE = "state.json"  # of each trial: the epoch and the chain of digests up to it
@@ -77,7 +78,7 @@ def counted(plan: dict[str, Any]) -> TrialFunction:
                     "finished": done["epoch"] == epochs,
                     "seconds": seconds * done["epoch"],
                     "checkpoint": f"trials/{job.folder.name}/checkpoint/best",
-                    "page_hmeans": [value, value],
+                    "page_hmeans": {"a.jpg": value, "b.jpg": value},
                 }
             )
 

@@ -7,21 +7,24 @@ running.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from policies import Ending, Rules, tune_as_documented, until_enough
+from policies import Ending, Heard, Rules, no_limits, tune_as_documented, until_enough
 from ray import tune
 
+from orchestrator.config.settings import SearchConfig
+from orchestrator.execute.session import Session
 from orchestrator.execute.trial import detector_trial
 from orchestrator.execute.tuner import run_search
 from orchestrator.place.resources import TrialResources
-from orchestrator.propose.halving import Halving
 from orchestrator.results.write import copy_best
-from orchestrator.run import study as store
+from orchestrator.run.run import Run
+from orchestrator.run.study import open_study
 from orchestrator.space.nested import nested
 from orchestrator.space.search_space import SearchSpace
+from orchestrator.store.storage import storage_url
 
 SHIPPED = "shipped"  # below a search's folder: the weights and config of its incumbent
 METRIC = "hmean"
@@ -132,18 +135,13 @@ def own(
     """
     watch = Watch(folder, enough=enough, worth="tuned_hmean", told=told)
     inner = nested(space)
-    until_enough(
-        lambda: run_search(
-            study=store.open_study(store.storage_url(folder, None), "live", resume=False),
-            space=inner,
-            folder=folder,
-            trial=detector_trial(inner, threads=1),
-            resources=TrialResources(cpus=1, gpus=0, concurrent=rules.concurrent),
-            seed=seed,
-            halving=Halving(space.budget.epochs, grace=rules.grace, factor=rules.factor),
-            callbacks=[watch],
-        )
-    )
+    budget = {"grace_epochs": rules.grace, "reduction_factor": rules.factor}
+    inner = replace(inner, budget=inner.budget.model_copy(update=budget))
+    study = open_study(storage_url(folder, None), "live", resume=False)
+    run = Run(folder, SearchConfig(space=space.name, seed=seed), inner, study)
+    resources = TrialResources(cpus=1, gpus=0, concurrent=rules.concurrent)
+    session = Session(run, detector_trial(inner, threads=1), resources, no_limits())
+    until_enough(lambda: run_search(session, [Heard(watch, run)]))
     return watch.epochs
 
 

@@ -15,7 +15,11 @@ from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
 
 from detector.errors import InputError, JobError
+from orchestrator.config.limits import Limits, Spending, Watch
 from orchestrator.execute.tuner import NoPrinting
+from orchestrator.run.run import Run
+from orchestrator.trials.job import Listener, TrialJob
+from orchestrator.trials.records import TrialState
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,34 @@ class Ending(Callback):
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles its callbacks for a restore that is not used."""
         return {}
+
+
+class Heard(Listener):
+    """Tells an `Ending` what a search of this project tells its listeners."""
+
+    def __init__(self, ending: Ending, run: Run) -> None:
+        self._ending, self._run = ending, run
+
+    def step(self) -> None:
+        """Raise what there is."""
+        self._ending.on_step_end()
+
+    def reported(self, job: TrialJob, report: Mapping[str, Any]) -> None:  # noqa: ARG002
+        """An epoch is over."""
+        self._ending.on_trial_result(result=dict(report))  # type: ignore[call-arg]
+
+    def ended(self, job: TrialJob) -> None:
+        """A trial that failed is no part of the plan."""
+        record = self._run.study.record(job.number)
+        if record.state is TrialState.FAILED:
+            self._ending.error = record.reason
+
+    lost = ended
+
+
+def no_limits() -> Watch:
+    """A search that runs until its `Ending` says so."""
+    return Watch(Limits(), lambda: Spending(0, 0.0, 0), gpus=0)
 
 
 def tune_as_documented(

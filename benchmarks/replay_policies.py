@@ -14,16 +14,22 @@ from typing import Any
 import numpy as np
 import optuna
 from numpy.typing import NDArray
-from policies import Ending, Rules, tune_as_documented, until_enough
+from optuna.storages import InMemoryStorage
+from optuna.study import StudyDirection
+from policies import Ending, Heard, Rules, no_limits, tune_as_documented, until_enough
 from ray import tune
 from replay import Arrival, Table, Yardstick, axes
 
-from orchestrator.execute.trial import TrialFunction, TrialJob
+from orchestrator.config.settings import SearchConfig
+from orchestrator.execute.session import Session
+from orchestrator.execute.trial import TrialFunction
 from orchestrator.execute.tuner import run_search
 from orchestrator.place.resources import TrialResources
-from orchestrator.propose.halving import Halving
+from orchestrator.run.run import Run
+from orchestrator.run.study import Study
 from orchestrator.space.parameters import Budget, Parameter
 from orchestrator.space.search_space import SearchSpace
+from orchestrator.trials.job import TrialJob
 
 Policy = Callable[[Table, Yardstick, int, Rules], None]
 
@@ -104,25 +110,19 @@ def own(
             reduction_factor=rules.factor,
         ),
     )
-    halving = Halving(table.epochs, grace=rules.grace, factor=rules.factor)
     watch = Watch(yardstick, table.shipped, nested=nested)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         # A database would be told the same and take most of the time.
-        study = optuna.create_study(direction="maximize", pruner=optuna.pruners.NopPruner())
-        until_enough(
-            lambda: run_search(
-                study=study,
-                space=space,
-                folder=folder,
-                trial=replayed_trial(table, nested=nested),
-                resources=TrialResources(cpus=1, gpus=0, concurrent=rules.concurrent),
-                seed=seed,
-                halving=halving if promote else None,
-                callbacks=[watch],
-            )
-        )
+        storage = InMemoryStorage()
+        storage.create_new_study([StudyDirection.MAXIMIZE], "replay")
+        scheduler = {"scheduler": "promote" if promote else "asha"}
+        config = SearchConfig.model_validate({"space": "replay", "seed": seed, "search": scheduler})
+        run = Run(folder, config, space, Study(storage, "replay"))
+        resources = TrialResources(cpus=1, gpus=0, concurrent=rules.concurrent)
+        session = Session(run, replayed_trial(table, nested=nested), resources, no_limits())
+        until_enough(lambda: run_search(session, [Heard(watch, run)]))
 
 
 POLICIES: dict[str, Policy] = {

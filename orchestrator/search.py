@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 from rich.console import Console
 
 from detector.cli import guarded, help_text, log, wants_help
-from detector.config import TrainConfig
 from detector.generations import forget_states
 from orchestrator.config.limits import LimitReachedError, Watch
 from orchestrator.config.settings import SearchConfig, run_name
-from orchestrator.execute.bucket_run import bucket_run, kept
-from orchestrator.execute.confirm import confirm, extra_cost, is_confirmed, spent
-from orchestrator.execute.progress import Recorder, View
+from orchestrator.execute.confirm import confirm
+from orchestrator.execute.recorder import Recorder
+from orchestrator.execute.session import Session
 from orchestrator.execute.trial import TrialFunction, detector_trial
 from orchestrator.execute.tuner import run_search
 from orchestrator.place.cluster import cluster_address, connected
@@ -31,22 +31,23 @@ from orchestrator.place.share import (
     require_gpus_for_their_hours,
     share,
 )
-from orchestrator.place.work import relative_work
-from orchestrator.propose.halving import Halving, equal_cost
+from orchestrator.propose.confirmation import extra_cost, is_confirmed
 from orchestrator.propose.warm_start import points_for
 from orchestrator.report_page.write import LiveReport, try_report
 from orchestrator.results.conclusion import conclude, finish
+from orchestrator.results.live import View
 from orchestrator.run import run_folder
-from orchestrator.run import study as store
+from orchestrator.run.bucket_run import bucket_run, kept
 from orchestrator.run.command_line import SearchArguments, parse_arguments
 from orchestrator.run.edits import edits
 from orchestrator.run.endings import advice, again, explained
+from orchestrator.run.run import Run, open_run
+from orchestrator.run.spending import spending
 from orchestrator.run.trial_data import check_data, copied_data, with_data
 from orchestrator.space import dry_run
 from orchestrator.space.nested import mode_of, nested
 from orchestrator.space.search_space import SearchSpace, load_space
 from orchestrator.track.trackers import tracking
-from orchestrator.trials.pareto import as_objectives
 
 
 def main(arguments: Sequence[str], *, trial: TrialFunction | None = None) -> int:
@@ -87,7 +88,7 @@ def main(arguments: Sequence[str], *, trial: TrialFunction | None = None) -> int
         kept(config, folder),
     ):
         try:
-            return searched(space, folder, config, local, trial, interruption.check)
+            return searched(open_run(folder, config, space), local, trial, interruption)
         except KeyboardInterrupt:
             log(advice(command))
             return INTERRUPTED
@@ -124,143 +125,70 @@ def reopened(
 
 
 def searched(
-    space: SearchSpace,
-    folder: Path,
-    config: SearchConfig,
-    local: TrialResources | None,
-    trial: TrialFunction | None,
-    check: Callable[[], None],
+    run: Run, local: TrialResources | None, trial: TrialFunction | None, interruption: Interruption
 ) -> int:
-    """Open the study, run what is missing, and write and show what it gave; the exit code."""
-    url = store.storage_url(folder, config.storage)
-    study = store.open_study(url, run_folder.study_name(folder), resume=config.resume)
+    """Run what is missing, and write and show what it gave; the exit code."""
     # Only now: trials that a search without a study could not add must not be counted.
-    run_folder.remember(folder, config, trials=space.budget.trials)
+    run_folder.remember(run.folder, run.config, trials=run.space.budget.trials)
     try:
-        search(study, space, folder, config, local, trial, check)
+        search(run, local, trial, interruption)
     except KeyboardInterrupt:
-        finish(store.read_records(study), space, folder, config.search.trade_off())
-        try_report(study, space, folder, config, pages=False)
+        finish(run.records(), run.space, run.folder, run.trade_off)
+        try_report(run, pages=False)
         raise
     except LimitReachedError as reached:
         log(f"{reached}; running trials keep their last epoch. To go on, add a larger limit to")
-        log(f"  {again(config, folder)}")
-    try_report(study, space, folder, config)
-    return conclude(store.read_records(study), space, folder, config.search.trade_off())
+        log(f"  {run.to_go_on}")
+    try_report(run)
+    return conclude(run.records(), run.space, run.folder, run.trade_off)
 
 
 def search(
-    study: Any,
-    space: SearchSpace,
-    folder: Path,
-    config: SearchConfig,
-    local: TrialResources | None,
-    trial: TrialFunction | None,
-    check: Callable[[], None],
+    run: Run, local: TrialResources | None, trial: TrialFunction | None, interruption: Interruption
 ) -> None:
     """Start or join Ray, run the trials that are missing, and confirm the best as asked for."""
-    missing = len(store.ended(study)) < space.budget.trials
-    if not missing:
-        log(f"{folder}: all {space.budget.trials} trials are over; budget.trials=N adds some")
-        if is_confirmed(study, space, folder, config.confirm):
+    config, trials = run.config, run.space.budget.trials
+    ended = sum(trial.state.is_finished() for trial in run.study.trials)
+    if ended >= trials:
+        log(f"{run.folder}: all {trials} trials are over; budget.trials=N adds some")
+        if is_confirmed(run):
             return
     address = cluster_address()
     log(f"joining Ray at {address}" if address else "starting Ray, which takes a few seconds")
     with connected(this_machine()) as machines:
-        resources = local or share(config, space, machines=machines)
-        trial = trial or detector_trial(space, threads=resources.cpus, data_from=config.data_from)
-        watch = Watch(
-            config.budget.limits(),
-            lambda: [*store.spending(study), *spent(study)],
-            gpus=resources.gpus,
+        resources = local or share(config, run.space, machines=machines)
+        session = Session(
+            replace(run, folder=run.folder.resolve()),
+            trial or detector_trial(run.space, threads=resources.cpus, data_from=config.data_from),
+            resources,
+            Watch(config.budget.limits(), partial(spending, run.study), gpus=resources.gpus),
+            interruption,
         )
         reached = None
         try:
-            if missing:
-                run_trials(study, space, folder, config, resources, trial, check, watch)
+            if ended < trials:
+                run_trials(session)
         except LimitReachedError as limit:
             reached = limit  # patience ends a search, and its best are confirmed all the same
-        confirm(
-            study,
-            space,
-            folder,
-            config,
-            trial=trial,
-            resources=resources,
-            check=check,
-            watch=watch,
-        )
+        confirm(session)
         if reached:
             raise reached
 
 
-def run_trials(
-    study: Any,
-    space: SearchSpace,
-    folder: Path,
-    config: SearchConfig,
-    resources: TrialResources,
-    trial: TrialFunction,
-    check: Callable[[], None],
-    watch: Watch,
-) -> None:
+def run_trials(session: Session) -> None:
     """Run the trials that are missing, and show how they fare."""
+    run, budget = session.run, session.run.space.budget
     log(
-        f"{folder}: {space.budget.trials} trials of up to {space.budget.epochs} epochs; "
-        f"{describe(resources)}"
+        f"{run.folder}: {budget.trials} trials of up to {budget.epochs} epochs; "
+        f"{describe(session.resources)}"
     )
-    view = View(
-        Console(),
-        trials=space.budget.trials,
-        epochs=space.budget.epochs,
-        parameters=list(space.parameters),
-    )
-    live = LiveReport(study, space, folder, config, say=view.say)
-    run = bucket_run(config, folder)
-
-    def reported() -> None:
-        watch.reported()
-        live()
-
-    recorder = Recorder(
-        study,
-        folder,
-        view,
-        parameters=space.parameters,
-        objectives=config.search.trade_off(),
-        checks=(check, watch.check),
-        reported=reported,
-        forget=run.forget_states if run else forget_states,
-    )
-    with view, tracking(config.track, study, folder, view.say) as trackers:
-        run_search(
-            study=study,
-            space=space,
-            folder=folder.resolve(),
-            trial=trial,
-            resources=resources,
-            seed=config.seed,
-            halving=halving_of(space, config),
-            objectives=as_objectives(config.search.objectives),
-            callbacks=[recorder, *trackers],
-            hang_minutes=config.budget.hang_minutes,
-            kept=run,
-        )
+    view = View(Console(), trials=budget.trials, epochs=budget.epochs, parameters=run.parameters)
+    forget = session.kept.forget_states if session.kept else forget_states
+    recorder = Recorder(run, view, forget)
+    with view, tracking(run, view.say) as trackers:
+        live = LiveReport(run, say=view.say)
+        run_search(session, [recorder, session.watch, *trackers, live])
         recorder.close()
-
-
-def halving_of(space: SearchSpace, config: SearchConfig) -> Halving | None:
-    """How trials pause and go on; None where Ray's ASHA stops them instead."""
-    if config.search.scheduler == "asha":
-        return None
-    budget = space.budget
-    return Halving(
-        epochs=budget.epochs,
-        grace=budget.grace_epochs,
-        factor=budget.reduction_factor,
-        every=space.fixed.get("train.eval_every", TrainConfig().train.eval_every),
-        cost=relative_work(space) if config.search.compare == "cost" else equal_cost,
-    )
 
 
 def warm_started(space: SearchSpace, ref: str | None) -> SearchSpace:

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import dataclass, replace
+from typing import Any
 
-from orchestrator.trials.records import TrialRecord, TrialState
+from orchestrator.trials.job import Listener, TrialJob
 
-_TRIED = (TrialState.FINISHED, TrialState.STOPPED, TrialState.PAUSED, TrialState.FAILED)
+
+@dataclass(frozen=True)
+class Spending:
+    """What all trainings have taken: epochs, and seconds of a worker; and what was found for it.
+
+    since_best: trials tried since the best one that are no better.
+    """
+
+    epochs: int
+    seconds: float
+    since_best: int
 
 
 @dataclass(frozen=True)
@@ -18,7 +29,8 @@ class Limits:
 
     minutes: since this session of the search began.
     total_epochs, gpu_hours: of all trainings, those of earlier sessions included.
-    patience: trials tried since the best one, to a pause at least, without a better H-mean.
+    patience: trials tried since the best one without a better H-mean; one that is paused is
+    compared with the best at its own epoch.
     """
 
     minutes: float | None = None
@@ -32,46 +44,34 @@ class Limits:
             return None
         return f"budget.minutes={self.minutes:g} are over"
 
-    def spent(self, records: Sequence[TrialRecord], *, gpus: float) -> str | None:
-        """Why to end with these records, of trials that hold `gpus` each; None to go on."""
-        epochs = sum(record.epochs for record in records)
-        if self.total_epochs is not None and epochs >= self.total_epochs:
+    def spent(self, spending: Spending, *, gpus: float) -> str | None:
+        """Why to end when trials, which hold `gpus` each, have taken this; None to go on."""
+        if self.total_epochs is not None and spending.epochs >= self.total_epochs:
             return f"budget.total_epochs={self.total_epochs} are trained"
-        hours = gpus * sum(record.seconds for record in records) / 3600
-        if self.gpu_hours is not None and hours >= self.gpu_hours:
+        if self.gpu_hours is not None and gpus * spending.seconds / 3600 >= self.gpu_hours:
             return f"budget.gpu_hours={self.gpu_hours:g} are used"
-        since = trials_since_best(records)
+        since = spending.since_best
         if self.patience is not None and since >= self.patience:
             return f"budget.patience: {since} trials after the best one were no better"
         return None
-
-
-def trials_since_best(records: Sequence[TrialRecord]) -> int:
-    """How many trials with a higher number than the best one's were tried; 0 without a score."""
-    scored = [(r.hmean, r.trial) for r in records if r.hmean is not None]
-    if not scored:
-        return 0
-    top = max(hmean for hmean, _ in scored)
-    best = min(trial for hmean, trial in scored if hmean == top)
-    return sum(r.state in _TRIED and r.trial > best for r in records)
 
 
 class LimitReachedError(Exception):
     """A limit of the budget ends the search; the text says which."""
 
 
-class Watch:
-    """Looks at the limits during a search; `check` may be called several times a second."""
+class Watch(Listener):
+    """Ends a search when it has reached a limit."""
 
     def __init__(
         self,
         limits: Limits,
-        records: Callable[[], Sequence[TrialRecord]],
+        spending: Callable[[], Spending],
         *,
         gpus: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._limits, self._records, self._gpus, self._clock = limits, records, gpus, clock
+        self._limits, self._spending, self._gpus, self._clock = limits, spending, gpus, clock
         self._started = clock()
         self._reason: str | None = None
 
@@ -81,12 +81,20 @@ class Watch:
         other._limits, other._reason = replace(self._limits, patience=None), None
         return other
 
-    def reported(self) -> None:
-        """Look at what all trials have reported; `check` tells."""
-        if self._limits != Limits(minutes=self._limits.minutes):
-            self._reason = self._limits.spent(self._records(), gpus=self._gpus)
+    def reported(self, job: TrialJob, report: Mapping[str, Any]) -> None:  # noqa: ARG002
+        """An epoch is over."""
+        self.look()
 
-    def check(self) -> None:
+    def ended(self, job: TrialJob) -> None:  # noqa: ARG002
+        """A trial has ended or is paused."""
+        self.look()
+
+    def look(self) -> None:
+        """Look at what all trials have taken; `step` tells."""
+        if self._limits != Limits(minutes=self._limits.minutes):
+            self._reason = self._limits.spent(self._spending(), gpus=self._gpus)
+
+    def step(self) -> None:
         """Raise LimitReachedError when a limit is reached."""
         reason = self._reason or self._limits.late(self._clock() - self._started)
         if reason is not None:

@@ -13,16 +13,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from detector.generations import BROKEN, LAST, PREVIOUS
-from orchestrator.execute.trial import SEEDS_FOLDER, Report, TrialJob
-from orchestrator.propose.twins import Twin
+from orchestrator.execute.trial import Report
+from orchestrator.propose.confirmation import SEEDS_FOLDER
+from orchestrator.run.bucket_run import BEFORE, STATE, is_result
 from orchestrator.store.bucket import Bucket
 from orchestrator.store.mirror import Mirror
 from orchestrator.store.own_disk import working_folder
+from orchestrator.trials.job import TrialJob, Twin
 
-STATE = f"checkpoint/{LAST}"
-BEFORE = f"checkpoint/{PREVIOUS}"
-STATES = (STATE, BEFORE, f"checkpoint/{BROKEN}")  # only a training that goes on needs them
 MAPS = "maps/"  # large, and made anew at each validation: kept once, at the end
 
 
@@ -78,8 +76,3 @@ def keep(mirror: Mirror) -> None:
     if mirror.knows(STATE):
         mirror.bucket.copy(STATE, BEFORE)
     mirror.push(lambda name: name == STATE)
-
-
-def is_result(name: str) -> bool:
-    """Whether a file is more than a state that a training goes on from."""
-    return not name.endswith(STATES)

@@ -3,61 +3,65 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import ray
-from ray.tune import Callback
-
-from orchestrator.propose.job_searcher import JobSearcher
 from orchestrator.trials.failure import Failure, Kind
+from orchestrator.trials.job import Listener, TrialJob
+
+# A step of the search's own process takes no longer. Time beyond that it was busy with something
+# else, such as a bucket that does not answer, and reports may wait to be read.
+LONGEST_STEP_S = 1.0
 
 
-class HangWatch(Callback):
-    """Ends the worker of a job that has reported nothing for `minutes`, and says why.
+class HangWatch(Listener):
+    """Ends the worker of a job that has shown no life for `minutes`, and says why.
 
     It looks from outside, since a process that hangs in a driver or a file system may run none of
-    its own code. The time begins when the worker has the job, and again with each report.
+    its own code. The time begins when the worker has the job, and again with each sign of life.
     """
 
     def __init__(
-        self, minutes: float, searcher: JobSearcher, clock: Callable[[], float] = time.monotonic
+        self,
+        minutes: float,
+        end_worker: Callable[[TrialJob, Failure], None],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._minutes, self._searcher, self._clock = minutes, searcher, clock
-        self._heard: dict[str, float] = {}  # by Tune's trial id
+        self._minutes, self._end_worker, self._clock = minutes, end_worker, clock
+        self._seconds, self._last = 0.0, clock()  # looked on for so long; when that was counted
+        self._heard: dict[tuple[int, int | None], tuple[float, TrialJob]] = {}
 
-    def on_trial_start(self, *, trial: Any, **_: Any) -> None:  # type: ignore[override]
+    def started(self, job: TrialJob) -> None:
         """A worker has the job."""
-        self._heard[trial.trial_id] = self._clock()
+        self._heard[job.key] = self._seconds, job
 
-    def on_trial_result(self, *, trial: Any, **_: Any) -> None:  # type: ignore[override]
+    def alive(self, job: TrialJob) -> None:
+        """It copies what it needs."""
+        self.started(job)
+
+    def reported(self, job: TrialJob, report: Mapping[str, Any]) -> None:  # noqa: ARG002
         """An epoch is over."""
-        self._heard[trial.trial_id] = self._clock()
+        self.started(job)
 
-    def on_trial_complete(self, *, trial: Any, **_: Any) -> None:  # type: ignore[override]
+    def ended(self, job: TrialJob) -> None:
         """Nothing is expected any more."""
-        self._heard.pop(trial.trial_id, None)
+        self._heard.pop(job.key, None)
 
-    def on_trial_error(self, *, trial: Any, **_: Any) -> None:  # type: ignore[override]
+    def lost(self, job: TrialJob) -> None:
         """Nothing is expected any more."""
-        self._heard.pop(trial.trial_id, None)
+        self._heard.pop(job.key, None)
 
-    def on_step_begin(self, *, trials: list[Any], **_: Any) -> None:  # type: ignore[override]
-        """Look at every job; Tune calls this several times a second."""
-        late = self._clock() - 60 * self._minutes
-        for trial in trials:
-            if self._heard.get(trial.trial_id, late) < late:
-                del self._heard[trial.trial_id]
-                self._end(trial)
-
-    def _end(self, trial: Any) -> None:
-        actor = trial.temporary_state.ray_actor
-        if actor is None:  # it is on its way out by itself
-            return
-        reason = f"it reported no epoch for budget.hang_minutes={self._minutes:g}; its worker ended"
-        self._searcher.explain_failure(trial.trial_id, Failure(Kind.HUNG, reason))
-        ray.kill(actor)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Tune pickles its callbacks for a restore that is not used; a study cannot be."""
-        return {}
+    def step(self) -> None:
+        """Look at every job."""
+        now = self._clock()
+        self._seconds += min(now - self._last, LONGEST_STEP_S)
+        self._last = now
+        late = self._seconds - 60 * self._minutes
+        for key, (heard, job) in list(self._heard.items()):
+            if heard < late:
+                del self._heard[key]
+                reason = (
+                    f"it reported no epoch for budget.hang_minutes={self._minutes:g}; its worker "
+                    "ended"
+                )
+                self._end_worker(job, Failure(Kind.HUNG, reason))

@@ -6,7 +6,6 @@ import math
 import traceback
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,36 +17,18 @@ from detector.errors import InputError, JobError
 from detector.files import write_text
 from orchestrator.execute.worker import in_this_process
 from orchestrator.store.own_disk import local_copy
+from orchestrator.trials.job import TrialJob
 from orchestrator.trials.records import METRIC
 
 if TYPE_CHECKING:
     from detector.trainer import EpochReport
-    from orchestrator.propose.twins import Twin
     from orchestrator.space.search_space import SearchSpace
 
 REASON_LENGTH = 500
-SEEDS_FOLDER = "seeds"  # in a trial's folder, with a folder for each new seed
-
-
-@dataclass(frozen=True)
-class TrialJob:
-    """What a trial is given. Its folder survives a lost worker and a killed driver.
-
-    until: the epoch to train to before the trial is paused; None is the end.
-    twin: a trial whose weights are those of this one, which is only scored then.
-    seed: the training's seed in place of the one that the point has.
-    """
-
-    number: int
-    folder: Path
-    params: dict[str, Any]
-    until: int | None = None
-    twin: Twin | None = None
-    seed: int | None = None
-
+REPORT = "report"  # of Tune's result, in which mappings would be flattened; a list is left alone
 
 # A report holds at least `epoch` (1 for the first), `best_hmean` and, in the last one,
-# `finished: True`.
+# `finished: True`; of the best epoch `page_hmeans`, by name of the page, and `tuned`.
 Report = Callable[[dict[str, Any]], None]
 TrialFunction = Callable[[TrialJob, Report], None]
 # Gives a job another folder for the time that it runs, and what must happen before its reports.
@@ -108,7 +89,7 @@ def summary(report: EpochReport, folder: Path) -> dict[str, Any]:
 
 def of_the_best(report: EpochReport) -> dict[str, Any]:
     """What is kept of the best epoch alone: its page scores and the settings chosen for it."""
-    return {"page_hmeans": list(report.page_hmeans.values()), "tuned": dict(report.tuned)}
+    return {"page_hmeans": dict(report.page_hmeans), "tuned": dict(report.tuned)}
 
 
 def in_place(job: TrialJob, report: Report) -> AbstractContextManager[tuple[TrialJob, Report]]:
@@ -119,14 +100,14 @@ def in_place(job: TrialJob, report: Report) -> AbstractContextManager[tuple[Tria
 def as_trainable(
     function: TrialFunction, place: Place = in_place
 ) -> Callable[[dict[str, Any]], None]:
-    """A Tune trainable around a trial function; its config is a TrialJob's fields.
+    """A Tune trainable around a trial function; its config has a TrialJob as `job`.
 
     An exception is the trial's own fault and would come again, so it is reported as a result and
     the trial ends; only what a process could not report, because it died, is tried again.
     """
 
     def trainable(config: dict[str, Any]) -> None:
-        with place(TrialJob(**config | {"folder": Path(config["folder"])}), _forward) as (job, say):
+        with place(config["job"], _forward) as (job, say):
 
             def work() -> None:
                 job.folder.mkdir(parents=True, exist_ok=True)
@@ -135,7 +116,7 @@ def as_trainable(
             in_this_process(
                 work,
                 explain=lambda error: explain(error, job.folder),
-                report=lambda reason: tune.report({"error": reason}),
+                report=lambda reason: tune.report({REPORT: [{"error": reason}]}),
             )
 
     return trainable
@@ -146,7 +127,7 @@ def _forward(values: dict[str, Any]) -> None:
         raise JobError(
             f"epoch {values['epoch']}: {METRIC} is {values[METRIC]}, not a finite number"
         )
-    tune.report(values | {"reported": sorted(values)})
+    tune.report({"epoch": values["epoch"], METRIC: values[METRIC], REPORT: [values]})
 
 
 def explain(error: Exception, folder: Path) -> str:

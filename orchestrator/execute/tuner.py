@@ -1,108 +1,83 @@
-"""Ray Tune: places trials on the machines, stops the hopeless, retries lost workers."""
+"""Ray Tune: places trials on the machines and stops the hopeless; the rest is decided elsewhere."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
-import optuna
 from optuna.trial import FrozenTrial
 from ray import tune
-from ray.tune import Callback
+from ray.tune.error import TuneError
 from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
 from detector.cli import log
-from orchestrator.execute.bucket_run import BucketRun, Keeping
+from orchestrator.execute.bridge import Bridge, Steps
+from orchestrator.execute.bucket_trial import InBucket
 from orchestrator.execute.failures import error_of, failure_of
 from orchestrator.execute.hangs import HangWatch
 from orchestrator.execute.memory_kills import memory_kills_reported
-from orchestrator.execute.trial import TrialFunction, as_trainable, in_place
-from orchestrator.place.resources import TrialResources
-from orchestrator.propose.halving import Halving
-from orchestrator.propose.job_searcher import JobSearcher
-from orchestrator.propose.proposals import HMEAN
-from orchestrator.propose.sampler import StudySearcher
-from orchestrator.run import study as store
-from orchestrator.space.search_space import Budget, SearchSpace
-from orchestrator.trials.pareto import Objectives
+from orchestrator.execute.session import Session
+from orchestrator.execute.trial import as_trainable, in_place
+from orchestrator.propose.jobs import Jobs
+from orchestrator.propose.search_jobs import SearchJobs, halving_of
+from orchestrator.space.parameters import Budget
+from orchestrator.trials.job import Listener
 from orchestrator.trials.records import METRIC
 
 
-def run_search(
-    *,
-    study: optuna.Study,
-    space: SearchSpace,
-    folder: Path,
-    trial: TrialFunction,
-    resources: TrialResources,
-    seed: int,
-    halving: Halving | None = None,
-    objectives: Objectives = HMEAN,
-    callbacks: Sequence[Callback] = (),
-    hang_minutes: float | None = None,
-    kept: BucketRun | None = None,
-) -> None:
-    """Run trials until the study holds `space.budget.trials` that have ended.
+def run_search(session: Session, listeners: Sequence[Listener] = ()) -> None:
+    """Run trials until the study holds as many ended ones as the space's budget says.
 
-    With `halving` trials are paused at its rungs and the best promoted; without, ASHA stops them
-    for good. `objectives` are what the sampler and the rungs look at. `folder` is the run's; on
-    several machines it must be the same shared folder on all, unless the run is `kept` in a bucket.
-    Ray must be running. A trial that fails, or reports nothing for `hang_minutes`, is recorded and
-    the search goes on. After an interruption or a crash, the same call continues it.
+    Trials are paused at rungs and the best promoted, or ASHA stops them for good, as the settings
+    say. Ray must be running. A trial that fails, or reports nothing for budget.hang_minutes,
+    is recorded and the search goes on. After an interruption or a crash, the same call continues
+    it.
     """
-    trials = space.budget.trials
-    store.enqueue(study, space.warm_start[:trials])
-    searcher = StudySearcher(
-        study,
-        space,
-        folder,
-        seed=seed,
-        trials=trials,
-        halving=halving,
-        objectives=objectives,
-    )
-    if searcher.is_over:
+    run = session.run
+    halving = halving_of(run)
+    jobs = SearchJobs(run, halving)
+    if jobs.is_over:
         return
-    scheduler: TrialScheduler = ToTheEnd(searcher)
-    if halving is None:
-        scheduler = Asha(space.budget, searcher)
-        scheduler.replay(store.ended(study))
-    run_jobs(searcher, scheduler, folder, trial, resources, callbacks, hang_minutes, kept)
-    if searcher.is_exhausted:
-        tried = len(store.proposed(study))
-        log(f"every point of the space was tried: {tried} trials, not {trials}")
+    scheduler = None if halving else Asha(run.space.budget)
+    if scheduler:
+        scheduler.replay(trial for trial in run.study.trials if trial.state.is_finished())
+    run_jobs(session, jobs, listeners, scheduler)
+    if jobs.is_exhausted:
+        tried, wanted = len(run.study.trials), run.space.budget.trials
+        log(f"every point of the space was tried: {tried} trials, not {wanted}")
 
 
 def run_jobs(
-    searcher: JobSearcher,
-    scheduler: TrialScheduler,
-    folder: Path,
-    trial: TrialFunction,
-    resources: TrialResources,
-    callbacks: Sequence[Callback],
-    hang_minutes: float | None = None,
-    kept: BucketRun | None = None,
+    session: Session,
+    jobs: Jobs,
+    listeners: Sequence[Listener] = (),
+    scheduler: Explaining | None = None,
 ) -> None:
-    """Let Tune run what `searcher` suggests until it says that there is no more.
+    """Let Tune run the `jobs` until there are no more; what a listener raises ends it.
 
-    Tune itself tries nothing again: the searcher does, which knows why a worker was lost.
+    Tune itself tries nothing again: the jobs do, which know why a worker was lost.
     """
-    scratch = folder.resolve() / ".ray"
-    shutil.rmtree(scratch, ignore_errors=True)
+    run, resources, kept = session.run, session.resources, session.kept
+    bridge = Bridge(jobs, [session.interruption, *listeners], kept)
+    if (minutes := run.config.budget.hang_minutes) is not None:
+        bridge.add(HangWatch(minutes, bridge.end_worker))
+    scheduler = scheduler or ToTheEnd()
+    scheduler.bridge = bridge
+    place = InBucket(kept.bucket, kept.folder) if kept else in_place
     request = tune.PlacementGroupFactory([{"CPU": resources.cpus, "GPU": resources.gpus}])
-    keeping = [Keeping(kept)] if kept else []
-    hangs = [HangWatch(hang_minutes, searcher)] if hang_minutes is not None else []
+    scratch = run.folder.resolve() / ".ray"
+    shutil.rmtree(scratch, ignore_errors=True)
     try:
         tuner = tune.Tuner(
-            tune.with_resources(as_trainable(trial, kept.place if kept else in_place), request),
+            tune.with_resources(as_trainable(session.trial, place), request),
             tune_config=tune.TuneConfig(
-                search_alg=searcher,
+                search_alg=bridge,
                 scheduler=scheduler,
-                num_samples=-1,  # the searcher knows when it is over
+                num_samples=-1,  # the jobs know when it is over
                 max_concurrent_trials=resources.concurrent,
                 # A new process costs seconds of imports; see orchestrator.execute.worker for when a
                 # used one must not go on.
@@ -112,27 +87,30 @@ def run_jobs(
                 name="tune",
                 storage_path=str(scratch),
                 failure_config=tune.FailureConfig(max_failures=0),
-                callbacks=[*keeping, *callbacks, *hangs, Forgetting(), NoPrinting()],
+                callbacks=[Steps(bridge), NoPrinting()],
                 verbose=0,
             ),
         )
-        with memory_kills_reported():
+        with memory_kills_reported(), unwrapped():
             tuner.fit()
+        bridge.raise_error()
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-class Forgetting(Callback):
-    """Drops what Tune keeps of the reports of a job that is over, which the study has.
+@contextmanager
+def unwrapped() -> Iterator[None]:
+    """What Tune met in the block, such as a full disk, in place of the error it made of that.
 
-    It is half of what the driver's memory grows by in a search of many trials.
+    It raises its own while it handles the other, and keeps that one's text alone.
     """
-
-    def on_trial_complete(self, *, trial: Any, **_: Any) -> None:  # type: ignore[override]
-        """Called last for a job, after the searcher and the other callbacks."""
-        trial.run_metadata.metric_analysis.clear()
-        trial.run_metadata.metric_n_steps.clear()
-        trial.last_result.pop("page_hmeans", None)
+    try:
+        yield
+    except TuneError as error:
+        cause: BaseException | None = error
+        while isinstance(cause, TuneError):
+            cause = cause.__cause__ or cause.__context__
+        raise cause or error from None
 
 
 class NoPrinting(TrialProgressCallback):
@@ -146,22 +124,18 @@ class NoPrinting(TrialProgressCallback):
 
 
 class Explaining(TrialScheduler):
-    """Tells the searcher why a worker was lost, which Tune says here alone."""
+    """Tells the bridge why a worker was lost, which Tune says here alone."""
 
-    _searcher: JobSearcher
+    bridge: Bridge
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        """A worker was lost; the searcher hears of that right after this."""
-        self._searcher.explain_failure(trial.trial_id, failure_of(error_of(trial)))
+        """A worker was lost; the bridge hears of that right after this."""
+        self.bridge.explain(trial.trial_id, failure_of(error_of(trial)))
         super().on_trial_error(tune_controller, trial)
 
 
 class ToTheEnd(Explaining, FIFOScheduler):
     """Lets every job run to its end."""
-
-    def __init__(self, searcher: JobSearcher) -> None:
-        super().__init__()
-        self._searcher = searcher
 
 
 class Asha(Explaining, ASHAScheduler):
@@ -172,7 +146,7 @@ class Asha(Explaining, ASHAScheduler):
     resumed; `replay` fills them again.
     """
 
-    def __init__(self, budget: Budget, searcher: StudySearcher) -> None:
+    def __init__(self, budget: Budget) -> None:
         super().__init__(
             time_attr="epoch",
             metric=METRIC,
@@ -183,7 +157,6 @@ class Asha(Explaining, ASHAScheduler):
             # A trial in its last epoch ends by itself and may finish its files.
             stop_last_trials=False,
         )
-        self._searcher = searcher
 
     def replay(self, trials: Iterable[FrozenTrial]) -> None:
         """Fill the rungs with what ended trials reported."""

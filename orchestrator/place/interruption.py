@@ -15,17 +15,19 @@ from typing import Any
 
 import ray
 
+from orchestrator.trials.job import Listener
+
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows has no SIGHUP
 # `timeout` and some batch systems send a signal to the process and to its group: one wish.
 SAME_WISH_S = 0.5
 INTERRUPTED = 130  # exit code
 
 
-class Interruption:
+class Interruption(Listener):
     """Lets Ctrl-C, SIGTERM (a batch system, `kill`) and SIGHUP end the block by KeyboardInterrupt.
 
     An exception out of a signal handler is lost when the signal arrives inside a finalizer
-    or a callback from C; whoever calls `check` regularly raises it again. The second signal ends
+    or a callback from C; `step`, which is called regularly, raises it again. The second signal ends
     the process at once, with exit code 130, after the line `advice`. What ignores a signal already
     (`nohup`) goes on ignoring it.
     """
@@ -46,7 +48,7 @@ class Interruption:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def check(self) -> None:
+    def step(self) -> None:
         """Raise KeyboardInterrupt when the user has asked to stop."""
         if self._asked is not None:
             raise KeyboardInterrupt

@@ -32,7 +32,7 @@ class Progress:
     """What a trial has done: its reports by epoch, and the epochs of its rungs.
 
     busy: a worker has it, or waits for one. ended: it goes no further, but still counts at the
-    rungs that it reached. others: what else is to be good, larger is better, as last reported.
+    rungs that it reached. others: by reported epoch what else is to be good, larger is better.
     """
 
     number: int
@@ -40,7 +40,7 @@ class Progress:
     values: Mapping[int, float] = field(default_factory=dict)
     busy: bool = False
     ended: bool = False
-    others: tuple[float, ...] = ()
+    others: Mapping[int, tuple[float, ...]] = field(default_factory=dict)
 
     @property
     def epoch(self) -> int:
@@ -59,6 +59,11 @@ class Progress:
         before = [v for epoch, v in self.values.items() if epoch <= self.steps[rung]]
         # The reports up to here may have been lost with a driver: the next one stands for them.
         return max(before) if before else self.values[min(self.values)]
+
+    def others_at(self, rung: int) -> tuple[float, ...]:
+        """What else it was good for when it got to the rung of this index, see `at`."""
+        before = [epoch for epoch in self.others if epoch <= self.steps[rung]]
+        return self.others[max(before, default=min(self.others))] if self.others else ()
 
 
 def rungs(
@@ -165,7 +170,7 @@ def _best_first(trials: Sequence[Progress], rung: int) -> Standings:
     here = [(value, trial) for trial in trials if (value := trial.at(rung)) is not None]
     layers = np.zeros(len(here), int)
     if any(trial.others for _, trial in here):
-        layers = fronts(np.array([(value, *trial.others) for value, trial in here]))
+        layers = fronts(np.array([(value, *trial.others_at(rung)) for value, trial in here]))
     merits = [(float(layer), -value) for layer, (value, _) in zip(layers, here, strict=True)]
     found = [(merit, trial) for merit, (_, trial) in zip(merits, here, strict=True)]
     return sorted(found, key=lambda pair: (pair[0], pair[1].number))

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import optuna
-from optuna.samplers import BaseSampler, RandomSampler
+from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, Trial, create_trial
 from optuna.trial import TrialState as OptunaState
 
-from orchestrator.run import study as store
+from orchestrator.run.as_records import to_record
 from orchestrator.space.search_space import SearchSpace
 from orchestrator.trials.pareto import Objectives
 
@@ -20,35 +21,51 @@ RANDOM_DRAWS = 1000
 
 
 def propose(
-    study: optuna.Study,
+    known: Sequence[FrozenTrial],
     space: SearchSpace,
     *,
     seed: int,
-    trials: int,
     objectives: Objectives = HMEAN,
 ) -> Trial | None:
-    """The next trial, RUNNING in the study with all its settings; None when none is untried.
+    """The next point with its distributions, as a trial of a study in memory; None without any.
 
-    Queued points come first, then those of the sampler. Its draws depend on the seed and on what
-    the study holds, so a resumed search goes on as the first session would have.
+    `known` are the run's trials. Warm starts come first, what they leave open is drawn. A draw
+    depends on the seed and on what is known, so a resumed search goes on as the first session
+    would have.
     """
-    known = study.get_trials(deepcopy=False)
-    number = sum(t.state is not OptunaState.WAITING for t in known)
-    sampler = store.sampler(seed, number, trials=trials)
-    study.sampler = sampler  # draws what a queued point leaves open
-    if number == len(known):
-        view = as_seen_now(known, sampler, objectives)
-        point = _untried(view, space, known, RandomSampler(seed=store.seed_of(seed, number)))
-        if point is None:
-            return None
-        study.enqueue_trial(point)
-    trial = study.ask()
-    space.suggest(trial)
-    return trial
+    number = len(known)
+    view = as_seen_now(known, sampler(seed, number, trials=space.budget.trials), objectives)
+    warm_starts = space.warm_start[: space.budget.trials]
+    if (point := next(_not_begun(warm_starts, known), None)) is not None:
+        view.enqueue_trial(dict(point))
+        trial = view.ask()
+        space.suggest(trial)
+        return trial
+    return _untried(view, space, known, RandomSampler(seed=seed_of(seed, number)))
+
+
+def sampler(seed: int, number: int, *, trials: int) -> TPESampler:
+    """The sampler of trial `number`: its draws depend only on seed, number and history.
+
+    One seed for a whole session would make a resumed session repeat the points that the
+    first one began with. Random points come first, fewer of them in a short search.
+    """
+    startup = min(10, max(3, trials // 4))
+    return TPESampler(
+        seed=seed_of(seed, number),
+        n_startup_trials=startup,
+        multivariate=True,
+        constant_liar=True,
+    )
+
+
+def seed_of(seed: int, number: int) -> int:
+    """A seed for the draws of trial `number` alone."""
+    return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
 
 
 def as_seen_now(
-    known: list[FrozenTrial], sampler: BaseSampler, objectives: Objectives = HMEAN
+    known: Sequence[FrozenTrial], sampler: BaseSampler, objectives: Objectives = HMEAN
 ) -> optuna.Study:
     """The study as a sampler should see it, in memory.
 
@@ -71,7 +88,7 @@ def _seen(trial: FrozenTrial, objectives: Objectives) -> FrozenTrial:
     if state is OptunaState.RUNNING and trial.intermediate_values:
         state = OptunaState.PRUNED
     if state is OptunaState.COMPLETE:
-        record = store.to_record(trial)
+        record = to_record(trial)
         values = [getattr(record, figure) for figure, _ in objectives]
         if None in values:  # an objective that this trial did not report
             state, values = OptunaState.FAIL, None
@@ -84,16 +101,24 @@ def _seen(trial: FrozenTrial, objectives: Objectives) -> FrozenTrial:
     )
 
 
+def _not_begun(
+    points: Iterable[Mapping[str, Any]], known: Sequence[FrozenTrial]
+) -> Iterator[Mapping[str, Any]]:
+    """The points with all of whose settings there is no trial yet."""
+    begun = [trial.params.items() for trial in known]
+    return (point for point in points if not any(point.items() <= params for params in begun))
+
+
 def _untried(
-    view: optuna.Study, space: SearchSpace, known: list[FrozenTrial], fallback: BaseSampler
-) -> dict[str, Any] | None:
+    view: optuna.Study, space: SearchSpace, known: Iterable[FrozenTrial], fallback: BaseSampler
+) -> Trial | None:
     tried = {identity(trial.params) for trial in known}
-    for draws, sampler in ((SAMPLER_DRAWS, view.sampler), (RANDOM_DRAWS, fallback)):
-        view.sampler = sampler
+    for draws, drawing in ((SAMPLER_DRAWS, view.sampler), (RANDOM_DRAWS, fallback)):
+        view.sampler = drawing
         for _ in range(draws):
-            point = space.suggest(view.ask())
-            if identity(point) not in tried:
-                return point
+            trial = view.ask()
+            if identity(space.suggest(trial)) not in tried:
+                return trial
     return None
 
 

@@ -2,30 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
-from orchestrator.run.study import TWIN
+from orchestrator.run.as_records import TWIN
 from orchestrator.space.nested import PREFIX
-
-
-@dataclass(frozen=True)
-class Twin:
-    """A trial with the same training that is over.
-
-    source: its folder. epochs: it trained for. best_epoch: whose weights it kept. finished: it was
-    not stopped.
-    """
-
-    source: Path
-    epochs: int
-    best_epoch: int
-    finished: bool
 
 
 def training_part(params: Mapping[str, Any]) -> dict[str, Any]:
@@ -34,7 +18,7 @@ def training_part(params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def twin_of(
-    number: int, params: Mapping[str, Any], trials: Sequence[FrozenTrial]
+    number: int, params: Mapping[str, Any], trials: Iterable[FrozenTrial]
 ) -> FrozenTrial | None:
     """The earliest trial before `number` with the same training that has not failed."""
     part = training_part(params)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from orchestrator.report_page.blocks import Facts, Paragraph, Section
 from orchestrator.report_page.facts import RunFacts
 from orchestrator.report_page.wording import counted
-from orchestrator.run import study as store
+from orchestrator.run.as_records import TWIN, trial_id
 from orchestrator.trials.duration import duration
 from orchestrator.trials.records import TrialRecord, TrialState
 
@@ -50,9 +50,9 @@ class Cost:
 def count(facts: RunFacts) -> Cost:
     """The cost of a run from its study."""
     epochs = facts.space.budget.epochs
-    twins = {store.trial_id(t.number) for t in facts.trials if store.TWIN in t.user_attrs}
+    twins = {trial_id(t.number) for t in facts.trials if TWIN in t.user_attrs}
     own = [r for r in facts.records if r.trial not in twins]
-    confirmed = [r for seeds in store.confirmations(facts.study).values() for r in seeds.values()]
+    confirmed = [r for seeds in facts.run.study.confirmations().values() for r in seeds.values()]
 
     def missing(*states: TrialState) -> int:
         return sum(epochs - r.epochs for r in own if r.state in states)

@@ -13,8 +13,7 @@ from optuna.trial import FrozenTrial
 
 from orchestrator.config.settings import SearchConfig
 from orchestrator.results.ranking import best, ranked, rows
-from orchestrator.run import study as store
-from orchestrator.run.study import STATES
+from orchestrator.run.run import Run
 from orchestrator.space.search_space import SearchSpace
 from orchestrator.trials.records import TrialRecord, TrialState
 
@@ -27,15 +26,32 @@ class RunFacts:
     `trials` are the study's, by number. `over` says that no search is working on it now.
     """
 
-    folder: Path
-    config: SearchConfig
-    space: SearchSpace
-    study: optuna.Study
+    run: Run
     trials: tuple[FrozenTrial, ...]
     records: tuple[TrialRecord, ...]
     rows: tuple[dict[str, Any], ...]
     when: datetime
     over: bool
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder."""
+        return self.run.folder
+
+    @property
+    def config(self) -> SearchConfig:
+        """The search's settings."""
+        return self.run.config
+
+    @property
+    def space(self) -> SearchSpace:
+        """What was searched."""
+        return self.run.space
+
+    @cached_property
+    def study(self) -> optuna.Study:
+        """The study, for what Optuna computes of it."""
+        return self.run.study.as_optuna()
 
     @cached_property
     def best(self) -> TrialRecord | None:
@@ -57,27 +73,21 @@ class RunFacts:
 
     def trial_of(self, record: TrialRecord) -> FrozenTrial:
         """The study's trial behind a record."""
-        return next(trial for trial in self.trials if store.trial_id(trial.number) == record.trial)
+        return self.run.study.trial(int(record.trial))
 
     def folder_of(self, record: TrialRecord) -> Path:
         """Where a trial keeps its files."""
-        name = self.trial_of(record).user_attrs.get(store.FOLDER, record.trial)
-        return self.folder / "trials" / str(name)
+        return self.run.trial_folder(int(record.trial))
 
 
-def gather(
-    study: optuna.Study, space: SearchSpace, folder: Path, config: SearchConfig, *, over: bool
-) -> RunFacts:
-    """The facts of the run in `folder`."""
-    records = ranked(store.read_records(study))
+def gather(run: Run, *, over: bool) -> RunFacts:
+    """The facts of a run."""
+    records = ranked(run.records())
     return RunFacts(
-        folder=folder,
-        config=config,
-        space=space,
-        study=study,
-        trials=tuple(t for t in study.get_trials(deepcopy=False) if t.state in STATES),
+        run=run,
+        trials=tuple(run.study.trials),
         records=tuple(records),
-        rows=tuple(rows(records, list(space.parameters), config.search.trade_off())),
+        rows=tuple(rows(records, run.parameters, run.trade_off)),
         when=datetime.now().astimezone(),
         over=over,
     )

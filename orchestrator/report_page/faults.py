@@ -5,7 +5,7 @@ from __future__ import annotations
 from orchestrator.report_page.blocks import Block, Cell, Paragraph, Section, Table
 from orchestrator.report_page.facts import RunFacts
 from orchestrator.report_page.wording import counted, listed
-from orchestrator.run import study as store
+from orchestrator.run.as_records import LOST, trial_id
 from orchestrator.trials.records import TrialState
 
 TITLE = "Faults met"
@@ -15,9 +15,7 @@ def section(facts: RunFacts) -> Section:
     """Failures with their reasons, each told once, and retries."""
     failures = alike(facts)
     lost = {
-        store.trial_id(t.number): int(t.user_attrs[store.LOST])
-        for t in facts.trials
-        if store.LOST in t.user_attrs
+        trial_id(t.number): int(t.user_attrs[LOST]) for t in facts.trials if LOST in t.user_attrs
     }
     if not failures and not lost:
         return Section(
@@ -47,7 +45,7 @@ def alike(facts: RunFacts) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for record in sorted(facts.of(TrialState.FAILED), key=lambda r: r.trial):
         found.setdefault(record.reason or "no reason was given", []).append(record.trial)
-    for trial, results in sorted(store.confirmations(facts.study).items()):
+    for trial, results in sorted(facts.run.study.confirmations().items()):
         for seed, result in results.items():
             if result["reason"]:
                 found.setdefault(str(result["reason"]), []).append(f"{trial} with seed {seed}")

@@ -21,7 +21,7 @@ from orchestrator.report_page.figures import (
     whole_numbers,
 )
 from orchestrator.report_page.wording import counted, score
-from orchestrator.run import study as store
+from orchestrator.run.as_records import trial_id
 from orchestrator.trials.records import TrialRecord, TrialState
 
 LEADERS = 5  # curves with a colour of their own
@@ -75,7 +75,7 @@ def in_order_of_end(facts: RunFacts) -> list[tuple[int, TrialRecord]]:
     by_name = {record.trial: record for record in facts.records}
     over = [t for t in facts.trials if t.state.is_finished() and t.datetime_complete is not None]
     over.sort(key=lambda t: (t.datetime_complete, t.number))
-    records = (by_name[store.trial_id(t.number)] for t in over)
+    records = (by_name[trial_id(t.number)] for t in over)
     return [(i, r) for i, r in enumerate(records, 1) if r.hmean is not None]
 
 
@@ -96,7 +96,7 @@ def learning(facts: RunFacts) -> Section:
     """The best H-mean so far by epoch, of all trials."""
     title = "Learning curves"
     curves = {
-        store.trial_id(t.number): sorted(t.intermediate_values.items())
+        trial_id(t.number): sorted(t.intermediate_values.items())
         for t in facts.trials
         if t.intermediate_values
     }

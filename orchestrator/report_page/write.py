@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-
-import optuna
+from typing import Any
 
 from detector.cli import log
 from detector.files import write_text
-from orchestrator.config.settings import SearchConfig
 from orchestrator.report_page import (
     board,
     box_thresh,
@@ -25,29 +23,22 @@ from orchestrator.report_page import (
 )
 from orchestrator.report_page.facts import RunFacts, gather
 from orchestrator.report_page.render import render
-from orchestrator.space.search_space import SearchSpace
+from orchestrator.run.run import Run
+from orchestrator.trials.job import Listener, TrialJob
 
 REPORT = "report.html"
 EVERY_S = 30.0  # between two reports of a running search, at least
 MOST_SHARE = 0.02  # of the search's own process that its reports may take
 
 
-def write_report(
-    study: optuna.Study,
-    space: SearchSpace,
-    folder: Path,
-    config: SearchConfig,
-    *,
-    over: bool = True,
-    pages: bool = True,
-) -> Path:
-    """Write the report of the run in `folder`, and return where it is.
+def write_report(run: Run, *, over: bool = True, pages: bool = True) -> Path:
+    """Write the report of a run into its folder, and return where it is.
 
     over: no search is working on it. pages: run the best detector on its worst pages, which takes
     seconds. Whoever reads the file sees the old one or the new one, never half.
     """
-    facts = gather(study, space, folder, config, over=over)
-    target = folder / REPORT
+    facts = gather(run, over=over)
+    target = run.folder / REPORT
     write_text(target, page(facts, pages=pages))
     return target
 
@@ -74,27 +65,20 @@ def page(facts: RunFacts, *, pages: bool) -> str:
 
 
 def try_report(
-    study: optuna.Study,
-    space: SearchSpace,
-    folder: Path,
-    config: SearchConfig,
-    *,
-    over: bool = True,
-    pages: bool = True,
-    say: Callable[[str], None] = log,
+    run: Run, *, over: bool = True, pages: bool = True, say: Callable[[str], None] = log
 ) -> bool:
     """`write_report`, whose failure is one line and nothing more; whether it was written."""
     try:
-        write_report(study, space, folder, config, over=over, pages=pages)
+        write_report(run, over=over, pages=pages)
     except Exception as error:  # whatever it is, a search is worth more than its report
         reason = " ".join(str(error).split()) or "no message"
-        say(f"{folder / REPORT}: not written ({type(error).__name__}: {reason})"[:300])
+        say(f"{run.folder / REPORT}: not written ({type(error).__name__}: {reason})"[:300])
         return False
     return True
 
 
-class LiveReport:
-    """Called often by a running search; writes its report now and then.
+class LiveReport(Listener):
+    """Writes the report of a running search now and then.
 
     That is `every_s` after the last one at the earliest, and late enough for all of them to take
     MOST_SHARE of the time. The pictures of pages are left to the end.
@@ -102,32 +86,28 @@ class LiveReport:
 
     def __init__(
         self,
-        study: optuna.Study,
-        space: SearchSpace,
-        folder: Path,
-        config: SearchConfig,
+        run: Run,
         *,
         say: Callable[[str], None] = log,
         every_s: float = EVERY_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._study, self._space, self._folder, self._config = study, space, folder, config
-        self._say, self._every_s, self._clock = say, every_s, clock
+        self._run, self._say, self._every_s, self._clock = run, say, every_s, clock
         self._next = clock() + every_s
 
-    def __call__(self) -> None:
+    def reported(self, job: TrialJob, report: Mapping[str, Any]) -> None:  # noqa: ARG002
+        """There is something new."""
+        self.write()
+
+    def ended(self, job: TrialJob) -> None:  # noqa: ARG002
+        """There is something new."""
+        self.write()
+
+    def write(self) -> None:
         """Write the report if it is time to."""
         started = self._clock()
         if started < self._next:
             return
-        try_report(
-            self._study,
-            self._space,
-            self._folder,
-            self._config,
-            over=False,
-            pages=False,
-            say=self._say,
-        )
+        try_report(self._run, over=False, pages=False, say=self._say)
         ended = self._clock()
         self._next = ended + max(self._every_s, (ended - started) / MOST_SHARE)

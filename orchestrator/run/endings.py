@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from optuna.exceptions import StorageInternalError
-from ray.tune.error import TuneError
 
 from detector.commands import command
 from detector.errors import JobError
@@ -44,27 +43,16 @@ def explained(folder: Path, how_to_go_on: str) -> Iterator[None]:
     """
     try:
         yield
-    except (TuneError, StorageInternalError, BucketError, OSError) as error:
-        cause = _cause(error)
-        if isinstance(cause, StorageInternalError):
-            said = (str(cause.__cause__ or cause).strip() or "it gives no reason").splitlines()[0]
-            what = f"{folder}: the study's database cannot be used ({said}); check it and its disk"
-        elif isinstance(cause, BucketError):
-            what = str(cause)
-        elif isinstance(cause, OSError) and cause.errno is not None:
-            place = cause.filename or folder
-            what = f"{place}: {cause.strerror}; check the disk and what may be written there"
-        else:
+    except StorageInternalError as error:
+        said = (str(error.__cause__ or error).strip() or "it gives no reason").splitlines()[0]
+        what = f"{folder}: the study's database cannot be used ({said}); check it and its disk"
+    except BucketError as error:
+        what = str(error)
+    except OSError as error:
+        if error.errno is None:
             raise
-        raise JobError(f"{what}, then continue with:\n  {how_to_go_on}") from None
-
-
-def _cause(error: BaseException) -> BaseException:
-    """The error itself, or what Ray Tune made its own error of: a searcher or callback raised it.
-
-    Tune raises while it handles the other, and keeps that one's text alone.
-    """
-    cause: BaseException | None = error
-    while isinstance(cause, TuneError):
-        cause = cause.__cause__ or cause.__context__
-    return error if cause is None else cause
+        place = error.filename or folder
+        what = f"{place}: {error.strerror}; check the disk and what may be written there"
+    else:
+        return
+    raise JobError(f"{what}, then continue with:\n  {how_to_go_on}")

@@ -16,6 +16,7 @@ os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.tracking import MlflowClient
 
+from orchestrator.run.run import Run
 from orchestrator.trials.records import TrialRecord, TrialState
 
 TRIAL = "trial"  # the tag that a run is known by
@@ -25,6 +26,11 @@ _STATUS = {
     TrialState.STOPPED: "FINISHED",  # as planned; the tag `state` tells them apart
     TrialState.FAILED: "FAILED",
 }
+
+
+def start(run: Run) -> MlflowTracker:
+    """The tracker of a run."""
+    return MlflowTracker(run.folder)
 
 
 class MlflowTracker:

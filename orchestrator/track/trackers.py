@@ -1,7 +1,7 @@
 """MLflow and Weights & Biases: one run of a tracker for each trial, with a step for each epoch.
 
 Ray has callbacks for both, which make a run for each Tune trial. Here these are jobs, and a trial
-is several of them, from rung to rung (see `orchestrator.execute.tuner`), so the callback here
+is several of them, from rung to rung (see `orchestrator.execute.tuner`), so the listener here
 stands between: it knows a trial by its number, keeps its run open while it is paused and ends it
 with the trial. Nothing leaves the machine unless the user has set that up in the tracker's own
 environment.
@@ -9,20 +9,19 @@ environment.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
+from importlib import import_module
 from typing import Any, Protocol
-
-import optuna
-from ray.tune import Callback
 
 from detector.errors import InputError
 from detector.monitor import curves
 from orchestrator.config.tracker_names import not_installed
-from orchestrator.run import study as store
+from orchestrator.run.as_records import trial_id
+from orchestrator.run.run import Run
 from orchestrator.track.tensorboard import METRICS
+from orchestrator.trials.job import Listener, TrialJob
 from orchestrator.trials.records import METRIC, TrialRecord, TrialState
 
 OVER = (TrialState.FINISHED, TrialState.STOPPED, TrialState.FAILED)
@@ -44,72 +43,64 @@ class Tracker(Protocol):
 
 
 @contextmanager
-def tracking(
-    names: Sequence[str], study: optuna.Study, folder: Path, say: Callable[[str], None]
-) -> Iterator[list[Callback]]:
-    """Callbacks for Tune that tell the trackers of these names about a run's trials.
+def tracking(run: Run, say: Callable[[str], None]) -> Iterator[list[Listener]]:
+    """Listeners that tell the trackers that the settings name about a run's trials.
 
-    `folder` is the run's. At the end the runs of all trials that are over are ended; those of
-    others go on in a later session. Raises InputError for a tracker that is not installed or
-    cannot be started.
+    At the end the runs of all trials that are over are ended; those of others go on in a later
+    session. Raises InputError for a tracker that is not installed or cannot be started.
     """
+    names = run.config.track
     if faults := not_installed(names):
         raise InputError("\n".join(faults))
-    trackers = {name: _start(name, study, folder) for name in names}
+    trackers: dict[str, Tracker] = {name: _start(name, run) for name in names}
     if not trackers:
         yield []
         return
-    callback = Tracking(trackers, study, say)
+    told = Tracking(trackers, run, say)
     try:
-        yield [callback]
+        yield [told]
     finally:
-        callback.close()
+        told.close()
 
 
-def _start(name: str, study: optuna.Study, folder: Path) -> Tracker:
+def _start(name: str, run: Run) -> Tracker:
+    """The `start` of the module of this name here."""
     try:
-        if name == "mlflow":
-            from orchestrator.track.mlflow import MlflowTracker
-
-            return MlflowTracker(folder)
-        from orchestrator.track.wandb import WandbTracker
-
-        return WandbTracker(folder, study)
+        started: Tracker = import_module(f"orchestrator.track.{name}").start(run)
     except Exception as error:
         raise InputError(
             f"track: {name} cannot be started: {_line(error)}; mend that, or leave it out"
         ) from error
+    return started
 
 
-class Tracking(Callback):
+class Tracking(Listener):
     """Tells trackers what trials report, and how they end.
 
     A tracker that fails is left out from there on: it must not end a search.
     """
 
     def __init__(
-        self, trackers: Mapping[str, Tracker], study: optuna.Study, say: Callable[[str], None]
+        self, trackers: Mapping[str, Tracker], run: Run, say: Callable[[str], None]
     ) -> None:
-        self._trackers, self._study, self._say = dict(trackers), study, say
-        over = [r.trial for r in store.read_records(study) if r.state in OVER]
+        self._trackers, self._run, self._say = dict(trackers), run, say
         self._begun: set[str] = set()
-        self._ended = set(over)
+        self._ended = {record.trial for record in run.records() if record.state in OVER}
 
-    def on_trial_result(  # type: ignore[override]
-        self, *, trial: Any, result: dict[str, Any], **_: Any
-    ) -> None:
-        if result.get(METRIC) is None:
-            return
-        name = store.trial_id(trial.config["number"])
-        values = {k: v for k, v in result.items() if isinstance(v, int | float)}
-        figures = curves(values) | {METRIC: float(result[METRIC])}
-        self._begin(name, trial.config["params"])
-        self._all(lambda tracker: tracker.log(name, int(result["epoch"]), figures))
+    def reported(self, job: TrialJob, report: Mapping[str, Any]) -> None:
+        """A step of the trial's run."""
+        name = trial_id(job.number)
+        values = {k: v for k, v in report.items() if isinstance(v, int | float)}
+        figures = curves(values) | {METRIC: float(report[METRIC])}
+        self._begin(name, job.params)
+        self._all(lambda tracker: tracker.log(name, int(report["epoch"]), figures))
 
-    def on_trial_complete(self, **_: Any) -> None:  # type: ignore[override]
+    def ended(self, job: TrialJob) -> None:  # noqa: ARG002
+        """Perhaps the end of its run."""
         self._end()
 
-    def on_trial_error(self, **_: Any) -> None:  # type: ignore[override]
+    def lost(self, job: TrialJob) -> None:  # noqa: ARG002
+        """Perhaps the end of its run."""
         self._end()
 
     def close(self) -> None:
@@ -117,17 +108,13 @@ class Tracking(Callback):
         self._end()
         self._all(lambda tracker: tracker.close())
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Tune pickles its callbacks for a restore that is not used; a client cannot be."""
-        return {}
-
     def _begin(self, name: str, params: Mapping[str, Any]) -> None:
         if name not in self._begun:
             self._begun.add(name)
             self._all(lambda tracker: tracker.begin(name, params))
 
     def _end(self) -> None:
-        over = [r for r in store.read_records(self._study) if r.state in OVER]
+        over = [r for r in self._run.records() if r.state in OVER]
         for record in (r for r in over if r.trial not in self._ended):
             self._ended.add(record.trial)
             self._begin(record.trial, record.params)

@@ -8,12 +8,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import optuna
 import wandb
 
+from orchestrator.run.run import Run
+from orchestrator.run.study import Study
 from orchestrator.trials.records import TrialRecord, TrialState
 
 PROJECT = "receipt-orchestrator"  # where WANDB_PROJECT names none
+
+
+def start(run: Run) -> WandbTracker:
+    """The tracker of a run."""
+    return WandbTracker(run.folder, run.study)
 
 
 class WandbTracker:
@@ -22,7 +28,7 @@ class WandbTracker:
     WANDB_PROJECT, WANDB_ENTITY, WANDB_DIR and WANDB_API_KEY hold where they are set.
     """
 
-    def __init__(self, folder: Path, study: optuna.Study) -> None:
+    def __init__(self, folder: Path, study: Study) -> None:
         self._folder, self._study = folder.resolve(), study
         self._mode: Any = os.environ.get("WANDB_MODE", "offline")
         self._runs: dict[str, Any] = {}
@@ -69,6 +75,6 @@ class WandbTracker:
 
     def _id(self, trial: str) -> str:
         """The same in every session, and another for another run of this name."""
-        started = self._study.get_trials(deepcopy=False)[int(trial)].datetime_start
+        started = self._study.trial(int(trial)).datetime_start
         when = "" if started is None else f"{started:%Y%m%d%H%M%S}"
         return re.sub(r"[^A-Za-z0-9_-]", "-", f"{self._folder.name[:60]}-{trial}-{when}")

@@ -15,12 +15,17 @@ import pytest
 import timing
 from chaos_runs import Run, losses, over, wait_for
 from chaos_search import ACCOUNT, STATE, chain_of, score
+from optuna.distributions import FloatDistribution
+from optuna.trial import TrialState
 
 from detector.errors import InputError, JobError
 from orchestrator.results.write import write_results
-from orchestrator.run import study as store
+from orchestrator.run.as_records import LATEST, REASON, trial_id
+from orchestrator.run.study import open_study
+from orchestrator.store.storage import storage_url
 
 PARAMETERS = ["loss.negative_ratio"]
+RANGE = {PARAMETERS[0]: FloatDistribution(1.0, 8.0)}
 
 
 @pytest.fixture
@@ -29,22 +34,22 @@ def run(tmp_path: Path) -> Run:
     run = Run(tmp_path, trials=2)
     run.prepare()
     run.folder.mkdir(parents=True)
-    study = store.open_study(store.storage_url(run.folder, None), "run", resume=False)
+    study = open_study(storage_url(run.folder, None), "run", resume=False)
     for number, epochs in enumerate((2, 1)):
-        trial = study.ask()
-        trial.suggest_float(PARAMETERS[0], 1.0, 8.0)
-        trial.set_user_attr(store.LATEST, {"epoch": epochs, "best_hmean": 0.5})
-        folder = run.folder / "trials" / store.trial_id(number)
+        latest = {"epoch": epochs, "best_hmean": 0.5}
+        study.begin({PARAMETERS[0]: 2.0 + number}, RANGE, **{LATEST: latest})
+        folder = run.folder / "trials" / trial_id(number)
         folder.mkdir(parents=True)
         lines = ["start 0", *(f"epoch {e}" for e in range(1, epochs + 1))]
         (folder / ACCOUNT).write_text("\n".join(lines) + "\n")
         state = {"epoch": epochs, "chain": chain_of(number, epochs)}
         (folder / STATE).write_text(json.dumps(state))
         if number == 0:
-            study.tell(trial, 0.5)
+            study.report(number, epochs, 0.5)
+            study.end(number, TrialState.COMPLETE)
         else:
-            trial.set_user_attr(store.REASON, "it broke")
-            study.tell(trial, state=store.OptunaState.FAIL)
+            study.note(number, **{REASON: "it broke"})
+            study.end(number, TrialState.FAIL)
     write_results(run.folder, run.records(), PARAMETERS)
     return run
 
@@ -96,9 +101,8 @@ def test_a_trial_that_changed_or_is_missing_in_the_leaderboard_is_a_loss(run):
 
 
 def test_a_trial_that_still_runs_and_one_too_many_are_losses(run):
-    study = store.open_study(store.storage_url(run.folder, None), "run", resume=True)
-    trial = study.ask()
-    trial.suggest_float(PARAMETERS[0], 1.0, 8.0)
+    study = open_study(storage_url(run.folder, None), "run", resume=True)
+    study.begin({PARAMETERS[0]: 7.0}, RANGE)
     folder = run.folder / "trials/00002"
     folder.mkdir()
     (folder / ACCOUNT).write_text("start 0\n")

@@ -12,7 +12,7 @@ from policies import Rules
 from replay_policies import POLICIES
 
 from detector.errors import JobError
-from orchestrator.execute.trial import TrialJob
+from orchestrator.trials.job import TrialJob
 
 NESTED = ("ours", "ours-asha", "ray-nested")
 JOINT = ("ray", "ours-joint")

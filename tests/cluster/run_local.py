@@ -25,7 +25,8 @@ from typing import Any
 import yaml
 from nodes import Node, make_key, make_network, run, start_node
 
-from orchestrator.run import study as store
+from orchestrator.run.study import stored_study
+from orchestrator.store.storage import storage_url
 from orchestrator.trials.records import TrialRecord
 
 REPOSITORY = Path(__file__).parents[2]
@@ -229,8 +230,7 @@ def resumed_after(folder: Path, trial: int) -> list[int]:
 
 def read(folder: Path) -> list[TrialRecord]:
     """What the study of the run says now."""
-    url = store.storage_url(folder, None)
-    return store.read_records(store.open_study(url, folder.name, resume=True))
+    return stored_study(storage_url(folder, None), folder.name).records()
 
 
 def until(check: Callable[[], Any], what: str) -> Any:

@@ -10,7 +10,8 @@ from chaos_runs import Run, losses
 from chaos_search import ACCOUNT
 from safetensors.torch import load_file
 
-from orchestrator.run import study as store
+from orchestrator.run.study import stored_study
+from orchestrator.store.storage import storage_url
 
 pytestmark = pytest.mark.faults
 
@@ -18,10 +19,10 @@ pytestmark = pytest.mark.faults
 def trained(run: Run) -> tuple[Path, dict[int, float], dict[str, torch.Tensor]]:
     """The only trial's folder, its learning curve, and its whole state: weights to random state."""
     assert run.completed() == 0, run.said()
-    study = store.open_study(store.storage_url(run.folder, None), "run", resume=True)
+    study = stored_study(storage_url(run.folder, None), "run")
     (folder,) = run.folder.glob("trials/*")
     state = load_file(folder / "checkpoint" / "last.safetensors")
-    return folder, study.get_trials()[0].intermediate_values, state
+    return folder, study.trial(0).intermediate_values, state
 
 
 def test_a_killed_training_equals_an_uninterrupted_one_bit_for_bit(start_run):

@@ -24,8 +24,9 @@ from orchestrator.place import interruption, share
 from orchestrator.place.resources import TrialResources
 from orchestrator.results.leaderboard import COLUMNS
 from orchestrator.run import run_folder
-from orchestrator.run import study as store
+from orchestrator.run.study import open_study
 from orchestrator.space.search_space import load_space
+from orchestrator.store.storage import storage_url
 from orchestrator.track.tensorboard import METRICS
 
 ROOT = Path(__file__).parents[2]
@@ -62,7 +63,7 @@ def cheap_trial(seconds=0.0):
                     "best_epoch": 1.0,
                     "seconds": 2.0 * epoch,
                     "checkpoint": f"trials/{job.folder.name}/checkpoint/best",
-                    "page_hmeans": [hmean, hmean],
+                    "page_hmeans": {"a.jpg": hmean, "b.jpg": hmean},
                 }
             )
 
@@ -328,8 +329,8 @@ def test_a_report_of_a_study_that_is_not_there_changes_nothing(folder):
     (made / "config.yaml").write_text("space: tiny\nname: first\n")
     (made / "space.yaml").write_text(SPACE)
     (made / "leaderboard.csv").write_text("rank,trial\n1,00000\n")
-    url = store.storage_url(made, None)
-    store.open_study(url, "other", resume=False)
+    url = storage_url(made, None)
+    open_study(url, "other", resume=False)
     before = {path.name: path.read_bytes() for path in made.iterdir()}
     with pytest.raises(InputError, match=r"holds no study called 'first' \(it holds other\)"):
         report.main(report.ReportSettings(run=made))
@@ -428,11 +429,11 @@ def test_report_of_a_folder_that_is_no_run(tmp_path):
 def test_an_interrupt_that_was_swallowed_is_raised_again():
     """As happens when the signal arrives inside a finalizer or a callback from C."""
     with interruption.Interruption() as asked:
-        asked.check()
+        asked.step()
         with suppress(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
-            asked.check()
+            asked.step()
 
 
 def interrupted_search(data: str) -> int:

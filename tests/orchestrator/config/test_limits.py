@@ -2,28 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.config.limits import LimitReachedError, Limits, Watch, trials_since_best
-from orchestrator.trials.records import TrialRecord, TrialState
+from orchestrator.config.limits import LimitReachedError, Limits, Spending, Watch
 
-
-def record(number: int, hmean: float | None, *, epochs: int = 2, state=TrialState.FINISHED):
-    return TrialRecord(f"{number:05d}", state, hmean=hmean, epochs=epochs, seconds=1800.0)
-
-
-RECORDS = [
-    record(0, 0.5),
-    record(1, 0.9),
-    record(2, 0.7, state=TrialState.STOPPED),
-    record(3, None, epochs=0, state=TrialState.FAILED),
-    record(4, 0.8, epochs=1, state=TrialState.RUNNING),
-]
-
-
-def test_trials_since_the_best_by_hand():
-    assert trials_since_best(RECORDS) == 2  # the one that runs is not over
-    assert trials_since_best([]) == 0
-    assert trials_since_best([record(0, None, state=TrialState.FAILED)]) == 0
-    assert trials_since_best([record(0, 0.9), record(1, 0.9)]) == 1  # as good is not better
+SPENT = Spending(epochs=7, seconds=5 * 1800.0, since_best=2)
 
 
 @pytest.mark.parametrize(
@@ -39,38 +20,38 @@ def test_trials_since_the_best_by_hand():
     ],
 )
 def test_what_is_spent_by_hand(limits: Limits, reason: str | None):
-    assert limits.spent(RECORDS, gpus=0.5) == reason
+    assert limits.spent(SPENT, gpus=0.5) == reason
 
 
 def test_a_watch_tells_at_its_next_check():
     now = [100.0]
     watch = Watch(Limits(minutes=1.5), lambda: pytest.fail("asked"), gpus=0, clock=lambda: now[0])
     now[0] = 189.9
-    watch.reported()
-    watch.check()
+    watch.look()
+    watch.step()
     now[0] = 190.0
     with pytest.raises(LimitReachedError, match=r"budget\.minutes=1\.5 are over"):
-        watch.check()
-    watch = Watch(Limits(patience=2), lambda: RECORDS, gpus=0)
-    watch.check()
-    watch.reported()
+        watch.step()
+    watch = Watch(Limits(patience=2), lambda: SPENT, gpus=0)
+    watch.step()
+    watch.look()
     with pytest.raises(LimitReachedError, match="2 trials after the best one"):
-        watch.check()
+        watch.step()
 
 
 def test_limits_of_spending_keep_the_clock_and_forget_patience():
     now = [0.0]
     limits = Limits(minutes=2, patience=1, total_epochs=99)
-    watch = Watch(limits, lambda: RECORDS, gpus=0, clock=lambda: now[0])
-    watch.reported()
+    watch = Watch(limits, lambda: SPENT, gpus=0, clock=lambda: now[0])
+    watch.look()
     with pytest.raises(LimitReachedError, match=r"budget.patience"):
-        watch.check()
+        watch.step()
     now[0] = 60.0
     spending = watch.of_spending()
-    spending.reported()
-    spending.check()
+    spending.look()
+    spending.step()
     now[0] = 120.0
     with pytest.raises(LimitReachedError, match=r"budget.minutes=2 are over"):
-        spending.check()
+        spending.step()
     with pytest.raises(LimitReachedError, match=r"budget.patience"):
-        watch.check()
+        watch.step()

@@ -12,13 +12,13 @@ from safetensors.torch import load_file
 
 from detector.generations import LAST, PREVIOUS
 from orchestrator.execute.bucket_trial import STATE, InBucket
-from orchestrator.execute.trial import TrialJob, detector_trial
-from orchestrator.propose.twins import Twin
+from orchestrator.execute.trial import detector_trial
 from orchestrator.space.parameters import Budget, Parameter
 from orchestrator.space.search_space import SearchSpace
 from orchestrator.store.bucket import Bucket, BucketError
 from orchestrator.store.mirror import Mirror
 from orchestrator.store.own_disk import cache_folder
+from orchestrator.trials.job import TrialJob, Twin
 
 RUN = Path("/nowhere/runs/first")  # the run folder of another machine
 THRESH = "postprocess.box_thresh"

@@ -5,25 +5,13 @@ from __future__ import annotations
 import csv
 import os
 import signal
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from ray.tune.search import Searcher
 
 from detector.reproduction import find_training
 from orchestrator import search
-from orchestrator.config.settings import ConfirmConfig
-from orchestrator.execute.confirm import extra_cost, is_confirmed, leaders, spent, trainings
-from orchestrator.propose.seed_searcher import SeedSearcher
-from orchestrator.propose.twins import Twin
-from orchestrator.run import study as store
-from orchestrator.space.parameters import Budget, Parameter
-from orchestrator.space.search_space import SearchSpace
-from orchestrator.trials.failure import Failure, Kind
-from orchestrator.trials.records import TrialRecord, TrialState
 
-RATIO = "loss.negative_ratio"
 SPACE = """\
 description: a space for tests
 fixed: {data.longest_side_px: 64, train.seed: 10}
@@ -81,7 +69,7 @@ def seeded_trial(*, failing=(), interrupts=False):
                     "best_epoch": 1.0,
                     "seconds": 3.0 * epoch,
                     "checkpoint": f"trials/{job.folder.name}/checkpoint/best",
-                    "page_hmeans": [score] * 8,
+                    "page_hmeans": {f"{page}.png": score for page in range(8)},
                 }
             )
             if interrupts and (job.number, seed) == (1, 12) and start == 0:
@@ -233,164 +221,3 @@ def test_new_seeds_count_for_the_limits_of_what_is_spent(run, tmp_path, capfd):
     assert list(starts(tmp_path)) == ["00000/seeds/11", "00001/seeds/11"]
     assert run("resume=true", "budget.total_epochs=20") == 0
     assert starts(tmp_path) == dict.fromkeys(ALL, "0 None\n")
-
-
-FINISHED = TrialState.FINISHED
-
-
-def test_leaders_are_the_best_by_their_first_scores():
-    records = [
-        TrialRecord("00000", FINISHED, hmean=0.5),
-        TrialRecord("00001", TrialState.STOPPED, hmean=0.99),
-        TrialRecord("00002", FINISHED, hmean=0.9, confirmed=(0.1,)),
-        TrialRecord("00003", FINISHED, hmean=0.7, confirmed=(0.95, 0.95)),
-        TrialRecord("00004", FINISHED),
-    ]
-    assert [r.trial for r in leaders(records, 2)] == ["00002", "00003"]
-    assert [r.trial for r in leaders(records, 9)] == ["00002", "00003", "00000"]
-    assert leaders(records[1:2], 3) == []
-    assert leaders(records, 0) == []
-
-
-def make_space(**fixed) -> SearchSpace:
-    return SearchSpace(
-        name="test",
-        description="",
-        fixed=fixed,
-        parameters={
-            RATIO: Parameter(RATIO, "uniform", (1.0, 8.0)),
-            "postprocess.thresh": Parameter("postprocess.thresh", "uniform", (0.1, 0.5)),
-        },
-        warm_start=(),
-        budget=Budget(trials=4, epochs=2, grace_epochs=2, reduction_factor=2),
-    )
-
-
-def finished(study, space, points):
-    """Trials of these points, finished with falling scores."""
-    for place, point in enumerate(points):
-        study.enqueue_trial(point)
-        trial = study.ask()
-        space.suggest(trial)
-        score = 0.9 - place / 100
-        trial.set_user_attr(store.LATEST, {"best_hmean": score, "epoch": 2, "seconds": 1.0})
-        study.tell(trial, score)
-
-
-@pytest.fixture
-def study(tmp_path):
-    return store.open_study(store.storage_url(tmp_path, None), "run", resume=False)
-
-
-def last(score=0.8):
-    return {"best_hmean": score, "epoch": 2, "best_epoch": 1.0, "finished": True, "seconds": 2.5}
-
-
-def test_seeds_follow_the_trials_own_and_wrap_at_the_largest(study, tmp_path):
-    space = make_space(**{"train.seed": 2**31 - 2})
-    finished(study, space, [{RATIO: 1.0, "postprocess.thresh": 0.3}])
-    every = trainings(study, space, tmp_path, ConfirmConfig(top=3, seeds=3))
-    assert [training.seed for training in every] == [2**31 - 1, 0, 1]
-    assert every[1].folder == tmp_path / "trials/00000/seeds/0"
-
-
-def test_trainings_that_differ_in_postprocessing_alone_are_made_once(study, tmp_path):
-    space = make_space()
-    points = [
-        {RATIO: ratio, "postprocess.thresh": t} for ratio, t in ((2, 0.2), (2, 0.3), (3, 0.2))
-    ]
-    finished(study, space, points)
-    wanted = ConfirmConfig(top=3, seeds=1)
-    said: list[str] = []
-    searcher = SeedSearcher(study, trainings(study, space, tmp_path, wanted), say=said.append)
-    one = searcher.suggest("a")
-    assert (one["number"], one["seed"], one["params"]) == (0, 1, points[0])
-    assert searcher.suggest("b")["number"] == 2  # the second waits for the first
-    assert searcher.suggest("c") is None
-    searcher.on_trial_complete("a", last())
-    assert searcher.suggest("c")["twin"] == Twin(
-        source=tmp_path / "trials/00000/seeds/1", epochs=2, best_epoch=1, finished=True
-    )
-    assert searcher.suggest("d") is None
-    searcher.on_trial_complete("c", last(0.85))
-    searcher.on_trial_complete("b", {"error": "it broke"})
-    assert searcher.suggest("d") == Searcher.FINISHED
-    assert said[0] == "trial 00000 seed 1: H-mean 0.8000 (first 0.9000)"
-    assert is_confirmed(study, space, tmp_path, wanted)
-    assert not is_confirmed(study, space, tmp_path, ConfirmConfig(top=3, seeds=2))
-    assert [(r.epochs, r.seconds) for r in spent(study)] == [(2, 2.5), (2, 2.5), (0, 0.0)]
-    records = store.read_records(study)
-    assert [r.confirmed for r in records] == [(0.8,), (0.85,), ()]
-    assert [r.reason for r in records] == [None, None, "seed 1 failed: it broke"]
-
-
-def test_an_equal_training_that_failed_leaves_the_other_to_train(study, tmp_path):
-    space = make_space()
-    finished(study, space, [{RATIO: 2.0, "postprocess.thresh": t} for t in (0.2, 0.3)])
-    every = trainings(study, space, tmp_path, ConfirmConfig(top=2, seeds=1))
-    searcher = SeedSearcher(study, every, say=lambda _: None)
-    searcher.suggest("a")
-    searcher.explain_failure("a", Failure(Kind.BUG, "its worker was lost 4 times"))
-    searcher.on_trial_complete("a", error=True)
-    assert "twin" not in searcher.suggest("b")
-    reasons = [r.reason for r in store.read_records(study)]
-    assert reasons == ["seed 1 failed: its worker was lost 4 times", None]
-
-
-def test_a_lost_worker_is_replaced_until_it_gets_no_further(study, tmp_path):
-    space = make_space()
-    finished(study, space, [{RATIO: 2.0, "postprocess.thresh": 0.2}])
-    every = trainings(study, space, tmp_path, ConfirmConfig(top=1, seeds=1))
-    searcher = SeedSearcher(study, every, say=lambda _: None)
-
-    def lose(job: str, *, epoch: int) -> None:
-        assert searcher.suggest(job)["seed"] == 1
-        searcher.on_trial_result(job, {"epoch": epoch})
-        searcher.explain_failure(job, Failure(Kind.LOST_NODE, "the machine went away"))
-        searcher.on_trial_complete(job, error=True)
-
-    for job, epoch in enumerate((1, 1, 1, 2, 2, 2, 2)):
-        assert searcher.left == 1
-        lose(str(job), epoch=epoch)
-    assert searcher.suggest("last") == Searcher.FINISHED
-    (record,) = store.read_records(study)
-    assert record.reason == (
-        "seed 1 failed: its worker was lost 4 times after epoch 2: the machine went away"
-    )
-
-
-@pytest.mark.parametrize(
-    ("result", "reason"),
-    [
-        (None, "it ended without a score"),
-        ({"epoch": 1}, "it ended without a score"),
-        (last(float("nan")), "it ended without a score"),
-        (last() | {"finished": False, "epoch": 1}, "it ended after epoch 1, before the last one"),
-    ],
-)
-def test_a_training_without_a_final_score_has_failed(study, tmp_path, result, reason):
-    space = make_space()
-    finished(study, space, [{RATIO: 2.0, "postprocess.thresh": 0.2}])
-    every = trainings(study, space, tmp_path, ConfirmConfig(top=1, seeds=1))
-    searcher = SeedSearcher(study, every, say=lambda _: None)
-    searcher.suggest("a")
-    searcher.on_trial_complete("a", result)
-    (record,) = store.read_records(study)
-    assert (record.confirmed, record.reason) == ((), f"seed 1 failed: {reason}")
-
-
-def test_the_cost_names_the_trainings_that_come_on_top():
-    assert extra_cost(ConfirmConfig(), make_space()) == ""
-    assert extra_cost(ConfirmConfig(top=3, seeds=2), make_space()) == (
-        "; confirm.top=3 confirm.seeds=2 adds up to 6 whole trainings of 2 epochs"
-    )
-
-
-def test_results_are_kept_in_the_order_of_seeds(study):
-    finished(study, make_space(), [{RATIO: 2.0, "postprocess.thresh": 0.2}])
-    result = {"iou_hmean": None, "epochs": 2, "best_epoch": 1, "seconds": 1.0, "reason": None}
-    for seed, score in ((12, 0.3), (2, 0.1), (11, 0.2)):
-        store.keep_confirmation(study, "00000", seed, result | {"hmean": score})
-    (record,) = store.read_records(study)
-    assert record.confirmed == (0.1, 0.2, 0.3)
-    assert replace(record, confirmed=()) == store.to_record(study.get_trials()[0])

@@ -2,77 +2,82 @@
 
 from __future__ import annotations
 
-import pickle
-from types import SimpleNamespace
+from pathlib import Path
 
 import pytest
-import ray
 
 from orchestrator.execute.hangs import HangWatch
-from orchestrator.propose.job_searcher import JobSearcher
 from orchestrator.trials.failure import Failure, Kind
+from orchestrator.trials.job import TrialJob
+
+REASON = "it reported no epoch for budget.hang_minutes=5; its worker ended"
 
 
-def job(name: str, actor: object = "actor") -> SimpleNamespace:
-    return SimpleNamespace(trial_id=name, temporary_state=SimpleNamespace(ray_actor=actor))
+def job(number: int) -> TrialJob:
+    return TrialJob(number, Path(), {})
 
 
-class Clock:
-    """Minutes that pass when they are told to."""
+class Watched:
+    """A watch of five minutes, and the jobs whose workers it has ended."""
 
-    minutes = 0.0
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.ended: list[tuple[int, Failure]] = []
+        self.watch = HangWatch(5, lambda job, why: self.ended.append((job.number, why)), self.clock)
 
-    def __call__(self) -> float:
-        return 60 * self.minutes
+    def clock(self) -> float:
+        return self.now
 
-
-@pytest.fixture
-def watched(monkeypatch):
-    """A watch of five minutes, its clock and searcher, and the workers that it has ended."""
-    ended: list[object] = []
-    monkeypatch.setattr(ray, "kill", ended.append)
-    clock, searcher = Clock(), JobSearcher()
-    return HangWatch(5, searcher, clock), clock, searcher, ended
-
-
-def test_the_time_begins_with_the_worker_and_again_with_each_report(watched):
-    watch, clock, searcher, ended = watched
-    jobs = [job("a", "worker of a"), job("b", "worker of b"), job("waiting")]
-    for one in jobs[:2]:
-        watch.on_trial_start(trial=one)
-    clock.minutes = 4
-    watch.on_trial_result(trial=jobs[1])
-    clock.minutes = 5
-    watch.on_step_begin(trials=jobs)
-    assert ended == []
-    clock.minutes = 5.1
-    for _ in range(2):  # once is enough
-        watch.on_step_begin(trials=jobs)
-    assert ended == ["worker of a"]
-    # What Tune then says of its worker is not why it was lost; and it is not tried again.
-    searcher.explain_failure("a", Failure(Kind.LOST_WORKER, "its process died"))
-    reason = "it reported no epoch for budget.hang_minutes=5; its worker ended"
-    assert searcher.verdict("a", 0, 1) == reason
+    def minutes(self, count: float) -> None:
+        """Let them pass, with two steps a second."""
+        for _ in range(round(120 * count)):
+            self.now += 0.5
+            self.watch.step()
 
 
-@pytest.mark.parametrize("end", ["on_trial_complete", "on_trial_error"])
-def test_a_job_that_is_over_cannot_hang(watched, end):
-    watch, clock, _, ended = watched
-    watch.on_trial_start(trial=job("a"))
-    getattr(watch, end)(trial=job("a"))
-    clock.minutes = 99
-    watch.on_step_begin(trials=[job("a")])
-    assert ended == []
+def test_the_time_begins_with_the_worker_and_again_with_each_report():
+    watched = Watched()
+    for number in (0, 1):
+        watched.watch.started(job(number))
+    watched.minutes(4)
+    watched.watch.reported(job(1), {"epoch": 1})
+    watched.minutes(1)
+    assert watched.ended == []
+    watched.minutes(0.1)
+    assert watched.ended == [(0, Failure(Kind.HUNG, REASON))]
+    watched.minutes(3.8)
+    assert len(watched.ended) == 1  # once is enough
+    watched.minutes(0.2)
+    assert [number for number, _ in watched.ended] == [0, 1]
 
 
-def test_a_job_whose_worker_is_gone_already_is_left_to_tune(watched):
-    watch, clock, searcher, ended = watched
-    watch.on_trial_start(trial=job("a"))
-    clock.minutes = 6
-    watch.on_step_begin(trials=[job("a", actor=None)])
-    assert ended == []
-    assert searcher.verdict("a", 0, 1) is None  # nothing is known, so it is tried again
+@pytest.mark.parametrize("end", ["ended", "lost"])
+def test_a_job_that_is_over_cannot_hang(end):
+    watched = Watched()
+    watched.watch.started(job(0))
+    getattr(watched.watch, end)(job(0))
+    watched.minutes(20)
+    assert watched.ended == []
 
 
-def test_tune_can_pickle_it(watched):
-    assert pickle.loads(pickle.dumps(watched[0])).__dict__ == {}
+def test_a_worker_that_copies_what_it_needs_does_not_hang():
+    watched = Watched()
+    watched.watch.started(job(0))
+    for _ in range(4):
+        watched.minutes(4)
+        watched.watch.alive(job(0))
+    assert watched.ended == []
+    watched.minutes(5.1)
+    assert len(watched.ended) == 1
+
+
+def test_time_in_which_the_search_itself_was_busy_counts_for_nobody():
+    watched = Watched()
+    watched.watch.started(job(0))
+    watched.minutes(1)
+    watched.now += 60 * 60  # a bucket that did not answer; reports wait to be read
+    watched.watch.step()
+    watched.minutes(3.9)
+    assert watched.ended == []
+    watched.minutes(0.2)
+    assert len(watched.ended) == 1

@@ -12,10 +12,10 @@ from safetensors.torch import load_file
 
 from detector.checkpoint import read_best
 from detector.errors import InputError, JobError
-from orchestrator.execute.trial import Log, TrialJob, detector_trial, explain, summary
-from orchestrator.propose.twins import Twin
+from orchestrator.execute.trial import Log, detector_trial, explain, summary
 from orchestrator.space.parameters import Budget, Parameter
 from orchestrator.space.search_space import SearchSpace
+from orchestrator.trials.job import TrialJob, Twin
 
 
 def tiny_space(root: Path, settings: dict[str, Any]) -> SearchSpace:
@@ -121,7 +121,7 @@ def test_a_report_names_its_checkpoint_relative_to_the_run():
     got = summary(_report(2, 2), Path("/runs/r/trials/00003_resnet18"))
     assert got["checkpoint"] == "trials/00003_resnet18/checkpoint/best"
     assert (got["epoch"], got["finished"], got["hmean"]) == (2, False, 0.8)
-    assert got["page_hmeans"] == [0.7, 0.9]
+    assert list(got["page_hmeans"].values()) == [0.7, 0.9]
 
 
 def test_pages_come_only_with_the_best_epoch_and_the_last_report_finishes():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import pickle
 import random
 import runpy
 import signal
@@ -12,19 +14,22 @@ import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from optuna.trial import create_trial
-from ray.tune import Callback
+from ray.tune.error import TuneError
+from runs import make_run, session_of
 
-from orchestrator.execute.tuner import Asha, run_search
+from orchestrator.execute.bridge import Bridge, Steps
+from orchestrator.execute.tuner import Asha, run_search, unwrapped
 from orchestrator.place.cluster import connected
-from orchestrator.place.resources import Machine, TrialResources
-from orchestrator.propose.halving import Halving
-from orchestrator.propose.sampler import StudySearcher
-from orchestrator.run import study as store
+from orchestrator.place.resources import Machine
+from orchestrator.propose.search_jobs import SearchJobs
+from orchestrator.run.as_records import trial_id
 from orchestrator.space.parameters import Budget, Parameter
 from orchestrator.space.search_space import SearchSpace
+from orchestrator.trials.job import Listener
 from orchestrator.trials.records import TrialState
 
 RATIO = "loss.negative_ratio"
@@ -43,23 +48,12 @@ def make_space(trials=TRIALS, *, epochs=EPOCHS, grace=1, warm_start=()) -> Searc
     )
 
 
-def search(
-    folder: Path, trial, space: SearchSpace, *, gpus=0.0, concurrent=2, halving=None, callbacks=()
-):
+def search(folder: Path, trial, space: SearchSpace, listeners=(), **settings):
     """One session, new or resumed; returns the study."""
-    study = store.open_study(store.storage_url(folder, None), "run", resume=True)
-    resources = TrialResources(cpus=1, gpus=gpus, concurrent=concurrent)
-    run_search(
-        study=study,
-        space=space,
-        folder=folder,
-        trial=trial,
-        resources=resources,
-        seed=0,
-        halving=halving,
-        callbacks=callbacks,
-    )
-    return study
+    given = {name: settings.pop(name) for name in ("gpus", "concurrent") if name in settings}
+    run = make_run(folder, space, search=settings)
+    run_search(session_of(run, trial, **given), listeners)
+    return run.study
 
 
 def counting_trial(seconds: float, score=lambda _, epoch: epoch / 10):
@@ -115,8 +109,8 @@ def troubled_trial():
 @pytest.mark.usefixtures("ray_cluster")
 def test_every_way_to_end_is_recorded_and_the_search_goes_on(tmp_path, capfd):
     space = make_space(6, warm_start=[1, 2, 3, 4, 5, 6])
-    study = search(tmp_path, troubled_trial(), space, concurrent=1)
-    records = store.read_records(study)
+    study = search(tmp_path, troubled_trial(), space, concurrent=1, scheduler="asha")
+    records = study.records()
     finished, stopped, failed = TrialState.FINISHED, TrialState.STOPPED, TrialState.FAILED
     assert [r.state for r in records] == [finished, failed, failed, finished, failed, stopped]
     assert [r.params[RATIO] for r in records] == [1, 2, 3, 4, 5, 6]
@@ -129,7 +123,7 @@ def test_every_way_to_end_is_recorded_and_the_search_goes_on(tmp_path, capfd):
         len((tmp_path / "trials" / r.trial / "attempts.txt").read_text().split()) for r in records
     ]
     assert attempts == [1, 1, 1, 2, 1, 1]  # only a lost worker is tried again
-    trials = study.get_trials()
+    trials = study.trials
     assert trials[5].intermediate_values == {1: 0.1}
     assert trials[3].intermediate_values == dict.fromkeys(range(1, EPOCHS + 1), 0.9)
     assert "raise ValueError" in (tmp_path / "trials/00001/error.txt").read_text()
@@ -158,9 +152,8 @@ def test_paused_trials_are_promoted_from_where_they_stopped(tmp_path):
         return params["loss.negative_ratio"] / 10 + epoch / 100
 
     space = make_space(6, warm_start=[1, 2, 6, 4, 5, 3])
-    halving = Halving(epochs=EPOCHS, grace=1, factor=2)
-    study = search(tmp_path, counting_trial(0.0, score), space, concurrent=1, halving=halving)
-    trials = study.get_trials()
+    study = search(tmp_path, counting_trial(0.0, score), space, concurrent=1)
+    trials = study.trials
     done = {t.params[RATIO]: max(t.intermediate_values) for t in trials}
     # Each trial is the best half of the first rung when it gets there, but for 1 and 3.
     assert done == {1: 1, 2: 2, 6: 4, 4: 2, 5: 4, 3: 1}
@@ -188,21 +181,21 @@ def test_equal_trainings_are_one_and_the_others_get_its_weights(tmp_path):
         },
         warm_start=points,
     )
-    study = search(tmp_path, trial, space, halving=Halving(epochs=1, grace=1, factor=2))
-    assert [t.state.name for t in study.get_trials()] == ["COMPLETE"] * 3
-    assert [t.params for t in study.get_trials()] == list(points)
+    study = search(tmp_path, trial, space)
+    assert [t.state.name for t in study.trials] == ["COMPLETE"] * 3
+    assert [t.params for t in study.trials] == list(points)
     texts = {p.parent.name: p.read_text() for p in tmp_path.glob("trials/*/twin.txt")}
     assert texts == {"00001": "00000 1", "00002": "00000 1"}
 
 
-HALVINGS = {"promote": Halving(epochs=EPOCHS, grace=2, factor=2), "asha": None}
+def killed_space(scheduler: str) -> SearchSpace:
+    return make_space(grace=2 if scheduler == "promote" else EPOCHS)
 
 
 def drive(folder: str, scheduler: str) -> None:
     """The driver that the next test kills."""
     with connected(Machine(cpus=2, gpus=0)):
-        space = make_space(grace=EPOCHS)
-        search(Path(folder), counting_trial(0.2), space, halving=HALVINGS[scheduler])
+        search(Path(folder), counting_trial(0.2), killed_space(scheduler), scheduler=scheduler)
 
 
 def epochs_done(folder: Path) -> int:
@@ -212,7 +205,9 @@ def epochs_done(folder: Path) -> int:
 def killed_after(wait_for, folder: Path, epochs: int, scheduler: str) -> None:
     """Run a driver and SIGKILL it once its trials have trained so many epochs together."""
     code = f"import runpy; runpy.run_path({__file__!r})['drive'](*{(str(folder), scheduler)!r})"
-    driver = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[3])
+    found = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    root = Path(__file__).parents[3]
+    driver = subprocess.Popen([sys.executable, "-c", code], cwd=root, env=found)
     try:
         wait_for(
             lambda: epochs_done(folder) >= epochs,
@@ -226,47 +221,46 @@ def killed_after(wait_for, folder: Path, epochs: int, scheduler: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("ray_cluster")
-@pytest.mark.parametrize("scheduler", list(HALVINGS))
+@pytest.mark.parametrize("scheduler", ["promote", "asha"])
 def test_a_killed_driver_loses_no_trial_doubles_none_and_leaves_none_running(
     tmp_path, wait_for, scheduler
 ):
     for epochs in (1, random.randint(3, 9)):  # of 20, or of 14 at least; any moment must do
         killed_after(wait_for, tmp_path, epochs, scheduler)
-    before = store.open_study(store.storage_url(tmp_path, None), "run", resume=True)
-    done = {t.number: t.intermediate_values for t in store.ended(before)}
-    cut = {t.number: t.params for t in store.unfinished(before)}
+    before = make_run(tmp_path, killed_space(scheduler)).study.trials
+    done = {t.number: t.intermediate_values for t in before if t.state.is_finished()}
+    begun_with = {t.number: t.params for t in before}
 
-    space, halving = make_space(grace=EPOCHS), HALVINGS[scheduler]
-    trials = search(tmp_path, counting_trial(0.0), space, halving=halving).get_trials()
+    trial, space = counting_trial(0.0), killed_space(scheduler)
+    trials = search(tmp_path, trial, space, scheduler=scheduler).trials
     assert [t.number for t in trials] == list(range(TRIALS))
     ends = [t.state.name for t in trials]
     assert set(ends) <= {"COMPLETE", "PRUNED"}
     # Equal scores decide nothing, so one is trained to the end, or more after a lost report.
-    assert ends.count("COMPLETE") == TRIALS if halving is None else "COMPLETE" in ends
+    assert ends.count("COMPLETE") == TRIALS if scheduler == "asha" else "COMPLETE" in ends
     assert len({t.params[RATIO] for t in trials}) == TRIALS
     assert all(trials[n].intermediate_values == values for n, values in done.items())
     for trial in trials:
-        state = tmp_path / "trials" / store.trial_id(trial.number) / "epoch.txt"
+        state = tmp_path / "trials" / trial_id(trial.number) / "epoch.txt"
         assert int(state.read_text()) == max(trial.intermediate_values)
-    # A kill while a trial is being proposed may leave it without settings; none is changed.
-    assert all(trials[n].params[key] == v for n, p in cut.items() for key, v in p.items())
+    assert all(trials[n].params == params for n, params in begun_with.items())
     for path in tmp_path.glob("trials/*/starts.txt"):
         starts = [int(line) for line in path.read_text().split()]
         assert starts[0] == 0
         # From its last checkpoint: nothing is trained twice but the epoch that was cut.
         assert starts == sorted(starts)
     begun = [len(p.read_text().split()) for p in tmp_path.glob("trials/*/starts.txt")]
-    jobs = TRIALS + (ends.count("COMPLETE") if halving else 0)
+    jobs = TRIALS + (ends.count("COMPLETE") if scheduler == "promote" else 0)
     assert sum(begun) <= jobs + 4  # two jobs at once were cut by each kill, no more
 
 
 @pytest.mark.usefixtures("ray_cluster")
 def test_a_finished_search_runs_nothing_again_and_can_be_extended(tmp_path):
-    search(tmp_path, counting_trial(0.0), make_space(1))
-    search(tmp_path, counting_trial(0.0), make_space(1))
+    search(tmp_path, counting_trial(0.0), make_space(1, grace=EPOCHS))
+    search(tmp_path, counting_trial(0.0), make_space(1, grace=EPOCHS))
     assert (tmp_path / "trials/00000/starts.txt").read_text() == "0\n"
-    study = search(tmp_path, counting_trial(0.0), make_space(2))
-    assert [t.state.name for t in study.get_trials()] == ["COMPLETE"] * 2
+    study = search(tmp_path, counting_trial(0.0), make_space(2, grace=EPOCHS))
+    assert [t.state.name for t in study.trials] == ["COMPLETE"] * 2
     assert (tmp_path / "trials/00000/starts.txt").read_text() == "0\n"
 
 
@@ -276,45 +270,109 @@ def test_settings_that_a_sweep_chose_reach_the_study_whatever_their_type(tmp_pat
 
     def trial(_job, report):
         last = {"epoch": EPOCHS, "best_epoch": EPOCHS, "finished": True, "best_hmean": 0.5}
-        report({**last, "page_hmeans": [0.25, 0.75], "tuned": tuned})
+        report({**last, "page_hmeans": {"a.png": 0.25, "b.png": 0.75}, "tuned": tuned})
 
-    (record,) = store.read_records(search(tmp_path, trial, make_space(1)))
+    (record,) = search(tmp_path, trial, make_space(1)).records()
     assert record.tuned == {f"postprocess.{key}": value for key, value in tuned.items()}
-
-
-class Keeping(Callback):
-    """Keeps Tune's jobs, and whether it remembers their figures when they end."""
-
-    def __init__(self):
-        self.jobs, self.remembered = [], []
-
-    def on_trial_complete(self, *, trial, **_):
-        self.jobs.append(trial)
-        self.remembered.append("best_hmean" in trial.run_metadata.metric_analysis)
 
 
 @pytest.mark.usefixtures("ray_cluster")
 def test_what_a_job_reported_is_forgotten_by_tune_once_the_study_has_it(tmp_path):
     def trial(_job, report):
         last = {"epoch": EPOCHS, "best_epoch": EPOCHS, "finished": True}
-        report({**last, "best_hmean": 0.5, "page_hmeans": [0.25, 0.75]})
+        report({**last, "best_hmean": 0.5, "page_hmeans": {"a.png": 0.25, "b.png": 0.75}})
 
-    keeping = Keeping()
-    study = search(tmp_path, trial, make_space(2), callbacks=[keeping])
-    assert [r.page_hmeans for r in store.read_records(study)] == [(0.25, 0.75)] * 2
-    assert keeping.remembered == [True, True]
-    assert [job.last_result["best_hmean"] for job in keeping.jobs] == [0.5, 0.5]
-    for job in keeping.jobs:
+    known: list[Any] = []
+    original = Steps.on_trial_complete
+
+    def spied(steps, *, trial, **more):
+        known.append("best_hmean" in trial.run_metadata.metric_analysis)
+        original(steps, trial=trial, **more)
+        known.append(trial)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Steps, "on_trial_complete", spied)
+        study = search(tmp_path, trial, make_space(2))
+    assert [r.page_hmeans for r in study.records()] == [(0.25, 0.75)] * 2
+    assert known[::2] == [True, True]
+    for job in known[1::2]:
+        assert job.last_result["best_hmean"] == 0.5
         assert not job.run_metadata.metric_analysis
         assert not job.run_metadata.metric_n_steps
-        assert "page_hmeans" not in job.last_result
+        assert "report" not in job.last_result
+
+
+class Told(Listener):
+    """Notes what it is told, and breaks at the second report."""
+
+    def __init__(self, *, breaks: bool) -> None:
+        self.events: list[str] = []
+        self._breaks = breaks
+
+    def started(self, job):
+        self.events.append(f"started {job.number}")
+
+    def reported(self, job, report):
+        self.events.append(f"{job.number}: {report['epoch']}")
+        if self._breaks and len(self.events) == 3:
+            raise ZeroDivisionError("a listener broke")
+
+    def ended(self, job):
+        self.events.append(f"ended {job.number}")
+
+
+@pytest.mark.usefixtures("ray_cluster")
+@pytest.mark.parametrize("scheduler", ["promote", "asha"])
+def test_listeners_hear_of_each_epoch_once_and_of_each_end(tmp_path, scheduler):
+    told = Told(breaks=False)
+    # The second trial is worse: it pauses at epoch 2, or ASHA stops it there.
+    space = make_space(2, grace=2, warm_start=[5, 3])
+    trial = counting_trial(0.0, lambda params, _: params["loss.negative_ratio"] / 10)
+    search(tmp_path, trial, space, [told], concurrent=1, scheduler=scheduler)
+    first = ["started 0", "0: 1", "0: 2"]
+    second = ["started 1", "1: 1", "1: 2", "ended 1"]
+    last = ["0: 3", "0: 4", "ended 0"]
+    if scheduler == "asha":
+        assert told.events == [*first, *last, *second]
+    else:
+        assert told.events == [*first, "ended 0", *second, "started 0", *last]
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_what_a_listener_raises_ends_the_search_and_costs_no_trial(tmp_path):
+    told, space = Told(breaks=True), make_space(2, grace=EPOCHS)
+    with pytest.raises(ZeroDivisionError, match="a listener broke"):
+        search(tmp_path, counting_trial(0.1), space, [told], concurrent=1)
+    assert told.events == ["started 0", "0: 1", "0: 2"]
+    (record,) = make_run(tmp_path, space).records()
+    assert (record.state, record.epochs) == (TrialState.RUNNING, 2)
+    study = search(tmp_path, counting_trial(0.0), space, concurrent=1)
+    assert [t.state.name for t in study.trials] == ["COMPLETE"] * 2
+
+
+def by_tune(error):
+    """As Ray Tune passes on what it met: twice its own, with the text."""
+    try:
+        try:
+            raise error
+        except Exception as met:
+            raise TuneError(f"Traceback ... {met}")  # noqa: B904
+    except TuneError as own:
+        raise TuneError("The Ray Tune run failed") from own
+
+
+def test_what_tune_met_is_raised_in_place_of_its_own_error():
+    full = OSError(errno.ENOSPC, "No space left on device", "/runs/x/.ray/tune")
+    with pytest.raises(OSError) as caught, unwrapped():
+        by_tune(full)
+    assert caught.value is full
+    with pytest.raises(TuneError, match="of its own"), unwrapped():
+        raise TuneError("of its own")
 
 
 @pytest.fixture
-def scheduler(tmp_path):
-    study = store.open_study(store.storage_url(tmp_path, None), "run", resume=False)
-    space = make_space()
-    return Asha(space.budget, StudySearcher(study, space, tmp_path, seed=0, trials=TRIALS))
+def scheduler():
+    return Asha(make_space().budget)
 
 
 def ended_trial(number, values):
@@ -348,15 +406,24 @@ def test_a_report_without_a_score_is_no_reason_to_stop(scheduler):
     assert scheduler.on_trial_result(None, trial, {"error": "x"}) == "CONTINUE"
 
 
-def test_a_lost_worker_is_explained_to_the_searcher(scheduler, tmp_path):
-    searcher = scheduler._searcher
-    searcher.suggest("t")
+def test_a_lost_worker_is_explained_to_the_bridge(scheduler, tmp_path):
+    run = make_run(tmp_path, make_space())
+    scheduler.bridge = Bridge(SearchJobs(run), [], None)
+    assert scheduler.bridge.suggest("t")["job"].number == 0
     lost = SimpleNamespace(trial_id="t", pickled_error_file=None, error_file=tmp_path / "error.txt")
     lost.error_file.write_text("1 worker(s) were killed due to the node running low on memory.")
     scheduler.on_trial_error(None, lost)
-    searcher.on_trial_complete("t", error=True)
-    (record,) = store.read_records(searcher._study)
+    scheduler.bridge.on_trial_complete("t", error=True)
+    (record,) = run.records()
     assert record.reason.startswith("out of memory: its machine ran low")
+
+
+def test_tune_can_pickle_and_snapshot_the_bridge(tmp_path):
+    bridge = Bridge(SearchJobs(make_run(tmp_path, make_space())), [], None)
+    assert pickle.loads(pickle.dumps(bridge)).__dict__ == {}
+    assert pickle.loads(pickle.dumps(Steps(bridge))).__dict__ == {}
+    bridge.save_to_dir(str(tmp_path))
+    assert not list(tmp_path.glob("searcher-state*"))
 
 
 def test_the_driver_can_be_found_by_the_process_that_is_killed():

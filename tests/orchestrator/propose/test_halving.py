@@ -119,10 +119,10 @@ def test_the_leader_is_the_best_of_the_furthest():
 def test_with_more_objectives_those_on_the_first_front_go_on():
     # Trial 0 is the fastest, 2 the best; 1 is worse than 2 in both.
     trials = [
-        paused(0, 0.1, others=(-1.0,)),
-        paused(1, 0.4, others=(-9.0,)),
-        paused(2, 0.5, others=(-8.0,)),
-        paused(3, 0.0, others=(-9.0,)),
+        paused(0, 0.1, others={1: (-1.0,)}),
+        paused(1, 0.4, others={1: (-9.0,)}),
+        paused(2, 0.5, others={1: (-8.0,)}),
+        paused(3, 0.0, others={1: (-9.0,)}),
     ]
     assert promotable(trials, 2) == trials[2]
     trials[2] = replace(trials[2], busy=True)

@@ -5,7 +5,7 @@ from optuna.trial import TrialState as OptunaState
 from optuna.trial import create_trial
 
 from orchestrator.propose.twins import training_part, twin_of
-from orchestrator.run.study import TWIN
+from orchestrator.run.as_records import TWIN
 
 RATIO, THRESH = "loss.negative_ratio", "postprocess.box_thresh"
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import optuna
 import pytest
 
 from detector.errors import InputError
 from orchestrator.config.settings import SearchConfig
+from orchestrator.propose.proposals import propose
 from orchestrator.propose.warm_start import points_for
 from orchestrator.results.leaderboard import write_leaderboard
 from orchestrator.run import run_folder
-from orchestrator.run import study as store
 from orchestrator.run.command_line import parse_arguments
 from orchestrator.space.search_space import SearchSpace, load_space
 from orchestrator.trials.records import TrialRecord, TrialState
@@ -130,9 +130,7 @@ def test_a_partial_point_leaves_the_rest_to_the_sampler(tmp_path: Path) -> None:
     space = space_of(tmp_path, SPACE + "  loss.negative_ratio: {uniform: [2, 5]}\n")
     points, notes = points_for(run, space)
     assert notes == (f"warm_start: {run}: has no value, so the sampler draws: loss.negative_ratio",)
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    store.enqueue(study, points)
-    drawn = space.suggest(study.ask())
+    drawn = propose([], replace(space, warm_start=points), seed=0).params
     assert {key: drawn[key] for key in points[0]} == points[0]
     assert 2 <= drawn["loss.negative_ratio"] <= 5
 

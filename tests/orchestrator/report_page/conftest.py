@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
 
 from orchestrator.config.settings import SearchConfig
 from orchestrator.report_page.facts import RunFacts, gather
-from orchestrator.run import study as store
-from orchestrator.space.search_space import SearchSpace, load_space
+from orchestrator.run.as_records import BEST, FOLDER, LATEST, REASON, trial_id
+from orchestrator.run.run import Run
+from orchestrator.run.study import Study, open_study
+from orchestrator.space.search_space import load_space
+from orchestrator.store.storage import storage_url
 
 SPACE = """\
 description: a space for tests
@@ -31,10 +33,15 @@ SIZES = {"resnet18": 12.0, "resnet34": 22.0}
 class Made:
     """A run folder whose study the tests fill trial by trial."""
 
-    folder: Path
-    study: optuna.Study
-    space: SearchSpace
-    config: SearchConfig
+    run: Run
+
+    @property
+    def folder(self) -> Path:
+        return self.run.folder
+
+    @property
+    def study(self) -> Study:
+        return self.run.study
 
     def add(
         self,
@@ -51,10 +58,10 @@ class Made:
         """A trial that reported these H-means, one an epoch, and its name."""
         number = len(self.study.trials)
         params = {"model.backbone": backbone, "optimizer.lr": lr}
-        user: dict[str, Any] = {store.FOLDER: f"{number:05d}_{backbone}"} | attributes
+        user: dict[str, Any] = {FOLDER: f"{number:05d}_{backbone}"} | attributes
         if hmeans:
             best = max(hmeans)
-            user[store.LATEST] = {
+            user[LATEST] = {
                 "epoch": len(hmeans),
                 "best_epoch": hmeans.index(best) + 1,
                 "best_hmean": best,
@@ -63,23 +70,23 @@ class Made:
                 "checkpoint": f"trials/{number:05d}_{backbone}/checkpoint/best",
             }
             scores = pages if pages is not None else [best, best]
-            user[store.BEST] = {"epoch": hmeans.index(best) + 1, "hmeans": scores}
+            user[BEST] = {"epoch": hmeans.index(best) + 1, "hmeans": scores}
         if reason is not None:
-            user[store.REASON] = reason
-        self.study.add_trial(
+            user[REASON] = reason
+        self.study.add(
             create_trial(
                 state=state,
                 value=max(hmeans) if state is TrialState.COMPLETE else None,
                 params=params,
-                distributions=self.space.distributions(),
+                distributions=self.run.space.distributions(),
                 intermediate_values=dict(enumerate(hmeans, 1)),
                 user_attrs=user,
             )
         )
-        return store.trial_id(number)
+        return trial_id(number)
 
     def facts(self, *, over: bool = True) -> RunFacts:
-        return gather(self.study, self.space, self.folder, self.config, over=over)
+        return gather(self.run, over=over)
 
 
 @pytest.fixture
@@ -91,9 +98,9 @@ def make_run(tmp_path: Path) -> Callable[..., Made]:
         folder.mkdir()
         (folder / "space.yaml").write_text(space)
         loaded = load_space(str(folder / "space.yaml"), gpu=True)
-        study = store.open_study(store.storage_url(folder, None), name, resume=False)
+        study = open_study(storage_url(folder, None), name, resume=False)
         config = SearchConfig.model_validate({"space": "mine", "name": name} | settings)
-        return Made(folder, study, loaded, config)
+        return Made(Run(folder, config, loaded, study))
 
     return make
 

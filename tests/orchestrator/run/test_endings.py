@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 from optuna.exceptions import StorageInternalError
-from ray.tune.error import TuneError
 
 from detector.errors import InputError, JobError
 from orchestrator.config.settings import SearchConfig
@@ -24,18 +23,6 @@ def broken_database() -> None:
     raise StorageInternalError("during the commit") from ValueError("database is locked\nmore")
 
 
-def by_tune(failing) -> None:
-    """As Ray Tune passes on what a searcher or a callback raised: twice its own, with the text."""
-    try:
-        try:
-            failing()
-        except Exception as error:
-            raise TuneError(f"Traceback ... {error}")  # noqa: B904
-    except TuneError as error:
-        raise TuneError("The Ray Tune run failed") from error
-
-
-@pytest.mark.parametrize("through", [lambda failing: failing(), by_tune])
 @pytest.mark.parametrize(
     ("failing", "said"),
     [
@@ -43,16 +30,16 @@ def by_tune(failing) -> None:
         (broken_database, "x: the study's database cannot be used (database is locked); check it"),
     ],
 )
-def test_one_message_says_what_failed_and_how_to_go_on(failing, said, through):
+def test_one_message_says_what_failed_and_how_to_go_on(failing, said):
     with pytest.raises(JobError) as caught, explained(Path("x"), COMMAND):
-        through(failing)
+        failing()
     assert str(caught.value).startswith(said)
     assert str(caught.value).endswith(f"then continue with:\n  {COMMAND}")
 
 
 @pytest.mark.parametrize(
     "error",
-    [InputError("a key"), TuneError("of its own"), OSError("no number"), KeyboardInterrupt()],
+    [InputError("a key"), OSError("no number"), KeyboardInterrupt()],
 )
 def test_other_errors_pass(error):
     with pytest.raises(type(error)) as caught, explained(Path("x"), COMMAND):

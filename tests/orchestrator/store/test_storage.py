@@ -16,9 +16,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import optuna
 import pytest
 import ray
+from optuna.trial import create_trial
 
 from detector.errors import InputError
 from orchestrator import report, search
@@ -50,7 +50,7 @@ def two_epochs(seconds=0.0):
                     **{"epoch": epoch, "finished": epoch == 2, "best_epoch": 1.0},
                     **{"hmean": hmean, "best_hmean": hmean, "seconds": 2.0 * epoch},
                     "checkpoint": f"trials/{job.folder.name}/checkpoint/best",
-                    "page_hmeans": [hmean, hmean],
+                    "page_hmeans": {"a.jpg": hmean, "b.jpg": hmean},
                 }
             )
             time.sleep(seconds)
@@ -122,10 +122,10 @@ def test_a_bucket_in_the_wrong_place_is_refused_before_a_folder_of_that_name_is_
 def test_a_journal_is_read_by_others_while_it_is_written(tmp_path):
     url = storage_url(tmp_path, "journal")
     writer = store.open_study(url, "run", resume=False)
-    reader = store.open_study(url, "run", resume=True)
     for number in range(3):
-        writer.add_trial(optuna.trial.create_trial(value=float(number)))
-    assert [trial.value for trial in reader.trials] == [0.0, 1.0, 2.0]
+        writer.add(create_trial(value=float(number)))
+        reader = store.stored_study(url, "run")
+        assert [trial.value for trial in reader.trials] == [0.0, 1.0, 2.0][: number + 1]
     with pytest.raises(InputError, match=r"holds a study called 'run' already"):
         store.open_study(url, "run", resume=False)
 
@@ -133,14 +133,14 @@ def test_a_journal_is_read_by_others_while_it_is_written(tmp_path):
 def test_a_line_of_a_journal_that_was_cut_off_costs_no_other(tmp_path):
     url = storage_url(tmp_path, "journal")
     study = store.open_study(url, "run", resume=False)
-    study.add_trial(optuna.trial.create_trial(value=1.0))
+    study.add(create_trial(value=1.0))
     journal = tmp_path / "study.journal"
     whole = journal.read_bytes()
-    study.add_trial(optuna.trial.create_trial(value=2.0))
+    study.add(create_trial(value=2.0))
     for length in range(len(whole), len(whole) + 20):  # from nothing of the line to part of it
         journal.write_bytes((whole + b'{"op_code":4,"worker_id":"some"')[:length])
         again = store.open_study(url, "run", resume=True)
-        again.add_trial(optuna.trial.create_trial(value=3.0))
+        again.add(create_trial(value=3.0))
         values = [t.value for t in store.open_study(url, "run", resume=True).trials]
         assert values == [1.0, 3.0]
 

@@ -9,15 +9,18 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import optuna
 import pytest
+from optuna.trial import TrialState, create_trial
+from runs import make_run
 
 from detector.errors import InputError
 from orchestrator import search
 from orchestrator.config import tracker_names
-from orchestrator.run import study as store
 from orchestrator.run.command_line import parse_arguments
+from orchestrator.run.run import stored_run
+from orchestrator.space.search_space import load_space
 from orchestrator.track.trackers import Tracking, tracking
+from orchestrator.trials.job import TrialJob
 from orchestrator.trials.records import METRIC
 
 pytestmark = pytest.mark.ray
@@ -34,6 +37,7 @@ warm_start:
   - {loss.negative_ratio: 1.5}
 budget: {trials: 3, epochs: 4, grace_epochs: 1, reduction_factor: 2}
 """
+SMOKE = load_space("smoke", gpu=False)
 LOOKED_AT = ("MLFLOW_", "WANDB_")
 
 
@@ -84,8 +88,7 @@ def run(request, tmp_path_factory, blank_pages) -> Path:
 
 
 def records(run: Path) -> dict[str, tuple[str, int]]:
-    study = store.open_study(store.storage_url(run, None), "first", resume=True)
-    return {r.trial: (r.state.value, r.epochs) for r in store.read_records(study)}
+    return {r.trial: (r.state.value, r.epochs) for r in stored_run(run).records()}
 
 
 def test_mlflow_has_a_run_for_each_trial_and_a_step_for_each_epoch(run: Path):
@@ -155,8 +158,8 @@ def test_wandb_has_a_folder_for_each_trial_and_a_step_for_each_epoch(run: Path):
 
 
 def test_nothing_is_tracked_unless_asked_for(tmp_path: Path):
-    with tracking((), optuna.create_study(), tmp_path, pytest.fail) as callbacks:
-        assert callbacks == []
+    with tracking(make_run(tmp_path, SMOKE), pytest.fail) as listeners:
+        assert listeners == []
 
 
 @pytest.mark.parametrize("value", ["track=neptune", "track=[wandb,neptune]"])
@@ -186,15 +189,14 @@ class Broken:
         raise ConnectionError("no route to\nhost")
 
 
-def test_a_tracker_that_fails_is_told_once_and_left_out():
-    study = optuna.create_study(direction="maximize")
-    for _ in range(2):
-        study.add_trial(optuna.create_trial(state=optuna.trial.TrialState.FAIL))
+def test_a_tracker_that_fails_is_told_once_and_left_out(tmp_path):
+    run = make_run(tmp_path, SMOKE)
     lines: list[str] = []
-    callback = Tracking({"mlflow": Broken()}, study, lines.append)  # type: ignore[dict-item]
-    callback._ended.clear()
-    callback.on_trial_complete()
-    callback.close()
+    told = Tracking({"mlflow": Broken()}, run, lines.append)  # type: ignore[dict-item]
+    for number in range(2):
+        run.study.add(create_trial(state=TrialState.FAIL))
+        told.ended(TrialJob(number, tmp_path, {}))
+    told.close()
     assert lines == [
         "mlflow: ConnectionError: no route to host; this session tells it nothing more, and the "
         "run folder has everything"

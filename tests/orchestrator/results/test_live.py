@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from orchestrator.execute.progress import View
+from orchestrator.results.live import View
 from orchestrator.trials.records import TrialRecord, TrialState
 
 

@@ -1,30 +1,31 @@
-"""The bridge between Ray Tune and Optuna, called as Tune calls it, on a real database."""
+"""Which job comes next and what the study says of it, on a real database and without Ray."""
 
 from __future__ import annotations
 
 import math
-import pickle
 import sqlite3
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from optuna.storages import RDBStorage
 from optuna.trial import TrialState as OptunaState
-from ray.tune.search import Searcher
+from runs import make_run
 
 from detector.errors import InputError
 from orchestrator.propose.halving import Halving
 from orchestrator.propose.proposals import HMEAN
-from orchestrator.propose.sampler import StudySearcher, folder_name
-from orchestrator.propose.twins import Twin
+from orchestrator.propose.search_jobs import AHEAD, SearchJobs, folder_name
 from orchestrator.run import study as store
 from orchestrator.space.parameters import Budget, Parameter
 from orchestrator.space.search_space import SearchSpace
 from orchestrator.trials.failure import Failure, Kind
+from orchestrator.trials.job import TrialJob, Twin
 from orchestrator.trials.pareto import as_objectives
 from orchestrator.trials.records import TrialState
 
 SPEED = as_objectives(["hmean", "latency_ms"])
+UNKNOWN = Failure(Kind.LOST_WORKER, "nothing is known of it")
 RATIO, BACKBONE = "loss.negative_ratio", "model.backbone"
 
 
@@ -45,55 +46,53 @@ def make_space(warm_start=(), trials=4) -> SearchSpace:
 class Session:
     """One driver's view of a run folder: open, search, and vanish without a goodbye."""
 
-    def __init__(
-        self,
-        folder: Path,
-        *,
-        resume=False,
-        seed=0,
-        trials=4,
-        warm_start=(),
-        halving=None,
-        space=None,
-        objectives=HMEAN,
-    ):
-        space = space or make_space(warm_start, trials)
-        self.halving = halving
-        self.study = store.open_study(store.storage_url(folder, None), "run", resume=resume)
-        store.enqueue(self.study, space.warm_start)
-        self.searcher = StudySearcher(
-            self.study,
-            space,
-            folder,
-            seed=seed,
-            trials=trials,
-            halving=halving,
-            objectives=objectives,
-        )
+    def __init__(self, folder: Path, *, resume=False, halving=None, space=None, **settings):
+        space = space or make_space(settings.get("warm_start", ()), settings.get("trials", 4))
+        figures = [figure for figure, _ in settings.get("objectives", HMEAN)]
+        seed, search = settings.get("seed", 0), {"objectives": figures}
+        run = make_run(folder, space, resume=resume, seed=seed, search=search)
+        self.halving, self.study = halving, run.study
+        self.jobs = SearchJobs(run, halving)
+        self.names: dict[str, TrialJob] = {}
 
     def trial(self, number):
-        return self.study.get_trials(deepcopy=False)[number]
+        return self.study.trial(number)
 
     def states(self):
-        return [trial.state.name for trial in self.study.get_trials(deepcopy=False)]
+        return [trial.state.name for trial in self.study.trials]
+
+    def next(self, name):
+        """The next job, which is called so from here on."""
+        job = self.jobs.next_job()
+        if job is not None:
+            self.names[name] = job
+        return job
+
+    def report(self, name, report):
+        self.jobs.reported(self.names[name], report)
+
+    def end(self, name, report=None):
+        self.jobs.ended(self.names[name], report or {})
+
+    def lose(self, name, failure=UNKNOWN):
+        self.jobs.lost(self.names[name], failure)
 
     def run(self, name, score):
         """A whole job, with the same score in each of its epochs; returns its number and end."""
-        job = self.searcher.suggest(name)
+        job = self.next(name)
         epochs = self.halving.epochs
         last = {}
-        start = max(self.trial(job["number"]).intermediate_values, default=0) + 1
-        for epoch in range(start, job["until"] + 1):
-            last = result(epoch, score(job["params"]), finished=epoch == epochs)
-            self.searcher.on_trial_result(name, last)
-        self.searcher.on_trial_complete(name, last)
-        return job["number"], job["until"]
+        start = max(self.trial(job.number).intermediate_values, default=0) + 1
+        for epoch in range(start, job.until + 1):
+            last = result(epoch, score(job.params), finished=epoch == epochs)
+            self.report(name, last)
+        self.end(name, last)
+        return job.number, job.until
 
 
 def fail(session, name):
     """The job ends in a way that is not tried again."""
-    session.searcher.explain_failure(name, Failure(Kind.BUG, "its own fault"))
-    session.searcher.on_trial_complete(name, error=True)
+    session.lose(name, Failure(Kind.BUG, "its own fault"))
 
 
 def result(epoch, best, **more):
@@ -102,11 +101,11 @@ def result(epoch, best, **more):
 
 def test_a_trial_that_ran_to_the_end_is_complete(tmp_path):
     session = Session(tmp_path)
-    session.searcher.suggest("a")
-    session.searcher.on_trial_result("a", result(1, 0.5))
+    session.next("a")
+    session.report("a", result(1, 0.5))
     last = result(2, 0.75, finished=True)
-    session.searcher.on_trial_result("a", last)
-    session.searcher.on_trial_complete("a", last | {"done": True})
+    session.report("a", last)
+    session.end("a", last | {"done": True})
     trial = session.trial(0)
     assert trial.state is OptunaState.COMPLETE
     assert trial.value == 0.75
@@ -116,9 +115,9 @@ def test_a_trial_that_ran_to_the_end_is_complete(tmp_path):
 def test_a_stopped_trial_is_pruned_and_keeps_its_last_report(tmp_path):
     # Tune does not pass the report that a scheduler stops at to on_trial_result.
     session = Session(tmp_path)
-    session.searcher.suggest("a")
-    session.searcher.on_trial_result("a", result(1, 0.5))
-    session.searcher.on_trial_complete("a", result(2, 0.625, done=True))
+    session.next("a")
+    session.report("a", result(1, 0.5))
+    session.end("a", result(2, 0.625, done=True))
     trial = session.trial(0)
     assert trial.state is OptunaState.PRUNED
     assert trial.intermediate_values == {1: 0.5, 2: 0.625}
@@ -128,31 +127,30 @@ def test_a_stopped_trial_is_pruned_and_keeps_its_last_report(tmp_path):
 @pytest.mark.parametrize(("epochs", "score"), [(0, math.nan), (1, math.nan), (1, math.inf)])
 def test_a_score_that_is_no_number_fails_the_trial(tmp_path, epochs, score):
     session = Session(tmp_path)
-    session.searcher.suggest("a")
+    session.next("a")
     for epoch in range(1, epochs + 1):
-        session.searcher.on_trial_result("a", result(epoch, 0.5))
-    session.searcher.on_trial_result("a", result(epochs + 1, score))
-    session.searcher.on_trial_complete("a", result(epochs + 1, score))
+        session.report("a", result(epoch, 0.5))
+    session.report("a", result(epochs + 1, score))
+    session.end("a", result(epochs + 1, score))
     assert session.trial(0).state is OptunaState.FAIL
-    assert "not a finite number" in store.read_records(session.study)[0].reason
+    assert "not a finite number" in session.study.records()[0].reason
 
 
 def test_a_trial_that_reports_its_own_error_fails_once_with_its_reason(tmp_path):
     session = Session(tmp_path)
-    session.searcher.suggest("a")
-    session.searcher.on_trial_result("a", {"error": "ValueError: no"})
-    session.searcher.on_trial_complete("a", {"error": "ValueError: no", "done": True})
-    (record,) = store.read_records(session.study)
+    session.next("a")
+    session.report("a", {"error": "ValueError: no"})
+    session.end("a", {"error": "ValueError: no", "done": True})
+    (record,) = session.study.records()
     assert (record.state, record.reason) == (TrialState.FAILED, "ValueError: no")
 
 
 def test_a_lost_worker_fails_the_trial_with_the_reason_given_before(tmp_path):
     session = Session(tmp_path)
-    session.searcher.suggest("a")
-    session.searcher.on_trial_result("a", result(1, 0.5))
-    session.searcher.explain_failure("a", Failure(Kind.NODE_OUT_OF_MEMORY, "out of memory"))
-    session.searcher.on_trial_complete("a", error=True)
-    (record,) = store.read_records(session.study)
+    session.next("a")
+    session.report("a", result(1, 0.5))
+    session.lose("a", Failure(Kind.NODE_OUT_OF_MEMORY, "out of memory"))
+    (record,) = session.study.records()
     assert (record.state, record.reason) == (TrialState.FAILED, "out of memory")
     assert record.hmean == 0.5
 
@@ -160,10 +158,10 @@ def test_a_lost_worker_fails_the_trial_with_the_reason_given_before(tmp_path):
 def test_a_lost_worker_is_the_next_job_again_a_few_times(tmp_path):
     session = Session(tmp_path)
     for name in "abcd":
-        assert session.searcher.suggest(name)["number"] == 0
-        assert store.read_records(session.study)[0].state is TrialState.RUNNING
-        session.searcher.on_trial_complete(name, error=True)
-    (record,) = store.read_records(session.study)
+        assert session.next(name).number == 0
+        assert session.study.records()[0].state is TrialState.RUNNING
+        session.lose(name)
+    (record,) = session.study.records()
     reason = "its worker was lost 4 times after epoch 0: nothing is known of it"
     assert (record.state, record.reason) == (TrialState.FAILED, reason)
 
@@ -171,24 +169,24 @@ def test_a_lost_worker_is_the_next_job_again_a_few_times(tmp_path):
 def test_a_trial_without_any_report_fails(tmp_path):
     session = Session(tmp_path)
     for name, last in [("a", None), ("b", {}), ("c", {"done": True})]:
-        session.searcher.suggest(name)
-        session.searcher.on_trial_complete(name, last)
-    reasons = [r.reason for r in store.read_records(session.study)]
+        session.next(name)
+        session.end(name, last)
+    reasons = [r.reason for r in session.study.records()]
     assert reasons == ["it ended without a score"] * 3
 
 
 def test_repeated_reports_change_nothing(tmp_path):
     # A worker started again reports epochs that it reported before.
     session = Session(tmp_path)
-    session.searcher.suggest("a")
+    session.next("a")
     for epoch, best in [(1, 0.5), (2, 0.6), (1, 0.1), (2, 0.2), (3, 0.7)]:
-        session.searcher.on_trial_result("a", result(epoch, best))
+        session.report("a", result(epoch, best))
     assert session.trial(0).intermediate_values == {1: 0.5, 2: 0.6, 3: 0.7}
 
 
 def test_records_hold_the_best_epochs_figures(tmp_path):
     session = Session(tmp_path)
-    session.searcher.suggest("a")
+    session.next("a")
     figures = {
         "best_epoch": 1.0,
         "best_precision": 0.75,
@@ -202,11 +200,9 @@ def test_records_hold_the_best_epochs_figures(tmp_path):
         "seconds": 30.0,
         "checkpoint": "trials/00000_resnet18/checkpoint/best",
     }
-    session.searcher.on_trial_result("a", result(1, 0.6, page_hmeans=[0.5, 0.7], **figures))
-    session.searcher.on_trial_result(
-        "a", result(2, 0.6, hmean=0.4, **(figures | {"seconds": 60.0}))
-    )
-    (record,) = store.read_records(session.study)
+    session.report("a", result(1, 0.6, page_hmeans={"a.png": 0.5, "b.png": 0.7}, **figures))
+    session.report("a", result(2, 0.6, hmean=0.4, **(figures | {"seconds": 60.0})))
+    (record,) = session.study.records()
     assert (record.trial, record.state) == ("00000", TrialState.RUNNING)
     assert (record.hmean, record.precision, record.recall) == (0.6, 0.75, 0.5)
     assert (record.hmean_pooled, record.iou_hmean, record.params_m) == (0.25, 0.125, 12.5)
@@ -220,76 +216,64 @@ def test_records_hold_the_best_epochs_figures(tmp_path):
 
 def test_page_scores_of_an_older_best_epoch_are_not_shown(tmp_path):
     session = Session(tmp_path)
-    session.searcher.suggest("a")
-    session.searcher.on_trial_result("a", result(1, 0.6, best_epoch=1.0, page_hmeans=[0.6]))
-    session.searcher.on_trial_result("a", result(3, 0.8, best_epoch=2.0))  # 2 was lost
-    assert store.read_records(session.study)[0].page_hmeans is None
+    session.next("a")
+    session.report("a", result(1, 0.6, best_epoch=1.0, page_hmeans={"a.png": 0.6}))
+    session.report("a", result(3, 0.8, best_epoch=2.0))  # 2 was lost
+    assert session.study.records()[0].page_hmeans is None
 
 
 def test_warm_starts_come_first_and_in_order(tmp_path):
     points = [{BACKBONE: "resnet34", RATIO: 3.5}, {BACKBONE: "resnet18", RATIO: 2.5}]
     session = Session(tmp_path, warm_start=points)
-    assert [session.searcher.suggest(name)["params"] for name in "ab"] == points
-    third = session.searcher.suggest("c")
-    assert third["number"] == 2
-    assert third["params"] not in points
+    assert [session.next(name).params for name in "ab"] == points
+    third = session.next("c")
+    assert third.number == 2
+    assert third.params not in points
 
 
 def test_no_more_trials_than_asked_for(tmp_path):
     session = Session(tmp_path, trials=2)
-    session.searcher.suggest("a")
-    session.searcher.suggest("b")
-    assert session.searcher.suggest("c") is None  # it depends on the two
+    session.next("a")
+    session.next("b")
+    assert session.next("c") is None  # it depends on the two
     fail(session, "a")
-    assert session.searcher.suggest("d") is None
-    assert not session.searcher.is_over
+    assert session.next("d") is None
+    assert not session.jobs.is_over
     fail(session, "b")
-    assert session.searcher.suggest("e") == Searcher.FINISHED
-    assert session.searcher.is_over
+    assert session.next("e") is None
+    assert session.jobs.is_over
 
 
 def test_after_a_killed_driver_running_trials_are_taken_up_again(tmp_path):
     killed = Session(tmp_path)
-    first = [killed.searcher.suggest(name) for name in "abc"]
-    killed.searcher.on_trial_result("a", result(1, 0.5))
-    killed.searcher.on_trial_result("b", result(1, 0.5))
-    killed.searcher.on_trial_complete("b", result(2, 0.5, finished=True))
+    first = [killed.next(name) for name in "abc"]
+    killed.report("a", result(1, 0.5))
+    killed.report("b", result(1, 0.5))
+    killed.end("b", result(2, 0.5, finished=True))
 
     session = Session(tmp_path, resume=True)
-    assert [session.searcher.suggest(name) for name in "xy"] == [first[0], first[2]]
-    session.searcher.on_trial_result("x", result(1, 0.1))  # reported before the kill
-    session.searcher.on_trial_complete("x", result(2, 0.6, finished=True))
+    assert [session.next(name) for name in "xy"] == [first[0], first[2]]
+    session.report("x", result(1, 0.1))  # reported before the kill
+    session.end("x", result(2, 0.6, finished=True))
     fail(session, "y")
-    fourth = session.searcher.suggest("z")
-    assert fourth["number"] == 3
-    session.searcher.on_trial_complete("z", result(1, 0.3))
-    assert session.searcher.suggest("more") == Searcher.FINISHED
-    states = [t.state.name for t in session.study.get_trials()]
+    fourth = session.next("z")
+    assert fourth.number == 3
+    session.end("z", result(1, 0.3))
+    assert session.next("more") is None
+    states = [t.state.name for t in session.study.trials]
     assert states == ["COMPLETE", "COMPLETE", "FAIL", "PRUNED"]
     assert session.trial(0).intermediate_values == {1: 0.5, 2: 0.6}
 
 
-def test_a_kill_while_a_trial_is_being_proposed_loses_nothing(tmp_path):
-    point = {BACKBONE: "resnet34", RATIO: 3.5}
-    killed = Session(tmp_path, warm_start=[point])
-    trial = killed.study.ask()  # the database says RUNNING ...
-    trial.suggest_categorical(BACKBONE, ("resnet18", "resnet34"))  # ... with half its settings
-    session = Session(tmp_path, resume=True, warm_start=[point])
-    got = session.searcher.suggest("a")
-    assert (got["number"], got["params"]) == (0, point)
-    assert got["folder"] == str(tmp_path / "trials" / "00000_resnet34")
-    assert len(session.study.get_trials()) == 1
-
-
-def test_a_kill_while_a_trial_is_being_proposed_leaves_its_cost_unknown(tmp_path):
-    def cost(params):
-        return params[RATIO]
-
-    halving = Halving(epochs=4, grace=1, factor=2, cost=cost)
-    killed = Session(tmp_path, halving=halving)
-    killed.study.ask()
-    session = Session(tmp_path, resume=True, halving=halving)
-    assert session.searcher.suggest("a")["number"] == 0
+def test_a_trial_is_proposed_with_all_its_settings_or_not_at_all(tmp_path, monkeypatch):
+    session = Session(tmp_path)
+    write = RDBStorage._set_trial_attr_without_commit
+    monkeypatch.setattr(RDBStorage, "_set_trial_attr_without_commit", None)  # a kill: it is called
+    with pytest.raises(TypeError):
+        session.next("a")
+    monkeypatch.setattr(RDBStorage, "_set_trial_attr_without_commit", write)
+    assert Session(tmp_path, resume=True).study.trials == []
+    assert session.next("a").number == 0
 
 
 def test_a_resumed_session_proposes_what_the_first_would_have(tmp_path):
@@ -300,9 +284,9 @@ def test_a_resumed_session_proposes_what_the_first_would_have(tmp_path):
     def propose(session, names):
         points = []
         for name in names:
-            points.append(session.searcher.suggest(name)["params"])
+            points.append(session.next(name).params)
             score = 1 / points[-1][RATIO]
-            session.searcher.on_trial_complete(name, result(4, score, finished=True))
+            session.end(name, result(4, score, finished=True))
         return points
 
     expected = propose(Session(whole, trials=12), "abcdefghijkl")
@@ -317,28 +301,27 @@ def test_another_seed_proposes_other_points(tmp_path):
     for seed in (0, 1):
         folder = tmp_path / str(seed)
         folder.mkdir()
-        points.append(Session(folder, seed=seed).searcher.suggest("a")["params"][RATIO])
+        points.append(Session(folder, seed=seed).next("a").params[RATIO])
     assert points[0] != points[1]
 
 
-def proposed_after(session, *, left, right):
+def proposed_after(folder, *, left, right, halving=None):
     """Ten ratios proposed after twenty over the range, which ended as said left and right of 4."""
-    for i in range(20):
-        ratio = 1.0 + 7.0 * i / 19
-        session.study.enqueue_trial({BACKBONE: "resnet18", RATIO: ratio})
-        session.searcher.suggest(str(i))
-        session.searcher.on_trial_complete(str(i), left if ratio < 4 else right)
+    known = [1.0 + 7.0 * i / 19 for i in range(20)]
+    session = Session(folder, trials=40, halving=halving, warm_start=points(*known))
+    for i, ratio in enumerate(known):
+        session.next(str(i))
+        session.end(str(i), left if ratio < 4 else right)
     later = []
     for i in range(20, 30):
-        later.append(session.searcher.suggest(str(i))["params"][RATIO])
-        session.searcher.on_trial_complete(str(i), result(1, 0.3))
+        later.append(session.next(str(i)).params[RATIO])
+        session.end(str(i), result(1, 0.3))
     return later
 
 
 def test_stopped_trials_do_not_look_better_than_finished_ones_to_the_sampler(tmp_path):
     # Points over the range: left of 4 they finish well, right of it they are stopped.
-    session = Session(tmp_path, trials=40)
-    later = proposed_after(session, left=result(4, 0.9, finished=True), right=result(1, 0.3))
+    later = proposed_after(tmp_path, left=result(4, 0.9, finished=True), right=result(1, 0.3))
     assert sum(ratio < 5 for ratio in later) >= 7
 
 
@@ -359,9 +342,9 @@ def test_trials_pause_at_a_rung_and_the_best_go_on(tmp_path):
     # Of 4 and 3 the first goes on; it is alone at its rung. Of four, two go on; of two, one.
     assert jobs == [(0, 1), (1, 1), (0, 2), (2, 1), (3, 1), (3, 2), (3, 4)]
     assert session.states() == ["RUNNING", "RUNNING", "RUNNING", "COMPLETE"]
-    assert session.searcher.suggest("end") == Searcher.FINISHED
+    assert session.next("end") is None
     assert session.states() == ["PRUNED", "PRUNED", "PRUNED", "COMPLETE"]
-    epochs = [max(t.intermediate_values) for t in session.study.get_trials()]
+    epochs = [max(t.intermediate_values) for t in session.study.trials]
     assert epochs == [2, 1, 1, 4]
     assert session.trial(0).value == 0.4
 
@@ -369,10 +352,10 @@ def test_trials_pause_at_a_rung_and_the_best_go_on(tmp_path):
 def test_a_promotion_waits_for_the_trials_that_decide_it(tmp_path):
     session = Session(tmp_path, trials=2, warm_start=points(2, 4), halving=HALVING)
     session.run("a", by_ratio)
-    session.searcher.suggest("b")
-    assert session.searcher.suggest("c") is None
-    session.searcher.on_trial_complete("b", result(1, 0.4))
-    assert session.searcher.suggest("d")["number"] == 1
+    session.next("b")
+    assert session.next("c") is None
+    session.end("b", result(1, 0.4))
+    assert session.next("d").number == 1
 
 
 def test_a_small_search_trains_its_best_trial_to_the_end(tmp_path):
@@ -380,7 +363,7 @@ def test_a_small_search_trains_its_best_trial_to_the_end(tmp_path):
     halving = Halving(epochs=4, grace=1, factor=3)
     session = Session(tmp_path, trials=2, warm_start=points(2, 4), halving=halving)
     assert [session.run(str(i), by_ratio) for i in range(4)] == [(0, 1), (1, 1), (1, 3), (1, 4)]
-    assert session.searcher.suggest("end") == Searcher.FINISHED
+    assert session.next("end") is None
     assert session.states() == ["PRUNED", "COMPLETE"]
 
 
@@ -389,9 +372,9 @@ def test_a_leader_that_fails_makes_way_for_the_next(tmp_path):
     session = Session(tmp_path, trials=2, warm_start=points(2, 4), halving=halving)
     for name in "ab":
         session.run(name, by_ratio)
-    session.searcher.suggest("c")
-    session.searcher.on_trial_result("c", {"error": "ValueError: no"})
-    session.searcher.on_trial_complete("c", {"error": "ValueError: no"})
+    session.next("c")
+    session.report("c", {"error": "ValueError: no"})
+    session.end("c", {"error": "ValueError: no"})
     assert [session.run(name, by_ratio) for name in "de"] == [(0, 3), (0, 4)]
 
 
@@ -400,30 +383,30 @@ def test_after_a_kill_paused_trials_stay_paused_and_cut_ones_go_on(tmp_path):
     killed.run("a", by_ratio)
     killed.run("b", by_ratio)
     assert killed.run("c", by_ratio) == (1, 2)
-    killed.searcher.suggest("d")  # cut before its first epoch
+    killed.next("d")  # cut before its first epoch
 
     session = Session(tmp_path, resume=True, halving=HALVING)
     jobs = [session.run(str(i), by_ratio) for i in range(4)]
     assert jobs == [(2, 1), (3, 1), (3, 2), (3, 4)]
-    assert session.searcher.suggest("end") == Searcher.FINISHED
+    assert session.next("end") is None
     assert session.states() == ["PRUNED", "PRUNED", "PRUNED", "COMPLETE"]
 
 
 def test_a_trial_that_was_cut_in_its_last_epoch_is_ended(tmp_path):
     killed = Session(tmp_path, trials=1, halving=Halving(epochs=1, grace=1, factor=2))
-    killed.searcher.suggest("a")
-    killed.searcher.on_trial_result("a", result(1, 0.5, finished=True))
+    killed.next("a")
+    killed.report("a", result(1, 0.5, finished=True))
 
     session = Session(tmp_path, trials=1, resume=True, halving=Halving(epochs=1, grace=1, factor=2))
-    assert session.searcher.suggest("b")["until"] == 1
-    session.searcher.on_trial_complete("b", result(1, 0.5, finished=True))
+    assert session.next("b").until == 1
+    session.end("b", result(1, 0.5, finished=True))
     assert session.states() == ["COMPLETE"]
 
 
 def test_an_extended_search_compares_with_the_trials_of_the_first(tmp_path):
     first = Session(tmp_path, trials=2, warm_start=points(3, 4), halving=HALVING)
     assert [first.run(name, by_ratio) for name in "abcd"] == [(0, 1), (1, 1), (1, 2), (1, 4)]
-    assert first.searcher.suggest("end") == Searcher.FINISHED
+    assert first.next("end") is None
 
     more = points(3, 4, 2, 5)
     session = Session(tmp_path, trials=4, resume=True, warm_start=more, halving=HALVING)
@@ -435,8 +418,8 @@ def test_an_extended_search_compares_with_the_trials_of_the_first(tmp_path):
 def test_the_sampler_ranks_paused_trials_below_finished_ones(tmp_path):
     # Left of 4 trials finish well, right of it they pause at a score that is higher.
     halving = Halving(epochs=4, grace=1, factor=100)
-    session = Session(tmp_path, trials=40, halving=halving)
-    later = proposed_after(session, left=result(4, 0.8, finished=True), right=result(1, 0.9))
+    left, right = result(4, 0.8, finished=True), result(1, 0.9)
+    later = proposed_after(tmp_path, left=left, right=right, halving=halving)
     assert sum(ratio < 5 for ratio in later) >= 7
 
 
@@ -450,71 +433,109 @@ def test_no_point_is_tried_twice_and_a_small_space_is_over_when_all_were(tmp_pat
     )
     session = Session(tmp_path, trials=50, space=space)
     tried = []
-    while isinstance(job := session.searcher.suggest(str(len(tried))), dict):
-        tried.append(tuple(job["params"].values()))
+    while (job := session.next(str(len(tried)))) is not None:
+        tried.append(tuple(job.params.values()))
         # The sampler would propose the best point for ever.
-        last = result(4, 0.9 if job["params"][RATIO] == 2.0 else 0.1, finished=True)
-        session.searcher.on_trial_complete(str(len(tried) - 1), last)
+        last = result(4, 0.9 if job.params[RATIO] == 2.0 else 0.1, finished=True)
+        session.end(str(len(tried) - 1), last)
     assert sorted(tried) == [(b, r) for b in ("resnet18", "resnet34") for r in (1.0, 2.0, 3.0)]
-    assert job == Searcher.FINISHED
 
 
 THRESH = "postprocess.box_thresh"
 
 
-def joint_session(folder, *thresholds, **options):
-    """A session whose first points all train alike."""
-    space = make_space([{BACKBONE: "resnet18", RATIO: 3.0, THRESH: t} for t in thresholds], 3)
+def joint_session(folder, *thresholds, more=(), **options):
+    """A session whose first points all train alike, and then those of `more`."""
+    alike = [{BACKBONE: "resnet18", RATIO: 3.0, THRESH: t} for t in thresholds]
+    space = make_space([*alike, *more], len(thresholds) + len(more))
     space = replace(
         space, parameters=space.parameters | {THRESH: Parameter(THRESH, "uniform", (0.1, 0.9))}
     )
-    trials = len(thresholds)
-    return Session(folder, space=space, warm_start=space.warm_start, trials=trials, **options)
+    return Session(folder, space=space, **options)
 
 
 def test_trials_that_differ_in_postprocessing_alone_are_trained_once(tmp_path):
     session = joint_session(tmp_path, 0.3, 0.4, 0.5)
-    first = session.searcher.suggest("a")
-    assert session.searcher.suggest("b") is None  # all of them need the first one's weights
+    first = session.next("a")
+    assert session.next("b") is None  # all of them need the first one's weights
     last = result(4, 0.5, finished=True, best_epoch=3.0)
-    session.searcher.on_trial_complete("a", last)
-    jobs = [session.searcher.suggest(name) for name in "bc"]
-    twin = Twin(Path(first["folder"]), epochs=4, best_epoch=3, finished=True)
-    assert [job["twin"] for job in jobs] == [twin, twin]
-    assert [job["params"][THRESH] for job in jobs] == [0.4, 0.5]
+    session.end("a", last)
+    jobs = [session.next(name) for name in "bc"]
+    twin = Twin(Path(first.folder), epochs=4, best_epoch=3, finished=True)
+    assert [job.twin for job in jobs] == [twin, twin]
+    assert [job.params[THRESH] for job in jobs] == [0.4, 0.5]
     for name, job in zip("bc", jobs, strict=True):
-        last = result(4, job["params"][THRESH], finished=True)
-        session.searcher.on_trial_complete(name, last)
+        last = result(4, job.params[THRESH], finished=True)
+        session.end(name, last)
     assert session.states() == ["COMPLETE"] * 3
     assert session.trial(2).user_attrs["same_weights_as"] == 0
 
 
 def test_a_trial_waits_for_the_weights_of_one_that_is_paused_to_the_end(tmp_path):
-    session = joint_session(tmp_path, 0.3, 0.4, halving=HALVING)
-    session.study.enqueue_trial({BACKBONE: "resnet34", RATIO: 8.0, THRESH: 0.5})
-    session.searcher._trials = 3
+    other = {BACKBONE: "resnet34", RATIO: 8.0, THRESH: 0.5}
+    session = joint_session(tmp_path, 0.3, 0.4, more=[other], halving=HALVING)
     assert session.run("a", by_ratio) == (0, 1)
     jobs = [session.run(name, by_ratio) for name in "bcd"]
     assert jobs == [(2, 1), (2, 2), (2, 4)]
-    job = session.searcher.suggest("e")
-    assert (job["number"], job["twin"].epochs, job["twin"].finished) == (1, 1, False)
-    session.searcher.on_trial_complete("e", result(1, 0.35))
-    assert session.searcher.suggest("end") == Searcher.FINISHED
+    job = session.next("e")
+    assert (job.number, job.twin.epochs, job.twin.finished) == (1, 1, False)
+    session.end("e", result(1, 0.35))
+    assert session.next("end") is None
     assert session.states() == ["PRUNED", "PRUNED", "COMPLETE"]
+
+
+def test_trials_are_not_proposed_ahead_of_the_scores_that_guide_them(tmp_path):
+    # All have one of two trainings: of 40 trials, 38 can only wait for these.
+    space = replace(
+        make_space(trials=40),
+        parameters={
+            BACKBONE: Parameter(BACKBONE, "choice", ("resnet18", "resnet34")),
+            THRESH: Parameter(THRESH, "uniform", (0.1, 0.9)),
+        },
+    )
+    session = Session(tmp_path, space=space)
+    at_work = [name for name in "abcd" if session.next(name)]  # four workers ask for work
+    for _ in range(50):
+        assert session.next("more") is None
+    assert len(session.study.trials) <= len(at_work) + AHEAD
+    session.end("a", result(4, 0.5, finished=True))
+    assert session.next("a twin").twin is not None
+
+
+def test_trials_that_wait_for_paused_ones_make_these_go_on(tmp_path):
+    space = replace(
+        make_space(trials=12),
+        parameters={
+            BACKBONE: Parameter(BACKBONE, "choice", ("resnet18", "resnet34")),
+            THRESH: Parameter(THRESH, "uniform", (0.1, 0.9)),
+        },
+    )
+    session = Session(tmp_path, space=space, halving=Halving(epochs=4, grace=1, factor=3))
+    trained, proposed = [], []
+    while (job := session.next("x")) is not None:
+        trained.append(job.twin is None)
+        proposed.append(len(session.study.trials))
+        session.end(
+            "x", result(job.until or 4, job.params[THRESH], finished=job.until in (4, None))
+        )
+    assert sum(trained) <= 6  # two trainings of three rungs
+    assert proposed[2] <= 2 + AHEAD
+    assert len(session.study.trials) == 12
+    assert set(session.states()) == {"COMPLETE", "PRUNED"}
 
 
 def test_a_failed_training_leaves_its_twin_to_train(tmp_path):
     session = joint_session(tmp_path, 0.3, 0.4)
-    session.searcher.suggest("a")
+    session.next("a")
     fail(session, "a")
-    assert "twin" not in session.searcher.suggest("b")
+    assert session.next("b").twin is None
 
 
 def test_a_job_that_ends_before_its_rung_fails(tmp_path):
     session = Session(tmp_path, halving=Halving(epochs=9, grace=3, factor=3))
-    session.searcher.suggest("a")
-    session.searcher.on_trial_complete("a", result(2, 0.5))
-    (record,) = store.read_records(session.study)
+    session.next("a")
+    session.end("a", result(2, 0.5))
+    (record,) = session.study.records()
     assert record.state is TrialState.FAILED
     assert record.reason == "it ended after epoch 2, though it should train to 3"
 
@@ -522,10 +543,10 @@ def test_a_job_that_ends_before_its_rung_fails(tmp_path):
 def test_a_paused_trial_is_known_as_one(tmp_path):
     session = Session(tmp_path, halving=HALVING)
     session.run("a", by_ratio)
-    assert [r.state for r in store.read_records(session.study)] == [TrialState.PAUSED]
-    job = session.searcher.suggest("b")
-    session.searcher.on_trial_result("b", result(job["until"], 0.1))
-    assert [r.state for r in store.read_records(session.study)][-1] is TrialState.RUNNING
+    assert [r.state for r in session.study.records()] == [TrialState.PAUSED]
+    job = session.next("b")
+    session.report("b", result(job.until, 0.1))
+    assert [r.state for r in session.study.records()][-1] is TrialState.RUNNING
 
 
 @pytest.mark.parametrize(("objectives", "low", "high"), [(HMEAN, 5.5, 8.0), (SPEED, 1.0, 8.0)])
@@ -534,10 +555,10 @@ def test_the_sampler_looks_at_all_objectives(tmp_path, objectives, low, high):
     session = Session(tmp_path, trials=60, objectives=objectives)
     ratios = []
     for i in range(60):
-        job = session.searcher.suggest(str(i))
-        ratios.append(job["params"][RATIO])
+        job = session.next(str(i))
+        ratios.append(job.params[RATIO])
         last = result(4, ratios[-1] / 10, finished=True, latency_ms=ratios[-1] ** 3)
-        session.searcher.on_trial_complete(str(i), last)
+        session.end(str(i), last)
     later = sorted(ratios[30:])
     assert low <= later[3]
     assert later[-4] <= high
@@ -547,16 +568,36 @@ def test_the_sampler_looks_at_all_objectives(tmp_path, objectives, low, high):
 def test_paused_trials_are_no_obstacle_to_several_objectives(tmp_path):
     halving = Halving(epochs=4, grace=1, factor=2)
     session = Session(tmp_path, trials=20, halving=halving, objectives=SPEED)
-    while isinstance(job := session.searcher.suggest("x"), dict):
-        until, ratio = job["until"], job["params"][RATIO]
-        slow = 10 * (job["params"][BACKBONE] == "resnet34")
+    while (job := session.next("x")) is not None:
+        until, ratio = job.until, job.params[RATIO]
+        slow = 10 * (job.params[BACKBONE] == "resnet34")
         last = result(until, ratio / 10, finished=until == 4, latency_ms=ratio + slow)
-        session.searcher.on_trial_complete("x", last)
+        session.end("x", last)
     assert set(session.states()) == {"COMPLETE", "PRUNED"}
     # A fast trial beats a slow one with a lower score in both, so fronts hold fast ones.
-    promoted = [t for t in session.study.get_trials() if max(t.intermediate_values) > 1]
+    promoted = [t for t in session.study.trials if max(t.intermediate_values) > 1]
     fast = sum(t.params[BACKBONE] == "resnet18" for t in promoted)
     assert fast > len(promoted) / 2
+
+
+def test_objectives_are_compared_at_the_epoch_of_the_rung(tmp_path):
+    # Trial 0 was slower (100 ms) at epoch 1 than at epoch 2 (10 ms). Trial 1 is better in both at
+    # the first rung, where it is compared: the newest figure of trial 0 must not keep it out.
+    session = Session(
+        tmp_path, warm_start=points(2, 3, 4), trials=3, halving=HALVING, objectives=SPEED
+    )
+    for number, (score, latency) in enumerate([(0.5, 100.0), (0.4, 120.0)]):
+        job = session.next("x")
+        assert (job.number, job.until) == (number, 1)
+        session.end("x", result(1, score, latency_ms=latency))
+    job = session.next("x")
+    assert (job.number, job.until) == (0, 2)
+    session.end("x", result(2, 0.5, latency_ms=10.0))
+    job = session.next("x")
+    assert (job.number, job.until) == (2, 1)
+    session.end("x", result(1, 0.6, latency_ms=90.0))
+    job = session.next("x")
+    assert (job.number, job.until) == (2, 2)
 
 
 @pytest.mark.parametrize("trials", [3, 4, 50])
@@ -566,14 +607,13 @@ def test_a_search_ends_alike_with_enough_trials_and_without_new_points(tmp_path,
     )
     session = Session(tmp_path, trials=trials, space=space, halving=HALVING)
     epochs = 0
-    while isinstance(job := session.searcher.suggest("x"), dict):
-        before = max(session.trial(job["number"]).intermediate_values, default=0)
-        epochs += job["until"] - before
-        last = result(job["until"], job["params"][RATIO] / 10, finished=job["until"] == 4)
-        session.searcher.on_trial_complete("x", last)
-    assert job == Searcher.FINISHED
-    assert session.searcher.is_exhausted == (trials > 3)
-    ends = {t.params[RATIO]: t.state.name for t in session.study.get_trials()}
+    while (job := session.next("x")) is not None:
+        before = max(session.trial(job.number).intermediate_values, default=0)
+        epochs += job.until - before
+        last = result(job.until, job.params[RATIO] / 10, finished=job.until == 4)
+        session.end("x", last)
+    assert session.jobs.is_exhausted == (trials > 3)
+    ends = {t.params[RATIO]: t.state.name for t in session.study.trials}
     assert ends == {1.0: "PRUNED", 2.0: "PRUNED", 3.0: "COMPLETE"}
     assert epochs == 1 + 1 + 4
 
@@ -592,18 +632,11 @@ def test_a_database_that_cannot_be_opened_is_named(url):
 
 def test_a_reader_does_not_stop_the_search(tmp_path):
     session = Session(tmp_path)
-    session.searcher.suggest("a")
+    session.next("a")
     with sqlite3.connect(tmp_path / "study.db") as reader:
         reader.execute("select * from trials").fetchall()
-        session.searcher.on_trial_result("a", result(1, 0.5))
+        session.report("a", result(1, 0.5))
     assert session.trial(0).intermediate_values == {1: 0.5}
-
-
-def test_tune_can_pickle_and_snapshot_the_searcher(tmp_path):
-    session = Session(tmp_path)
-    pickle.dumps(session.searcher)
-    session.searcher.save_to_dir(str(tmp_path))
-    assert not list(tmp_path.glob("searcher-state*"))
 
 
 @pytest.mark.parametrize(

@@ -14,22 +14,21 @@ import uuid
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any
-
-from ray.tune import Callback
 
 from detector.cli import log
 from detector.errors import InputError
 from detector.files import write_text
-from detector.generations import forget_states
+from detector.generations import BROKEN, LAST, PREVIOUS, forget_states
 from orchestrator.config.settings import SearchConfig
-from orchestrator.execute.bucket_trial import BEFORE, STATE, InBucket, is_result
 from orchestrator.run.run_folder import CONFIG
 from orchestrator.store.bucket import Bucket, BucketError
 from orchestrator.store.mirror import Mirror
 from orchestrator.store.storage import DATABASE, JOURNAL
 
 NOTES = ".bucket.json"  # in the run folder: what was copied
+STATE = f"checkpoint/{LAST}"  # in a trial's folder
+BEFORE = f"checkpoint/{PREVIOUS}"
+STATES = (STATE, BEFORE, f"checkpoint/{BROKEN}")  # only a training that goes on needs them
 HEAD = ".head"  # in the run folder and in the bucket: which run folder goes on with the run
 
 
@@ -70,11 +69,6 @@ class BucketRun:
     def __init__(self, folder: Path, bucket: Bucket) -> None:
         self.folder, self.bucket = folder.resolve(), bucket
         self._mirror = Mirror(self.folder, bucket, notes=self.folder / NOTES)
-
-    @property
-    def place(self) -> InBucket:
-        """Where the trials work."""
-        return InBucket(self.bucket, self.folder)
 
     def require_new(self) -> None:
         """InputError when the bucket has a run of this name, which this one would overwrite."""
@@ -161,29 +155,6 @@ def _copy_database(source: Path, target: Path) -> None:
         old.backup(new)
 
 
-class Keeping(Callback):
-    """Puts the study and gets the trial at each event of a search, before others look at it."""
-
-    def __init__(self, run: BucketRun) -> None:
-        self._run = run
-
-    def on_trial_start(self, **_: Any) -> None:  # type: ignore[override]
-        """Before its first report: a resumed search must know what a folder was begun with."""
-        self._run.put_study()
-
-    def on_trial_result(self, *, trial: Any, **_: Any) -> None:  # type: ignore[override]
-        self._get(trial, whole=False)
-
-    def on_trial_complete(self, *, trial: Any, **_: Any) -> None:  # type: ignore[override]
-        self._get(trial, whole=True)
-
-    def on_trial_error(self, *, trial: Any, **_: Any) -> None:  # type: ignore[override]
-        self._get(trial, whole=True)
-
-    def _get(self, trial: Any, *, whole: bool) -> None:
-        self._run.get_trial(Path(trial.config["folder"]), whole=whole)
-        self._run.put_study()
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Tune pickles its callbacks for a restore that is not used."""
-        return {}
+def is_result(name: str) -> bool:
+    """Whether a file is more than a state that a training goes on from."""
+    return not name.endswith(STATES)

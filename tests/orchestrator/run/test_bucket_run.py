@@ -15,9 +15,9 @@ import pytest
 from detector.cli import build
 from detector.errors import InputError, JobError
 from orchestrator import report, search
-from orchestrator.execute.bucket_run import BucketRun
-from orchestrator.run import study as store
+from orchestrator.run.bucket_run import BucketRun
 from orchestrator.run.endings import again
+from orchestrator.run.run import stored_run
 from orchestrator.run.run_folder import stored_search
 from orchestrator.store.bucket import Bucket
 from orchestrator.store.mirror import Mirror
@@ -53,7 +53,7 @@ def counted(seconds=0.0):
                     **{"epoch": epoch, "finished": epoch == 2, "best_epoch": float(epoch)},
                     **{"hmean": hmean, "best_hmean": hmean, "seconds": 2.0 * epoch},
                     "checkpoint": f"trials/{job.folder.name}/checkpoint/best",
-                    "page_hmeans": [hmean, hmean],
+                    "page_hmeans": {"a.jpg": hmean, "b.jpg": hmean},
                 }
             )
 
@@ -244,8 +244,7 @@ def test_the_report_command_reads_the_copy_and_a_new_run_leaves_it(folder, bucke
     (folder / "runs/first/leaderboard.csv").unlink()
     assert report.main(build(report.ReportSettings, {"run": "runs/first"})) == 0
     assert len(rows(folder)) == 2
-    url = store.storage_url(folder / "runs/first", None)
-    assert len(store.read_records(store.open_study(url, "first", resume=True))) == 2
+    assert len(stored_run(folder / "runs/first").records()) == 2
 
     shutil.rmtree(folder / "runs")
     with pytest.raises(InputError, match=r"bucket: s3://.*first.* holds a run already; choose"):

@@ -1,0 +1,201 @@
+"""Between Ray Tune and what this project decides and shows: the one owner of Tune's events.
+
+Tune takes an exception out of a searcher or a callback for the failure of a trial, or hides it in
+an error of its own. Here the first one is kept, nothing more is done, and it is raised at Tune's
+next step, as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from pathlib import Path
+from typing import Any, Protocol
+
+import ray
+from ray.tune import Callback
+from ray.tune.search import Searcher
+
+from orchestrator.execute.trial import REPORT
+from orchestrator.propose.jobs import Jobs
+from orchestrator.trials.failure import Failure, Kind
+from orchestrator.trials.job import Listener, TrialJob
+from orchestrator.trials.records import METRIC
+
+
+class Keeper(Protocol):
+    """What keeps a run elsewhere too, see `orchestrator.run.bucket_run`."""
+
+    def get_trial(self, folder: Path, *, whole: bool) -> None:
+        """Get what a trial has written, before others look at it."""
+
+    def put_study(self) -> None:
+        """Put what the study knows now."""
+
+
+def kept(event: Callable[..., Any]) -> Callable[..., Any]:
+    """What an event of a Bridge raises is kept; after that no other is of use, nor is it tried."""
+
+    @wraps(event)
+    def guarded(bridge: Bridge, *arguments: Any, **named: Any) -> Any:
+        if bridge.error is None:
+            try:
+                return event(bridge, *arguments, **named)
+            except Exception as error:
+                bridge.error = error
+        return None
+
+    return guarded
+
+
+class Bridge(Searcher):
+    """Gives Tune one job after another, and tells the jobs and the listeners what becomes of each.
+
+    A run that has a keeper is kept before anybody is told.
+    """
+
+    def __init__(self, jobs: Jobs, listeners: Sequence[Listener], keeper: Keeper | None) -> None:
+        super().__init__(metric=METRIC, mode="max")
+        self._jobs, self._listeners, self._keeper = jobs, list(listeners), keeper
+        self._given: dict[str, TrialJob] = {}  # running jobs by Tune's trial id
+        self._actors: dict[tuple[int, int | None], Any] = {}  # Tune's trials by key of their job
+        self._failures: dict[str, Failure] = {}  # by Tune's trial id
+        self._told: dict[str, int] = {}  # the last epoch told of, by Tune's trial id
+        self.error: Exception | None = None  # the first one
+
+    def add(self, listener: Listener) -> None:
+        """Tell one more listener."""
+        self._listeners.append(listener)
+
+    def raise_error(self) -> None:
+        """Raise what was kept, if anything was."""
+        if self.error is not None:
+            raise self.error
+
+    def step(self) -> None:
+        """Tune is about to look for something to do, which it does several times a second."""
+        self.raise_error()
+        for listener in self._listeners:
+            listener.step()
+
+    @kept
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """The next job as Tune's config, see `as_trainable`; None while there is none."""
+        job = self._jobs.next_job()
+        if job is not None:
+            self._given[trial_id] = job
+            return {"job": job}
+        return None if self._given else Searcher.FINISHED
+
+    @kept
+    def started(self, trial: Any) -> None:
+        """A worker has the job of Tune's `trial`."""
+        job = self._given[trial.trial_id]
+        self._actors[job.key] = trial
+        self._put_study()  # a resumed search must know what a folder was begun with
+        self._tell("started", job)
+
+    @kept
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """A job has reported."""
+        job, report = self._given[trial_id], report_of(result)
+        if not report:
+            self._tell("alive", job)
+            return
+        self._get_trial(job, whole=False)
+        self._jobs.reported(job, report)
+        self._put_study()
+        self._tell_epoch(trial_id, report)
+
+    @kept
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """The job is over by itself, with its last report, or its worker was lost."""
+        job, report = self._given[trial_id], report_of(result or {})
+        self._get_trial(job, whole=True)
+        if error:
+            unknown = Failure(Kind.LOST_WORKER, "nothing is known of it")
+            self._jobs.lost(job, self._failures.get(trial_id, unknown))
+        else:
+            self._jobs.ended(job, report)
+        self._put_study()
+        self._tell_epoch(trial_id, report)  # a scheduler that stops it hides the last one
+        del self._given[trial_id]
+        self._actors.pop(job.key, None)
+        self._tell("lost" if error else "ended", job)
+
+    def explain(self, trial_id: str, failure: Failure) -> None:
+        """Say why a worker was lost, before Tune does (it only says that it was).
+
+        The first to say so is right: who ends a worker knows why, the others see that it is gone.
+        """
+        self._failures.setdefault(trial_id, failure)
+
+    def end_worker(self, job: TrialJob, failure: Failure) -> None:
+        """End the worker of a running job, whose failure this is."""
+        trial = self._actors.get(job.key)
+        if trial is None or trial.temporary_state.ray_actor is None:
+            return  # it is on its way out by itself
+        self.explain(trial.trial_id, failure)
+        ray.kill(trial.temporary_state.ray_actor)
+
+    def _tell_epoch(self, trial_id: str, report: Mapping[str, Any]) -> None:
+        """Tell of a finished epoch, once."""
+        if METRIC in report and report.get("epoch") != self._told.get(trial_id):
+            self._told[trial_id] = report["epoch"]
+            self._tell("reported", self._given[trial_id], report)
+
+    def _get_trial(self, job: TrialJob, *, whole: bool) -> None:
+        if self._keeper is not None:
+            self._keeper.get_trial(job.folder, whole=whole)
+
+    def _put_study(self) -> None:
+        if self._keeper is not None:
+            self._keeper.put_study()
+
+    def _tell(self, event: str, *what: Any) -> None:
+        for listener in self._listeners:
+            getattr(listener, event)(*what)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing to save: the study's database has everything already."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing to restore (see `save`)."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles its searcher for a restore that is not used; a database cannot be."""
+        return {}
+
+
+def report_of(result: Mapping[str, Any]) -> dict[str, Any]:
+    """A trial's own report in a result of Tune's; empty where it has made none."""
+    (report,) = result.get(REPORT) or [{}]
+    return dict(report)
+
+
+class Steps(Callback):
+    """What Tune tells callbacks alone."""
+
+    def __init__(self, bridge: Bridge) -> None:
+        self._bridge = bridge
+
+    def on_step_begin(self, **_: Any) -> None:  # type: ignore[override]
+        self._bridge.step()
+
+    def on_trial_start(self, *, trial: Any, **_: Any) -> None:  # type: ignore[override]
+        self._bridge.started(trial)
+
+    def on_trial_complete(self, *, trial: Any, **_: Any) -> None:  # type: ignore[override]
+        """Drop what Tune keeps of the reports of a job that is over, which the study has.
+
+        It is half of what the driver's memory grows by in a search of many trials.
+        """
+        trial.run_metadata.metric_analysis.clear()
+        trial.run_metadata.metric_n_steps.clear()
+        trial.last_result.pop(REPORT, None)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles its callbacks for a restore that is not used; a terminal cannot be."""
+        return {}

@@ -1,0 +1,92 @@
+"""What is shown and written as trials report and end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from detector.generations import forget_states
+from orchestrator.results.live import View
+from orchestrator.results.write import write_results
+from orchestrator.run.run import Run
+from orchestrator.track.tensorboard import write_trial
+from orchestrator.trials.job import Listener, TrialJob
+from orchestrator.trials.records import METRIC, TrialRecord, TrialState
+
+OVER = (TrialState.FINISHED, TrialState.FAILED)
+
+
+class Recorder(Listener):
+    """Keeps the view, the leaderboard, TensorBoard's HParams and `best/` up to date.
+
+    `forget` deletes what only a resume of a training needs from its checkpoint folder.
+    """
+
+    def __init__(
+        self, run: Run, view: View, forget: Callable[[Path], None] = forget_states
+    ) -> None:
+        self._run, self._view, self._forget = run, view, forget
+        self._at_work: set[int] = set()  # numbers of trials that a worker has
+        stopped = [r for r in run.records() if r.state is TrialState.STOPPED]
+        self._cleaned = {record.trial for record in stopped}
+
+    def started(self, job: TrialJob) -> None:
+        """Show it at work."""
+        self._at_work.add(job.number)
+        self._view.show(self._records())
+
+    def reported(self, job: TrialJob, report: Mapping[str, Any]) -> None:
+        """Show its scores."""
+        self._view.show(self._records())
+        record = self._run.study.record(job.number)
+        self._view.epoch(record, float(report.get("hmean", report[METRIC])))
+
+    def ended(self, job: TrialJob) -> None:
+        """Write what is known now."""
+        self._at_work.discard(job.number)
+        record = self._run.study.record(job.number)
+        self._view.end(record)
+        if record.state in OVER:
+            write_trial(job.folder, record, self._run.space.parameters)
+        self.close()
+
+    def lost(self, job: TrialJob) -> None:
+        """Say so; a trial that is tried no more has ended."""
+        self._at_work.discard(job.number)
+        record = self._run.study.record(job.number)
+        if record.state is TrialState.FAILED:
+            self.ended(job)
+        else:
+            self._view.say(
+                f"trial {record.trial}  its worker was lost; it continues after its last epoch"
+            )
+
+    def close(self) -> None:
+        """Write the results; trials that were paused to the end of a search are over then."""
+        records = self._records()
+        self._view.show(records)
+        self._clean(records)
+        write_results(self._run.folder, records, self._run.parameters, self._run.trade_off)
+
+    def _clean(self, records: list[TrialRecord]) -> None:
+        """Nothing continues a stopped trial, and its optimizer state is the largest file."""
+        stopped = {r.trial: r for r in records if r.state is TrialState.STOPPED}
+        for name in sorted(stopped.keys() - self._cleaned):
+            folder = self._run.trial_folder(int(name))
+            write_trial(folder, stopped[name], self._run.space.parameters)
+            self._forget(folder / "checkpoint")
+            self._cleaned.add(name)
+
+    def _records(self) -> list[TrialRecord]:
+        """The study's records, told apart by whether a worker has them now."""
+        return [self._as_seen_here(record) for record in self._run.records()]
+
+    def _as_seen_here(self, record: TrialRecord) -> TrialRecord:
+        at_work = int(record.trial) in self._at_work
+        if record.state is TrialState.PAUSED and at_work:
+            return replace(record, state=TrialState.RUNNING)
+        if record.state is TrialState.RUNNING and not at_work:
+            return replace(record, state=TrialState.PENDING)
+        return record

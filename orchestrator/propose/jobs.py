@@ -1,0 +1,45 @@
+"""What a search and a confirmation have in common: one job after another for whoever runs them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from orchestrator.trials.failure import Failure
+from orchestrator.trials.job import TrialJob
+from orchestrator.trials.records import METRIC
+
+
+class Jobs(Protocol):
+    """Decides what is run next; whoever runs it tells what became of each job.
+
+    Everything that is decided follows from the study, where it is kept before a call returns.
+    """
+
+    def next_job(self) -> TrialJob | None:
+        """A job to run now; None while that depends on running ones.
+
+        Where none is running, None says that nothing is left.
+        """
+
+    def reported(self, job: TrialJob, report: Mapping[str, Any]) -> None:
+        """An epoch is over; a report that comes again changes nothing."""
+
+    def ended(self, job: TrialJob, report: Mapping[str, Any]) -> None:
+        """The job has ended by itself, and this is its last report."""
+
+    def lost(self, job: TrialJob, failure: Failure) -> None:
+        """The job's worker was lost."""
+
+
+def fault_of(report: Mapping[str, Any]) -> str | None:
+    """Why a job whose last report this is has failed; None when it has not."""
+    if report.get("error"):
+        return str(report["error"])
+    value = report.get(METRIC)
+    if value is None:
+        return "it ended without a score"
+    if not math.isfinite(value):
+        return f"its score is not a finite number: {METRIC} is {value}"
+    return None

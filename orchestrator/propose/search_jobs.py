@@ -1,0 +1,300 @@
+"""The trials of a search, one job after another: proposed, trained from rung to rung, ended.
+
+Ray's own OptunaSearch tells Optuna that a trial stopped early is complete, leaves a trial
+without a finite score running for ever, and cannot be restored after its driver was killed.
+Here the study is the only state, and it is told honestly how each trial ended.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from optuna.trial import FrozenTrial
+from optuna.trial import TrialState as OptunaState
+
+from detector.config import TrainConfig
+from orchestrator.place.work import relative_work
+from orchestrator.propose.halving import (
+    Halving,
+    Progress,
+    equal_cost,
+    leader,
+    next_stop,
+    promotable,
+)
+from orchestrator.propose.jobs import fault_of
+from orchestrator.propose.proposals import HMEAN, propose
+from orchestrator.propose.twins import twin_of
+from orchestrator.run.as_records import (
+    BEST,
+    FIGURES,
+    FOLDER,
+    LATEST,
+    LOST,
+    PAUSED,
+    REASON,
+    TWIN,
+    trial_id,
+)
+from orchestrator.run.run import Run
+from orchestrator.trials.failure import Failure, Retries
+from orchestrator.trials.job import TrialJob, Twin
+from orchestrator.trials.pareto import as_objectives
+from orchestrator.trials.records import METRIC
+
+# Trials that wait for the weights of others and were proposed without the scores that would guide
+# them; at most as many as that, or as there are jobs at work.
+AHEAD = 4
+KEPT_APART = ("page_hmeans", "tuned")  # of a report
+
+
+@dataclass
+class _Running:
+    """How far a job is: the last epoch stored, and the one to train to (None: the last)."""
+
+    epoch: int
+    until: int | None
+
+
+class SearchJobs:
+    """One job after another until the study holds as many ended trials as the space's budget says.
+
+    A job is a trial and the epoch to train it to. With `halving` that is its next rung: a trial
+    that gets there is paused, which the study calls RUNNING, and may be given out again later.
+    Without, a job is the whole training, for a scheduler to stop. Trials that an earlier session
+    left in the middle of a job come first; they go on from their last checkpoint.
+    """
+
+    def __init__(self, run: Run, halving: Halving | None = None) -> None:
+        self._run, self._study, self._space = run, run.study, run.space
+        self._halving = halving
+        self._objectives = as_objectives(run.config.search.objectives)
+        self._running: dict[int, _Running] = {}  # by number of the trial
+        self._retries = Retries()
+        self.is_exhausted = False  # whether there was nothing new to propose
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is left to run."""
+        trials = self._study.trials
+        return len(trials) >= self._space.budget.trials and all(
+            trial.state.is_finished() for trial in trials
+        )
+
+    def next_job(self) -> TrialJob | None:
+        """The next job; None while it depends on the jobs that are running, or when all is over."""
+        number = self._next()
+        if number is None and not self._running:
+            self._stop_paused()
+            number = self._next()  # one that waited for a paused trial, see `_waited_for`
+        return None if number is None else self._job(self._study.trial(number))
+
+    def _job(self, trial: FrozenTrial) -> TrialJob:
+        number, params = trial.number, dict(trial.params)
+        epoch = max(trial.intermediate_values, default=0)
+        until = next_stop(epoch, self._steps(trial)) if self._halving else None
+        twin = twin_of(number, params, self._study.trials)
+        if twin is not None:
+            until = None
+            self._study.note(number, **{TWIN: twin.number})
+        self._running[number] = _Running(epoch, until)
+        weights = None if twin is None else self._weights_of(twin)
+        return TrialJob(number, self._run.trial_folder(number), params, until=until, twin=weights)
+
+    def _weights_of(self, twin: FrozenTrial) -> Twin:
+        latest = twin.user_attrs.get(LATEST, {})
+        return Twin(
+            source=self._run.trial_folder(twin.number),
+            epochs=int(latest["epoch"]),
+            best_epoch=int(latest.get("best_epoch", latest["epoch"])),
+            finished=twin.state is OptunaState.COMPLETE,
+        )
+
+    def _next(self) -> int | None:
+        """The number of the trial to go on with; None when there is none now."""
+        while True:
+            progress = self._progress()
+            begun = [p.number for p in progress if not (p.busy or p.ended or p.is_paused)]
+            waited_for = {number: self._waited_for(number) for number in begun}
+            if ready := [number for number in begun if waited_for[number] is None]:
+                return ready[0]
+            if self._halving and (best := promotable(progress, self._halving.factor)):
+                return best.number
+            is_far_ahead = len(begun) >= max(AHEAD, len(self._running))
+            if is_far_ahead or not self._propose():
+                break
+        if self._running or not self._halving:
+            return None
+        if is_far_ahead:
+            best = leader([p for p in progress if p.number in waited_for.values()], 1)
+        elif not self._has_finished():
+            # A search ends alike whether there are enough trials or no untried points: the best
+            # of each rung go on as ever, and where that finished none, the best of all does.
+            best = leader(progress, self._halving.factor)
+        return best.number if best else None
+
+    def _waited_for(self, number: int) -> int | None:
+        """The trial whose weights a trial needs, if it needs no training and they are not ready."""
+        twin = twin_of(number, self._study.trial(number).params, self._study.trials)
+        return None if twin is None or twin.state.is_finished() else twin.number
+
+    def _progress(self) -> list[Progress]:
+        return [
+            Progress(
+                trial.number,
+                steps=self._steps(trial),
+                values=trial.intermediate_values,
+                busy=trial.number in self._running,
+                ended=trial.state.is_finished(),
+                others=self._others(trial),
+            )
+            for trial in self._study.trials
+            if TWIN not in trial.user_attrs or not trial.state.is_finished()
+        ]
+
+    def _steps(self, trial: FrozenTrial) -> tuple[int, ...]:
+        return self._halving.steps(trial.params) if self._halving else ()
+
+    def _others(self, trial: FrozenTrial) -> dict[int, tuple[float, ...]]:
+        """What counts beside the H-mean by epoch, larger is better; an unknown figure is worst."""
+        ways = [(figure, way) for figure, way in self._objectives if figure != "hmean"]
+        if not ways or not trial.intermediate_values:
+            return {}
+        newest = {max(trial.intermediate_values): self._figures(trial.number)}  # of an older run
+        return {
+            int(epoch): tuple(
+                -math.inf
+                if figures.get(name) is None
+                else figures[name] * (1 if way == "max" else -1)
+                for name, way in ways
+            )
+            for epoch, figures in trial.user_attrs.get(FIGURES, newest).items()
+        }
+
+    def _figures(self, number: int) -> dict[str, float | None]:
+        """The objectives as they are now."""
+        record = self._study.record(number)
+        return {name: getattr(record, name) for name, _ in self._objectives}
+
+    def _propose(self) -> bool:
+        """Put a new trial into the study; False when there are enough or nothing is untried."""
+        known, budget = self._study.trials, self._space.budget
+        if self.is_exhausted or len(known) >= budget.trials:
+            return False
+        seed = self._run.config.seed
+        drawn = propose(known, self._space, seed=seed, objectives=self._objectives)
+        self.is_exhausted = drawn is None
+        if drawn is None:
+            return False
+        name = folder_name(self._study.next_number, drawn.params)
+        self._study.begin(drawn.params, drawn.distributions, **{FOLDER: name})
+        return True
+
+    def _has_finished(self) -> bool:
+        return any(trial.state is OptunaState.COMPLETE for trial in self._study.trials)
+
+    def _stop_paused(self) -> None:
+        """The search is over: what is paused now goes no further."""
+        for progress in self._progress():
+            if progress.is_paused and not progress.ended:
+                self._study.end(progress.number, OptunaState.PRUNED)
+
+    def reported(self, job: TrialJob, report: Mapping[str, Any]) -> None:
+        """Store a report, or end the trial when it reports its own failure."""
+        if job.number not in self._running:
+            return
+        if report.get("error"):
+            self._fail(job.number, str(report["error"]))
+        else:
+            self._store(job.number, report)
+
+    def ended(self, job: TrialJob, report: Mapping[str, Any]) -> None:
+        """Tell the study how the trial ended: COMPLETE, PRUNED or FAIL; or leave it paused."""
+        number, running = job.number, self._running.get(job.number)
+        if running is None:  # it failed by its own report
+            return
+        reason = fault_of(report) or _too_short(running, report)
+        if reason is not None:
+            self._fail(number, reason)
+            return
+        self._store(number, report)
+        if report.get("finished"):
+            self._study.end(number, OptunaState.COMPLETE)
+        elif running.until is None:
+            self._study.end(number, OptunaState.PRUNED)
+        else:
+            self._study.note(number, **{PAUSED: running.epoch})
+        del self._running[number]
+
+    def lost(self, job: TrialJob, failure: Failure) -> None:
+        """Fail the trial, or leave it to be the next job again, from its last epoch."""
+        number, running = job.number, self._running.get(job.number)
+        if running is None:
+            return
+        reason = self._retries.verdict(number, running.epoch, failure)
+        if reason is not None:
+            self._fail(number, reason)
+            return
+        lost = self._study.trial(number).user_attrs.get(LOST, 0)
+        self._study.note(number, **{LOST: lost + 1})
+        del self._running[number]
+
+    def _store(self, number: int, report: Mapping[str, Any]) -> None:
+        """Keep a report; one that a restarted worker repeats changes nothing."""
+        running, epoch = self._running[number], int(report.get("epoch", 0))
+        value = report.get(METRIC)
+        if value is None or not math.isfinite(value) or epoch <= running.epoch:
+            return
+        running.epoch = epoch
+        if report.get("page_hmeans"):
+            best = {
+                "epoch": int(report.get("best_epoch", epoch)),
+                "hmeans": self._study.in_order(report["page_hmeans"]),
+                "tuned": dict(report.get("tuned", {})),
+            }
+            self._study.note(number, **{BEST: best})
+        latest = {name: value for name, value in report.items() if name not in KEPT_APART}
+        self._study.note(number, **{LATEST: latest})
+        if self._objectives != HMEAN:
+            known = self._study.trial(number).user_attrs.get(FIGURES, {})
+            self._study.note(number, **{FIGURES: known | {str(epoch): self._figures(number)}})
+        self._study.report(number, epoch, float(value))
+
+    def _fail(self, number: int, reason: str) -> None:
+        del self._running[number]
+        self._study.note(number, **{REASON: reason})
+        self._study.end(number, OptunaState.FAIL)
+
+
+def _too_short(running: _Running, report: Mapping[str, Any]) -> str | None:
+    """Why a job has failed that ended before the epoch that it was to train to; else None."""
+    epoch = int(report.get("epoch", 0))
+    if running.until is None or epoch >= running.until or report.get("finished"):
+        return None
+    return f"it ended after epoch {epoch}, though it should train to {running.until}"
+
+
+def halving_of(run: Run) -> Halving | None:
+    """How trials pause and go on; None where Ray's ASHA stops them instead."""
+    search, space = run.config.search, run.space
+    if search.scheduler == "asha":
+        return None
+    return Halving(
+        epochs=space.budget.epochs,
+        grace=space.budget.grace_epochs,
+        factor=space.budget.reduction_factor,
+        every=space.fixed.get("train.eval_every", TrainConfig().train.eval_every),
+        cost=relative_work(space) if search.compare == "cost" else equal_cost,
+    )
+
+
+def folder_name(number: int, params: Mapping[str, Any]) -> str:
+    """A short name that sorts by number and says what the trial tries: `00003_resnet18`."""
+    for value in params.values():
+        if isinstance(value, str):
+            tag = "".join(c if c.isalnum() or c in "._-" else "-" for c in value)
+            return f"{trial_id(number)}_{tag[:40]}"
+    return trial_id(number)

@@ -1,0 +1,66 @@
+"""What a worker is given to do, and who is told what becomes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Twin:
+    """A trial with the same training that is over.
+
+    source: its folder. epochs: it trained for. best_epoch: whose weights it kept. finished: it was
+    not stopped.
+    """
+
+    source: Path
+    epochs: int
+    best_epoch: int
+    finished: bool
+
+
+@dataclass(frozen=True)
+class TrialJob:
+    """A trial, and how far it is to be trained now.
+
+    folder: outlives a lost worker and a killed driver. until: the epoch to train to before the
+    trial is paused; None is the end. twin: a trial whose weights are those of this one, which is
+    only scored then. seed: the training's seed in place of the one that the point has.
+    """
+
+    number: int
+    folder: Path
+    params: dict[str, Any]
+    until: int | None = None
+    twin: Twin | None = None
+    seed: int | None = None
+
+    @property
+    def key(self) -> tuple[int, int | None]:
+        """What no other job has at the same time."""
+        return self.number, self.seed
+
+
+class Listener:
+    """Told of a search what the study has already; what it raises ends the search."""
+
+    def step(self) -> None:
+        """Called several times a second."""
+
+    def started(self, job: TrialJob) -> None:
+        """A worker has the job."""
+
+    def alive(self, job: TrialJob) -> None:
+        """No epoch is over, but the worker is getting on with what comes before one."""
+
+    def reported(self, job: TrialJob, report: Mapping[str, Any]) -> None:
+        """An epoch is over; the report is that of the trial."""
+
+    def ended(self, job: TrialJob) -> None:
+        """The job is over: its trial has ended, or is paused."""
+
+    def lost(self, job: TrialJob) -> None:
+        """The worker was lost; the study says whether its trial has failed or is tried again."""

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import Any, Literal
 
-from orchestrator.space.files import KeyPath, SpaceFile
+from detector.plain import KeyPath
+from orchestrator.space.files import SpaceFile
 from orchestrator.space.parameters import KINDS, Budget, Kind, Parameter
 
 SECTIONS = ("fixed", "parameters", "warm_start", "budget")

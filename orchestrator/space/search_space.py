@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-import yaml
 from optuna.distributions import BaseDistribution
 from pydantic import ValidationError
 
 from detector.config import TrainConfig, with_values
 from detector.errors import InputError
+from detector.plain import dump_yaml
 from detector.settings import describe_faults
 from orchestrator.config.keys import unknown_key
 from orchestrator.config.settings import BudgetConfig
@@ -125,7 +125,7 @@ class SearchSpace:
             "warm_start": [entry for point in self.warm_start for entry in self._entries(point)],
             "budget": self.budget.model_dump(),
         }
-        return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
+        return dump_yaml(content)
 
     def _entries(self, point: dict[str, Any]) -> list[dict[str, Any]]:
         rows = [row.to_plain() for row in self.published if row.point == point]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -28,6 +29,13 @@ class SpaceFile:
         while path and path not in self.lines:
             path = path[:-1]
         return f"{self.path}:{self.lines.get(path, 1)}"
+
+    def at(self, *path: str) -> dict[str, Any]:
+        """The mapping below some keys; empty where there is none."""
+        value: Any = self.content
+        for key in path:
+            value = value.get(key) if isinstance(value, dict) else None
+        return value if isinstance(value, dict) else {}
 
 
 def available_spaces() -> dict[str, Path]:
@@ -69,3 +77,9 @@ def read_space_file(path: Path) -> SpaceFile:
     if not isinstance(content, dict):
         raise InputError(f"{path}: must hold `key: value` lines; see a shipped space")
     return SpaceFile(path, content, lines)
+
+
+def meant(key: str, names: Iterable[str]) -> str:
+    """The hint for a key that is not among the names: those close to it, or all of them."""
+    near = get_close_matches(key, names := list(names), n=2, cutoff=0.5)
+    return f"did you mean {' or '.join(near)}?" if near else f"valid: {', '.join(names)}"

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from detector.config import TrainConfig
 from detector.errors import InputError
 from detector.settings import describe_faults, flatten, nest
+from orchestrator.space.parameters import Parameter
 from orchestrator.store.bucket import is_url
 
 # Plain values by dotted name, as files hold them.
@@ -64,6 +65,15 @@ def read_one(fixed: Mapping[str, Any], key: str, value: Any) -> Any:
     except ValidationError:  # a rule with another parameter: the text of YAML is right already
         return value
     return config.model_dump(mode="json")[name]
+
+
+def read_value(fixed: Mapping[str, Any], parameter: Parameter, value: Any) -> Any:
+    """A value of a parameter as the detector reads it; 10.0 as 10 where Optuna hands out int."""
+    if parameter.kind != "choice" and isinstance(value, bool):
+        return value  # no number
+    read = absolute(parameter.key, read_one(fixed, parameter.key, value))
+    whole = parameter.kind == "int" and isinstance(read, float) and read.is_integer()
+    return int(read) if whole else read
 
 
 def _section(values: Mapping[str, Any], section: str) -> dict[str, Any]:

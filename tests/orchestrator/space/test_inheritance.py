@@ -311,8 +311,7 @@ def test_faults_beside_a_missing_parent_are_told_too(tmp_path: Path) -> None:
         ("extends: parent.yaml\nparameters:\n  model.fuson: null\n", "did you mean model.fusion?"),
         (
             "extends: parent.yaml\nparameters:\n  data.cache: null\n",
-            "searched there: optimizer.lr, model.fusion, loss.negative_ratio, "
-            "postprocess.box_thresh",
+            "valid: optimizer.lr, model.fusion, loss.negative_ratio, postprocess.box_thresh",
         ),
         (
             "description: alone\nparameters:\n  model.fusion: null\n"

@@ -133,29 +133,32 @@ def test_only_values_that_can_come_about_are_left_in_a_condition(tmp_path: Path)
         ("train.batch_size=16", "16 is not among this space's choices; choose from 2, 4, 8"),
         (
             "optimizer.lr=[]",
-            "needs two numbers, got []; give [low, high] inside log_uniform [0.0001, 0.01]",
-        ),
-        (
-            "optimizer.lr=1e-3",
-            "needs two numbers, got [1e-3]; give [low, high] inside log_uniform [0.0001, 0.01]; "
-            "to hold it at one value, give optimizer.lr=1e-3",
-        ),
-        ("optimizer.lr=[a,b]", "needs two numbers, got [a, b]; give [low, high] inside"),
-        ("optimizer.lr=[true,1]", "needs two numbers, got [True, 1]; give [low, high] inside"),
-        ("optimizer.lr=[1e-3,1e-3]", "needs low < high, got [0.001, 0.001]; give [low, high]"),
-        ("optimizer.lr=[nan,1e-3]", "needs low < high, got [nan, 0.001]; give [low, high]"),
-        (
-            "optimizer.lr=[1e-3,1]",
-            "[0.001, 1] is not all in this space; give [low, high] inside "
+            "needs two numbers [low, high], got []; give [low, high] inside "
             "log_uniform [0.0001, 0.01]",
         ),
         (
+            "optimizer.lr=1e-3",
+            "needs two numbers [low, high], got [0.001]; give [low, high] inside "
+            "log_uniform [0.0001, 0.01]; to hold it at one value, give optimizer.lr=0.001",
+        ),
+        (
+            "optimizer.lr=[a,b]",
+            "needs two numbers [low, high], got ['a', 'b']; give [low, high] inside",
+        ),
+        ("optimizer.lr=[true,1]", "needs two numbers [low, high], got [True, 1.0]; give"),
+        ("optimizer.lr=[1e-3,1e-3]", "needs low < high, got [0.001, 0.001]; give [low, high]"),
+        ("optimizer.lr=[nan,1e-3]", "needs two numbers [low, high], got ['nan', 0.001]; give"),
+        (
+            "optimizer.lr=[1e-3,1]",
+            "1.0 is not in this space; give [low, high] inside log_uniform [0.0001, 0.01]",
+        ),
+        (
             "model.neck_channels=[64,100]",
-            "100 is not reached from 64 in steps of 32; near it are 96 and 128",
+            "100 is not in this space; give [low, high] inside int [64, 256] in steps of 32",
         ),
         (
             "model.neck_channels=[64.5,96]",
-            "64.5 is not reached from 64 in steps of 32; near it are 64 and 96",
+            "needs two whole numbers [low, high], got [64.5, 96]; give [low, high] inside int [64, 256]",
         ),
     ],
 )
@@ -174,11 +177,13 @@ def test_all_faults_come_at_once(tmp_path: Path) -> None:
         "train.batch_size=0",
     )
     assert [line.partition(": ")[2] for line in found] == [
+        "train.batch_size: input should be greater than or equal to 1, got '0'",
         "search.narrow.model.fusion: model.fusion=none fixes it for every trial; "
         "give one of the two",
-        "search.narrow.optimizer.lr: [1, 2] is not all in this space; give [low, high] inside "
+        "search.narrow.optimizer.lr: 1.0 is not in this space; give [low, high] inside "
         "log_uniform [0.0001, 0.01]",
-        "train.batch_size: input should be greater than or equal to 1, got '0'",
+        "search.narrow.optimizer.lr: 2 is not in this space; give [low, high] inside "
+        "log_uniform [0.0001, 0.01]",
     ]
 
 

@@ -76,33 +76,28 @@ def test_a_setting_held_at_another_value_is_told(tmp_path: Path) -> None:
     [
         (
             FIGURES.replace("0.75", "97.5"),
-            "published.precision: must be a score from 0 to 1 (per cent divided by 100), got 97.5",
+            "published.precision: input should be less than or equal to 1, got 97.5; "
+            "divide per cent by 100",
         ),
         (
             FIGURES.replace("0.75", "true"),
-            "published.precision: must be a score from 0 to 1 (per cent divided by 100), got True",
+            "published.precision: input should be a valid number, got True",
         ),
         (
             FIGURES.replace("0.75", ".nan"),
-            "published.precision: must be a score from 0 to 1 (per cent divided by 100), got nan",
+            "published.precision: input should be a finite number, got nan",
         ),
         (
             FIGURES.replace("row: first", "row: 3"),
-            "published.row: must be a line of text that says what was published, got 3",
+            "published.row: input should be a valid string, got 3",
         ),
         (
             FIGURES + ", published.recal: 1",
-            "published.recal: unknown key; did you mean published.recall?",
+            "published.recal: unknown key; did you mean recall?",
         ),
         (
             FIGURES + ", published.x: 1",
-            "published.x: unknown key; valid: published.row, published.hmean, "
-            "published.precision, published.recall",
-        ),
-        (
-            "published.hmean: 0.5, published.recall: 1",
-            "published.hmean: figures are published together; add published.row, "
-            "published.precision, or remove them all",
+            "published.x: unknown key; valid keys: row, hmean, precision, recall",
         ),
     ],
 )
@@ -111,12 +106,12 @@ def test_faulty_figures(tmp_path: Path, given: str, message: str) -> None:
 
 
 def test_all_faults_of_a_row_are_told_at_once(tmp_path: Path) -> None:
-    assert faults(tmp_path, "published.hmean: -1") == [
-        "space.yaml:5: published.hmean: must be a score from 0 to 1 (per cent divided by 100), "
-        "got -1",
-        "space.yaml:5: published.hmean: figures are published together; add published.row, "
-        "published.precision, published.recall, or remove them all",
+    together = "field required; figures are published together: add it, or remove them all"
+    assert faults(tmp_path, "published.hmean: -1, published.row: '', published.recall: 0.5") == [
         "space.yaml:5: published.hmean: belongs to no setting; add the point's",
+        "space.yaml:5: published.row: must be a line of text that says what was published, got ''",
+        "space.yaml:5: published.hmean: input should be greater than or equal to 0, got -1",
+        f"space.yaml:5: published.precision: {together}",
     ]
 
 

@@ -250,11 +250,11 @@ def test_all_faults_come_at_once_with_their_lines(tmp_path: Path) -> None:
     found = faults(tmp_path, text)
     starts = [
         "1: fixd: unknown section; did you mean fixed?",
-        "8: optimizer.lr: log_uniform needs low > 0, got 0; use uniform or a small positive number",
-        "10: model.fusion: choice needs a list of values in brackets, got []",
         "4: train.epochs: the scheduler must know it; set budget.epochs instead",
         "5: data.rot: unknown key; did you mean data.root",
         "3: augment: crop_px must be a multiple of 32, got 100",
+        "8: optimizer.lr: log_uniform needs low > 0, got 0; use uniform or a small positive number",
+        "10: model.fusion: choice needs a list of values in brackets, got []",
         "7: postprocess.box_thresh: input should be less than or equal to 1, got 1.5",
         "9: loss.negative_rato: unknown key; did you mean loss.negative_ratio",
         "12: postprocess.box_tresh: unknown key",

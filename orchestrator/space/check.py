@@ -12,11 +12,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from pydantic import ValidationError
-
 from detector.config import TrainConfig
 from detector.errors import InputError
-from detector.settings import describe_faults, field_names
+from detector.settings import field_names
 from orchestrator.config.keys import unknown_key
 from orchestrator.space.files import meant
 from orchestrator.space.layers import COMMAND_LINE, Entry, Fault, Layer
@@ -29,6 +27,7 @@ from orchestrator.space.values import (
     read_one,
     read_settings,
     read_value,
+    validated,
 )
 
 KEYS = tuple(field_names(TrainConfig))
@@ -283,12 +282,10 @@ def _decide(
 
 def _budget(layer: Layer, faults: list[Fault]) -> Budget:
     """The budget; the default one beside a fault."""
-    try:
-        return Budget.model_validate({key: entry.value for key, entry in layer.budget.items()})
-    except ValidationError as error:
-        ends = ("grace_epochs", "epochs")
-        for fault, text in zip(error.errors(), describe_faults(error, Budget), strict=True):
-            names = [str(part) for part in fault["loc"]] or [e for e in ends if e in layer.budget]
-            dot = "." if fault["loc"] else ": "
-            faults.append(f"{layer.budget[names[0]].place}: budget{dot}{text}")
-        return Budget()
+    values = {key: entry.value for key, entry in layer.budget.items()}
+    budget, found = validated(Budget, values)
+    for key, text in found:
+        # A rule between grace_epochs and epochs stands at either.
+        about = key or ("grace_epochs" if "grace_epochs" in values else "epochs")
+        faults.append(f"{layer.budget[about].place}: budget{'.' if key else ': '}{text}")
+    return budget or Budget()

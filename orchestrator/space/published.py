@@ -1,6 +1,6 @@
-"""Scores that others published for points of a space, and how they compare with a run's.
+"""The points of a space that run first, and the scores that others published for them.
 
-In a space file they stand with the point that they belong to, under keys that are no settings:
+In a space file these stand with the point that they belong to, under keys that are no settings:
 `published.row` (which result this is, in a few words), `published.hmean`,
 `published.precision` and `published.recall`.
 """
@@ -9,24 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import field_validator
 
-from detector.settings import Section, describe_faults
+from detector.settings import Section
 from orchestrator.config.keys import unknown_key
 from orchestrator.space.layers import COMMAND_LINE, Entry, Fault, Layer
 from orchestrator.space.parameters import Parameter
-from orchestrator.space.values import read_value
+from orchestrator.space.values import read_value, validated
 
 PREFIX = "published."
 FIGURES = ("hmean", "precision", "recall")
 Point = dict[str, Any]
-Score = Annotated[float, Field(strict=True, ge=0, le=1)]
-_REMEDIES = {
-    "less_than_equal": "; divide per cent by 100",
-    "missing": "; figures are published together: add it, or remove them all",
-}
 
 
 @dataclass(frozen=True)
@@ -49,16 +44,24 @@ class _Row(Section):
     """The keys `published.*` of a point."""
 
     row: str
-    hmean: Score
-    precision: Score
-    recall: Score
+    hmean: float
+    precision: float
+    recall: float
 
-    @field_validator("row")
+    @field_validator("row", mode="before")
     @classmethod
-    def _check(cls, row: str) -> str:
-        if not row.strip() or not row.isprintable():
+    def _check_row(cls, row: Any) -> Any:
+        if not isinstance(row, str) or not row.strip() or not row.isprintable():
             raise ValueError("must be a line of text that says what was published")
         return row
+
+    @field_validator(*FIGURES, mode="before")
+    @classmethod
+    def _check_score(cls, score: Any) -> Any:
+        is_number = isinstance(score, int | float) and not isinstance(score, bool)
+        if not is_number or not 0 <= score <= 1:
+            raise ValueError("must be a score from 0 to 1 (per cent divided by 100)")
+        return score
 
 
 def read_points(
@@ -150,14 +153,13 @@ def _read_row(
     faults = []
     if len(figures) == len(given):
         faults.append(f"{first}: {next(iter(given))}: belongs to no setting; add the point's")
-    try:
-        row = _Row.model_validate({name: entry.value for name, entry in figures.items()})
-    except ValidationError as error:
-        for fault, text in zip(error.errors(), describe_faults(error, _Row), strict=True):
-            name = str(fault["loc"][0])
-            place = figures[name].place if name in figures else first
-            faults.append(f"{place}: {PREFIX}{text}{_REMEDIES.get(fault['type'], '')}")
-    if faults or not point:
+    row, found = validated(_Row, {name: entry.value for name, entry in figures.items()})
+    for name, text in found:
+        entry = figures.get(name)
+        faults.append(f"{entry.place if entry else first}: {PREFIX}{text}")
+        if entry is None:
+            faults[-1] += "; figures are published together: add it, or remove them all"
+    if row is None or faults or not point:
         return None, faults
     told = ", ".join(f"{key}={value}" for key, value in held.items())
     text = row.row + (f" (here {told})" if told else "")

@@ -158,8 +158,9 @@ def test_only_values_that_can_come_about_are_left_in_a_condition(tmp_path: Path)
         ),
         (
             "model.neck_channels=[64.5,96]",
-            "needs two whole numbers [low, high], got [64.5, 96]; give [low, high] inside int [64, 256]",
+            "needs two whole numbers [low, high], got [64.5, 96]; give [low, high] inside int",
         ),
+        ("loss.negative_ratio=[false,3]", "needs two numbers [low, high], got [False, 3.0]"),
     ],
 )
 def test_faults(tmp_path: Path, argument: str, message: str) -> None:

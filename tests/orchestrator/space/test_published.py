@@ -76,20 +76,19 @@ def test_a_setting_held_at_another_value_is_told(tmp_path: Path) -> None:
     [
         (
             FIGURES.replace("0.75", "97.5"),
-            "published.precision: input should be less than or equal to 1, got 97.5; "
-            "divide per cent by 100",
+            "published.precision: must be a score from 0 to 1 (per cent divided by 100), got 97.5",
         ),
         (
             FIGURES.replace("0.75", "true"),
-            "published.precision: input should be a valid number, got True",
+            "published.precision: must be a score from 0 to 1 (per cent divided by 100), got True",
         ),
         (
             FIGURES.replace("0.75", ".nan"),
-            "published.precision: input should be a finite number, got nan",
+            "published.precision: must be a score from 0 to 1 (per cent divided by 100), got nan",
         ),
         (
             FIGURES.replace("row: first", "row: 3"),
-            "published.row: input should be a valid string, got 3",
+            "published.row: must be a line of text that says what was published, got 3",
         ),
         (
             FIGURES + ", published.recal: 1",
@@ -110,7 +109,8 @@ def test_all_faults_of_a_row_are_told_at_once(tmp_path: Path) -> None:
     assert faults(tmp_path, "published.hmean: -1, published.row: '', published.recall: 0.5") == [
         "space.yaml:5: published.hmean: belongs to no setting; add the point's",
         "space.yaml:5: published.row: must be a line of text that says what was published, got ''",
-        "space.yaml:5: published.hmean: input should be greater than or equal to 0, got -1",
+        "space.yaml:5: published.hmean: must be a score from 0 to 1 (per cent divided by 100), "
+        "got -1",
         f"space.yaml:5: published.precision: {together}",
     ]
 

@@ -219,19 +219,19 @@ def _part(
 def _order(layer: Layer, parameters: Mapping[str, Parameter], faults: list[Fault]) -> list[str]:
     """The parameters in the file's order, but each after those that its conditions name."""
     order: list[str] = []
-    left = list(parameters)
-    while left:
-        ready = next((k for k in left if not parameters[k].when.keys() & {*left}), None)
-        if ready is None:
-            circle = [left[0]]
-            while circle[-1] not in circle[:-1]:
-                circle.append(next(k for k in parameters[circle[-1]].when if k in left))
-            key, told = circle[-1], " -> ".join(circle[circle.index(circle[-1]) :])
-            place = layer.parameters[key].place
-            faults.append(f"{place}: {key}: when: conditions in a circle: {told}")
-            return order + left
-        order.append(ready)
-        left.remove(ready)
+
+    def place(key: str, above: tuple[str, ...]) -> None:
+        if key in above:
+            circle = " -> ".join((*above[above.index(key) :], key))
+            at = layer.parameters[key].place
+            faults.append(f"{at}: {key}: when: conditions in a circle: {circle}")
+        elif key not in order:
+            for other in filter(parameters.get, parameters[key].when):
+                place(other, (*above, key))
+            order.append(key)
+
+    for key in parameters:
+        place(key, ())
     return order
 
 

@@ -11,16 +11,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import field_validator
-
-from detector.settings import Section
 from orchestrator.config.keys import unknown_key
+from orchestrator.space.files import meant
 from orchestrator.space.layers import COMMAND_LINE, Entry, Fault, Layer
 from orchestrator.space.parameters import Parameter
-from orchestrator.space.values import read_value, validated
+from orchestrator.space.values import read_value
 
 PREFIX = "published."
 FIGURES = ("hmean", "precision", "recall")
+_SCORE = "must be a score from 0 to 1 (per cent divided by 100)"
+_RULES = {
+    f"{PREFIX}row": "must be a line of text that says what was published",
+    **{f"{PREFIX}{name}": _SCORE for name in FIGURES},
+}
 Point = dict[str, Any]
 
 
@@ -38,30 +41,6 @@ class Published:
         """The point with its figures, as the space file writes it."""
         figures = {f"{PREFIX}{name}": getattr(self, name) for name in FIGURES}
         return {f"{PREFIX}row": self.row, **figures, **self.point}
-
-
-class _Row(Section):
-    """The keys `published.*` of a point."""
-
-    row: str
-    hmean: float
-    precision: float
-    recall: float
-
-    @field_validator("row", mode="before")
-    @classmethod
-    def _check_row(cls, row: Any) -> Any:
-        if not isinstance(row, str) or not row.strip() or not row.isprintable():
-            raise ValueError("must be a line of text that says what was published")
-        return row
-
-    @field_validator(*FIGURES, mode="before")
-    @classmethod
-    def _check_score(cls, score: Any) -> Any:
-        is_number = isinstance(score, int | float) and not isinstance(score, bool)
-        if not is_number or not 0 <= score <= 1:
-            raise ValueError("must be a score from 0 to 1 (per cent divided by 100)")
-        return score
 
 
 def read_points(
@@ -146,21 +125,32 @@ def _read_row(
     `given` is the point as it is written, `point` what is left of it. `held` are settings of it
     that this space fixes at another value: the row's text tells them.
     """
-    figures = {k.removeprefix(PREFIX): entry for k, entry in given.items() if k.startswith(PREFIX)}
-    if not figures:
-        return None, []
-    first = next(iter(figures.values())).place
-    faults = []
-    if len(figures) == len(given):
-        faults.append(f"{first}: {next(iter(given))}: belongs to no setting; add the point's")
-    row, found = validated(_Row, {name: entry.value for name, entry in figures.items()})
-    for name, text in found:
-        entry = figures.get(name)
-        faults.append(f"{entry.place if entry else first}: {PREFIX}{text}")
-        if entry is None:
-            faults[-1] += "; figures are published together: add it, or remove them all"
-    if row is None or faults or not point:
+    figures = {key: entry for key, entry in given.items() if key.startswith(PREFIX)}
+    faults = [
+        f"{entry.place}: {key}: {fault}"
+        for key, entry in figures.items()
+        if (fault := _figure_fault(key, entry.value))
+    ]
+    first = next(iter(figures), "")
+    if missing := ", ".join(key for key in _RULES if figures and key not in figures):
+        text = f"figures are published together; add {missing}, or remove them all"
+        faults.append(f"{figures[first].place}: {first}: {text}")
+    if figures and len(figures) == len(given):
+        faults.append(f"{figures[first].place}: {first}: belongs to no setting; add the point's")
+    if faults or not figures or not point:
         return None, faults
     told = ", ".join(f"{key}={value}" for key, value in held.items())
-    text = row.row + (f" (here {told})" if told else "")
-    return Published(dict(point), row.hmean, row.precision, row.recall, text), []
+    row = figures[f"{PREFIX}row"].value + (f" (here {told})" if told else "")
+    scores = {name: float(figures[f"{PREFIX}{name}"].value) for name in FIGURES}
+    return Published(dict(point), row=row, **scores), []
+
+
+def _figure_fault(key: str, value: Any) -> str | None:
+    if key not in _RULES:
+        return f"unknown key; {meant(key.removeprefix(PREFIX), ('row', *FIGURES))}"
+    if key == f"{PREFIX}row":
+        fits = isinstance(value, str) and value.strip() and value.isprintable()
+    else:
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        fits = is_number and 0 <= value <= 1
+    return None if fits else f"{_RULES[key]}, got {value!r}"

@@ -82,13 +82,10 @@ def check(space: SearchSpace, points: list[Point]) -> None:
 def _searched(space: SearchSpace) -> Table:
     rows = []
     for key, parameter in space.parameters.items():
-        kind = (
-            "constant"
-            if (parameter.kind, len(parameter.values)) == ("choice", 1)
-            else parameter.kind
-        )
-        step = f", step {parameter.step}" if parameter.step != 1 else ""
         between = ", " if parameter.kind == "choice" else " to "
+        constant = between == ", " and len(parameter.values) == 1
+        kind = "constant" if constant else parameter.kind
+        step = f", step {parameter.step}" if parameter.step != 1 else ""
         when = [f"{k} is {' or '.join(map(_exact, some))}" for k, some in parameter.when.items()]
         values = between.join(map(_exact, parameter.values))
         rows.append((key, kind + step, values, " and ".join(when)))

@@ -59,7 +59,8 @@ class Layer:
     @property
     def settled(self) -> dict[str, Entry]:
         """The fixed values of settings that are not searched."""
-        return {k: entry for k, entry in self.fixed.items() if k not in self.searched}
+        searched = self.searched
+        return {k: entry for k, entry in self.fixed.items() if k not in searched}
 
     def under(self, over: Layer) -> Layer:
         """This layer with another on top: keys replace keys, a list of points the whole list."""

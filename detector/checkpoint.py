@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
@@ -27,7 +26,7 @@ from detector.errors import InputError
 from detector.files import replacing, write_text
 from detector.generations import CHECKSUM, checksum
 from detector.optim import peak_lr
-from detector.plain import parse_json
+from detector.plain import dump_yaml, parse_json
 from detector.settings import describe_faults, field_names, flatten
 from detector.state_check import below, listed, misfits, read_state_record, require_state
 
@@ -152,7 +151,7 @@ def save_best(
 
 def write_config(path: Path, config: TrainConfig) -> None:
     """Replace a `config.yaml`, atomically."""
-    write_text(path, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+    write_text(path, dump_yaml(config.model_dump(mode="json")))
 
 
 def find_best(checkpoint: Path) -> Path:

@@ -5,17 +5,16 @@ from __future__ import annotations
 import fcntl
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from shutil import rmtree
 from typing import Any
 
-import yaml
-
 from detector.cli import build, read_yaml
 from detector.errors import InputError
 from detector.files import write_text
+from detector.plain import dump_yaml
 from detector.settings import flatten, nest
 from orchestrator.config.settings import SearchConfig
 from orchestrator.space.search_space import Budget, SearchSpace, load_space
@@ -42,7 +41,7 @@ def create(
         (fresh / "trials").mkdir()
         named = _bare(config).model_copy(update={"name": folder.name})
         settings = flatten(named.model_dump(mode="json")) | dict(overrides)
-        write_text(fresh / CONFIG, yaml.safe_dump(nest(settings), sort_keys=False))
+        write_text(fresh / CONFIG, dump_yaml(nest(settings)))
         write_text(fresh / SPACE, space.to_yaml())
         fresh.rename(folder)
     except FileExistsError:
@@ -99,8 +98,11 @@ def reopen(
 
 
 def _same(stored: Any, given: Any) -> bool:
-    """Whether two values mean the same; `receipts/` and `./receipts` are one folder."""
+    """Whether two values mean the same: `receipts/` and `./receipts`, 0.001 and `1e-3`."""
     was, now = str(stored), str(given)
+    if isinstance(stored, float) and isinstance(given, str):
+        with suppress(ValueError):
+            return stored == float(given)
     return was == now or Path(was).absolute() == Path(now).absolute()
 
 
@@ -116,7 +118,7 @@ def remember(folder: Path, config: SearchConfig, *, trials: int) -> None:
     budget = config.budget.model_dump(mode="json") | {"trials": trials, "more": None}
     now = {"budget": budget, "confirm": config.confirm.model_dump()}
     if stored != stored | now:
-        write_text(folder / CONFIG, yaml.safe_dump(stored | now, sort_keys=False))
+        write_text(folder / CONFIG, dump_yaml(stored | now))
 
 
 def stored_search(folder: Path) -> SearchConfig:

@@ -1,19 +1,34 @@
-"""A resolved space compared with the detector's settings: every fault, before anything starts."""
+"""A resolved space compared with the detector's settings: every fault, before anything starts.
+
+A condition (`when:`) on a fixed setting holds in every trial or in none. One that can hold no more,
+because of the command line, of narrowing or of a file that extends this one, takes its setting out
+of the search, which a note tells; one that could never hold is a fault.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from detector.config import TrainConfig
+from detector.errors import InputError
 from detector.settings import field_names
 from orchestrator.config.keys import unknown_key
-from orchestrator.space.conditions import decide
-from orchestrator.space.layers import COMMAND_LINE, WARM_START, Fault, Layer, Point
-from orchestrator.space.parameters import Parameter
-from orchestrator.space.published import Published, read_published, settings_of
-from orchestrator.space.values import absolute, backbone_fault, faults_of, read_one, read_settings
+from orchestrator.space.files import meant
+from orchestrator.space.layers import COMMAND_LINE, Entry, Fault, Layer
+from orchestrator.space.parameters import Budget, Parameter, narrowed, read_parameter
+from orchestrator.space.published import Published, read_points
+from orchestrator.space.values import (
+    DEFAULTS,
+    backbone_fault,
+    faults_of,
+    read_one,
+    read_settings,
+    read_value,
+    validated,
+)
 
 KEYS = tuple(field_names(TrainConfig))
 # The search decides these itself; a second place to set them would be ignored silently.
@@ -39,223 +54,238 @@ NOT_SEARCHABLE = {
 
 @dataclass(frozen=True)
 class Checked:
-    """A layer with values as the detector reads them, what was dropped, and the faults."""
+    """A space with values as the detector reads them, what was dropped, and the faults."""
 
     fixed: dict[str, Any]
     parameters: dict[str, Parameter]  # conditions before dependants
-    warm_start: tuple[Point, ...]
+    warm_start: tuple[dict[str, Any], ...]
+    published: tuple[Published, ...]  # in the order of warm_start
+    budget: Budget
     notes: tuple[str, ...]
     faults: tuple[Fault, ...]
-    published: tuple[Published, ...] = ()  # in the order of warm_start
 
 
-def check(layer: Layer) -> Checked:
-    """The layer's settings checked one by one, then together."""
+def check(layer: Layer, narrow: Mapping[str, Any] | None = None) -> Checked:
+    """The layer's settings checked one by one, then together; `narrow` as for `load_space`."""
     faults: list[Fault] = []
     fixed = _fixed(layer, faults)
-    parameters = {
-        key: checked
-        for key, parameter in layer.parameters.items()
-        if (checked := _parameter(layer, fixed, parameter, faults)) is not None
-    }
-    decided = decide(layer, fixed, parameters)
-    faults += decided.faults
-    parameters = decided.parameters
-    dropped = layer.parameters.keys() - parameters.keys()  # already told
-    points, published, notes = _warm_start(layer, fixed, parameters, dropped, faults)
-    if not layer.parameters:
+    forms = _each(layer.searched, read_parameter, faults)
+    if not layer.searched:
         faults.append(
             "parameters: nothing is left to search; free a setting, "
             "or train once with python -m detector.train"
         )
-    return Checked(fixed, parameters, points, (*decided.notes, *notes), tuple(faults), published)
+    readable = {key: layer.searched[key] for key in forms}
+    whole = _each(readable, lambda key, _: _suited(fixed, forms, key), faults)
+    # One that is searched but not in `whole` has a fault already.
+    possible = {k: w for k, w in (narrow or {}).items() if k in whole or k not in layer.searched}
+    wishes = {key: Entry(wish) for key, wish in possible.items()}
+    parts = _each(wishes, partial(_part, layer, fixed, whole), faults, "search.narrow.")
+    changed = frozenset(parts)
+    parameters, notes = _decide(layer, fixed, whole | parts, changed, faults)
+    points, published, lost = read_points(layer, fixed, parameters, changed, faults)
+    budget = _budget(layer, faults)
+    notes += lost
+    return Checked(fixed, parameters, points, published, budget, tuple(notes), tuple(faults))
 
 
-def _names_setting(layer: Layer, section: str, key: str, faults: list[Fault]) -> bool:
-    if key not in KEYS:
-        faults.append(layer.told(section, key, unknown_key(key, KEYS)))
-    elif key in DECIDED_ELSEWHERE:
-        faults.append(layer.told(section, key, f"{key}: {DECIDED_ELSEWHERE[key]}"))
-    else:
-        return True
-    return False
+def _each(
+    entries: Mapping[str, Entry],
+    read: Callable[[str, Any], Parameter],
+    faults: list[Fault],
+    prefix: str = "",
+) -> dict[str, Parameter]:
+    """What `read` makes of each entry; its InputErrors become faults at the entry's place."""
+    done = {}
+    for key, entry in entries.items():
+        try:
+            done[key] = read(key, entry.value)
+        except InputError as error:
+            texts = [line.removeprefix(f"{key}: ") for line in str(error).splitlines()]
+            faults += [f"{entry.place}: {prefix}{key}: {text}" for text in texts]
+    return done
+
+
+def _key_fault(key: str) -> str | None:
+    if key in DECIDED_ELSEWHERE:
+        return f"{key}: {DECIDED_ELSEWHERE[key]}"
+    return None if key in KEYS else unknown_key(key, KEYS)
 
 
 def _fixed(layer: Layer, faults: list[Fault]) -> dict[str, Any]:
     """The fixed settings as the detector reads them, without those it refuses."""
-    values = {k: v for k, v in layer.settled.items() if _names_setting(layer, "fixed", k, faults)}
+    entries = layer.settled
+    values = {key: entry.value for key, entry in entries.items()}
+    for key in entries:
+        if text := _key_fault(key):
+            faults.append(f"{entries[key].place}: {text}")
+            del values[key]
     while found := faults_of(values):
         bad: set[str] = set()
         for key, text in found:
-            meant = [k for k in values if k == key or k.startswith(f"{key}.")]
+            named = [k for k in values if k == key or k.startswith(f"{key}.")]
             if not key:  # a rule between sections, which names the settings in its text
-                meant = [k for k in values if k in text]
-            faults.append(layer.told("fixed", next(iter(meant), key), text))
-            bad |= {*meant}
+                named = [k for k in values if k in text]
+            faults.append(f"{entries[named[0]].place if named else COMMAND_LINE}: {text}")
+            bad.update(named)
         if not bad:
             break
-        values = {k: v for k, v in values.items() if k not in bad}
+        values = {key: value for key, value in values.items() if key not in bad}
     fixed = read_settings(values)
-    if (fault := backbone_fault(fixed.get("model.backbone"))) is not None:
-        faults.append(layer.told("fixed", "model.backbone", fault))
+    if text := backbone_fault(fixed.get("model.backbone")):
+        faults.append(f"{entries['model.backbone'].place}: {text}")
     return fixed
 
 
-def _parameter(
-    layer: Layer, fixed: Mapping[str, Any], parameter: Parameter, faults: list[Fault]
-) -> Parameter | None:
-    """The parameter with values as the detector reads them; None when it cannot be searched."""
-    key = parameter.key
-    if not _names_setting(layer, "parameters", key, faults):
-        return None
-    found: list[str] = []
+def _suited(fixed: Mapping[str, Any], forms: Mapping[str, Parameter], key: str) -> Parameter:
+    """The parameter with values as the detector reads them, of all those of a space.
+
+    InputError says why it cannot be searched.
+    """
+    parameter = forms[key]
+    if text := _key_fault(key):
+        raise InputError(text)
+    faults = []
     if key in NOT_SEARCHABLE:
-        found.append(f"not searchable: {NOT_SEARCHABLE[key]}; set it fixed")
-    read = []
+        faults.append(f"not searchable: {NOT_SEARCHABLE[key]}; set it fixed")
     for value in parameter.values:
-        refused = _refused(layer, fixed, key, value)
-        found += [f"{text.removeprefix(f'{key}: ')}; change {value!r} here" for text in refused]
-        if not refused:
-            read.append(absolute(key, read_one(fixed, key, value)))
-    if not found:
-        found = _sort_faults(layer, fixed, parameter, read)
-    faults += [layer.told("parameters", key, f"{key}: {text}") for text in found]
-    if found:
-        return None
-    values = read if parameter.kind != "int" else parameter.values
+        texts = _refused(fixed, forms, key, value)
+        faults += [f"{text.removeprefix(f'{key}: ')}; change {value!r} here" for text in texts]
+    values = [] if faults else [read_value(fixed, parameter, value) for value in parameter.values]
+    if not faults:
+        faults = _kind_faults(parameter, values)
+    if not faults and parameter.kind == "int":
+        inside = _refused(fixed, forms, key, parameter.values[0] + parameter.step)
+        faults = [f"{text}; add a fitting step" for text in inside[:1]]
+    if faults:
+        raise InputError("\n".join(faults))
     return replace(parameter, values=tuple(values))
 
 
-def _refused(layer: Layer, fixed: Mapping[str, Any], key: str, value: Any) -> list[str]:
+def _refused(
+    fixed: Mapping[str, Any], forms: Mapping[str, Parameter], key: str, value: Any
+) -> list[str]:
     """Why the detector refuses a value whatever the space's other parameters are.
 
     A rule between two settings counts only if it fails with the others at their defaults,
     at their first and at their last values.
     """
-    section = key.partition(".")[0]
-    others = {k: p for k, p in layer.parameters.items() if k != key and k in KEYS}
-    first: list[str] = []
-    for background in (
-        {},
-        {k: p.values[0] for k, p in others.items()},
-        {k: p.values[-1] for k, p in others.items()},
-    ):
+    others = {k: parameter.values for k, parameter in forms.items() if k != key and k in KEYS}
+    ends = [{k: values[end] for k, values in others.items()} for end in (0, -1)]
+    mine = []
+    for background in ({}, *ends):
         found = faults_of({**fixed, **background, key: value})
-        mine = [text for name, text in found if name in (key, section)]
-        if not mine:
-            return []
-        first = first or mine
-    return first
+        mine.append([text for name, text in found if name in (key, key.partition(".")[0])])
+    return mine[0] if all(mine) else []
 
 
-def _sort_faults(
-    layer: Layer, fixed: Mapping[str, Any], parameter: Parameter, read: list[Any]
-) -> list[str]:
-    """Whether the kind of range suits the setting, given that its ends are valid."""
+def _kind_faults(parameter: Parameter, values: list[Any]) -> list[str]:
+    """Whether the kind suits the setting, whose values are given as the detector reads them."""
     if parameter.kind == "choice":
-        plain = [(type(v), v) for v in read]
-        twice = [v for i, (_, v) in enumerate(plain) if plain[i] in plain[:i]]
-        bad = [f"{v!r} is listed twice; keep one" for v in twice]
+        plain = [(type(v), v) for v in values]
+        faults = [
+            f"{v!r} is listed twice; keep one"
+            for i, (_, v) in enumerate(plain)
+            if plain[i] in plain[:i]
+        ]
         if parameter.key == "model.backbone":
-            bad += [fault for v in read if (fault := backbone_fault(v)) is not None]
-        return bad
-    if any(isinstance(v, bool) or not isinstance(v, int | float) for v in read):
+            faults += filter(None, map(backbone_fault, values))
+        return faults
+    if any(isinstance(v, bool) or not isinstance(v, int | float) for v in values):
         return [f"is no number, so {parameter.kind} cannot be; use choice"]
-    if parameter.kind != "int" and any(isinstance(v, int) for v in read):
+    if parameter.kind != "int" and any(isinstance(v, int) for v in values):
         return [f"takes whole numbers only, so {parameter.kind} cannot be; use int"]
-    if parameter.kind == "int":
-        inside = parameter.values[0] + parameter.step
-        refused = _refused(layer, fixed, parameter.key, inside)
-        return (
-            [f"{refused[0].removeprefix(f'{parameter.key}: ')}; add a fitting step"]
-            if refused
-            else []
-        )
     return []
 
 
-def _warm_start(
+def _part(
+    layer: Layer, fixed: Mapping[str, Any], whole: Mapping[str, Parameter], key: str, wish: Any
+) -> Parameter:
+    """What `search.narrow` leaves of a parameter; InputError says what is wrong with the wish."""
+    if key in whole:
+        values = wish if isinstance(wish, list) else [wish]
+        return narrowed(whole[key], [read_value(fixed, whole[key], value) for value in values])
+    entry = layer.settled.get(key)
+    if entry is None and key not in DEFAULTS:
+        raise InputError(unknown_key(key, list(layer.searched)))
+    if entry is not None and entry.place == COMMAND_LINE:
+        raise InputError(f"{key}={entry.value} fixes it for every trial; give one of the two")
+    state = f"fixed to {entry.value} ({entry.place})" if entry else f"{DEFAULTS[key]} by default"
+    raise InputError(
+        f"is not searched in this space: it is {state}; searched are {', '.join(layer.searched)}"
+    )
+
+
+def _order(layer: Layer, parameters: Mapping[str, Parameter], faults: list[Fault]) -> list[str]:
+    """The parameters in the file's order, but each after those that its conditions name."""
+    order: list[str] = []
+
+    def place(key: str, above: tuple[str, ...]) -> None:
+        if key in above:
+            circle = " -> ".join((*above[above.index(key) :], key))
+            at = layer.parameters[key].place
+            faults.append(f"{at}: {key}: when: conditions in a circle: {circle}")
+        elif key not in order:
+            for other in filter(parameters.get, parameters[key].when):
+                place(other, (*above, key))
+            order.append(key)
+
+    for key in parameters:
+        place(key, ())
+    return order
+
+
+def _decide(
     layer: Layer,
     fixed: Mapping[str, Any],
     parameters: Mapping[str, Parameter],
-    dropped: Set[str],
+    changed: frozenset[str],
     faults: list[Fault],
-) -> tuple[tuple[Point, ...], tuple[Published, ...], list[str]]:
-    """The points as the detector reads them, each once, what was published for them, and notes."""
-    changed = layer.outdated.get(WARM_START, frozenset())
-    points: list[Point] = []
-    published: list[Published] = []
-    notes: list[str] = []
-    for index, given in enumerate(layer.warm_start or ()):
-        settings = settings_of(given)
-        places = {key: layer.origin["warm_start", index, key] for key in given}
-        faults += [
-            f"{places[key]}: {_not_searched(layer, key, fixed, parameters)}"
-            for key in settings
-            if key not in parameters and key not in dropped | changed
-            if layer.origin.get(("fixed", key)) != COMMAND_LINE
-        ]
-        point = {
-            key: _plain(parameters[key], read_one(fixed, key, value))
-            for key, value in settings.items()
-            if key in parameters
-        }
-        outside = [key for key, v in point.items() if not parameters[key].contains(v)]
-        if lost := next((key for key in outside if key in changed), None):
-            value = f"{lost}={point[lost]} is not in this space ({parameters[lost].describe()})"
-            notes.append(f"the warm start of {places[lost]} is left out: {value}")
-            continue
-        point = _applicable(point, parameters, changed)
-        faults += _misplaced(point, parameters, places)
-        if point and point not in points:
-            points.append(point)
-        held = {k: fixed[k] for k, v in settings.items() if k in fixed and v != fixed[k]}
-        if (row := read_published(given, point, held, places, faults)) is not None:
-            published.append(row)
-    ordered = sorted(published, key=lambda row: points.index(row.point))
-    return tuple(points), tuple(ordered), notes
+) -> tuple[dict[str, Parameter], list[str]]:
+    """The parameters that can be searched with the conditions that are left, and notes.
+
+    `changed` are parameters that have fewer values here than in the layer.
+    """
+    removed = layer.parameters.keys() - layer.searched.keys()
+    settled = {key: value for key, value in DEFAULTS.items() if key in removed} | dict(fixed)
+    kept: dict[str, Parameter] = {}
+    notes = []
+    for key in _order(layer, parameters, faults):
+        entry = layer.parameters[key]
+        when, unmet, texts = {}, [], []
+        for other, values in parameters[key].when.items():
+            if other in layer.searched and other not in parameters:
+                continue  # it has a fault already
+            if other not in layer.searched and other not in settled:
+                hint = meant(other, [*layer.searched, *settled])
+                texts.append(f"{other}: is neither searched nor fixed in this space; {hint}")
+                continue
+            allowed = [read_one(settled, other, value) for value in values]
+            if other not in parameters:
+                if settled[other] not in allowed:
+                    unmet.append(other)
+                continue
+            when[other] = tuple(v for v in allowed if parameters[other].contains(v))
+            if other not in entry.newer | changed:
+                never = [v for v in allowed if not parameters[other].contains(v)]
+                are = parameters[other].describe()
+                texts += [f"{other} is never {v!r}: it is {are}" for v in never]
+            if other not in kept or not when[other]:
+                unmet.append(other)
+        faults += [f"{entry.place}: {key}: when: {text}" for text in texts]
+        if unmet:
+            notes.append(f"{key} is not searched: it needs another {unmet[0]}")
+        else:
+            kept[key] = replace(parameters[key], when=when)
+    return kept, notes
 
 
-def _misplaced(
-    point: Point, parameters: Mapping[str, Parameter], places: Mapping[str, str]
-) -> Iterator[Fault]:
-    """Values of a point outside the space, and settings that do not apply at it."""
-    for key, value in point.items():
-        parameter = parameters[key]
-        if not parameter.contains(value):
-            yield (
-                f"{places[key]}: {key}: a warm start must lie in the space, "
-                f"{parameter.describe()}; got {value!r}"
-            )
-        if parameter.when.keys() <= point.keys() and not parameter.applies(point):
-            yield (
-                f"{places[key]}: {key}: does not apply at this point "
-                f"(when: {parameter.to_plain()['when']}); remove it"
-            )
-
-
-def _applicable(point: Point, parameters: Mapping[str, Parameter], changed: Set[str]) -> Point:
-    """The point without settings that apply no more because of what has changed since."""
-    gone: set[str] = set()
-    for key, parameter in parameters.items():
-        conditions = parameter.when.keys()
-        fits = not conditions <= point.keys() or parameter.applies(point)
-        if conditions & gone or (not fits and {key, *conditions} & changed):
-            gone.add(key)
-    return {key: value for key, value in point.items() if key not in gone}
-
-
-def _plain(parameter: Parameter, value: Any) -> Any:
-    """10.0 as 10 for whole-number ranges, which Optuna hands out as int."""
-    if parameter.kind == "int" and isinstance(value, float) and value.is_integer():
-        return int(value)
-    return value
-
-
-def _not_searched(
-    layer: Layer, key: str, fixed: Mapping[str, Any], parameters: Iterable[str]
-) -> str:
-    if key in fixed or key in layer.removed:
-        why = "fixed" if key in fixed else "taken out (null)"
-        return f"{key}: a warm start holds searched settings only, and this one is {why}; remove it"
-    return unknown_key(key, list(parameters))
+def _budget(layer: Layer, faults: list[Fault]) -> Budget:
+    """The budget; the default one beside a fault."""
+    values = {key: entry.value for key, entry in layer.budget.items()}
+    budget, found = validated(Budget, values)
+    for key, text in found:
+        # A rule between grace_epochs and epochs stands at either.
+        about = key or ("grace_epochs" if "grace_epochs" in values else "epochs")
+        faults.append(f"{layer.budget[about].place}: budget{'.' if key else ': '}{text}")
+    return budget or Budget()

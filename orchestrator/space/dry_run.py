@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -14,7 +14,6 @@ from rich.text import Text
 
 from detector.errors import InputError
 from detector.escape import printable, printable_lines
-from orchestrator.space.parameters import Parameter
 from orchestrator.space.search_space import SearchSpace
 
 SHOWN = 10  # sampled configurations
@@ -44,7 +43,8 @@ def show(space: SearchSpace, *, seed: int, cost: str | None, console: Console) -
     warm, sampled = points[: len(space.warm_start)], points[len(space.warm_start) :]
     if warm:
         console.print(_warm(space, warm))
-    console.print(_configurations(f"{SHOWN} random points, seed={seed}", sampled[:SHOWN]))
+    lines = _numbered(map(_line, sampled[:SHOWN]))
+    console.print(_table(f"{SHOWN} random points, seed={seed}", lines))
     _print(console, f"{len(points)} configurations were drawn, and the detector takes all of them")
     if cost is not None:
         _print(console, cost)
@@ -80,67 +80,53 @@ def check(space: SearchSpace, points: list[Point]) -> None:
 
 
 def _searched(space: SearchSpace) -> Table:
-    out = _table("searched", "setting", "kind", "values", "only when")
+    rows = []
     for key, parameter in space.parameters.items():
-        values = [_exact(value) for value in parameter.values]
-        text = ", ".join(values) if parameter.kind == "choice" else " to ".join(values)
-        cells = (key, _kind(parameter), text, _when(parameter))
-        out.add_row(*(Text(printable(cell)) for cell in cells))
-    return out
-
-
-def _kind(parameter: Parameter) -> str:
-    if parameter.kind == "choice" and len(parameter.values) == 1:
-        return "constant"
-    return f"int, step {parameter.step}" if parameter.step != 1 else parameter.kind
-
-
-def _when(parameter: Parameter) -> str:
-    conditions = [
-        f"{key} is {' or '.join(map(_exact, allowed))}" for key, allowed in parameter.when.items()
-    ]
-    return " and ".join(conditions)
+        between = ", " if parameter.kind == "choice" else " to "
+        constant = between == ", " and len(parameter.values) == 1
+        kind = "constant" if constant else parameter.kind
+        step = f", step {parameter.step}" if parameter.step != 1 else ""
+        when = [f"{k} is {' or '.join(map(_exact, some))}" for k, some in parameter.when.items()]
+        values = between.join(map(_exact, parameter.values))
+        rows.append((key, kind + step, values, " and ".join(when)))
+    return _table("searched", rows, "setting", "kind", "values", "only when")
 
 
 def _fixed(space: SearchSpace) -> Table:
-    out = _table("fixed", "setting", "value")
-    for key, value in space.fixed.items():
-        out.add_row(Text(printable(key)), Text(printable(_exact(value))))
+    rows = [(key, _exact(value)) for key, value in space.fixed.items()]
     if space.demo:
-        out.add_row(Text("data.root"), Text("synthetic receipts, made when the search starts"))
-    return out
+        rows.append(("data.root", "synthetic receipts, made when the search starts"))
+    return _table("fixed", rows, "setting", "value")
 
 
 def _warm(space: SearchSpace, points: list[Point]) -> Table:
     title = "warm starts, which run first"
     if len(points) > space.budget.trials:
         title += f"; the budget ends after {space.budget.trials} of {len(points)}"
-    out = _table(title, "", "")
-    for number, (given, point) in enumerate(zip(space.warm_start, points, strict=True), 1):
-        drawn = {key: value for key, value in point.items() if key not in given}
-        kept = {key: value for key, value in point.items() if key in given}
-        text = _line(kept) + (f"; drawn: {_line(drawn)}" if drawn else "")
-        out.add_row(Text(str(number)), Text(printable(text)))
-    return out
+    lines = []
+    for given, point in zip(space.warm_start, points, strict=True):
+        drawn = _line({key: value for key, value in point.items() if key not in given})
+        kept = _line({key: value for key, value in point.items() if key in given})
+        lines.append(kept + (f"; drawn: {drawn}" if drawn else ""))
+    return _table(title, _numbered(lines))
 
 
-def _configurations(title: str, points: list[Point]) -> Table:
-    out = _table(title, "", "")
-    for number, point in enumerate(points, 1):
-        out.add_row(Text(str(number)), Text(printable(_line(point))))
-    return out
+def _numbered(lines: Iterable[str]) -> list[tuple[str, ...]]:
+    return [(str(number), line) for number, line in enumerate(lines, 1)]
 
 
-def _table(title: str, *headers: str) -> Table:
+def _table(title: str, rows: Sequence[tuple[str, ...]], *headers: str) -> Table:
     out = Table(
         title=Text(title, style="bold"),
         title_justify="left",
-        box=box.SIMPLE_HEAD if any(headers) else box.SIMPLE,
-        show_header=any(headers),
+        box=box.SIMPLE_HEAD if headers else box.SIMPLE,
+        show_header=bool(headers),
         padding=(0, 1, 0, 0),
     )
-    for number, header in enumerate(headers):
+    for number, header in enumerate(headers or ("", "")):
         out.add_column(header, no_wrap=number == 0)
+    for row in rows:
+        out.add_row(*(Text(printable(cell)) for cell in row))
     return out
 
 

@@ -1,13 +1,8 @@
-"""Finding a search space's YAML file and reading it with the line of every key.
-
-YAML is read by version 1.2 rules: `1e-3` is a number and `off`, `no`, `yes` are text
-(PyYAML's 1.1 rules would search the text "1e-3" and turn `amp: off` into False).
-"""
+"""Finding a search space's YAML file and reading it with the line of every key."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -15,13 +10,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from detector.errors import InputError
-from detector.plain import YAML_BYTES, PlainLoader, read_bounded, yaml_faults
+from detector.plain import YAML_BYTES, KeyPath, parse_lines, read_bounded
 
 LOCAL_FOLDER = Path("search_spaces")
-KeyPath = tuple[str | int, ...]
 
 
 @dataclass(frozen=True)
@@ -37,6 +29,13 @@ class SpaceFile:
         while path and path not in self.lines:
             path = path[:-1]
         return f"{self.path}:{self.lines.get(path, 1)}"
+
+    def at(self, *path: str) -> dict[str, Any]:
+        """The mapping below some keys; empty where there is none."""
+        value: Any = self.content
+        for key in path:
+            value = value.get(key) if isinstance(value, dict) else None
+        return value if isinstance(value, dict) else {}
 
 
 def available_spaces() -> dict[str, Path]:
@@ -74,55 +73,13 @@ def read_space_file(path: Path) -> SpaceFile:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: must be UTF-8 text: {error.reason}") from None
-    with yaml_faults(str(path)):
-        loader = _Loader(text)
-        node = loader.get_single_node()
-        if not isinstance(node, yaml.MappingNode):
-            raise InputError(f"{path}: must hold `key: value` lines; see a shipped space")
-        lines: dict[KeyPath, int] = {(): 1}
-        faults = [f"{path}:{line}: {fault}" for line, fault in _walk(node, (), lines)]
-        if faults:
-            raise InputError("\n".join(faults))
-        return SpaceFile(path, loader.construct_document(node), lines)
+    content, lines = parse_lines(text, str(path))
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: must hold `key: value` lines; see a shipped space")
+    return SpaceFile(path, content, lines)
 
 
-class _Loader(PlainLoader):
-    """Plain values by YAML 1.2's core rules."""
-
-    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 (PyYAML's own name)
-
-
-_RULES = (
-    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
-    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
-    ("int", r"[-+]?(0|[1-9][0-9]*)", list("-+0123456789")),
-    (
-        "float",
-        r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
-        list("-+.0123456789"),
-    ),
-)
-for _tag, _pattern, _first in _RULES:
-    _Loader.add_implicit_resolver(
-        f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), _first
-    )
-
-
-def _walk(node: yaml.Node, path: KeyPath, lines: dict[KeyPath, int]) -> Iterator[tuple[int, str]]:
-    """Fill `lines` below a node; yields (line, fault) for keys given twice or not text."""
-    if isinstance(node, yaml.SequenceNode):
-        for index, item in enumerate(node.value):
-            lines[(*path, index)] = item.start_mark.line + 1
-            yield from _walk(item, (*path, index), lines)
-    if not isinstance(node, yaml.MappingNode):
-        return
-    for key_node, value in node.value:
-        line = key_node.start_mark.line + 1
-        if not isinstance(key_node, yaml.ScalarNode):
-            yield line, "a key must be plain text"
-            continue
-        child = (*path, key_node.value)
-        if child in lines:
-            yield line, f"{key_node.value}: given twice (first in line {lines[child]}); keep one"
-        lines[child] = line
-        yield from _walk(value, child, lines)
+def meant(key: str, names: Iterable[str]) -> str:
+    """The hint for a key that is not among the names: those close to it, or all of them."""
+    near = get_close_matches(key, names := list(names), n=2, cutoff=0.5)
+    return f"did you mean {' or '.join(near)}?" if near else f"valid: {', '.join(names)}"

@@ -1,239 +1,193 @@
-"""A space file's layers: the space itself and what `cpu:` and `demo:` replace in it.
+"""Space files laid over each other, as they are written; `check` reads what is left.
 
-Here only the form of one file is checked; `space_check` compares it with the detector.
+`extends:` names a space, or a file beside the one that says it. A child goes over its parent
+section by section, so the layers are, later ones winning: the parent, the child, `cpu:` of the
+parent, `cpu:` of the child, `demo:` of the parent, `demo:` of the child, the command line. What a
+space needs on a small machine thus holds for its children too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
-from typing import Any, Literal
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
-from orchestrator.space.files import KeyPath, SpaceFile
-from orchestrator.space.parameters import KINDS, Budget, Kind, Parameter
+from detector.errors import InputError
+from orchestrator.space.files import SpaceFile, find_space, meant, read_space_file
 
 SECTIONS = ("fixed", "parameters", "warm_start", "budget")
 TOP_KEYS = ("extends", "name", "description", *SECTIONS, "cpu", "demo")
+PARTS: tuple[tuple[str, ...], ...] = ((), ("cpu",), ("demo",))
 COMMAND_LINE = "command line"
-FORMS: tuple[Kind | Literal["const"], ...] = (*KINDS, "const")
-WARM_START: KeyPath = ("warm_start",)
+# Synthetic pages of a space that does not say how many.
+DEMO_PAGES = {"data.train_pages": 24, "data.val_pages": 8}
 Fault = str
-Point = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A value as it is written, and where.
+
+    newer: the settings that files extending this one mention. A condition or a point that does
+    not fit these any more is no fault.
+    """
+
+    value: Any
+    place: str = COMMAND_LINE  # or file:line
+    newer: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
 class Layer:
-    """Part of a space.
+    """Part of a space, or all of it: the entries of its sections by key.
 
     fixed: a value here counts only while the key is not searched; see `settled`.
-    removed: keys that are no longer searched, whatever the layers below say.
-    origin: where things stand, ("fixed", key) -> "file:line".
-    outdated: ("parameters", key) or WARM_START -> the keys that were changed after that was
-    written, by a file that extends its own or by narrowing. A condition or a point that does
-    not fit these any more is no fault.
+    parameters: the value None takes a setting out of the search.
     """
 
-    fixed: dict[str, Any] = field(default_factory=dict)
-    parameters: dict[str, Parameter] = field(default_factory=dict)
-    removed: frozenset[str] = frozenset()
-    warm_start: tuple[Point, ...] | None = None  # None: the layer below decides
-    budget: dict[str, Any] = field(default_factory=dict)
-    origin: dict[KeyPath, str] = field(default_factory=dict)
-    outdated: dict[KeyPath, frozenset[str]] = field(default_factory=dict)
+    fixed: dict[str, Entry] = field(default_factory=dict)
+    parameters: dict[str, Entry] = field(default_factory=dict)
+    warm_start: tuple[dict[str, Entry], ...] | None = None  # None: the layer below decides
+    budget: dict[str, Entry] = field(default_factory=dict)
 
     @property
-    def settled(self) -> dict[str, Any]:
+    def searched(self) -> dict[str, Entry]:
+        """The parameters that were not taken out."""
+        return {k: entry for k, entry in self.parameters.items() if entry.value is not None}
+
+    @property
+    def settled(self) -> dict[str, Entry]:
         """The fixed values of settings that are not searched."""
-        return {k: v for k, v in self.fixed.items() if k not in self.parameters}
+        searched = self.searched
+        return {k: entry for k, entry in self.fixed.items() if k not in searched}
 
     def under(self, over: Layer) -> Layer:
         """This layer with another on top: keys replace keys, a list of points the whole list."""
-        gone = over.settled.keys() | over.removed
-        searched = {k: v for k, v in self.parameters.items() if k not in gone}
-        rewritten: set[KeyPath] = {("parameters", key) for key in over.parameters}
-        if over.warm_start is not None:
-            rewritten.add(WARM_START)
+        kept = {k: entry for k, entry in self.parameters.items() if k not in over.fixed}
         return Layer(
             fixed=self.fixed | over.fixed,
-            parameters=searched | over.parameters,
-            removed=self.removed - over.parameters.keys() | over.removed,
+            parameters=kept | over.parameters,
             warm_start=self.warm_start if over.warm_start is None else over.warm_start,
             budget=self.budget | over.budget,
-            origin=self.origin | over.origin,
-            outdated={k: v for k, v in self.outdated.items() if k not in rewritten} | over.outdated,
         )
 
-    def outdated_by(self, keys: Iterable[str]) -> Layer:
-        """A copy that knows of keys changed after it was written."""
-        places = [("parameters", key) for key in self.parameters]
-        written: list[KeyPath] = [*places, *([] if self.warm_start is None else [WARM_START])]
-        newer = frozenset(keys)
-        return replace(
-            self, outdated={p: self.outdated.get(p, frozenset()) | newer for p in written}
-        )
 
-    def told(self, section: str, key: str, text: str) -> Fault:
-        """A message about a key of a section, with its place."""
-        return f"{self.origin.get((section, key), COMMAND_LINE)}: {text}"
+def read_space(path: Path) -> list[SpaceFile]:
+    """A space's own file, then its parent, the parent's parent and so on.
 
-
-@dataclass(frozen=True)
-class Layers:
-    """All of a file, or of a file and its parents, with the faults in their form."""
-
-    base: Layer
-    cpu: Layer
-    demo: Layer
-    faults: tuple[Fault, ...]
+    Raises InputError for a file that cannot be read, a parent that does not exist and spaces
+    that extend each other in a circle.
+    """
+    files = [read_space_file(path)]
+    while "extends" in files[-1].content:
+        try:
+            files.append(read_space_file(_parent(files)))
+        except InputError as error:  # without its parent, the rest of a child means nothing
+            told = [fault for file in files for fault in _form(file)]
+            raise InputError("\n".join([*told, str(error)])) from None
+    return files
 
 
-def read_layers(file: SpaceFile) -> Layers:
-    """The layers of a space file; what cannot be read is left out and becomes a fault."""
-    faults = list(_unknown(file, (), file.content, TOP_KEYS))
-    for key in ("name", "description"):
-        if not isinstance(file.content.get(key, ""), str):
-            faults.append(f"{file.where((key,))}: {key}: must be text")
-    base = _layer(file, (), file.content, faults)
-    parts = {}
-    for name in ("cpu", "demo"):
-        content = _mapping(file, (name,), file.content.get(name), faults)
-        faults += _unknown(file, (name,), content, SECTIONS)
-        parts[name] = _layer(file, (name,), content, faults)
-    return Layers(base, parts["cpu"], parts["demo"], tuple(faults))
+def _parent(files: Sequence[SpaceFile]) -> Path:
+    """The file that the last one extends."""
+    place = f"{files[-1].where(('extends',))}: extends"
+    ref = files[-1].content["extends"]
+    if not isinstance(ref, str) or not ref:
+        raise InputError(f"{place}: must be one space's name or the path of a file, got {ref!r}")
+    path = find_space(ref, folder=files[-1].path.parent, place=place)
+    known = [file.path.resolve() for file in files]
+    if path.resolve() in known:
+        start = known.index(path.resolve())
+        circle = " -> ".join(str(p) for p in (*(file.path for file in files[start:]), path))
+        raise InputError(f"{place}: spaces extend each other in a circle: {circle}; cut it here")
+    return path
 
 
-def _unknown(
-    file: SpaceFile, path: KeyPath, content: Mapping[Any, Any], names: tuple[str, ...]
-) -> Iterator[Fault]:
-    for key in content:
-        if key not in names:
-            near = get_close_matches(str(key), names, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"valid: {', '.join(names)}"
-            yield f"{file.where((*path, str(key)))}: {key}: unknown section; {hint}"
+def resolve(files: Sequence[SpaceFile], *, gpu: bool, demo: bool) -> Layer:
+    """All of a space for a machine, with or without data of its own."""
+    pages = {key: Entry(value, "demo") for key, value in DEMO_PAGES.items()}
+    layer = Layer(fixed=pages if demo else {})
+    for part in ((), *([] if gpu else [("cpu",)]), *([("demo",)] if demo else [])):
+        for index in reversed(range(len(files))):
+            layer = layer.under(_layer(files[index], part, children=files[:index]))
+    return layer
 
 
-def _mapping(file: SpaceFile, path: KeyPath, value: Any, faults: list[Fault]) -> dict[str, Any]:
-    """The value with text keys; an absent section is empty."""
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        faults.append(
-            f"{file.where(path)}: {path[-1]}: must hold `key: value` lines, got {value!r}"
-        )
-        return {}
-    return {str(key): item for key, item in value.items()}
+def _layer(file: SpaceFile, part: tuple[str, ...], children: Sequence[SpaceFile]) -> Layer:
+    """A part of a file, without what the main part of one of its children removes."""
+    sections = [(*above, name) for above in PARTS for name in ("fixed", "parameters")]
+    newer = frozenset(key for child in children for path in sections for key in child.at(*path))
+    removed = {
+        key
+        for child in children
+        for key, spec in child.at("parameters").items()
+        if part and spec is None
+    }
+
+    def entries(values: dict[str, Any], *path: str | int) -> dict[str, Entry]:
+        places = {key: file.where((*part, *path, key)) for key in values}
+        return {key: Entry(value, places[key], newer) for key, value in values.items()}
+
+    fixed, parameters, budget = (
+        entries(file.at(*part, name), name) for name in ("fixed", "parameters", "budget")
+    )
+    points: Any = file.at(*part).get("warm_start")
+    return Layer(
+        fixed=fixed,
+        parameters={key: entry for key, entry in parameters.items() if key not in removed},
+        warm_start=tuple(entries(point, "warm_start", i) for i, point in enumerate(points))
+        if _are_points(points)
+        else None,
+        budget=budget,
+    )
 
 
-def _layer(
-    file: SpaceFile, path: KeyPath, content: Mapping[str, Any], faults: list[Fault]
-) -> Layer:
-    origin: dict[KeyPath, str] = {}
-    parts: dict[str, dict[str, Any]] = {}
-    for section in ("fixed", "parameters", "budget"):
-        here = (*path, section)
-        parts[section] = _mapping(file, here, content.get(section), faults)
-        origin |= {(section, key): file.where((*here, key)) for key in parts[section]}
-    removed = frozenset(key for key, spec in parts["parameters"].items() if spec is None)
-    for key in sorted(parts["fixed"].keys() & parts["parameters"].keys() - removed):
-        faults.append(f"{origin['fixed', key]}: {key}: both fixed and searched; keep one")
-    budget = {key: value for key, value in parts["budget"].items() if key in Budget.model_fields}
-    faults += _unknown(file, (*path, "budget"), parts["budget"], tuple(Budget.model_fields))
-    searched = {}
-    for key, spec in parts["parameters"].items():
-        if key in removed:
-            continue
-        parameter, found = _parameter(key, spec)
-        faults += [f"{origin['parameters', key]}: {key}: {fault}" for fault in found]
-        if parameter is not None:
-            searched[key] = parameter
-    points = _points(file, (*path, "warm_start"), content.get("warm_start"), origin, faults)
-    return Layer(parts["fixed"], searched, removed, points, budget, origin)
+def faults_of_form(files: Sequence[SpaceFile]) -> list[Fault]:
+    """What is wrong with each file whatever its settings mean, parents first."""
+    told = [fault for file in reversed(files) for fault in _form(file)]
+    below: dict[str, None] = {}
+    for file in reversed(files):
+        for part in PARTS:
+            specs = file.at(*part, "parameters")
+            removed = [key for key, spec in specs.items() if spec is None]
+            for key in removed:
+                if key not in below:
+                    hint = "remove the line, or name a parent with extends: NAME"
+                    told.append(
+                        f"{file.where((*part, 'parameters', key))}: {key}: null takes a setting "
+                        f"out of the search below, which has none such; "
+                        f"{meant(key, below) if below else hint}"
+                    )
+                elif not part:
+                    below.pop(key)
+            below |= dict.fromkeys(key for key in specs if key not in removed)
+    return told
 
 
-def _points(
-    file: SpaceFile,
-    path: KeyPath,
-    value: Any,
-    origin: dict[KeyPath, str],
-    faults: list[Fault],
-) -> tuple[Point, ...] | None:
-    if value is None:
+def _form(file: SpaceFile) -> Iterator[Fault]:
+    for part in PARTS:
+        for key, value in file.at(*part).items():
+            if text := _section_fault(key, value, SECTIONS if part else TOP_KEYS):
+                yield f"{file.where((*part, key))}: {key}: {text}"
+        specs = file.at(*part, "parameters")
+        for key in file.at(*part, "fixed"):
+            if specs.get(key) is not None:
+                place = file.where((*part, "fixed", key))
+                yield f"{place}: {key}: both fixed and searched; keep one"
+
+
+def _section_fault(key: str, value: Any, names: Sequence[str]) -> str | None:
+    if key not in names:
+        return f"unknown section; {meant(key, names)}"
+    if key in ("name", "description"):
+        return None if isinstance(value, str) else "must be text"
+    if value is None or key == "extends":
         return None
-    if not isinstance(value, list) or not all(isinstance(point, dict) for point in value):
-        faults.append(f"{file.where(path)}: warm_start: must be a list of points (`- key: value`)")
-        return None
-    points = []
-    for index, point in enumerate(value):
-        points.append({str(key): item for key, item in point.items()})
-        for key in points[-1]:
-            origin["warm_start", index, key] = file.where((*path, index, key))
-    return tuple(points)
+    if key == "warm_start":
+        return None if _are_points(value) else "must be a list of points (`- key: value`)"
+    return None if isinstance(value, dict) else f"must hold `key: value` lines, got {value!r}"
 
 
-def _parameter(key: str, spec: Any) -> tuple[Parameter | None, list[Fault]]:
-    """A parameter from its spec, such as `{uniform: [0.3, 0.6]}`, or what is wrong with it."""
-    forms = [form for form in FORMS if isinstance(spec, dict) and form in spec]
-    if len(forms) != 1:
-        return None, [f"needs exactly one of {', '.join(FORMS)}, got {spec!r}"]
-    form = forms[0]
-    faults = [
-        f"unknown option {name!r}; beside {form} there may be when"
-        + (" and step" if form == "int" else "")
-        for name in spec
-        if name not in (form, "when", "step" if form == "int" else "when")
-    ]
-    kind: Kind = "choice" if form == "const" else form
-    values, step = spec[form], spec.get("step", 1)
-    if form != "const":
-        faults += _value_faults(kind, values)
-    elif isinstance(values, list | dict):
-        faults.append(f"const needs one value, got {values!r}; use choice for several")
-    else:
-        values = [values]
-    if kind == "int" and not faults:
-        faults += _step_faults(values, step)
-    when, found = _when(spec.get("when"))
-    faults += found
-    if faults:
-        return None, faults
-    return Parameter(key, kind, tuple(values), step if kind == "int" else 1, when), []
-
-
-def _value_faults(kind: Kind, values: Any) -> list[Fault]:
-    if not isinstance(values, list) or not values:
-        return [f"{kind} needs a list of values in brackets, got {values!r}"]
-    if kind == "choice":
-        bad = [v for v in values if v is not None and not isinstance(v, str | bool | int | float)]
-        return [f"a choice is text, a number, true, false or null, got {v!r}" for v in bad]
-    numbers = int if kind == "int" else (int, float)
-    if len(values) != 2 or any(isinstance(v, bool) or not isinstance(v, numbers) for v in values):
-        sort = "whole numbers" if kind == "int" else "numbers"
-        return [f"{kind} needs two {sort} [low, high], got {values!r}"]
-    low, high = values
-    if not low < high:
-        return [
-            f"{kind} needs low < high, got {values!r}; swap them, or fix the value under fixed:"
-        ]
-    if kind == "log_uniform" and low <= 0:
-        return [f"log_uniform needs low > 0, got {low!r}; use uniform or a small positive number"]
-    return []
-
-
-def _step_faults(values: list[int], step: Any) -> list[Fault]:
-    low, high = values
-    if isinstance(step, bool) or not isinstance(step, int) or step < 1:
-        return [f"step must be a whole number of at least 1, got {step!r}"]
-    if (high - low) % step:
-        last = high - (high - low) % step
-        return [f"step {step} does not reach {high} from {low}; end the range at {last}"]
-    return []
-
-
-def _when(spec: Any) -> tuple[dict[str, tuple[Any, ...]], list[Fault]]:
-    if spec is None:
-        return {}, []
-    if not isinstance(spec, dict) or not spec:
-        return {}, [f"when needs `other.key: value` or `other.key: [values]`, got {spec!r}"]
-    when = {str(k): tuple(v) if isinstance(v, list) else (v,) for k, v in spec.items()}
-    return when, [f"when: {key} lists no values" for key, values in when.items() if not values]
+def _are_points(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(point, dict) for point in value)

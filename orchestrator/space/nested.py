@@ -51,18 +51,18 @@ def nested(space: SearchSpace) -> SearchSpace:
     for key in space.fixed:
         if key.startswith(PREFIX) and _name(key) in SweepConfig.model_fields:
             fixed.setdefault(_swept(key), None)
-    warm_start = _distinct(
-        {key: value for key, value in point.items() if key not in inner}
-        for point in space.warm_start
-    )
-    smaller = replace(
+    warm_start: list[dict[str, Any]] = []
+    for point in space.warm_start:
+        smaller = {key: value for key, value in point.items() if key not in inner}
+        warm_start += [smaller] if smaller not in warm_start else []
+    trained = replace(
         space,
         parameters=outer,
-        warm_start=warm_start,
+        warm_start=tuple(warm_start),
         published=space.published if not inner else (),
         notes=(*space.notes, *_notes(inner, len(space.warm_start) - len(warm_start))),
     )
-    return smaller.with_fixed(fixed | {CHOOSE: True})
+    return trained.with_fixed(fixed | {CHOOSE: True})
 
 
 def _check(inner: Mapping[str, Parameter], outer: Mapping[str, Parameter]) -> None:
@@ -107,14 +107,6 @@ def _values(parameter: Parameter, given: list[Any]) -> tuple[Any, ...]:
         spread = [low + (high - low) * i / (count - 1) for i in range(count)]
     inside = {float(f"{value:.4g}") for value in spread[1:-1]}
     return tuple(sorted({low, high, *inside, *given}))
-
-
-def _distinct(points: Iterable[dict[str, Any]]) -> tuple[dict[str, Any], ...]:
-    kept: list[dict[str, Any]] = []
-    for point in points:
-        if point not in kept:
-            kept.append(point)
-    return tuple(kept)
 
 
 def _notes(inner: Mapping[str, Parameter], merged: int) -> Iterable[str]:

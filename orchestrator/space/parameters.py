@@ -1,9 +1,9 @@
-"""One searched setting, and how much a search may spend."""
+"""One searched setting, as a space file writes it, and how much a search may spend."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from optuna.distributions import (
@@ -14,10 +14,11 @@ from optuna.distributions import (
 )
 from pydantic import Field, model_validator
 
+from detector.errors import InputError
 from detector.settings import Section
 
 Kind = Literal["choice", "uniform", "log_uniform", "int"]
-KINDS: tuple[Kind, ...] = ("choice", "uniform", "log_uniform", "int")
+FORMS: tuple[Kind | Literal["const"], ...] = ("choice", "uniform", "log_uniform", "int", "const")
 
 
 class Budget(Section):
@@ -78,7 +79,7 @@ class Parameter:
         text = ", ".join(str(v) for v in self.values)
         if self.kind == "choice":
             return f"one of {text}" if len(self.values) > 1 else f"always {text}"
-        return f"{self.kind} [{text}]"
+        return f"{self.kind} [{text}]" + (f" in steps of {self.step}" if self.step != 1 else "")
 
     def to_plain(self) -> dict[str, Any]:
         """The parameter as the space file writes it."""
@@ -88,3 +89,86 @@ class Parameter:
         if self.when:
             plain["when"] = {key: list(allowed) for key, allowed in self.when.items()}
         return plain
+
+
+def read_parameter(key: str, spec: Any) -> Parameter:
+    """What a spec such as `{uniform: [0.3, 0.6]}` stands for; InputError with every fault."""
+    forms = [form for form in FORMS if isinstance(spec, dict) and form in spec]
+    if len(forms) != 1:
+        raise InputError(f"needs exactly one of {', '.join(FORMS)}, got {spec!r}")
+    form = forms[0]
+    options = ("when", "step") if form == "int" else ("when",)
+    faults = [
+        f"unknown option {name!r}; beside {form} there may be {' and '.join(options)}"
+        for name in spec
+        if name not in (form, *options)
+    ]
+    kind: Kind = "choice" if form == "const" else form
+    values, step, when = spec[form], spec.get("step", 1), spec.get("when", None)
+    if form == "const" and isinstance(values, list | dict):
+        faults.append(f"const needs one value, got {values!r}; use choice for several")
+    else:
+        values = [values] if form == "const" else values
+        faults += _value_faults(kind, values, step)
+    if when is not None and not (isinstance(when, dict) and when):
+        faults.append(f"when needs `other.key: value` or `other.key: [values]`, got {when!r}")
+        when = None
+    allowed = {k: tuple(v) if isinstance(v, list) else (v,) for k, v in (when or {}).items()}
+    faults += [f"when: {other} lists no values" for other, some in allowed.items() if not some]
+    if faults:
+        raise InputError("\n".join(faults))
+    return Parameter(key, kind, tuple(values), step if kind == "int" else 1, allowed)
+
+
+def _value_faults(kind: Kind, values: Any, step: Any) -> Iterator[str]:
+    if not isinstance(values, list) or not values:
+        yield f"{kind} needs a list of values in brackets, got {values!r}"
+    elif kind == "choice":
+        bad = [v for v in values if v is not None and not isinstance(v, str | bool | int | float)]
+        yield from (f"a choice is text, a number, true, false or null, got {v!r}" for v in bad)
+    elif fault := _range_fault(values, whole=kind == "int"):
+        yield f"{kind} {fault}; to hold it at one value, name it under fixed:"
+    elif kind == "log_uniform" and values[0] <= 0:
+        yield (
+            f"log_uniform needs low > 0, got {values[0]!r}; use uniform or a small positive number"
+        )
+    elif kind == "int" and (isinstance(step, bool) or not isinstance(step, int) or step < 1):
+        yield f"step must be a whole number of at least 1, got {step!r}"
+    elif kind == "int" and (rest := (values[1] - values[0]) % step):
+        yield (
+            f"step {step} does not reach {values[1]} from {values[0]}; "
+            f"end the range at {values[1] - rest}"
+        )
+
+
+def _range_fault(values: list[Any], *, whole: bool) -> str | None:
+    numbers = [v for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
+    if not len(values) == len(numbers) == 2 or (whole and any(v % 1 for v in numbers)):
+        return f"needs two {'whole ' * whole}numbers [low, high], got {values!r}"
+    return None if values[0] < values[1] else f"needs low < high, got {values!r}"
+
+
+def narrowed(parameter: Parameter, wish: list[Any]) -> Parameter:
+    """The parameter with the wished ones of its choices, in its order, or its range cut to a part.
+
+    Raises InputError, each fault on a line, for values that are not the parameter's.
+    """
+    outside = [value for value in wish if not parameter.contains(value)]
+    if parameter.kind == "choice":
+        remedy = f"choose from {', '.join(map(str, parameter.values))}"
+        faults = [f"{value} is not among this space's choices; {remedy}" for value in outside]
+        if not wish:
+            faults = [f"an empty list leaves nothing to search; {remedy}"]
+        wished = replace(parameter, values=tuple(wish))
+        values = [value for value in parameter.values if wished.contains(value)]
+    else:
+        remedy = f"give [low, high] inside {parameter.describe()}"
+        if len(wish) == 1:
+            remedy += f"; to hold it at one value, give {parameter.key}={wish[0]}"
+        fault = _range_fault(wish, whole=parameter.kind == "int")
+        faults = [fault] if fault else [f"{value} is not in this space" for value in outside]
+        faults = [f"{text}; {remedy}" for text in faults]
+        values = wish
+    if faults:
+        raise InputError("\n".join(faults))
+    return replace(parameter, values=tuple(values))

@@ -4,32 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import optuna
-import yaml
 from optuna.distributions import BaseDistribution
-from pydantic import ValidationError
 
 from detector.config import TrainConfig, with_values
 from detector.errors import InputError
-from detector.settings import describe_faults
+from detector.plain import dump_yaml
 from orchestrator.config.keys import unknown_key
 from orchestrator.config.settings import BudgetConfig
-from orchestrator.space.check import Checked, check
+from orchestrator.space.check import check
 from orchestrator.space.files import find_space
-from orchestrator.space.inherit import read_space
-from orchestrator.space.layers import COMMAND_LINE, Fault, Layer, Layers
-from orchestrator.space.narrow import narrowed
+from orchestrator.space.layers import (
+    DEMO_PAGES,
+    Entry,
+    Layer,
+    faults_of_form,
+    read_space,
+    resolve,
+)
 from orchestrator.space.parameters import Budget, Kind, Parameter
 from orchestrator.space.published import Published
 from orchestrator.space.values import read_settings
 
 __all__ = ["Budget", "Kind", "Parameter", "SearchSpace", "load_space"]
-
-# Synthetic pages of a space that does not say how many.
-DEMO_PAGES = {"data.train_pages": 24, "data.val_pages": 8}
 
 
 @dataclass(frozen=True)
@@ -125,7 +124,7 @@ class SearchSpace:
             "warm_start": [entry for point in self.warm_start for entry in self._entries(point)],
             "budget": self.budget.model_dump(),
         }
-        return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
+        return dump_yaml(content)
 
     def _entries(self, point: dict[str, Any]) -> list[dict[str, Any]]:
         rows = [row.to_plain() for row in self.published if row.point == point]
@@ -149,86 +148,50 @@ def load_space(
     too. Relative paths start at the working directory. Raises InputError with every fault,
     each on a line.
     """
-    file, layers = read_space(find_space(ref))
-    given, demo = _given(layers, overrides or {}, gpu=gpu)
-    typed = Layer(fixed=given, origin={("fixed", key): COMMAND_LINE for key in given})
-    below = _resolve(layers, gpu=gpu, demo=demo)
-    layer, vain = narrowed(below.under(typed), narrow or {})
-    checked = check(layer)
-    spent, overspent = _budget(below, budget)
-    faults = [*layers.faults, *_faults_of_file(layers), *vain, *checked.faults, *overspent]
-    if faults or spent is None:
-        raise InputError("\n".join(dict.fromkeys(faults)))
-    return SearchSpace(
-        name=file.content.get("name", Path(file.path).stem),
-        description=file.content.get("description", ""),
-        fixed=checked.fixed,
-        parameters=checked.parameters,
-        warm_start=checked.warm_start,
-        published=checked.published,
-        budget=spent,
-        demo=demo,
-        notes=_notes(below, checked, given),
+    files = read_space(find_space(ref))
+    # For every machine, so that a fault found elsewhere never surprises.
+    spaces = {
+        (on_gpu, demo): check(resolve(files, gpu=on_gpu, demo=demo))
+        for on_gpu in (True, False)
+        for demo in (False, True)
+    }
+    given = dict(overrides or {})
+    demo = given.get("data.root", spaces[gpu, False].fixed.get("data.root")) is None
+    for key in DEMO_PAGES:  # "all pages" means nothing for pages that are yet to be made
+        if demo and given.get(key) is None:
+            given.pop(key, None)
+    below = spaces[gpu, demo]
+    typed = Layer(
+        fixed={key: Entry(value) for key, value in given.items()},
+        budget={key: Entry(value) for key, value in _wishes(budget, below.budget).items()},
     )
-
-
-def _given(
-    layers: Layers, overrides: Mapping[str, Any], *, gpu: bool
-) -> tuple[dict[str, Any], bool]:
-    """The settings given on the command line that count, and whether this is a demo."""
-    root = _resolve(layers, gpu=gpu, demo=False).settled.get("data.root")
-    demo = overrides.get("data.root", root) is None
-    # "All pages" means nothing for pages that are yet to be made.
-    unmade = {key for key in DEMO_PAGES if demo and overrides.get(key) is None}
-    return {key: value for key, value in overrides.items() if key not in unmade}, demo
-
-
-def _resolve(layers: Layers, *, gpu: bool, demo: bool) -> Layer:
-    layer = layers.base if gpu else layers.base.under(layers.cpu)
-    return Layer(fixed=dict(DEMO_PAGES)).under(layer).under(layers.demo) if demo else layer
-
-
-def _faults_of_file(layers: Layers) -> list[Fault]:
-    """Faults of the file for every machine, so that one found elsewhere never surprises."""
-    faults: list[Fault] = []
-    for gpu in (True, False):
-        for demo in (False, True):
-            layer = _resolve(layers, gpu=gpu, demo=demo)
-            faults += [*check(layer).faults, *_budget(layer, None)[1]]
-    return faults
-
-
-def _budget(layer: Layer, chosen: BudgetConfig | None) -> tuple[Budget | None, list[Fault]]:
-    """The space's budget with the user's wishes; a shorter training shortens its grace."""
-    own = set(Budget.model_fields)
-    wishes = chosen.model_dump(exclude_none=True, include=own) if chosen else {}
-    values = layer.budget | wishes
-    if "epochs" in wishes and "grace_epochs" not in wishes:
-        grace = values.get("grace_epochs", Budget().grace_epochs)
-        values["grace_epochs"] = min(grace, wishes["epochs"])
-    try:
-        return Budget.model_validate(values), []
-    except ValidationError as error:
-        texts = describe_faults(error, Budget)
-        keys = [str(fault["loc"][0]) if fault["loc"] else "" for fault in error.errors()]
-        return None, [
-            f"{_budget_place(layer, key, wishes)}: budget{'.' if key else ': '}{text}"
-            for key, text in zip(keys, texts, strict=True)
-        ]
-
-
-def _budget_place(layer: Layer, key: str, wishes: Mapping[str, Any]) -> str:
-    key = key or "grace_epochs"
-    if key in wishes:
-        return COMMAND_LINE
-    return layer.origin.get(("budget", key), layer.origin.get(("budget", "epochs"), "budget"))
-
-
-def _notes(below: Layer, checked: Checked, given: Mapping[str, Any]) -> tuple[str, ...]:
+    checked = check(resolve(files, gpu=gpu, demo=demo).under(typed), narrow)
+    told = [fault for each in (*spaces.values(), checked) for fault in each.faults]
+    if faults := [*faults_of_form(files), *told]:
+        raise InputError("\n".join(dict.fromkeys(faults)))
     now_fixed = [
         f"{key}={checked.fixed[key]} is fixed for every trial; the space would search "
         f"{below.parameters[key].describe()}"
         for key in given
         if key in below.parameters
     ]
-    return (*now_fixed, *checked.notes)
+    return SearchSpace(
+        name=files[0].content.get("name", files[0].path.stem),
+        description=files[0].content.get("description", ""),
+        fixed=checked.fixed,
+        parameters=checked.parameters,
+        warm_start=checked.warm_start,
+        published=checked.published,
+        budget=checked.budget,
+        demo=demo,
+        notes=(*now_fixed, *checked.notes),
+    )
+
+
+def _wishes(chosen: BudgetConfig | None, own: Budget) -> dict[str, Any]:
+    """What the user wishes of a space's budget; a shorter training shortens its grace."""
+    fields = set(Budget.model_fields)
+    wishes = chosen.model_dump(exclude_none=True, include=fields) if chosen else {}
+    if "epochs" in wishes:
+        wishes.setdefault("grace_epochs", min(own.grace_epochs, wishes["epochs"]))
+    return wishes

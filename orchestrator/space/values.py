@@ -5,27 +5,34 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from detector.config import TrainConfig
 from detector.errors import InputError
 from detector.settings import describe_faults, flatten, nest
+from orchestrator.space.parameters import Parameter
 from orchestrator.store.bucket import is_url
 
+Model = TypeVar("Model", bound=BaseModel)
 # Plain values by dotted name, as files hold them.
 DEFAULTS = flatten(TrainConfig().model_dump(mode="json"))
 
 
+def validated(model: type[Model], values: Any) -> tuple[Model | None, list[tuple[str, str]]]:
+    """What the values are to a settings class, or None and (key, message) of each fault."""
+    try:
+        return model.model_validate(values), []
+    except ValidationError as error:
+        keys = [".".join(str(part) for part in fault["loc"][:2]) for fault in error.errors()]
+        return None, list(zip(keys, describe_faults(error, model), strict=True))
+
+
 def faults_of(values: Mapping[str, Any]) -> list[tuple[str, str]]:
     """(key, message) of what the detector refuses in these settings beside its defaults."""
-    try:
-        TrainConfig.model_validate(nest(flatten(TrainConfig().model_dump()) | dict(values)))
-    except ValidationError as error:
-        keys = [".".join(str(p) for p in fault["loc"][:2]) for fault in error.errors()]
-        return list(zip(keys, describe_faults(error, TrainConfig), strict=True))
-    return []
+    nested = nest(flatten(TrainConfig().model_dump()) | dict(values))
+    return validated(TrainConfig, nested)[1]
 
 
 def read_settings(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -57,21 +64,22 @@ def absolute(key: str, value: Any) -> Any:
 def read_one(fixed: Mapping[str, Any], key: str, value: Any) -> Any:
     """A value as its field reads it; rules between settings play no part."""
     section, _, name = key.partition(".")
-    field = TrainConfig.model_fields[section].annotation
-    assert field is not None
-    try:
-        config = field.model_validate({**_section(fixed, section), name: value})
-    except ValidationError:  # a rule with another parameter: the text of YAML is right already
+    model = TrainConfig.model_fields[section].annotation
+    assert isinstance(model, type)
+    beside = {k.partition(".")[2]: v for k, v in fixed.items() if k.startswith(f"{section}.")}
+    config, _ = validated(model, {**beside, name: value})
+    if config is None:  # a rule with another parameter: the text of YAML is right already
         return value
     return config.model_dump(mode="json")[name]
 
 
-def _section(values: Mapping[str, Any], section: str) -> dict[str, Any]:
-    return {
-        key.partition(".")[2]: value
-        for key, value in values.items()
-        if key.startswith(f"{section}.")
-    }
+def read_value(fixed: Mapping[str, Any], parameter: Parameter, value: Any) -> Any:
+    """A value of a parameter as the detector reads it; 10.0 as 10 where Optuna hands out int."""
+    if parameter.kind != "choice" and isinstance(value, bool):
+        return value  # no number
+    read = absolute(parameter.key, read_one(fixed, parameter.key, value))
+    whole = parameter.kind == "int" and isinstance(read, float) and read.is_integer()
+    return int(read) if whole else read
 
 
 @lru_cache(maxsize=256)

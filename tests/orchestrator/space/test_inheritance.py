@@ -298,6 +298,14 @@ def test_faults_of_a_parent_name_its_lines(tmp_path: Path) -> None:
     assert found_point.startswith("parent.yaml:12: postprocess.box_thresh: a warm start must lie")
 
 
+def test_what_a_child_replaces_is_not_checked(tmp_path: Path) -> None:
+    parent = PARENT.replace("{log_uniform: [1e-4, 1e-2]}", "{log_uniform: [0, 1e-2]}")
+    child = "extends: parent.yaml\nparameters: {optimizer.lr: {log_uniform: [1e-4, 1e-2]}}\n"
+    assert load(tmp_path, child, parent).parameters["optimizer.lr"].values == (1e-4, 1e-2)
+    (found,) = faults(tmp_path, "extends: parent.yaml\n", parent)
+    assert found.startswith("parent.yaml:6: optimizer.lr: log_uniform needs low > 0, got 0")
+
+
 def test_faults_beside_a_missing_parent_are_told_too(tmp_path: Path) -> None:
     found = faults(tmp_path, "extends: nowhere\nfixd: {}\n")
     assert found[0] == "child.yaml:2: fixd: unknown section; did you mean fixed?"
@@ -311,8 +319,7 @@ def test_faults_beside_a_missing_parent_are_told_too(tmp_path: Path) -> None:
         ("extends: parent.yaml\nparameters:\n  model.fuson: null\n", "did you mean model.fusion?"),
         (
             "extends: parent.yaml\nparameters:\n  data.cache: null\n",
-            "searched there: optimizer.lr, model.fusion, loss.negative_ratio, "
-            "postprocess.box_thresh",
+            "valid: optimizer.lr, model.fusion, loss.negative_ratio, postprocess.box_thresh",
         ),
         (
             "description: alone\nparameters:\n  model.fusion: null\n"

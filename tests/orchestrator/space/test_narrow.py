@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from detector.cli import help_text
 from detector.errors import InputError
+from detector.settings import flatten, nest
 from orchestrator.run import run_folder
 from orchestrator.run.command_line import SearchArguments, parse_arguments
 from orchestrator.space.files import available_spaces
@@ -132,30 +133,34 @@ def test_only_values_that_can_come_about_are_left_in_a_condition(tmp_path: Path)
         ("train.batch_size=16", "16 is not among this space's choices; choose from 2, 4, 8"),
         (
             "optimizer.lr=[]",
-            "needs two numbers, got []; give [low, high] inside log_uniform [0.0001, 0.01]",
-        ),
-        (
-            "optimizer.lr=1e-3",
-            "needs two numbers, got [1e-3]; give [low, high] inside log_uniform [0.0001, 0.01]; "
-            "to hold it at one value, give optimizer.lr=1e-3",
-        ),
-        ("optimizer.lr=[a,b]", "needs two numbers, got [a, b]; give [low, high] inside"),
-        ("optimizer.lr=[true,1]", "needs two numbers, got [True, 1]; give [low, high] inside"),
-        ("optimizer.lr=[1e-3,1e-3]", "needs low < high, got [1e-3, 1e-3]; give [low, high]"),
-        ("optimizer.lr=[nan,1e-3]", "needs low < high, got [nan, 1e-3]; give [low, high]"),
-        (
-            "optimizer.lr=[1e-3,1]",
-            "[1e-3, 1] is not all in this space; give [low, high] inside "
+            "needs two numbers [low, high], got []; give [low, high] inside "
             "log_uniform [0.0001, 0.01]",
         ),
         (
+            "optimizer.lr=1e-3",
+            "needs two numbers [low, high], got [0.001]; give [low, high] inside "
+            "log_uniform [0.0001, 0.01]; to hold it at one value, give optimizer.lr=0.001",
+        ),
+        (
+            "optimizer.lr=[a,b]",
+            "needs two numbers [low, high], got ['a', 'b']; give [low, high] inside",
+        ),
+        ("optimizer.lr=[true,1]", "needs two numbers [low, high], got [True, 1.0]; give"),
+        ("optimizer.lr=[1e-3,1e-3]", "needs low < high, got [0.001, 0.001]; give [low, high]"),
+        ("optimizer.lr=[nan,1e-3]", "needs two numbers [low, high], got ['nan', 0.001]; give"),
+        (
+            "optimizer.lr=[1e-3,1]",
+            "1.0 is not in this space; give [low, high] inside log_uniform [0.0001, 0.01]",
+        ),
+        (
             "model.neck_channels=[64,100]",
-            "100 is not reached from 64 in steps of 32; near it are 96 and 128",
+            "100 is not in this space; give [low, high] inside int [64, 256] in steps of 32",
         ),
         (
             "model.neck_channels=[64.5,96]",
-            "64.5 is not reached from 64 in steps of 32; near it are 64 and 96",
+            "needs two whole numbers [low, high], got [64.5, 96]; give [low, high] inside int",
         ),
+        ("loss.negative_ratio=[false,3]", "needs two numbers [low, high], got [False, 3.0]"),
     ],
 )
 def test_faults(tmp_path: Path, argument: str, message: str) -> None:
@@ -173,11 +178,13 @@ def test_all_faults_come_at_once(tmp_path: Path) -> None:
         "train.batch_size=0",
     )
     assert [line.partition(": ")[2] for line in found] == [
+        "train.batch_size: input should be greater than or equal to 1, got '0'",
         "search.narrow.model.fusion: model.fusion=none fixes it for every trial; "
         "give one of the two",
-        "search.narrow.optimizer.lr: [1, 2] is not all in this space; give [low, high] inside "
+        "search.narrow.optimizer.lr: 1.0 is not in this space; give [low, high] inside "
         "log_uniform [0.0001, 0.01]",
-        "train.batch_size: input should be greater than or equal to 1, got '0'",
+        "search.narrow.optimizer.lr: 2 is not in this space; give [low, high] inside "
+        "log_uniform [0.0001, 0.01]",
     ]
 
 
@@ -206,10 +213,10 @@ def test_a_run_keeps_its_narrowed_space(tmp_path: Path) -> None:
     for again in ([narrow], []):
         resumed, overrides = parse_arguments([*given, "resume=true", *again])
         kept, stored = run_folder.reopen(folder, resumed, overrides, gpu=False)
-        assert kept.search.narrow == {"optimizer.lr": ["1e-3", "2e-3"]}
+        assert kept.search.narrow == {"optimizer.lr": [0.001, 0.002]}
         assert stored == space
     changes = {
-        "search.narrow.optimizer.lr=[1e-3,3e-3]": r"\['1e-3', '2e-3'\] in the interrupted run",
+        "search.narrow.optimizer.lr=[1e-3,3e-3]": r"\[0\.001, 0\.002\] in the interrupted run",
         "search.narrow.model.fusion=none": r"None in the interrupted run, \['none'\] now",
     }
     for change, message in changes.items():
@@ -217,6 +224,42 @@ def test_a_run_keeps_its_narrowed_space(tmp_path: Path) -> None:
         key = change.partition("=")[0]
         with pytest.raises(InputError, match=rf"a resumed run keeps.*\n{key}: {message}"):
             run_folder.reopen(folder, resumed, overrides, gpu=False)
+
+
+def test_a_space_whose_name_looks_like_a_number_is_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "search_spaces").mkdir()
+    for name, space in (("012", "search_spaces/1e3"), ("1e3", "1e3"), ("0x1F", "1e3.yaml")):
+        (tmp_path / space).parent.mkdir(exist_ok=True)
+        (tmp_path / space).write_text(TEXT, encoding="utf-8")
+        given = [f"space={space}", f"name={name}", "optimizer.lr=1e-3", "data.root=1e3"]
+        config, overrides = parse_arguments(given)
+        folder = tmp_path / "runs" / name
+        fresh = load_space(space, gpu=True, overrides=overrides)
+        run_folder.create(folder, config, overrides, fresh)
+        resumed, again = parse_arguments([*given, "resume=true"])
+        kept, stored = run_folder.reopen(folder, resumed, again, gpu=True)
+        assert (kept.space, kept.name, stored.name) == (space, name, "1e3")
+        assert stored == fresh
+        assert run_folder.stored_overrides(folder) == flatten(nest(overrides))
+
+
+def test_numbers_of_a_run_from_before_are_the_same_ones(tmp_path: Path) -> None:
+    """Its config.yaml has `lr: 1e-3` without quotes, as YAML 1.1 writes that text."""
+    space = load(tmp_path, "optimizer.lr=1e-3")
+    folder = tmp_path / "runs" / "first"
+    given = [f"space={tmp_path / 'space.yaml'}", "name=first", "optimizer.lr=1e-3"]
+    config, overrides = parse_arguments(given)
+    run_folder.create(folder, config, overrides, space)
+    stored = folder / run_folder.CONFIG
+    stored.write_text(stored.read_text().replace("'1e-3'", "1e-3"))
+    resumed, again = parse_arguments([*given, "resume=true"])
+    assert run_folder.reopen(folder, resumed, again, gpu=True)[1] == space
+    resumed, again = parse_arguments([*given[:2], "resume=true", "optimizer.lr=2e-3"])
+    with pytest.raises(InputError, match=r"optimizer\.lr: 0\.001 in the interrupted run"):
+        run_folder.reopen(folder, resumed, again, gpu=True)
 
 
 SHIPPED = [(name, gpu) for name in sorted(available_spaces()) for gpu in (True, False)]

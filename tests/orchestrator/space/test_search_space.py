@@ -223,6 +223,12 @@ def test_the_budget_follows_the_command_line(tmp_path: Path) -> None:
     ]
 
 
+def test_a_faulty_grace_is_told_beside_a_budget_of_the_command_line(tmp_path: Path) -> None:
+    text = BASE.replace("grace_epochs: 3", "grace_epochs: x")
+    (found,) = faults(tmp_path, text, budget=BudgetConfig(epochs=2))
+    assert found.startswith("13: budget.grace_epochs: input should be a valid integer")
+
+
 def test_paths_become_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     space = load(tmp_path, overrides={"data.root": "receipts", "model.weights": "a.pth"})
@@ -250,11 +256,11 @@ def test_all_faults_come_at_once_with_their_lines(tmp_path: Path) -> None:
     found = faults(tmp_path, text)
     starts = [
         "1: fixd: unknown section; did you mean fixed?",
-        "8: optimizer.lr: log_uniform needs low > 0, got 0; use uniform or a small positive number",
-        "10: model.fusion: choice needs a list of values in brackets, got []",
         "4: train.epochs: the scheduler must know it; set budget.epochs instead",
         "5: data.rot: unknown key; did you mean data.root",
         "3: augment: crop_px must be a multiple of 32, got 100",
+        "8: optimizer.lr: log_uniform needs low > 0, got 0; use uniform or a small positive number",
+        "10: model.fusion: choice needs a list of values in brackets, got []",
         "7: postprocess.box_thresh: input should be less than or equal to 1, got 1.5",
         "9: loss.negative_rato: unknown key; did you mean loss.negative_ratio",
         "12: postprocess.box_tresh: unknown key",
@@ -359,6 +365,7 @@ def test_conditions_in_a_circle(tmp_path: Path) -> None:
         ("{augment.crop_px: 320}", "holds searched settings only, and this one is fixed"),
         ("{model.backbone: resnet18}", "model.backbone: unknown key"),
         ("{model.fusion: none, loss.negative_ratio: 3}", "does not apply at this point"),
+        ("{optimizer.lr: true}", "must lie in the space, log_uniform [0.0001, 0.01]; got True"),
         ("3", "warm_start: must be a list of points"),
     ],
 )
@@ -422,6 +429,30 @@ def test_whole_numbers_on_a_real_setting_stay_whole(tmp_path: Path) -> None:
     assert space.warm_start == ({"loss.threshold_weight": 10},)
     assert type(space.warm_start[0]["loss.threshold_weight"]) is int
     assert space.parameters["loss.threshold_weight"].values == (5, 15)
+
+
+def test_one_condition_of_several_is_enough_to_refuse_a_point(tmp_path: Path) -> None:
+    """The other one is drawn, and whatever it becomes, the value is never used."""
+    text = (
+        "parameters:\n"
+        "  model.neck: {choice: [fpn, unet]}\n"
+        "  model.fusion: {choice: [none, scale_spatial]}\n"
+        "  loss.negative_ratio:\n"
+        "    uniform: [2, 5]\n"
+        "    when: {model.neck: fpn, model.fusion: none}\n"
+        "warm_start: [{model.neck: unet, loss.negative_ratio: 3}]\n"
+    )
+    (found,) = faults(tmp_path, text)
+    assert found.startswith("7: loss.negative_ratio: does not apply at this point (when: {")
+
+
+def test_a_warm_start_from_a_searched_file_lies_in_the_space(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = "parameters: {model.weights: {choice: [none, a.pth]}}\n"
+    space = load(tmp_path, text + "warm_start: [{model.weights: a.pth}]\n")
+    assert space.warm_start == ({"model.weights": str(tmp_path / "a.pth")},)
 
 
 def test_equal_warm_starts_run_once(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from orchestrator.report_page.blocks import Block, Command, Facts, Items, Paragr
 from orchestrator.report_page.facts import RunFacts
 from orchestrator.report_page.wording import counted, listed, plain, score
 from orchestrator.results.comparison import ties
-from orchestrator.results.ranking import confirmed_hmean, confirmed_sd
+from orchestrator.results.ranking import confirmed_hmean, confirmed_sd, scored_pages
 from orchestrator.trials.records import TrialRecord, TrialState
 
 STATES = tuple(TrialState)
@@ -51,9 +51,8 @@ def headline(facts: RunFacts, top: TrialRecord) -> str:
     else:
         figure = f"H-mean {score(top.hmean)}"
     if row["hmean_low"] is not None:
-        assert top.page_hmeans is not None
         figure += f", 95 % interval {row['hmean_low']:.4f} to {row['hmean_high']:.4f} over "
-        figure += f"{len(top.page_hmeans)} validation pages"
+        figure += f"{scored_pages(top)} validation pages"
     return f"Trial {top.trial}: {figure}."
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -153,19 +154,25 @@ def worst_pages(
 ) -> list[Worst]:
     """The pages with the lowest H-means, worst first; equal ones in the order of names.
 
-    `hmeans` are in the order of names, without pages that rightly had nothing on them. Raises
-    InputError when they cannot be those of `pages`.
+    `hmeans` are in the order of names, without pages that rightly had nothing on them; NaN is for
+    a page that this trial has no score of. Raises InputError when they cannot be those of `pages`.
     """
     if hmeans is None:
         raise InputError("no scores of its single pages were kept")
-    if len(hmeans) != len(pages):  # a page without words has no score when nothing was found on it
-        pages = [page for page in pages if page.words]
-    if len(hmeans) != len(pages):
+    known = [hmean for hmean in hmeans if math.isfinite(hmean)]
+    # A page without words has no score when nothing was found on it.
+    with_words = [page for page in pages if page.words]
+    pairs = ((pages, hmeans), (with_words, hmeans), (pages, known), (with_words, known))
+    for there, scores in pairs:
+        if len(there) == len(scores):
+            break
+    else:
         raise InputError(
-            f"{len(hmeans)} pages were scored and {len(pages)} are there now, so nobody knows "
+            f"{len(known)} pages were scored and {len(pages)} are there now, so nobody knows "
             "which score is whose"
         )
-    scored = [Worst(page, hmean) for page, hmean in zip(pages, hmeans, strict=True)]
+    found = zip(there, scores, strict=True)
+    scored = [Worst(page, hmean) for page, hmean in found if math.isfinite(hmean)]
     return sorted(scored, key=lambda entry: (entry.hmean, entry.page.name))[:most]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -76,10 +77,10 @@ def _entry(computed: dict[str, Any], record: TrialRecord) -> str:
 # Most of what is written, and the same each time.
 @lru_cache(maxsize=_TEXTS_KEPT)
 def _page_scores(page_bytes: bytes | None) -> str:
-    """JSON of packed scores."""
+    """JSON of packed scores, null for a page without one."""
     if page_bytes is None:
         return "null"
-    return _json(np.frombuffer(page_bytes).round(PAGE_DIGITS).tolist())
+    return _json([finite(v) for v in np.frombuffer(page_bytes).round(PAGE_DIGITS).tolist()])
 
 
 def _cell(value: Any) -> Any:
@@ -94,7 +95,7 @@ def read_leaderboard(folder: Path) -> list[TrialRecord]:
     path = folder / JSON_NAME
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        return [TrialRecord.from_dict(entry) for entry in content["trials"]]
+        return [_record(entry) for entry in content["trials"]]
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}; is it a run folder?") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -102,3 +103,11 @@ def read_leaderboard(folder: Path) -> list[TrialRecord]:
             f"{path}: not a leaderboard ({type(error).__name__}: {error}); "
             "write it again with python -m orchestrator.report"
         ) from None
+
+
+def _record(entry: dict[str, Any]) -> TrialRecord:
+    """A trial of leaderboard.json, where null stands for the NaN of a page without a score."""
+    pages = entry.get("page_hmeans")
+    if pages is not None:
+        entry |= {"page_hmeans": [math.nan if v is None else v for v in pages]}
+    return TrialRecord.from_dict(entry)

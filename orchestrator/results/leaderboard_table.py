@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from detector.escape import printable, printable_lines
-from orchestrator.results.ranking import best, rows
+from orchestrator.results.ranking import rows, scored_pages
 from orchestrator.trials.duration import duration
 from orchestrator.trials.records import TrialRecord, TrialState
 
@@ -184,11 +184,11 @@ def _fitting(columns: Sequence[_Column], width: int) -> tuple[list[_Column], lis
 
 def _tie_note(records: Sequence[TrialRecord], shown: Sequence[dict[str, Any]]) -> list[str]:
     """What "=" means, where it stands."""
-    top = best(records)
-    if top is None or top.page_hmeans is None or not any(_is_marked(row) for row in shown):
+    if not any(_is_marked(row) for row in shown):
         return []
+    first = next(record for record in records if record.trial == shown[0]["trial"])
     return [
-        f"= cannot be told from the first at 5 % on these {len(top.page_hmeans)} pages; "
+        f"= cannot be told from the first at 5 % on these {scored_pages(first)} pages; "
         "confirm them with other seeds or more pages"
     ]
 

@@ -81,10 +81,23 @@ def best(records: Sequence[TrialRecord]) -> TrialRecord | None:
     return min(finished or scored, key=_merit, default=None)
 
 
+def scored_pages(record: TrialRecord) -> int:
+    """How many pages a trial has a score of."""
+    return len(_known(record.page_bytes))
+
+
+def _known(page_bytes: bytes | None) -> NDArray[np.float64]:
+    """The scores among packed ones, without the NaN of pages that have none."""
+    scores: NDArray[np.float64] = np.frombuffer(page_bytes or b"")
+    return scores[np.isfinite(scores)]
+
+
 def interval(
     page_hmeans: Sequence[float] | None, *, level: float = 0.95
 ) -> tuple[float, float] | None:
     """A percentile bootstrap interval for the mean of page H-means; None below two pages.
+
+    A NaN is a page without a score, and left out.
 
     Efron, "Bootstrap methods: another look at the jackknife" (1979). The draws come from a
     fixed seed, so trials with the same pages are resampled alike and files are repeatable.
@@ -95,7 +108,7 @@ def interval(
 @lru_cache(maxsize=_INTERVALS_KEPT)
 def _interval(page_bytes: bytes | None, level: float = 0.95) -> tuple[float, float] | None:
     """`interval` of packed scores."""
-    scores: NDArray[np.float64] = np.frombuffer(page_bytes or b"")
+    scores = _known(page_bytes)
     if len(scores) < 2:
         return None
     means = _drawn_counts(len(scores)) @ scores / len(scores)

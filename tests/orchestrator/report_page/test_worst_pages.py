@@ -23,6 +23,8 @@ from orchestrator.report_page.worst_pages import (
     worst_pages,
 )
 
+NAN = float("nan")
+
 
 def box(x, y, width, height=20):
     return np.array([[x, y], [x + width, y], [x + width, y + height], [x, y + height]], np.float32)
@@ -42,6 +44,13 @@ def test_the_lowest_pages_come_first_and_equal_ones_by_name():
 def test_pages_without_words_may_have_no_score():
     pages = [make_page("a"), make_page("b", words=0), make_page("c")]
     assert [w.page.name for w in worst_pages([0.2, 0.1], pages)] == ["c", "a"]
+
+
+def test_pages_that_this_trial_has_no_score_of_are_left_out():
+    pages = [make_page(name) for name in "abc"]
+    assert [w.page.name for w in worst_pages([0.9, NAN, 0.5], pages)] == ["c", "a"]
+    # The second page cannot be read now either.
+    assert [w.page.name for w in worst_pages([0.9, NAN, 0.5], [pages[0], pages[2]])] == ["c", "a"]
 
 
 def test_other_pages_than_those_scored_are_refused():

@@ -176,6 +176,16 @@ def test_json_has_a_line_a_trial_with_rounded_page_scores(tmp_path: Path) -> Non
     assert read_leaderboard(tmp_path)[0] == replace(third, page_hmeans=(0.333333, 0.333333))
 
 
+def test_a_page_without_a_score_is_null_and_read_back_as_nan(tmp_path: Path) -> None:
+    pages = (0.5, float("nan"), 0.25)
+    write_leaderboard(tmp_path, [TrialRecord("00000", FINISHED, hmean=0.5, page_hmeans=pages)], [])
+    text = (tmp_path / "leaderboard.json").read_text(encoding="utf-8")
+    assert '"page_hmeans": [0.5, null, 0.25]' in text
+    (read,) = read_leaderboard(tmp_path)
+    assert read.page_hmeans == pytest.approx(pages, nan_ok=True)
+    assert float(read_csv(tmp_path)[0]["hmean_low"]) == 0.25
+
+
 def test_files_of_earlier_versions_are_read(tmp_path: Path) -> None:
     record = TrialRecord("00000", FINISHED, {"a": 1}, hmean=2 / 3, page_hmeans=(1 / 3, 1.0))
     entry = record.to_dict() | {"rank": 1, "hmean_low": 0.4, "hmean_high": 0.9}

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from orchestrator.results.ranking import (
     interval,
     ranked,
     rows,
+    scored_pages,
 )
 from orchestrator.trials.records import TrialRecord, TrialState
 
@@ -23,6 +25,14 @@ def test_interval_needs_two_pages() -> None:
     assert interval(None) is None
     assert interval([]) is None
     assert interval([0.9]) is None
+
+
+def test_pages_without_a_score_are_left_out_of_the_interval() -> None:
+    nan = float("nan")
+    assert interval([nan, 0.1, 0.5, nan, 0.9]) == interval([0.1, 0.5, 0.9])
+    assert interval([nan, 0.9]) is None
+    record = TrialRecord("1", TrialState.FINISHED, page_hmeans=(nan, 0.5, 0.7))
+    assert (scored_pages(record), scored_pages(replace(record, page_hmeans=None))) == (2, 0)
 
 
 def test_equal_pages_leave_no_doubt() -> None:

@@ -69,6 +69,8 @@ def paired_p(one: Sequence[float] | None, other: Sequence[float] | None) -> floa
     Fisher, "The Design of Experiments" (1935), section 21; Pitman, "Significance tests which
     may be applied to samples from any populations" (1937). Up to EXACT_PAGES pages that differ
     all patterns are tried, beyond that FLIPS random ones of a fixed seed; see `_sampled_p`.
+    scipy.stats.permutation_test takes 40 to 500 times as long: for 1,000 trials of 69 pages, half
+    a minute whenever there is a new best one.
     """
     return _paired_p(packed(one), packed(other))
 

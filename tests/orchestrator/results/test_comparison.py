@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from orchestrator.results.comparison import EXACT_PAGES, FLIPS, Standing, holm, paired_p, ties
 from orchestrator.trials.records import TrialRecord, TrialState
@@ -75,6 +76,15 @@ def test_pages_that_one_trial_lacks_change_nothing(data: st.DataObject, one: lis
     with_more.insert(place, data.draw(st.floats(0, 1)))
     without.insert(place, NAN)
     assert paired_p(with_more, without) == paired_p(one, other)
+
+
+@pytest.mark.parametrize("pages", [2, 5, EXACT_PAGES])
+def test_all_patterns_agree_with_scipy(pages: int) -> None:
+    differences = np.random.default_rng(pages).normal(0.02, 0.05, pages)
+    expected = stats.permutation_test(
+        (differences,), np.mean, permutation_type="samples", vectorized=True
+    )
+    assert paired_p(differences.tolist(), [0.0] * pages) == pytest.approx(expected.pvalue)
 
 
 @given(SCORES)

@@ -46,7 +46,10 @@ def _note(facts: RunFacts) -> str:
         "a trial cannot be told from the first one, “Pareto” that no other is better in everything."
     )
     if any(row["confirmed_seeds"] for row in facts.rows):
-        text += " Trials with new seeds are ranked before the others, by the mean over those."
+        text += (
+            " “Expected” is what another seed is to give: the mean of a trial's scores, drawn to "
+            "the middle of the run by the share that is luck. It ranks the trials."
+        )
     return text
 
 
@@ -59,6 +62,7 @@ def _columns() -> list[_Column]:
         _Column("95 % interval", _interval),
         _Column("tied", _tied, False),
         _Column("new seeds", _confirmed),
+        _Column("expected", _number("expected_hmean", "{:.4f}")),
         _Column("tuned H-mean", _number("tuned_hmean", "{:.4f}")),
         _Column("precision", _number("precision", "{:.4f}")),
         _Column("recall", _number("recall", "{:.4f}")),

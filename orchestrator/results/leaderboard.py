@@ -27,7 +27,7 @@ CSV_NAME = "leaderboard.csv"
 JSON_NAME = "leaderboard.json"
 COMPUTED = (  # of all records, or out of several figures of one
     *("rank", "hmean_low", "hmean_high", "confirmed_hmean", "confirmed_sd", "confirmed_seeds"),
-    *("p_next", "tied", "pareto"),
+    *("expected_hmean", "p_next", "tied", "pareto"),
 )
 PAGE_DIGITS = 6
 _TEXTS_KEPT = 1 << 12

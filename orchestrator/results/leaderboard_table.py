@@ -27,8 +27,8 @@ STYLES = {
 RANK = "#"
 CONFIRMED = "new seeds"
 CONFIRMED_NOTE = (
-    "new seeds: mean ± standard deviation of the H-mean of trainings with other seeds, which ranks "
-    "before the H-mean that a trial was chosen for"
+    "new seeds: mean ± standard deviation of the H-mean of trainings with other seeds; expected: "
+    "what another seed is to give by all of these scores, which ranks the trials"
 )
 REASON_LENGTH = 160
 FEWEST = 3  # trials shown, however small the screen
@@ -62,7 +62,8 @@ def table(
     Beside the scores it shows the parameters that differ between trials. A "=" marks the ranks
     that are tied with the first (`comparison.ties`). Columns that do not fit are named in the
     caption, as are the reasons of failed trials, each told once. Trials that were trained again
-    with new seeds show the mean and the standard deviation over these.
+    with new seeds show the mean and the standard deviation over these, and then all show what is
+    expected of another seed.
     """
     every = rows(records, parameters)
     shown = every if most is None else every[:most]
@@ -113,11 +114,13 @@ def _score_columns(shown: Sequence[dict[str, Any]]) -> list[_Column]:
         for row in shown
     ]
     confirmed = [_confirmed(row) for row in shown]
+    expected = _Column("expected", cells("expected_hmean", "{:.4f}"), 1)
+    again = [_Column(CONFIRMED, confirmed, 1), expected]
     return [
         _Column(RANK, _ranks(shown), 1, "left"),
         _Column("trial", cells("trial"), 0, "left"),
         _Column("state", cells("state"), 0, "left"),
-        *([_Column(CONFIRMED, confirmed, 1)] if any(confirmed) else []),
+        *(again if any(confirmed) else []),
         _Column("H-mean", cells("hmean", "{:.4f}"), 0),
         _Column("95 % interval", spans, 9),
         _Column("tuned", cells("tuned_hmean", "{:.4f}"), 6),

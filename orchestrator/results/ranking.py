@@ -3,10 +3,8 @@
 Only finished trials get a rank, because a stopped trial's score belongs to fewer epochs.
 The others follow without one: stopped, paused, running, pending, failed, each by H-mean.
 
-Among the finished, those that were trained again with new seeds come first, by the mean over the
-new seeds alone. Their first score is left out: it was chosen for being high, so it flatters them
-(the winner's curse: Capen, Clapp and Campbell, "Competitive bidding in high-risk situations",
-1971). For the same reason a score of one seed does not rank above a mean.
+Where trials were trained again with new seeds, all are ordered by the H-mean to expect of another
+seed (see `expected`), which a lucky first score raises less than several of them do.
 """
 
 from __future__ import annotations
@@ -21,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.results.comparison import Standing, ties
+from orchestrator.results.expected import expected_hmeans
 from orchestrator.trials.pareto import SCORE_AND_SIZE, Objectives, front
 from orchestrator.trials.records import TrialRecord, TrialState, packed
 
@@ -29,7 +28,7 @@ COLUMNS = (
     *("hmean_pooled", "iou_hmean", "epochs", "seconds", "params_m"),
 )
 LAST_COLUMNS = (  # after the parameters
-    *("confirmed_hmean", "confirmed_sd", "confirmed_seeds"),
+    *("confirmed_hmean", "confirmed_sd", "confirmed_seeds", "expected_hmean"),
     *("tuned_hmean", "crossfit_hmean", "latency_ms"),
     *("p_next", "tied", "pareto", "reason"),
 )
@@ -45,11 +44,20 @@ _ORDER = (
 )
 
 
-def _merit(record: TrialRecord) -> tuple[bool, float, float, float, str]:
-    """Smaller is better: confirmed, by that mean; H-mean; IoU H-mean; then the earlier trial."""
-    mean = confirmed_hmean(record)
-    own = (-_number(record.hmean), -_number(record.iou_hmean), record.trial)
-    return (mean is None, -_number(mean), *own)
+def _merits(records: Sequence[TrialRecord]) -> dict[str, tuple[Any, ...]]:
+    """Of each trial; smaller is better.
+
+    By the expected H-mean, then the mean over new seeds, H-mean, IoU H-mean; then the earlier one.
+    """
+    expected = expected_hmeans(records)
+    return {
+        r.trial: (
+            -expected.get(r.trial, _number(r.hmean)),
+            *(-_number(score) for score in (confirmed_hmean(r), r.hmean, r.iou_hmean)),
+            r.trial,
+        )
+        for r in records
+    }
 
 
 def _number(score: float | None) -> float:
@@ -67,18 +75,30 @@ def confirmed_sd(record: TrialRecord) -> float | None:
 
 
 def ranked(records: Sequence[TrialRecord]) -> list[TrialRecord]:
-    """Best first: finished, stopped, paused, running, pending, failed, each by H-mean.
+    """Best first: finished, stopped, paused, running, pending, failed, each by merit.
 
-    Finished trials that are confirmed come before the others, by the mean over their new seeds.
+    That is the H-mean, or, as soon as a trial has new seeds, the H-mean to expect.
     """
-    return sorted(records, key=lambda r: (_ORDER.index(r.state), *_merit(r)))
+    merits = _merits(records)
+    return sorted(records, key=lambda r: (_ORDER.index(r.state), merits[r.trial]))
 
 
 def best(records: Sequence[TrialRecord]) -> TrialRecord | None:
-    """The best finished trial, see `ranked`; without one, the best of those that have a score."""
-    scored = [r for r in records if _number(r.hmean) >= 0]
-    finished = [r for r in scored if r.state is TrialState.FINISHED]
-    return min(finished or scored, key=_merit, default=None)
+    """The trial whose weights are the best there are; None while none has a score.
+
+    It may be one that was paused or stopped: what it would reach with all epochs is not known, but
+    its weights have the score that they have. Of equal ones that which `ranked` has first.
+    """
+    merits = _merits(records)
+    scored = [r for r in ranked(records) if _number(r.hmean) >= 0]
+    return min(scored, key=lambda r: merits[r.trial][0], default=None)
+
+
+def how_far(record: TrialRecord, epochs: int) -> str:
+    """A trial's state in words, such as `paused after epoch 3 of 27`, a whole one's `epochs`."""
+    if record.state is TrialState.FINISHED:
+        return record.state.value
+    return f"{record.state} after epoch {record.epochs} of {epochs}"
 
 
 def scored_pages(record: TrialRecord) -> int:
@@ -133,12 +153,12 @@ def rows(
 ) -> list[dict[str, Any]]:
     """One dict a trial, best first: COLUMNS, parameters, LAST_COLUMNS; None is an empty cell.
 
-    `p_next` and `tied` are those of `_standings`, `pareto` says whether the trial is on
-    the front of `objectives`; only finished trials have them.
+    `p_next` and `tied` are those of `_standings`, `expected_hmean` is that of `expected_hmeans`,
+    `pareto` says whether the trial is on the front of `objectives`; only finished trials have them.
     """
     ordered = ranked(records)
     finished = [record for record in ordered if record.state is TrialState.FINISHED]
-    standings = _standings(finished)
+    standings, expected = _standings(finished), expected_hmeans(finished)
     efficient = {record.trial for record in front(finished, objectives)}
     out = []
     for position, record in enumerate(ordered):
@@ -153,6 +173,7 @@ def rows(
             "confirmed_hmean": confirmed_hmean(record),
             "confirmed_sd": confirmed_sd(record),
             "confirmed_seeds": len(record.confirmed) or None,
+            "expected_hmean": expected.get(record.trial),
             "p_next": standing.p_next,
             "tied": standing.tied,
             "pareto": record.trial in efficient if is_finished else None,
@@ -169,13 +190,17 @@ def _standings(finished: Sequence[TrialRecord]) -> list[Standing]:
 
     It compares the pages of first trainings. Confirmed trials stand in another order: of two, the
     lower one may have been better there, and a small p-value would seem to speak for the upper
-    one. So they are compared with nothing, nor is any trial with the first once that is confirmed.
+    one. So they are compared with nothing, nor is any trial with the first once one is confirmed.
     """
-    confirmed = sum(bool(record.confirmed) for record in finished)
-    if not confirmed:
-        return ties(finished)
-    others = [Standing(None, s.p_next, None) for s in ties(finished[confirmed:])]
-    return [Standing(None, None, None)] * confirmed + others
+    standings = ties(finished)
+    if not any(record.confirmed for record in finished):
+        return standings
+    return [
+        Standing(None, None if record.confirmed or below.confirmed else standing.p_next, None)
+        for standing, record, below in zip(
+            standings, finished, [*finished[1:], *finished[-1:]], strict=True
+        )
+    ]
 
 
 def finite(value: Any) -> Any:

@@ -59,12 +59,15 @@ def test_the_command_to_predict_needs_the_weights(usual):
     ]
 
 
-def test_new_seeds_are_the_score_that_counts(usual):
-    for seed, hmean in ((1, 0.88), (2, 0.86)):
+def confirm(run, trial, *hmeans):
+    for seed, hmean in enumerate(hmeans, 1):
         result = {"hmean": hmean, "iou_hmean": None, "epochs": 6, "best_epoch": 6}
-        store.keep_confirmation(
-            usual.study, "00001", seed, result | {"seconds": 20.0, "reason": None}
-        )
+        store.keep_confirmation(run.study, trial, seed, result | {"seconds": 20.0, "reason": None})
+
+
+def test_new_seeds_are_the_score_that_counts(usual):
+    confirm(usual, "00000", 0.80, 0.81)
+    confirm(usual, "00001", 0.88, 0.86)
     facts = usual.facts()
     # The mean of 0.88 and 0.86 is 0.87, their sample deviation 0.01 * sqrt(2).
     assert summary.headline(facts, facts.best).startswith(
@@ -72,10 +75,37 @@ def test_new_seeds_are_the_score_that_counts(usual):
         "the first one gave 0.8990"
     )
     reasons = "\n".join(summary.reasons(facts, facts.best))
-    assert "the only trial that was trained again" in reasons
+    assert "the highest H-mean to expect of another seed, 0.87" in reasons
+    assert "Trained again with new seeds were also 00000 (0.8050 ± 0.0071)" in reasons
     assert "0.0290 above that mean" in reasons
-    assert cost.count(facts).again == 12
-    assert cost.count(facts).again_seconds == 40.0
+    assert cost.count(facts).again == 24
+    assert cost.count(facts).again_seconds == 80.0
+
+
+@pytest.mark.parametrize(
+    ("hmeans", "top", "said"),
+    [
+        ((0.92, 0.90), "00001", "It is the only trial that was trained again with new seeds."),
+        ((0.88, 0.86), "00000", "not trained again with new seeds, as 00001 (0.8700 ± 0.0141) was"),
+    ],
+)
+def test_the_best_is_said_to_be_confirmed_or_not(usual, hmeans, top, said):
+    confirm(usual, "00001", *hmeans)
+    facts = usual.facts()
+    assert facts.best.trial == top
+    assert said in "\n".join(summary.reasons(facts, facts.best))
+    headers = next(b for b in board.section(facts).blocks if isinstance(b, Table)).headers
+    assert headers[headers.index("new seeds") + 1] == "expected"
+
+
+def test_a_paused_trial_may_be_the_one_to_ship_and_is_called_so(usual):
+    usual.add(TrialState.RUNNING, [0.5, 0.95], lr=4e-3, **{store.PAUSED: 2})
+    text = texts(summary.section(usual.facts()))
+    assert "Trial 00005 (paused after epoch 2 of 6): H-mean 0.9500" in text
+    assert "Of trials trained to the end, 00000 is first: 0.9000." in text
+    table = next(b for b in board.section(usual.facts()).blocks if isinstance(b, Table))
+    assert [cell.text for cell in table.rows[0][:2]] == ["1", "00000"]
+    assert [table.rows[i][1].text for i in table.marks] == ["00005"]
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ from orchestrator.results.ranking import (
     LAST_COLUMNS,
     confirmed_hmean,
     confirmed_sd,
+    how_far,
     interval,
-    ranked,
     rows,
     scored_pages,
 )
@@ -134,11 +134,15 @@ def test_mean_and_deviation_of_new_seeds_by_hand() -> None:
 
 
 @given(st.lists(st.lists(st.floats(0, 1), max_size=3), min_size=1, max_size=8))
-def test_confirmed_trials_fall_in_their_mean_and_others_follow(seeds: list[list[float]]) -> None:
+def test_trials_fall_in_what_is_expected_of_them(seeds: list[list[float]]) -> None:
     records = [paged(f"{i:05d}", 0.1 * i, *scores) for i, scores in enumerate(seeds)]
-    order = ranked(records)
-    means = [np.mean(record.confirmed) for record in order if record.confirmed]
-    assert all(np.diff(means) <= 1e-12)
-    rest = order[len(means) :]
-    assert not any(record.confirmed for record in rest)
-    assert rest == sorted(rest, key=lambda record: -(record.hmean or 0))
+    shown = rows(records, [])
+    column = [row["hmean" if row["expected_hmean"] is None else "expected_hmean"] for row in shown]
+    assert all(np.diff(column) <= 0)
+    assert {row["expected_hmean"] is None for row in shown} == {not any(seeds)}
+
+
+def test_how_far_a_trial_is_in_words() -> None:
+    paused = TrialRecord("1", TrialState.PAUSED, epochs=3)
+    assert how_far(paused, 27) == "paused after epoch 3 of 27"
+    assert how_far(paged("a", 0.9), 27) == "finished"

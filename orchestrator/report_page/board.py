@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 from orchestrator.report_page.blocks import Cell, Paragraph, Section, Table
 from orchestrator.report_page.facts import RunFacts
 from orchestrator.report_page.wording import plain
+from orchestrator.results.ranking import LAST_COLUMNS, last_columns
 from orchestrator.trials.duration import duration
+from orchestrator.trials.pareto import OBJECTIVES
 
 Row = dict[str, Any]
 
@@ -23,7 +25,12 @@ def section(facts: RunFacts) -> Section:
     """Every trial, best first."""
     if not facts.rows:
         return Section("leaderboard", "Leaderboard", [Paragraph("No trial has started yet.")])
-    columns = [*_columns(), *_parameters(facts), _Column("reason", _text("reason"), False)]
+    columns = [
+        *_columns(),
+        *_objectives(facts),
+        *_parameters(facts),
+        _Column("reason", _text("reason"), False),
+    ]
     kept = [c for c in columns if any(c.cell(row).text for row in facts.rows)]
     top = facts.best
     marks = {i for i, row in enumerate(facts.rows) if top and row["trial"] == top.trial}
@@ -73,6 +80,12 @@ def _columns() -> list[_Column]:
         _Column("ms a page", _number("latency_ms", "{:.0f}")),
         _Column("Pareto", _flag("pareto", "front"), False),
     ]
+
+
+def _objectives(facts: RunFacts) -> list[_Column]:
+    """Those of this search that no other column shows."""
+    shown = last_columns(facts.config.search.trade_off())[len(LAST_COLUMNS) :]
+    return [_Column(OBJECTIVES[name].title, _number(name, "{:.4f}")) for name in shown]
 
 
 def _parameters(facts: RunFacts) -> list[_Column]:

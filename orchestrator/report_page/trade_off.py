@@ -8,26 +8,17 @@ from orchestrator.report_page.blocks import Block, Cell, Chart, Paragraph, Secti
 from orchestrator.report_page.facts import RunFacts
 from orchestrator.report_page.figures import GREY, ORANGE, figure, points
 from orchestrator.report_page.wording import counted, listed, score
-from orchestrator.trials.pareto import front
+from orchestrator.trials.pareto import OBJECTIVES, front, value_of
 from orchestrator.trials.records import TrialRecord, TrialState
-
-NAMES = {
-    "hmean": "H-mean",
-    "tuned_hmean": "tuned H-mean",
-    "crossfit_hmean": "cross-fitted H-mean",
-    "iou_hmean": "IoU H-mean",
-    "params_m": "million weights",
-    "latency_ms": "ms a page",
-}
 
 
 def section(facts: RunFacts) -> Section:
     """A chart of the H-mean against each other objective, and the trials on the front."""
     objectives = facts.config.search.trade_off()
     figures = [name for name, _ in objectives]
-    title = f"Pareto front of {listed([NAMES[name] for name in figures])}"
+    title = f"Pareto front of {listed([OBJECTIVES[name].title for name in figures])}"
     finished = facts.of(TrialState.FINISHED)
-    kept = [r for r in finished if all(getattr(r, name) is not None for name in figures)]
+    kept = [r for r in finished if all(value_of(r, name) is not None for name in figures)]
     if not kept:
         text = "No trial that was trained to the end has all of these figures."
         return Section("pareto", title, [Paragraph(text)])
@@ -40,12 +31,12 @@ def section(facts: RunFacts) -> Section:
 
 
 def _chart(kept: list[TrialRecord], best: list[TrialRecord], other: str) -> Chart:
-    title = f"H-mean and {NAMES[other]}"
+    title = f"H-mean and {OBJECTIVES[other].title}"
     rest = [r for r in kept if r not in best]
     data = [
         _points(rest, other, "behind the front", {"color": GREY, "size": 7}),
         _points(
-            sorted(best, key=lambda r: getattr(r, other)),
+            sorted(best, key=lambda r: value_of(r, other) or 0.0),
             other,
             "on the front",
             {"color": ORANGE, "size": 10},
@@ -57,7 +48,7 @@ def _chart(kept: list[TrialRecord], best: list[TrialRecord], other: str) -> Char
         f"front: {listed([r.trial for r in best])}. No other one is as good in everything and "
         "better in something."
     )
-    drawn = figure([d for d in data if d["x"]], NAMES[other], "H-mean")
+    drawn = figure([d for d in data if d["x"]], OBJECTIVES[other].title, "H-mean")
     return Chart(f"pareto-{other.replace('_', '-')}", title, summary, drawn)
 
 
@@ -65,7 +56,7 @@ def _points(
     records: list[TrialRecord], other: str, name: str, marker: dict[str, Any]
 ) -> dict[str, Any]:
     return points(
-        [getattr(r, other) for r in records],
+        [value_of(r, other) for r in records],
         [r.hmean for r in records],
         name=name,
         marker=marker,
@@ -77,12 +68,12 @@ def _points(
 def _table(best: list[TrialRecord], figures: list[str]) -> Table:
     return Table(
         caption="Trials on the front, by H-mean",
-        headers=["trial", *(NAMES[name] for name in figures)],
+        headers=["trial", *(OBJECTIVES[name].title for name in figures)],
         rows=[[Cell(r.trial), *(_cell(r, name) for name in figures)] for r in best],
         numeric=frozenset(range(1, len(figures) + 1)),
     )
 
 
 def _cell(record: TrialRecord, name: str) -> Cell:
-    value = getattr(record, name)
+    value = value_of(record, name)
     return Cell(score(value) if name.endswith("hmean") else f"{value:.4g}", value)

@@ -17,7 +17,15 @@ from detector.errors import InputError
 from detector.escape import csv_cell, encodable
 from detector.files import write_text
 from orchestrator.results.leaderboard_table import table
-from orchestrator.results.ranking import COLUMNS, LAST_COLUMNS, best, finite, ranked, rows
+from orchestrator.results.ranking import (
+    COLUMNS,
+    LAST_COLUMNS,
+    best,
+    finite,
+    last_columns,
+    ranked,
+    rows,
+)
 from orchestrator.trials.pareto import SCORE_AND_SIZE, Objectives
 from orchestrator.trials.records import TrialRecord
 
@@ -48,13 +56,15 @@ def write_leaderboard(
     what `read_leaderboard` reads.
     """
     table_rows = rows(records, parameters, objectives)
+    last = last_columns(objectives)
+    computed = [*COMPUTED, *last[len(LAST_COLUMNS) :]]
     entries = [
-        _entry({key: row[key] for key in COMPUTED}, record)
+        _entry({key: row[key] for key in computed}, record)
         for row, record in zip(table_rows, ranked(records), strict=True)
     ]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*COLUMNS, *parameters, *LAST_COLUMNS])
+    writer.writerow([*COLUMNS, *parameters, *last])
     writer.writerows([_cell(value) for value in row.values()] for row in table_rows)
     write_text(folder / JSON_NAME, encodable(_content(parameters, entries)))
     write_text(folder / CSV_NAME, encodable(text.getvalue()))

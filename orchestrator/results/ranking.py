@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from orchestrator.results.comparison import Standing, ties
 from orchestrator.results.expected import expected_hmeans
-from orchestrator.trials.pareto import SCORE_AND_SIZE, Objectives, front
+from orchestrator.trials.pareto import SCORE_AND_SIZE, Objectives, front, value_of
 from orchestrator.trials.records import TrialRecord, TrialState, packed
 
 COLUMNS = (
@@ -146,12 +146,18 @@ def _interval(page_bytes: bytes | None, level: float = 0.95) -> tuple[float, flo
     return float(low), float(high)
 
 
+def last_columns(objectives: Objectives) -> tuple[str, ...]:
+    """The columns after the parameters, with objectives that are in no column otherwise."""
+    others = [name for name, _ in objectives if name not in (*COLUMNS, *LAST_COLUMNS)]
+    return (*LAST_COLUMNS, *others)
+
+
 def rows(
     records: Sequence[TrialRecord],
     parameters: Sequence[str],
     objectives: Objectives = SCORE_AND_SIZE,
 ) -> list[dict[str, Any]]:
-    """One dict a trial, best first: COLUMNS, parameters, LAST_COLUMNS; None is an empty cell.
+    """One dict a trial, best first: COLUMNS, parameters, `last_columns`; None is an empty cell.
 
     `p_next` and `tied` are those of `_standings`, `expected_hmean` is that of `expected_hmeans`,
     `pareto` says whether the trial is on the front of `objectives`; only finished trials have them.
@@ -181,7 +187,8 @@ def rows(
         row = {name: finite(values[name]) for name in COLUMNS}
         row["seconds"] = round(record.seconds, 2)
         row |= {key: finite(record.params.get(key)) for key in parameters}
-        out.append(row | {name: finite(values[name]) for name in LAST_COLUMNS})
+        values |= {name: value_of(record, name) for name, _ in objectives}
+        out.append(row | {name: finite(values[name]) for name in last_columns(objectives)})
     return out
 
 

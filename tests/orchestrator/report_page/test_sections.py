@@ -257,6 +257,18 @@ def test_the_pareto_table_has_the_front_alone(usual):
     ]
 
 
+def test_a_computed_objective_is_in_the_table_and_in_the_chart(make_run):
+    run = make_run(search={"objectives": ["hmean", "tail_hmean"]})
+    run.add(TrialState.COMPLETE, [0.9] * 6, lr=1e-3, pages=[1.0, 0.8])
+    run.add(TrialState.COMPLETE, [0.8] * 6, lr=2e-3, pages=[0.7, 0.9])
+    section = trade_off.section(run.facts())
+    assert section.title == "Pareto front of H-mean and H-mean of the worst pages"
+    assert chart(section, "pareto-tail-hmean").figure["data"][1]["x"] == [0.8]
+    table = next(b for b in board.section(run.facts()).blocks if isinstance(b, Table))
+    place = list(table.headers).index("H-mean of the worst pages")
+    assert [row[place].text for row in table.rows] == ["0.8000", "0.7000"]
+
+
 def test_faults_are_told_once_for_each_reason(usual):
     usual.add(TrialState.FAIL, [], reason="out of memory")
     usual.add(TrialState.FAIL, [], reason="NaN")

@@ -138,6 +138,17 @@ def test_ties_and_the_front_are_in_both_files(tmp_path: Path) -> None:
     assert [r["pareto"] for r in read_csv(tmp_path)] == ["True", "True", ""]
 
 
+def test_an_objective_that_is_no_column_becomes_one(tmp_path: Path) -> None:
+    record = TrialRecord("00000", FINISHED, hmean=0.75, page_hmeans=(1.0, 0.5))
+    write_leaderboard(tmp_path, [record], [], [("hmean", "max"), ("tail_hmean", "max")])
+    (row,) = read_csv(tmp_path)
+    assert list(row)[-2:] == ["reason", "tail_hmean"]
+    assert (row["tail_hmean"], row["pareto"]) == ("0.5", "True")
+    content = json.loads((tmp_path / "leaderboard.json").read_text(encoding="utf-8"))
+    assert content["trials"][0]["tail_hmean"] == 0.5
+    assert read_leaderboard(tmp_path) == [record]
+
+
 def test_what_new_seeds_gave_is_in_both_files(tmp_path: Path) -> None:
     records = [
         TrialRecord("00000", FINISHED, hmean=0.9, confirmed=(0.5, 0.75)),

@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 from detector.commands import command
-from orchestrator.report_page.blocks import Block, Command, Facts, Items, Paragraph, Section
+from orchestrator.report_page.blocks import (
+    Block,
+    Command,
+    Facts,
+    Items,
+    Paragraph,
+    Section,
+    counted,
+    listed,
+    plain,
+    score,
+)
 from orchestrator.report_page.facts import RunFacts
-from orchestrator.report_page.wording import counted, listed, plain, score
 from orchestrator.results.comparison import ties
 from orchestrator.results.ranking import confirmed_hmean, confirmed_sd, how_far, scored_pages
 from orchestrator.trials.records import TrialRecord, TrialState

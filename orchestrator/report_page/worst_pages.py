@@ -19,9 +19,15 @@ from detector.inference import Detector, load_detector
 from detector.metrics.cleval import PageMatch, read_words
 from detector.metrics.explain import detection_kinds, explain, found_of
 from detector.metrics.picture import draw_page
-from orchestrator.report_page.blocks import Block, Paragraph, Picture, Section
+from orchestrator.report_page.blocks import (
+    Block,
+    Paragraph,
+    Picture,
+    Section,
+    counted,
+    listed,
+)
 from orchestrator.report_page.facts import RunFacts
-from orchestrator.report_page.wording import counted, listed
 from orchestrator.trials.records import TrialRecord
 
 TITLE = "Where it still fails"

@@ -13,7 +13,7 @@ from optuna.trial import TrialState as OptunaState
 
 from orchestrator.run.as_records import to_record
 from orchestrator.space.search_space import SearchSpace
-from orchestrator.trials.pareto import Objectives
+from orchestrator.trials.pareto import Objectives, value_of
 
 HMEAN: Objectives = (("hmean", "max"),)
 SAMPLER_DRAWS = 20  # a sampler that knows a good point proposes it again and again
@@ -89,7 +89,7 @@ def _seen(trial: FrozenTrial, objectives: Objectives) -> FrozenTrial:
         state = OptunaState.PRUNED
     if state is OptunaState.COMPLETE:
         record = to_record(trial)
-        values = [getattr(record, figure) for figure, _ in objectives]
+        values = [value_of(record, name) for name, _ in objectives]
         if None in values:  # an objective that this trial did not report
             state, values = OptunaState.FAIL, None
     return create_trial(

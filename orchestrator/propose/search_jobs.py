@@ -42,7 +42,7 @@ from orchestrator.run.as_records import (
 from orchestrator.run.run import Run
 from orchestrator.trials.failure import Failure, Retries
 from orchestrator.trials.job import TrialJob, Twin
-from orchestrator.trials.pareto import as_objectives
+from orchestrator.trials.pareto import as_objectives, value_of
 from orchestrator.trials.records import METRIC
 
 # Trials that wait for the weights of others and were proposed without the scores that would guide
@@ -177,7 +177,7 @@ class SearchJobs:
     def _figures(self, number: int) -> dict[str, float | None]:
         """The objectives as they are now."""
         record = self._study.record(number)
-        return {name: getattr(record, name) for name, _ in self._objectives}
+        return {name: value_of(record, name) for name, _ in self._objectives}
 
     def _propose(self) -> bool:
         """Put a new trial into the study; False when there are enough or nothing is untried."""

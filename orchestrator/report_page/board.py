@@ -1,14 +1,28 @@
-"""The leaderboard as a table that can be sorted and filtered."""
+"""The trials beside each other: a leaderboard to sort and filter, and the Pareto front."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from orchestrator.report_page.blocks import Cell, Paragraph, Section, Table
+from orchestrator.report_page.blocks import (
+    Block,
+    Cell,
+    Chart,
+    Paragraph,
+    Section,
+    Table,
+    counted,
+    listed,
+    plain,
+    score,
+)
 from orchestrator.report_page.facts import RunFacts
-from orchestrator.report_page.wording import plain
+from orchestrator.report_page.figures import GREY, ORANGE, figure, points
+from orchestrator.results.ranking import LAST_COLUMNS, last_columns
 from orchestrator.trials.duration import duration
+from orchestrator.trials.pareto import OBJECTIVES, front, value_of
+from orchestrator.trials.records import TrialRecord, TrialState
 
 Row = dict[str, Any]
 
@@ -19,11 +33,16 @@ class _Column(NamedTuple):
     numeric: bool = True
 
 
-def section(facts: RunFacts) -> Section:
+def leaderboard(facts: RunFacts) -> Section:
     """Every trial, best first."""
     if not facts.rows:
         return Section("leaderboard", "Leaderboard", [Paragraph("No trial has started yet.")])
-    columns = [*_columns(), *_parameters(facts), _Column("reason", _text("reason"), False)]
+    columns = [
+        *_columns(),
+        *_objectives(facts),
+        *_parameters(facts),
+        _Column("reason", _text("reason"), False),
+    ]
     kept = [c for c in columns if any(c.cell(row).text for row in facts.rows)]
     top = facts.best
     marks = {i for i, row in enumerate(facts.rows) if top and row["trial"] == top.trial}
@@ -46,7 +65,10 @@ def _note(facts: RunFacts) -> str:
         "a trial cannot be told from the first one, “Pareto” that no other is better in everything."
     )
     if any(row["confirmed_seeds"] for row in facts.rows):
-        text += " Trials with new seeds are ranked before the others, by the mean over those."
+        text += (
+            " “Expected” is what another seed is to give: the mean of a trial's scores, drawn to "
+            "the middle of the run by the share that is luck. It ranks the trials."
+        )
     return text
 
 
@@ -59,6 +81,7 @@ def _columns() -> list[_Column]:
         _Column("95 % interval", _interval),
         _Column("tied", _tied, False),
         _Column("new seeds", _confirmed),
+        _Column("expected", _number("expected_hmean", "{:.4f}")),
         _Column("tuned H-mean", _number("tuned_hmean", "{:.4f}")),
         _Column("precision", _number("precision", "{:.4f}")),
         _Column("recall", _number("recall", "{:.4f}")),
@@ -69,6 +92,12 @@ def _columns() -> list[_Column]:
         _Column("ms a page", _number("latency_ms", "{:.0f}")),
         _Column("Pareto", _flag("pareto", "front"), False),
     ]
+
+
+def _objectives(facts: RunFacts) -> list[_Column]:
+    """Those of this search that no other column shows."""
+    shown = last_columns(facts.config.search.trade_off())[len(LAST_COLUMNS) :]
+    return [_Column(OBJECTIVES[name].title, _number(name, "{:.4f}")) for name in shown]
 
 
 def _parameters(facts: RunFacts) -> list[_Column]:
@@ -124,3 +153,70 @@ def _confirmed(row: Row) -> Cell:
     if mean is None:
         return Cell("")
     return Cell(f"{mean:.4f}" if sd is None else f"{mean:.4f} ± {sd:.4f}", mean)
+
+
+def pareto(facts: RunFacts) -> Section:
+    """A chart of the H-mean against each other objective, and the trials on the front."""
+    objectives = facts.config.search.trade_off()
+    figures = [name for name, _ in objectives]
+    title = f"Pareto front of {listed([OBJECTIVES[name].title for name in figures])}"
+    finished = facts.of(TrialState.FINISHED)
+    kept = [r for r in finished if all(value_of(r, name) is not None for name in figures)]
+    if not kept:
+        text = "No trial that was trained to the end has all of these figures."
+        return Section("pareto", title, [Paragraph(text)])
+    best = front(kept, objectives)
+    others = [name for name in figures if name != "hmean"]
+    blocks: list[Block] = []
+    if len(kept) > 1:  # one point is no chart
+        blocks += [_front_chart(kept, best, name) for name in others]
+    return Section("pareto", title, [*blocks, _front_table(best, figures)])
+
+
+def _front_chart(kept: list[TrialRecord], best: list[TrialRecord], other: str) -> Chart:
+    title = f"H-mean and {OBJECTIVES[other].title}"
+    rest = [r for r in kept if r not in best]
+    data = [
+        _front_points(rest, other, "behind the front", {"color": GREY, "size": 7}),
+        _front_points(
+            sorted(best, key=lambda r: value_of(r, other) or 0.0),
+            other,
+            "on the front",
+            {"color": ORANGE, "size": 10},
+        )
+        | {"mode": "lines+markers", "line": {"color": ORANGE, "width": 1, "dash": "dot"}},
+    ]
+    summary = (
+        f"{counted(len(best), 'trial')} of {len(kept)} {'is' if len(best) == 1 else 'are'} on the "
+        f"front: {listed([r.trial for r in best])}. No other one is as good in everything and "
+        "better in something."
+    )
+    drawn = figure([d for d in data if d["x"]], OBJECTIVES[other].title, "H-mean")
+    return Chart(f"pareto-{other.replace('_', '-')}", title, summary, drawn)
+
+
+def _front_points(
+    records: list[TrialRecord], other: str, name: str, marker: dict[str, Any]
+) -> dict[str, Any]:
+    return points(
+        [value_of(r, other) for r in records],
+        [r.hmean for r in records],
+        name=name,
+        marker=marker,
+        text=[f"trial {r.trial}" for r in records],
+        hovertemplate="%{text}<br>%{x:.4g}, H-mean %{y:.4f}<extra></extra>",
+    )
+
+
+def _front_table(best: list[TrialRecord], figures: list[str]) -> Table:
+    return Table(
+        caption="Trials on the front, by H-mean",
+        headers=["trial", *(OBJECTIVES[name].title for name in figures)],
+        rows=[[Cell(r.trial), *(_objective(r, name) for name in figures)] for r in best],
+        numeric=frozenset(range(1, len(figures) + 1)),
+    )
+
+
+def _objective(record: TrialRecord, name: str) -> Cell:
+    value = value_of(record, name)
+    return Cell(score(value) if name.endswith("hmean") else f"{value:.4g}", value)

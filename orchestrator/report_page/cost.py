@@ -1,18 +1,27 @@
-"""What the search cost, and what it did not have to."""
+"""What the search cost and did not have to, and what went wrong in it."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
-from orchestrator.report_page.blocks import Facts, Paragraph, Section
+from orchestrator.report_page.blocks import (
+    Block,
+    Cell,
+    Facts,
+    Paragraph,
+    Section,
+    Table,
+    counted,
+    listed,
+)
 from orchestrator.report_page.facts import RunFacts
-from orchestrator.report_page.wording import counted
-from orchestrator.run.as_records import TWIN, trial_id
+from orchestrator.run.as_records import LOST, TWIN, trial_id
 from orchestrator.trials.duration import duration
 from orchestrator.trials.records import TrialRecord, TrialState
 
 EARLY = (TrialState.STOPPED, TrialState.PAUSED)
+FAULTS_TITLE = "Faults met"
 
 
 @dataclass(frozen=True)
@@ -96,7 +105,7 @@ def _wall(facts: RunFacts) -> float | None:
     return (max(ends) - min(starts)).total_seconds() if starts and ends else None
 
 
-def section(facts: RunFacts) -> Section:
+def spent(facts: RunFacts) -> Section:
     """What was trained, what was not, and what was scored instead."""
     if not facts.records:
         return Section("cost", "Cost", [Paragraph("Nothing was spent yet.")])
@@ -141,3 +150,56 @@ def _scored(cost: Cost) -> str:
     if cost.settings < 2:
         return ""
     return f"{cost.scored:,}: {cost.settings:,} after each validation, from its probability maps"
+
+
+def faults(facts: RunFacts) -> Section:
+    """Failures with their reasons, each told once, and retries."""
+    failures = alike(facts)
+    lost = {
+        trial_id(t.number): int(t.user_attrs[LOST]) for t in facts.trials if LOST in t.user_attrs
+    }
+    if not failures and not lost:
+        return Section(
+            "faults", FAULTS_TITLE, [Paragraph("None: no trial failed and no worker was lost.")]
+        )
+    blocks: list[Block] = []
+    if failures:
+        failed = facts.of(TrialState.FAILED)
+        text = f"{counted(len(failed), 'trial')} of {len(facts.records)} failed."
+        text += " The whole errors are in trials/*/error.txt." if failed else ""
+        blocks += [Paragraph(text), _reasons(failures)]
+    if lost:
+        rows = [[Cell(trial), Cell(str(times), times)] for trial, times in sorted(lost.items())]
+        blocks.append(
+            Table(
+                caption="Trials that went on after their worker was lost",
+                headers=["trial", "times"],
+                rows=rows,
+                numeric=frozenset([1]),
+            )
+        )
+    return Section("faults", FAULTS_TITLE, blocks)
+
+
+def alike(facts: RunFacts) -> dict[str, list[str]]:
+    """The trainings that failed by their reason, the most frequent first."""
+    found: dict[str, list[str]] = {}
+    for record in sorted(facts.of(TrialState.FAILED), key=lambda r: r.trial):
+        found.setdefault(record.reason or "no reason was given", []).append(record.trial)
+    for trial, results in sorted(facts.run.study.confirmations().items()):
+        for seed, result in results.items():
+            if result["reason"]:
+                found.setdefault(str(result["reason"]), []).append(f"{trial} with seed {seed}")
+    return dict(sorted(found.items(), key=lambda item: -len(item[1])))
+
+
+def _reasons(failures: dict[str, list[str]]) -> Table:
+    return Table(
+        caption="Why trainings failed",
+        headers=["count", "trials", "reason"],
+        rows=[
+            [Cell(str(len(names)), len(names)), Cell(listed(names)), Cell(reason)]
+            for reason, names in failures.items()
+        ],
+        numeric=frozenset([0]),
+    )

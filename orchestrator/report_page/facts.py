@@ -64,8 +64,9 @@ class RunFacts:
 
     @cached_property
     def leaders(self) -> list[TrialRecord]:
-        """The trials with a score, best first."""
-        return [record for record in self.records if record.hmean is not None]
+        """The trials with a score: the one to ship, then the others as they are ranked."""
+        scored = [record for record in self.records if record.hmean is not None]
+        return sorted(scored, key=lambda record: record is not self.best)
 
     def row_of(self, record: TrialRecord) -> dict[str, Any]:
         """The leaderboard's row of a trial."""

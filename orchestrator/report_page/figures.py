@@ -40,9 +40,10 @@ def frame(
         return None
     low, high = known[len(known) // 5], known[-1]
     floor = max(0.0, low - spreads * max(high - low, LEAST_SPREAD))
-    if min(every, default=floor) >= floor:
+    shown = [*known, *every]
+    if min(shown) >= floor:
         return None
-    return floor, high + 0.05 * (high - floor)
+    return floor, max(shown) + 0.05 * (max(shown) - floor)
 
 
 def below(values: Iterable[float], limits: tuple[float, float] | None) -> int:
@@ -61,8 +62,3 @@ def figure(data: list[dict[str, Any]], x: str, y: str, **layout: Any) -> dict[st
     for key in axes:
         axes[key] |= layout.pop(key, {})
     return {"data": data, "layout": axes | layout}
-
-
-def escaped(text: str) -> str:
-    """A text for plotly, which reads a little HTML in all of them."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

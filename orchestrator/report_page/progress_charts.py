@@ -6,7 +6,13 @@ from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from typing import Any
 
-from orchestrator.report_page.blocks import Chart, Paragraph, Section
+from orchestrator.report_page.blocks import (
+    Chart,
+    Paragraph,
+    Section,
+    counted,
+    score,
+)
 from orchestrator.report_page.facts import RunFacts
 from orchestrator.report_page.figures import (
     BLUE,
@@ -20,7 +26,6 @@ from orchestrator.report_page.figures import (
     points,
     whole_numbers,
 )
-from orchestrator.report_page.wording import counted, score
 from orchestrator.run.as_records import trial_id
 from orchestrator.trials.records import TrialRecord, TrialState
 

@@ -104,9 +104,6 @@
         for (const line of ["gridcolor", "linecolor", "zerolinecolor"]) changes[`${key}.${line}`] = grid;
       }
     }
-    (layout.annotations ?? []).forEach((_, place) => {
-      changes[`annotations[${place}].bgcolor`] = paper;
-    });
     return changes;
   };
 
@@ -125,7 +122,7 @@
     };
     const full = { ...base, ...layout, autosize: true };
     for (const [path, value] of Object.entries(themed(full))) {
-      const names = path.replace(/\[(\d+)\]/g, ".$1").split(".");
+      const names = path.split(".");
       const last = names.pop();
       let place = full;
       for (const name of names) place = place[name] ??= {};

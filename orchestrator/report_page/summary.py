@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from detector.commands import command
-from orchestrator.report_page.blocks import Block, Command, Facts, Items, Paragraph, Section
+from orchestrator.report_page.blocks import (
+    Block,
+    Command,
+    Facts,
+    Items,
+    Paragraph,
+    Section,
+    counted,
+    listed,
+    plain,
+    score,
+)
 from orchestrator.report_page.facts import RunFacts
-from orchestrator.report_page.wording import counted, listed, plain, score
 from orchestrator.results.comparison import ties
-from orchestrator.results.ranking import confirmed_hmean, confirmed_sd
+from orchestrator.results.ranking import confirmed_hmean, confirmed_sd, how_far, scored_pages
 from orchestrator.trials.records import TrialRecord, TrialState
 
 STATES = tuple(TrialState)
@@ -51,37 +61,50 @@ def headline(facts: RunFacts, top: TrialRecord) -> str:
     else:
         figure = f"H-mean {score(top.hmean)}"
     if row["hmean_low"] is not None:
-        assert top.page_hmeans is not None
         figure += f", 95 % interval {row['hmean_low']:.4f} to {row['hmean_high']:.4f} over "
-        figure += f"{len(top.page_hmeans)} validation pages"
-    return f"Trial {top.trial}: {figure}."
+        figure += f"{scored_pages(top)} validation pages"
+    far = how_far(top, facts.space.budget.epochs)
+    state = "" if top.state is TrialState.FINISHED else f" ({far})"
+    return f"Trial {top.trial}{state}: {figure}."
 
 
 def reasons(facts: RunFacts, top: TrialRecord) -> list[str]:
     """Why this one, and which are as good as far as these pages can tell."""
     finished = facts.of(TrialState.FINISHED)
     if top.state is not TrialState.FINISHED:
-        return [
-            f"No trial has been trained to the end yet. This one is {top.state} after "
-            f"{counted(top.epochs, 'epoch')} and has the highest H-mean of those with a score."
-        ]
-    if top.confirmed:
-        return [_among_confirmed(finished), *_luck(top)]
+        return [_unfinished(finished)]
+    if any(record.confirmed for record in finished):
+        return [_expected(facts, top), _trained_again(top, finished), *_luck(top)]
     if len(finished) == 1:
         return ["It is the only trial that was trained to the end, so there is none to compare."]
     first = f"It has the highest H-mean of the {len(finished)} trials trained to the end."
     return [first, *tied(finished)]
 
 
-def _among_confirmed(finished: list[TrialRecord]) -> str:
-    others = [r for r in finished[1:] if r.confirmed]
+def _unfinished(finished: list[TrialRecord]) -> str:
+    text = "Its weights are the best there are, and the training of more epochs may improve them."
+    if not finished:
+        return f"{text} No trial has been trained to the end yet."
+    first = finished[0]
+    return f"{text} Of trials trained to the end, {first.trial} is first: {score(first.hmean)}."
+
+
+def _expected(facts: RunFacts, top: TrialRecord) -> str:
+    return (
+        "It has the highest H-mean to expect of another seed, "
+        f"{score(facts.row_of(top)['expected_hmean'])}, by all scores and the luck in them."
+    )
+
+
+def _trained_again(top: TrialRecord, finished: list[TrialRecord]) -> str:
+    others = [f"{r.trial} ({_mean(r)})" for r in finished if r.confirmed and r is not top]
+    if not top.confirmed:
+        return f"It was not trained again with new seeds, as {listed(others)} was."
     if not others:
         return "It is the only trial that was trained again with new seeds."
-    named = [f"{r.trial} ({_mean(r)})" for r in others]
     return (
-        f"Its mean is the highest of the {len(others) + 1} leaders trained again with new seeds; "
-        f"the others are {listed(named)}. Means closer than their standard deviations may change "
-        "places with other seeds."
+        f"Trained again with new seeds were also {listed(others)}. Means closer than their "
+        "standard deviations may change places with other seeds."
     )
 
 
@@ -143,7 +166,7 @@ def trade_offs(facts: RunFacts) -> list[str]:
     front = [row["trial"] for row in facts.rows if row["pareto"]]
     return [
         f"This search looked for {listed(figures)} together, so no trial is best in all. Trial "
-        f"{facts.rows[0]['trial']} is the first by H-mean; on the Pareto front "
+        f"{facts.rows[0]['trial']} is ranked first; on the Pareto front "
         f"{'is' if len(front) == 1 else 'are'} {listed(front) or 'none'}."
     ]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
@@ -18,9 +18,15 @@ from detector.inference import Detector, load_detector
 from detector.metrics.cleval import PageMatch, read_words
 from detector.metrics.explain import detection_kinds, explain, found_of
 from detector.metrics.picture import draw_page
-from orchestrator.report_page.blocks import Block, Paragraph, Picture, Section
+from orchestrator.report_page.blocks import (
+    Block,
+    Paragraph,
+    Picture,
+    Section,
+    counted,
+    listed,
+)
 from orchestrator.report_page.facts import RunFacts
-from orchestrator.report_page.wording import counted, listed
 from orchestrator.trials.records import TrialRecord
 
 TITLE = "Where it still fails"
@@ -121,10 +127,8 @@ def _drawn(facts: RunFacts, top: TrialRecord) -> list[Block]:
     data = config.data
     if data.root is not None and not data.root.is_dir():  # the machine that trained had its own
         data = data.model_copy(update={"root": Path(facts.space.fixed["data.root"])})
-    worst = worst_pages(top.page_hmeans, validation_pages(data))
+    worst = worst_pages(facts.run.study.page_scores(int(top.trial)), validation_pages(data))
     drawn = [picture(detector, entry, number) for number, entry in enumerate(worst, 1)]
-    if not drawn:
-        raise InputError("no page was scored")
     lost = sum((losses for _, losses in drawn), Losses())
     pages = "validation page" if len(drawn) == 1 else f"{len(drawn)} validation pages"
     text = (
@@ -149,23 +153,18 @@ def validation_pages(data: DataConfig) -> list[Page]:
 
 
 def worst_pages(
-    hmeans: Sequence[float] | None, pages: Sequence[Page], most: int = PAGES
+    scores: Mapping[str, float], pages: Sequence[Page], most: int = PAGES
 ) -> list[Worst]:
     """The pages with the lowest H-means, worst first; equal ones in the order of names.
 
-    `hmeans` are in the order of names, without pages that rightly had nothing on them. Raises
-    InputError when they cannot be those of `pages`.
+    `scores` are H-means by the name of a page, without pages that rightly had nothing on them.
+    Raises InputError when none of `pages` has one.
     """
-    if hmeans is None:
+    if not scores:
         raise InputError("no scores of its single pages were kept")
-    if len(hmeans) != len(pages):  # a page without words has no score when nothing was found on it
-        pages = [page for page in pages if page.words]
-    if len(hmeans) != len(pages):
-        raise InputError(
-            f"{len(hmeans)} pages were scored and {len(pages)} are there now, so nobody knows "
-            "which score is whose"
-        )
-    scored = [Worst(page, hmean) for page, hmean in zip(pages, hmeans, strict=True)]
+    scored = [Worst(page, scores[page.name]) for page in pages if page.name in scores]
+    if not scored:
+        raise InputError(f"none of the {len(scores)} pages that were scored is there now")
     return sorted(scored, key=lambda entry: (entry.hmean, entry.page.name))[:most]
 
 

@@ -11,14 +11,11 @@ from detector.cli import log
 from detector.files import write_text
 from orchestrator.report_page import (
     board,
-    box_thresh,
     cost,
-    faults,
     progress_charts,
     reproduce,
     settings_charts,
     summary,
-    trade_off,
     worst_pages,
 )
 from orchestrator.report_page.facts import RunFacts, gather
@@ -48,15 +45,15 @@ def page(facts: RunFacts, *, pages: bool) -> str:
     worst = worst_pages.section(facts, draw=pages)
     sections = [
         summary.section(facts, worst_pages.in_short(worst)),
-        board.section(facts),
+        board.leaderboard(facts),
         worst,
         progress_charts.history(facts),
         progress_charts.learning(facts),
         settings_charts.section(facts),
-        box_thresh.section(facts),
-        trade_off.section(facts),
-        cost.section(facts),
-        faults.section(facts),
+        settings_charts.by_box_thresh(facts),
+        board.pareto(facts),
+        cost.spent(facts),
+        cost.faults(facts),
         reproduce.section(facts),
     ]
     state = "search over" if facts.over else "search still running"

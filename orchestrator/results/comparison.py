@@ -1,7 +1,8 @@
 """Whether one trial is better than another, or only luckier on these validation pages.
 
-Trials of a run are scored on the same pages, and hard pages are hard for all of them. So the
-differences page by page say more than two intervals side by side.
+Trials of a run are scored on the same pages, but for those that one of them could not read, and
+hard pages are hard for all of them. So the differences page by page say more than two intervals
+side by side.
 """
 
 from __future__ import annotations
@@ -43,9 +44,8 @@ def ties(finished: Sequence[TrialRecord], level: float = 0.05) -> list[Standing]
     A trial is tied when its p-value against the best one is `level` or more. Among many
     trials some would differ from the best by chance, so these p-values are corrected together
     (see `holm`). That takes the best one as given, although it was chosen by the same scores:
-    among many equal trials, more differ from it than `level` says. A trial without page
-    scores, or with another number of pages than the best one, has None and does not count for
-    the correction.
+    among many equal trials, more differ from it than `level` says. A trial that has fewer than
+    two pages in common with the best one has None and does not count for the correction.
     """
     pages = [record.page_bytes for record in finished]
     against_best = [_paired_p(pages[0], own) for own in pages]
@@ -60,16 +60,17 @@ def ties(finished: Sequence[TrialRecord], level: float = 0.05) -> list[Standing]
 def paired_p(one: Sequence[float] | None, other: Sequence[float] | None) -> float | None:
     """The two-sided p-value of a paired permutation test of the mean page score.
 
-    `one` and `other` are the H-means of the same pages in the same order. If the trials were
-    equally good, each page's difference could as well have the other sign; p is the share of
-    sign patterns with a mean difference at least as far from 0 as the one found. Identical
-    scores have 1. None below two pages, where the numbers of pages differ (a page became
-    unreadable, so nobody knows which scores belong together), and for a score that is not a
-    finite number.
+    `one` and `other` are H-means along one list of pages, NaN for a page that a trial has no
+    score of, and as long as the last page that it knew of. Pages that both have are compared. If
+    the trials were equally good, each page's difference could as well have the other sign; p is
+    the share of sign patterns with a mean difference at least as far from 0 as the one found.
+    Identical scores have 1. None below two pages in common.
 
     Fisher, "The Design of Experiments" (1935), section 21; Pitman, "Significance tests which
     may be applied to samples from any populations" (1937). Up to EXACT_PAGES pages that differ
     all patterns are tried, beyond that FLIPS random ones of a fixed seed; see `_sampled_p`.
+    scipy.stats.permutation_test takes 40 to 500 times as long: for 1,000 trials of 69 pages, half
+    a minute whenever there is a new best one.
     """
     return _paired_p(packed(one), packed(other))
 
@@ -94,10 +95,12 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
 @lru_cache(maxsize=_PAIRS_KEPT)
 def _paired_p(one: bytes | None, other: bytes | None) -> float | None:
     """`paired_p` of packed scores."""
-    if one is None or other is None or len(one) != len(other):
+    if one is None or other is None:
         return None
-    differences = np.frombuffer(one) - np.frombuffer(other)
-    if len(differences) < 2 or not np.isfinite(differences).all():
+    known = min(len(one), len(other))
+    differences = np.frombuffer(one[:known]) - np.frombuffer(other[:known])
+    differences = differences[np.isfinite(differences)]
+    if len(differences) < 2:
         return None
     differences = differences[differences != 0]
     return _exact_p(differences) if len(differences) <= EXACT_PAGES else _sampled_p(differences)

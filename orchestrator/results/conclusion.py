@@ -9,8 +9,8 @@ from typing import Any
 
 from detector.commands import command
 from detector.errors import JobError
-from orchestrator.results.leaderboard import best
 from orchestrator.results.printed import print_leaderboard
+from orchestrator.results.ranking import best, how_far
 from orchestrator.results.write import write_results
 from orchestrator.space.search_space import SearchSpace
 from orchestrator.trials.pareto import Objectives
@@ -22,8 +22,10 @@ def conclude(
 ) -> int:
     """Leaderboard, where everything lies, what to do next; JobError when all trials failed."""
     top = best(records)
-    nothing_learnt = top is not None and not top.hmean
-    next_steps = _why_nothing(space, folder) if nothing_learnt else _next_steps(space, folder)
+    if top is None or not top.hmean:
+        next_steps = _why_nothing(space, folder)
+    else:
+        next_steps = _next_steps(space, folder, top)
     finish(records, space, folder, objectives, below=next_steps)
     if top is None:
         reasons = {f"trial {r.trial}: {r.reason}" for r in records if r.state is TrialState.FAILED}
@@ -48,7 +50,7 @@ def _why_nothing(space: SearchSpace, folder: Path) -> str:
     )
 
 
-def _next_steps(space: SearchSpace, folder: Path) -> str:
+def _next_steps(space: SearchSpace, folder: Path, top: TrialRecord) -> str:
     """Where everything lies, and three commands for the best model."""
     root, best_model = Path(space.fixed["data.root"]), folder / "best"
     tune = {"data.root": root, "data.split": "train", "data.pages": 100, "write": True}
@@ -60,12 +62,13 @@ def _next_steps(space: SearchSpace, folder: Path) -> str:
         "train": {"config": best_model / "config.yaml"} | longer,
     }
     commands = [f"  {command(f'detector.{name}', given)}" for name, given in steps.items()]
-    return _places(folder, best_model) + "\nnext:\n" + "\n".join(commands)
+    named = f"{best_model}/ (trial {top.trial}, {how_far(top, space.budget.epochs)})"
+    return _places(folder, named) + "\nnext:\n" + "\n".join(commands)
 
 
-def _places(folder: Path, best_model: Path | None = None) -> str:
+def _places(folder: Path, best_model: str | None = None) -> str:
     """A line for everything that a search leaves behind, the best model where there is one."""
-    model = "" if best_model is None else f"best model   {best_model}/\n"
+    model = "" if best_model is None else f"best model   {best_model}\n"
     return (
         f"\nleaderboard  {folder}/leaderboard.csv\n"
         f"{model}"

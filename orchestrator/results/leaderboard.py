@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -16,7 +17,15 @@ from detector.errors import InputError
 from detector.escape import csv_cell, encodable
 from detector.files import write_text
 from orchestrator.results.leaderboard_table import table
-from orchestrator.results.ranking import COLUMNS, LAST_COLUMNS, best, finite, ranked, rows
+from orchestrator.results.ranking import (
+    COLUMNS,
+    LAST_COLUMNS,
+    best,
+    finite,
+    last_columns,
+    ranked,
+    rows,
+)
 from orchestrator.trials.pareto import SCORE_AND_SIZE, Objectives
 from orchestrator.trials.records import TrialRecord
 
@@ -26,7 +35,7 @@ CSV_NAME = "leaderboard.csv"
 JSON_NAME = "leaderboard.json"
 COMPUTED = (  # of all records, or out of several figures of one
     *("rank", "hmean_low", "hmean_high", "confirmed_hmean", "confirmed_sd", "confirmed_seeds"),
-    *("p_next", "tied", "pareto"),
+    *("expected_hmean", "p_next", "tied", "pareto"),
 )
 PAGE_DIGITS = 6
 _TEXTS_KEPT = 1 << 12
@@ -47,13 +56,15 @@ def write_leaderboard(
     what `read_leaderboard` reads.
     """
     table_rows = rows(records, parameters, objectives)
+    last = last_columns(objectives)
+    computed = [*COMPUTED, *last[len(LAST_COLUMNS) :]]
     entries = [
-        _entry({key: row[key] for key in COMPUTED}, record)
+        _entry({key: row[key] for key in computed}, record)
         for row, record in zip(table_rows, ranked(records), strict=True)
     ]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*COLUMNS, *parameters, *LAST_COLUMNS])
+    writer.writerow([*COLUMNS, *parameters, *last])
     writer.writerows([_cell(value) for value in row.values()] for row in table_rows)
     write_text(folder / JSON_NAME, encodable(_content(parameters, entries)))
     write_text(folder / CSV_NAME, encodable(text.getvalue()))
@@ -76,10 +87,10 @@ def _entry(computed: dict[str, Any], record: TrialRecord) -> str:
 # Most of what is written, and the same each time.
 @lru_cache(maxsize=_TEXTS_KEPT)
 def _page_scores(page_bytes: bytes | None) -> str:
-    """JSON of packed scores."""
+    """JSON of packed scores, null for a page without one."""
     if page_bytes is None:
         return "null"
-    return _json(np.frombuffer(page_bytes).round(PAGE_DIGITS).tolist())
+    return _json([finite(v) for v in np.frombuffer(page_bytes).round(PAGE_DIGITS).tolist()])
 
 
 def _cell(value: Any) -> Any:
@@ -94,7 +105,7 @@ def read_leaderboard(folder: Path) -> list[TrialRecord]:
     path = folder / JSON_NAME
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        return [TrialRecord.from_dict(entry) for entry in content["trials"]]
+        return [_record(entry) for entry in content["trials"]]
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}; is it a run folder?") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -102,3 +113,11 @@ def read_leaderboard(folder: Path) -> list[TrialRecord]:
             f"{path}: not a leaderboard ({type(error).__name__}: {error}); "
             "write it again with python -m orchestrator.report"
         ) from None
+
+
+def _record(entry: dict[str, Any]) -> TrialRecord:
+    """A trial of leaderboard.json, where null stands for the NaN of a page without a score."""
+    pages = entry.get("page_hmeans")
+    if pages is not None:
+        entry |= {"page_hmeans": [math.nan if v is None else v for v in pages]}
+    return TrialRecord.from_dict(entry)

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from detector.escape import printable, printable_lines
-from orchestrator.results.ranking import best, rows
+from orchestrator.results.ranking import rows, scored_pages
 from orchestrator.trials.duration import duration
 from orchestrator.trials.records import TrialRecord, TrialState
 
@@ -27,8 +27,8 @@ STYLES = {
 RANK = "#"
 CONFIRMED = "new seeds"
 CONFIRMED_NOTE = (
-    "new seeds: mean ± standard deviation of the H-mean of trainings with other seeds, which ranks "
-    "before the H-mean that a trial was chosen for"
+    "new seeds: mean ± standard deviation of the H-mean of trainings with other seeds; expected: "
+    "what another seed is to give by all of these scores, which ranks the trials"
 )
 REASON_LENGTH = 160
 FEWEST = 3  # trials shown, however small the screen
@@ -62,7 +62,8 @@ def table(
     Beside the scores it shows the parameters that differ between trials. A "=" marks the ranks
     that are tied with the first (`comparison.ties`). Columns that do not fit are named in the
     caption, as are the reasons of failed trials, each told once. Trials that were trained again
-    with new seeds show the mean and the standard deviation over these.
+    with new seeds show the mean and the standard deviation over these, and then all show what is
+    expected of another seed.
     """
     every = rows(records, parameters)
     shown = every if most is None else every[:most]
@@ -113,11 +114,13 @@ def _score_columns(shown: Sequence[dict[str, Any]]) -> list[_Column]:
         for row in shown
     ]
     confirmed = [_confirmed(row) for row in shown]
+    expected = _Column("expected", cells("expected_hmean", "{:.4f}"), 1)
+    again = [_Column(CONFIRMED, confirmed, 1), expected]
     return [
         _Column(RANK, _ranks(shown), 1, "left"),
         _Column("trial", cells("trial"), 0, "left"),
         _Column("state", cells("state"), 0, "left"),
-        *([_Column(CONFIRMED, confirmed, 1)] if any(confirmed) else []),
+        *(again if any(confirmed) else []),
         _Column("H-mean", cells("hmean", "{:.4f}"), 0),
         _Column("95 % interval", spans, 9),
         _Column("tuned", cells("tuned_hmean", "{:.4f}"), 6),
@@ -184,11 +187,11 @@ def _fitting(columns: Sequence[_Column], width: int) -> tuple[list[_Column], lis
 
 def _tie_note(records: Sequence[TrialRecord], shown: Sequence[dict[str, Any]]) -> list[str]:
     """What "=" means, where it stands."""
-    top = best(records)
-    if top is None or top.page_hmeans is None or not any(_is_marked(row) for row in shown):
+    if not any(_is_marked(row) for row in shown):
         return []
+    first = next(record for record in records if record.trial == shown[0]["trial"])
     return [
-        f"= cannot be told from the first at 5 % on these {len(top.page_hmeans)} pages; "
+        f"= cannot be told from the first at 5 % on these {scored_pages(first)} pages; "
         "confirm them with other seeds or more pages"
     ]
 

@@ -3,10 +3,8 @@
 Only finished trials get a rank, because a stopped trial's score belongs to fewer epochs.
 The others follow without one: stopped, paused, running, pending, failed, each by H-mean.
 
-Among the finished, those that were trained again with new seeds come first, by the mean over the
-new seeds alone. Their first score is left out: it was chosen for being high, so it flatters them
-(the winner's curse: Capen, Clapp and Campbell, "Competitive bidding in high-risk situations",
-1971). For the same reason a score of one seed does not rank above a mean.
+Where trials were trained again with new seeds, all are ordered by the H-mean to expect of another
+seed (see `expected`), which a lucky first score raises less than several of them do.
 """
 
 from __future__ import annotations
@@ -21,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.results.comparison import Standing, ties
-from orchestrator.trials.pareto import SCORE_AND_SIZE, Objectives, front
+from orchestrator.results.expected import expected_hmeans
+from orchestrator.trials.pareto import SCORE_AND_SIZE, Objectives, front, value_of
 from orchestrator.trials.records import TrialRecord, TrialState, packed
 
 COLUMNS = (
@@ -29,7 +28,7 @@ COLUMNS = (
     *("hmean_pooled", "iou_hmean", "epochs", "seconds", "params_m"),
 )
 LAST_COLUMNS = (  # after the parameters
-    *("confirmed_hmean", "confirmed_sd", "confirmed_seeds"),
+    *("confirmed_hmean", "confirmed_sd", "confirmed_seeds", "expected_hmean"),
     *("tuned_hmean", "crossfit_hmean", "latency_ms"),
     *("p_next", "tied", "pareto", "reason"),
 )
@@ -45,11 +44,20 @@ _ORDER = (
 )
 
 
-def _merit(record: TrialRecord) -> tuple[bool, float, float, float, str]:
-    """Smaller is better: confirmed, by that mean; H-mean; IoU H-mean; then the earlier trial."""
-    mean = confirmed_hmean(record)
-    own = (-_number(record.hmean), -_number(record.iou_hmean), record.trial)
-    return (mean is None, -_number(mean), *own)
+def _merits(records: Sequence[TrialRecord]) -> dict[str, tuple[Any, ...]]:
+    """Of each trial; smaller is better.
+
+    By the expected H-mean, then the mean over new seeds, H-mean, IoU H-mean; then the earlier one.
+    """
+    expected = expected_hmeans(records)
+    return {
+        r.trial: (
+            -expected.get(r.trial, _number(r.hmean)),
+            *(-_number(score) for score in (confirmed_hmean(r), r.hmean, r.iou_hmean)),
+            r.trial,
+        )
+        for r in records
+    }
 
 
 def _number(score: float | None) -> float:
@@ -67,24 +75,49 @@ def confirmed_sd(record: TrialRecord) -> float | None:
 
 
 def ranked(records: Sequence[TrialRecord]) -> list[TrialRecord]:
-    """Best first: finished, stopped, paused, running, pending, failed, each by H-mean.
+    """Best first: finished, stopped, paused, running, pending, failed, each by merit.
 
-    Finished trials that are confirmed come before the others, by the mean over their new seeds.
+    That is the H-mean, or, as soon as a trial has new seeds, the H-mean to expect.
     """
-    return sorted(records, key=lambda r: (_ORDER.index(r.state), *_merit(r)))
+    merits = _merits(records)
+    return sorted(records, key=lambda r: (_ORDER.index(r.state), merits[r.trial]))
 
 
 def best(records: Sequence[TrialRecord]) -> TrialRecord | None:
-    """The best finished trial, see `ranked`; without one, the best of those that have a score."""
-    scored = [r for r in records if _number(r.hmean) >= 0]
-    finished = [r for r in scored if r.state is TrialState.FINISHED]
-    return min(finished or scored, key=_merit, default=None)
+    """The trial whose weights are the best there are; None while none has a score.
+
+    It may be one that was paused or stopped: what it would reach with all epochs is not known, but
+    its weights have the score that they have. Of equal ones that which `ranked` has first.
+    """
+    merits = _merits(records)
+    scored = [r for r in ranked(records) if _number(r.hmean) >= 0]
+    return min(scored, key=lambda r: merits[r.trial][0], default=None)
+
+
+def how_far(record: TrialRecord, epochs: int) -> str:
+    """A trial's state in words, such as `paused after epoch 3 of 27`, a whole one's `epochs`."""
+    if record.state is TrialState.FINISHED:
+        return record.state.value
+    return f"{record.state} after epoch {record.epochs} of {epochs}"
+
+
+def scored_pages(record: TrialRecord) -> int:
+    """How many pages a trial has a score of."""
+    return len(_known(record.page_bytes))
+
+
+def _known(page_bytes: bytes | None) -> NDArray[np.float64]:
+    """The scores among packed ones, without the NaN of pages that have none."""
+    scores: NDArray[np.float64] = np.frombuffer(page_bytes or b"")
+    return scores[np.isfinite(scores)]
 
 
 def interval(
     page_hmeans: Sequence[float] | None, *, level: float = 0.95
 ) -> tuple[float, float] | None:
     """A percentile bootstrap interval for the mean of page H-means; None below two pages.
+
+    A NaN is a page without a score, and left out.
 
     Efron, "Bootstrap methods: another look at the jackknife" (1979). The draws come from a
     fixed seed, so trials with the same pages are resampled alike and files are repeatable.
@@ -95,20 +128,28 @@ def interval(
 @lru_cache(maxsize=_INTERVALS_KEPT)
 def _interval(page_bytes: bytes | None, level: float = 0.95) -> tuple[float, float] | None:
     """`interval` of packed scores."""
-    scores: NDArray[np.float64] = np.frombuffer(page_bytes or b"")
+    scores = _known(page_bytes)
     if len(scores) < 2:
         return None
-    means = _drawn_counts(len(scores)) @ scores / len(scores)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    from scipy import stats  # takes half a second, which commands without scores are spared
+
+    found = stats.bootstrap(
+        (scores,),
+        np.mean,
+        vectorized=True,
+        n_resamples=BOOTSTRAP_DRAWS,
+        confidence_level=level,
+        method="percentile",
+        rng=np.random.default_rng(0),
+    )
+    low, high = found.confidence_interval
     return float(low), float(high)
 
 
-@lru_cache(maxsize=2)
-def _drawn_counts(pages: int) -> NDArray[np.float64]:
-    """How often each bootstrap sample draws each page, `(BOOTSTRAP_DRAWS, pages)`."""
-    rng = np.random.default_rng(0)
-    counts = rng.multinomial(pages, np.full(pages, 1 / pages), BOOTSTRAP_DRAWS)
-    return counts.astype(np.float64)
+def last_columns(objectives: Objectives) -> tuple[str, ...]:
+    """The columns after the parameters, with objectives that are in no column otherwise."""
+    others = [name for name, _ in objectives if name not in (*COLUMNS, *LAST_COLUMNS)]
+    return (*LAST_COLUMNS, *others)
 
 
 def rows(
@@ -116,14 +157,14 @@ def rows(
     parameters: Sequence[str],
     objectives: Objectives = SCORE_AND_SIZE,
 ) -> list[dict[str, Any]]:
-    """One dict a trial, best first: COLUMNS, parameters, LAST_COLUMNS; None is an empty cell.
+    """One dict a trial, best first: COLUMNS, parameters, `last_columns`; None is an empty cell.
 
-    `p_next` and `tied` are those of `_standings`, `pareto` says whether the trial is on
-    the front of `objectives`; only finished trials have them.
+    `p_next` and `tied` are those of `_standings`, `expected_hmean` is that of `expected_hmeans`,
+    `pareto` says whether the trial is on the front of `objectives`; only finished trials have them.
     """
     ordered = ranked(records)
     finished = [record for record in ordered if record.state is TrialState.FINISHED]
-    standings = _standings(finished)
+    standings, expected = _standings(finished), expected_hmeans(finished)
     efficient = {record.trial for record in front(finished, objectives)}
     out = []
     for position, record in enumerate(ordered):
@@ -138,6 +179,7 @@ def rows(
             "confirmed_hmean": confirmed_hmean(record),
             "confirmed_sd": confirmed_sd(record),
             "confirmed_seeds": len(record.confirmed) or None,
+            "expected_hmean": expected.get(record.trial),
             "p_next": standing.p_next,
             "tied": standing.tied,
             "pareto": record.trial in efficient if is_finished else None,
@@ -145,7 +187,8 @@ def rows(
         row = {name: finite(values[name]) for name in COLUMNS}
         row["seconds"] = round(record.seconds, 2)
         row |= {key: finite(record.params.get(key)) for key in parameters}
-        out.append(row | {name: finite(values[name]) for name in LAST_COLUMNS})
+        values |= {name: value_of(record, name) for name, _ in objectives}
+        out.append(row | {name: finite(values[name]) for name in last_columns(objectives)})
     return out
 
 
@@ -154,13 +197,17 @@ def _standings(finished: Sequence[TrialRecord]) -> list[Standing]:
 
     It compares the pages of first trainings. Confirmed trials stand in another order: of two, the
     lower one may have been better there, and a small p-value would seem to speak for the upper
-    one. So they are compared with nothing, nor is any trial with the first once that is confirmed.
+    one. So they are compared with nothing, nor is any trial with the first once one is confirmed.
     """
-    confirmed = sum(bool(record.confirmed) for record in finished)
-    if not confirmed:
-        return ties(finished)
-    others = [Standing(None, s.p_next, None) for s in ties(finished[confirmed:])]
-    return [Standing(None, None, None)] * confirmed + others
+    standings = ties(finished)
+    if not any(record.confirmed for record in finished):
+        return standings
+    return [
+        Standing(None, None if record.confirmed or below.confirmed else standing.p_next, None)
+        for standing, record, below in zip(
+            standings, finished, [*finished[1:], *finished[-1:]], strict=True
+        )
+    ]
 
 
 def finite(value: Any) -> Any:

@@ -13,6 +13,7 @@ to.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -142,6 +143,12 @@ class Study:
         if new:
             self._set(PAGES, [*pages, *new])
         return [page_hmeans.get(name) for name in (*pages, *new)]
+
+    def page_scores(self, number: int) -> dict[str, float]:
+        """The H-means of a trial's best epoch by the name of the page; empty without any."""
+        scores = self.record(number).page_hmeans or ()
+        named = zip(self._attributes.get(PAGES, []), scores, strict=False)
+        return {page: score for page, score in named if math.isfinite(score)}
 
     def keep_confirmation(self, trial: str, seed: int, result: Mapping[str, Any]) -> None:
         """Store what a training of `trial` with another seed gave.

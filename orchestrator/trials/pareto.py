@@ -1,29 +1,49 @@
-"""The trials of which none is better in everything: the best trade-offs of a run."""
+"""What trials are better by, and those of which none is better in everything."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Callable, Sequence
+from operator import attrgetter
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from detector.errors import InputError
 from orchestrator.trials.records import TrialRecord, TrialState
+from orchestrator.trials.tail import tail_hmean
 
-Objectives = Sequence[tuple[str, Literal["max", "min"]]]
+Way = Literal["max", "min"]
+Objectives = Sequence[tuple[str, Way]]
 
-WAYS: dict[str, Literal["max", "min"]] = {
-    "hmean": "max",
-    "tuned_hmean": "max",
-    "crossfit_hmean": "max",
-    "iou_hmean": "max",
-    "params_m": "min",
-    "latency_ms": "min",
+
+class Objective(NamedTuple):
+    """What a trial may be better by: which way, what tables call it, and its value."""
+
+    way: Way
+    title: str
+    value: Callable[[TrialRecord], float | None]
+
+
+OBJECTIVES = {
+    "hmean": Objective("max", "H-mean", attrgetter("hmean")),
+    "tuned_hmean": Objective("max", "tuned H-mean", attrgetter("tuned_hmean")),
+    "crossfit_hmean": Objective("max", "cross-fitted H-mean", attrgetter("crossfit_hmean")),
+    "iou_hmean": Objective("max", "IoU H-mean", attrgetter("iou_hmean")),
+    "tail_hmean": Objective("max", "H-mean of the worst pages", tail_hmean),
+    "params_m": Objective("min", "million weights", attrgetter("params_m")),
+    "latency_ms": Objective("min", "ms a page", attrgetter("latency_ms")),
 }
-FIGURES = tuple(WAYS)
+WAYS = {name: objective.way for name, objective in OBJECTIVES.items()}
+FIGURES = tuple(OBJECTIVES)
 SCORE_AND_SIZE: Objectives = (("hmean", "max"), ("params_m", "min"))
+
+
+def value_of(record: TrialRecord, name: str) -> float | None:
+    """A trial's value of an objective; None where it is not known, or not a finite number."""
+    value = OBJECTIVES[name].value(record)
+    return value if value is not None and math.isfinite(value) else None
 
 
 def front(records: Sequence[TrialRecord], objectives: Objectives) -> list[TrialRecord]:
@@ -31,24 +51,19 @@ def front(records: Sequence[TrialRecord], objectives: Objectives) -> list[TrialR
 
     A trial dominates another when it is at least as good in every figure and better in one
     (Pareto, "Manuale di economia politica", 1906), so trials with equal figures are on the
-    front together. Objectives are fields of TrialRecord (FIGURES) with "max" where more is
-    better, "min" where less is. A trial that lacks a figure is not on the front and dominates
-    none. Raises InputError without objectives, or for one that does not exist.
+    front together. A trial that lacks a figure is not on the front and dominates none. Raises
+    InputError without objectives, or for one that is not in OBJECTIVES.
     """
     _check(objectives)
-    complete = [
-        record
-        for record in records
-        if record.state is TrialState.FINISHED
-        and all(_known(getattr(record, figure)) for figure, _ in objectives)
-    ]
-    points = np.array(
-        [
-            [getattr(record, figure) * (1 if way == "max" else -1) for figure, way in objectives]
-            for record in complete
-        ]
-    ).reshape(len(complete), len(objectives))
-    return [record for record, kept in zip(complete, _undominated(points), strict=True) if kept]
+    signs = [1 if way == "max" else -1 for _, way in objectives]
+    known, points = [], []
+    for record in records:
+        values = [value_of(record, figure) for figure, _ in objectives]
+        if record.state is TrialState.FINISHED and None not in values:
+            known.append(record)
+            points.append(values)
+    signed = np.array(points, dtype=float).reshape(len(known), len(objectives)) * signs
+    return [record for record, kept in zip(known, _undominated(signed), strict=True) if kept]
 
 
 def as_objectives(figures: Sequence[str]) -> Objectives:
@@ -82,10 +97,6 @@ def _check(objectives: Objectives) -> None:
             )
         if way not in ("max", "min"):
             raise InputError(f"objectives: {figure} must be 'max' or 'min', got {way!r}")
-
-
-def _known(figure: float | None) -> bool:
-    return figure is not None and math.isfinite(figure)
 
 
 def _undominated(points: NDArray[np.float64]) -> NDArray[np.bool_]:

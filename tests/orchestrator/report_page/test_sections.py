@@ -9,14 +9,11 @@ from optuna.trial import TrialState
 
 from orchestrator.report_page import (
     board,
-    box_thresh,
     cost,
-    faults,
     progress_charts,
     reproduce,
     settings_charts,
     summary,
-    trade_off,
 )
 from orchestrator.report_page.blocks import Chart, Command, Facts, Items, Paragraph, Table
 from orchestrator.run import study as store
@@ -59,12 +56,15 @@ def test_the_command_to_predict_needs_the_weights(usual):
     ]
 
 
-def test_new_seeds_are_the_score_that_counts(usual):
-    for seed, hmean in ((1, 0.88), (2, 0.86)):
+def confirm(run, trial, *hmeans):
+    for seed, hmean in enumerate(hmeans, 1):
         result = {"hmean": hmean, "iou_hmean": None, "epochs": 6, "best_epoch": 6}
-        store.keep_confirmation(
-            usual.study, "00001", seed, result | {"seconds": 20.0, "reason": None}
-        )
+        store.keep_confirmation(run.study, trial, seed, result | {"seconds": 20.0, "reason": None})
+
+
+def test_new_seeds_are_the_score_that_counts(usual):
+    confirm(usual, "00000", 0.80, 0.81)
+    confirm(usual, "00001", 0.88, 0.86)
     facts = usual.facts()
     # The mean of 0.88 and 0.86 is 0.87, their sample deviation 0.01 * sqrt(2).
     assert summary.headline(facts, facts.best).startswith(
@@ -72,10 +72,39 @@ def test_new_seeds_are_the_score_that_counts(usual):
         "the first one gave 0.8990"
     )
     reasons = "\n".join(summary.reasons(facts, facts.best))
-    assert "the only trial that was trained again" in reasons
+    assert "the highest H-mean to expect of another seed, 0.87" in reasons
+    assert "Trained again with new seeds were also 00000 (0.8050 ± 0.0071)" in reasons
     assert "0.0290 above that mean" in reasons
-    assert cost.count(facts).again == 12
-    assert cost.count(facts).again_seconds == 40.0
+    assert cost.count(facts).again == 24
+    assert cost.count(facts).again_seconds == 80.0
+
+
+@pytest.mark.parametrize(
+    ("hmeans", "top", "said"),
+    [
+        ((0.92, 0.90), "00001", "It is the only trial that was trained again with new seeds."),
+        ((0.88, 0.86), "00000", "not trained again with new seeds, as 00001 (0.8700 ± 0.0141) was"),
+    ],
+)
+def test_the_best_is_said_to_be_confirmed_or_not(usual, hmeans, top, said):
+    confirm(usual, "00001", *hmeans)
+    facts = usual.facts()
+    assert facts.best.trial == top
+    assert said in "\n".join(summary.reasons(facts, facts.best))
+    headers = next(b for b in board.leaderboard(facts).blocks if isinstance(b, Table)).headers
+    assert headers[headers.index("new seeds") + 1] == "expected"
+
+
+def test_a_paused_trial_may_be_the_one_to_ship_and_is_called_so(usual):
+    usual.add(TrialState.RUNNING, [0.5, 0.95], lr=4e-3, **{store.PAUSED: 2})
+    text = texts(summary.section(usual.facts()))
+    assert "Trial 00005 (paused after epoch 2 of 6): H-mean 0.9500" in text
+    assert "Of trials trained to the end, 00000 is first: 0.9000." in text
+    table = next(b for b in board.leaderboard(usual.facts()).blocks if isinstance(b, Table))
+    assert [cell.text for cell in table.rows[0][:2]] == ["1", "00000"]
+    assert [table.rows[i][1].text for i in table.marks] == ["00005"]
+    curves = chart(progress_charts.learning(usual.facts()), "learning-curves").figure
+    assert [d["name"] for d in curves["data"]][-2:] == ["trial 00000", "trial 00005"]
 
 
 @pytest.mark.parametrize(
@@ -105,7 +134,7 @@ def test_a_search_for_two_things_has_no_single_winner(make_run):
 
 
 def test_the_leaderboard_has_every_trial_and_no_empty_column(usual):
-    table = next(b for b in board.section(usual.facts()).blocks if isinstance(b, Table))
+    table = next(b for b in board.leaderboard(usual.facts()).blocks if isinstance(b, Table))
     names = [row[list(table.headers).index("trial")].text for row in table.rows]
     assert names == ["00000", "00001", "00002", "00003", "00004"]
     assert table.states == ["finished"] * 3 + ["stopped", "failed"]
@@ -154,11 +183,9 @@ def test_settings_need_two_finished_trials_that_differ(make_run):
     assert "none varied" in texts(settings_charts.section(run.facts()))
 
 
-def test_settings_show_importance_slices_and_coordinates(usual):
+def test_settings_show_importance_and_slices(usual):
     section = settings_charts.section(usual.facts())
-    assert [b.name for b in section.blocks if isinstance(b, Chart)] == [
-        *("importance", "slices", "parallel")
-    ]
+    assert [b.name for b in section.blocks if isinstance(b, Chart)] == ["importance", "slices"]
     assert "So few say little" in texts(section)
     json.dumps([b.figure for b in section.blocks if isinstance(b, Chart)], allow_nan=False)
 
@@ -180,7 +207,7 @@ def keep_curve(run, record, **changes):
 def test_box_thresh_curves_come_from_what_trainings_kept(usual):
     top = usual.facts().best
     keep_curve(usual, top)
-    drawn = chart(box_thresh.section(usual.facts()), "box-thresh-chart")
+    drawn = chart(settings_charts.by_box_thresh(usual.facts()), "box-thresh-chart")
     assert drawn.figure["data"][0]["y"] == [0.88, 0.899, 0.9, 0.897]
     # 0.9 at 0.5; 0.899 is within 0.002 of it, 0.897 is not.
     assert "best at 0.5 with 0.9000, and loses 0.002 at most from 0.4 to 0.5" in drawn.summary
@@ -191,7 +218,7 @@ def test_box_thresh_curves_come_from_what_trainings_kept(usual):
 )
 def test_a_curve_that_is_not_of_the_best_epoch_or_broken_is_left_out(usual, changes):
     keep_curve(usual, usual.facts().best, **changes)
-    assert "No curve was kept" in texts(box_thresh.section(usual.facts()))
+    assert "No curve was kept" in texts(settings_charts.by_box_thresh(usual.facts()))
 
 
 def test_the_cost_counts_epochs_by_why_they_were_not_trained(usual):
@@ -218,7 +245,7 @@ def test_the_cost_counts_what_was_scored_instead_of_trained(usual):
 
 
 def test_the_pareto_table_has_the_front_alone(usual):
-    section = trade_off.section(usual.facts())
+    section = board.pareto(usual.facts())
     table = next(b for b in section.blocks if isinstance(b, Table))
     # 22 million weights with 0.9, 12 million with 0.899; the third has 12 million with 0.6.
     assert [[cell.text for cell in row] for row in table.rows] == [
@@ -227,18 +254,30 @@ def test_the_pareto_table_has_the_front_alone(usual):
     ]
 
 
+def test_a_computed_objective_is_in_the_table_and_in_the_chart(make_run):
+    run = make_run(search={"objectives": ["hmean", "tail_hmean"]})
+    run.add(TrialState.COMPLETE, [0.9] * 6, lr=1e-3, pages=[1.0, 0.8])
+    run.add(TrialState.COMPLETE, [0.8] * 6, lr=2e-3, pages=[0.7, 0.9])
+    section = board.pareto(run.facts())
+    assert section.title == "Pareto front of H-mean and H-mean of the worst pages"
+    assert chart(section, "pareto-tail-hmean").figure["data"][1]["x"] == [0.8]
+    table = next(b for b in board.leaderboard(run.facts()).blocks if isinstance(b, Table))
+    place = list(table.headers).index("H-mean of the worst pages")
+    assert [row[place].text for row in table.rows] == ["0.8000", "0.7000"]
+
+
 def test_faults_are_told_once_for_each_reason(usual):
     usual.add(TrialState.FAIL, [], reason="out of memory")
     usual.add(TrialState.FAIL, [], reason="NaN")
     usual.add(TrialState.COMPLETE, [0.3] * 6, **{store.LOST: 2})
     facts = usual.facts()
-    assert faults.alike(facts) == {"out of memory": ["00004", "00005"], "NaN": ["00006"]}
-    tables = [b for b in faults.section(facts).blocks if isinstance(b, Table)]
+    assert cost.alike(facts) == {"out of memory": ["00004", "00005"], "NaN": ["00006"]}
+    tables = [b for b in cost.faults(facts).blocks if isinstance(b, Table)]
     assert [[c.text for c in row] for row in tables[1].rows] == [["00007", "2"]]
 
 
 def test_a_run_without_faults_says_so(make_run):
-    assert "None" in texts(faults.section(make_run().facts()))
+    assert "None" in texts(cost.faults(make_run().facts()))
 
 
 def test_the_commands_to_reproduce_have_what_differs_from_the_defaults(make_run):

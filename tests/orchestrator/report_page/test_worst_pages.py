@@ -35,20 +35,21 @@ def make_page(name, *, words=1):
 
 def test_the_lowest_pages_come_first_and_equal_ones_by_name():
     pages = [make_page(name) for name in "abcd"]
-    worst = worst_pages([0.9, 0.5, 0.5, 0.1], pages, most=3)
+    worst = worst_pages({"d": 0.1, "c": 0.5, "b": 0.5, "a": 0.9}, pages, most=3)
     assert [(w.page.name, w.hmean) for w in worst] == [("d", 0.1), ("b", 0.5), ("c", 0.5)]
 
 
-def test_pages_without_words_may_have_no_score():
-    pages = [make_page("a"), make_page("b", words=0), make_page("c")]
-    assert [w.page.name for w in worst_pages([0.2, 0.1], pages)] == ["c", "a"]
+def test_scores_belong_to_pages_by_name_whatever_either_lacks():
+    pages = [make_page("a"), make_page("b", words=0), make_page("c"), make_page("new")]
+    found = worst_pages({"c": 0.1, "a": 0.2, "gone": 0.0}, pages)
+    assert [(w.page.name, w.hmean) for w in found] == [("c", 0.1), ("a", 0.2)]
 
 
 def test_other_pages_than_those_scored_are_refused():
-    with pytest.raises(InputError, match="3 pages were scored and 2 are there now"):
-        worst_pages([0.1, 0.2, 0.3], [make_page("a"), make_page("b")])
+    with pytest.raises(InputError, match="none of the 2 pages that were scored is there now"):
+        worst_pages({"c": 0.1, "d": 0.2}, [make_page("a"), make_page("b")])
     with pytest.raises(InputError, match="no scores of its single pages"):
-        worst_pages(None, [make_page("a")])
+        worst_pages({}, [make_page("a")])
 
 
 def test_losses_are_what_cleval_counted():

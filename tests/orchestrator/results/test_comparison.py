@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from orchestrator.results.comparison import EXACT_PAGES, FLIPS, Standing, holm, paired_p, ties
 from orchestrator.trials.records import TrialRecord, TrialState
 
+NAN = float("nan")
 SCORES = st.lists(st.floats(0, 1), min_size=2, max_size=40)
 
 
@@ -53,8 +55,36 @@ def test_nothing_to_compare_is_none() -> None:
     assert paired_p([0.5, 0.6], None) is None
     assert paired_p([], []) is None
     assert paired_p([0.5], [0.6]) is None
-    assert paired_p([0.5, 0.6, 0.7], [0.5, 0.6]) is None
-    assert paired_p([0.5, float("nan")], [0.5, 0.6]) is None
+    assert paired_p([0.5, NAN], [0.5, 0.6]) is None  # one page in common
+    assert paired_p([0.5, NAN, 0.7], [NAN, 0.6, NAN]) is None
+
+
+def test_only_pages_that_both_trials_have_are_paired() -> None:
+    # One lacks the first page, the other the last: three are left, each 0.1 better, so 2 of 8
+    # patterns. The four scores of each by position would pair a page with another one.
+    one, other = [NAN, 0.9, 0.5, 0.8, 0.3], [0.7, 0.8, 0.4, 0.7, NAN]
+    assert paired_p(one, other) == paired_p(other, one) == 2 / 8
+    # A page that was seen only later is missing at the end of older trials.
+    assert paired_p([0.9, 0.5, 0.8, 0.1], [0.8, 0.4, 0.7]) == 2 / 8
+
+
+@given(st.data(), SCORES)
+def test_pages_that_one_trial_lacks_change_nothing(data: st.DataObject, one: list[float]) -> None:
+    other = data.draw(st.lists(st.floats(0, 1), min_size=len(one), max_size=len(one)))
+    place = data.draw(st.integers(0, len(one)))
+    with_more, without = [*one], [*other]
+    with_more.insert(place, data.draw(st.floats(0, 1)))
+    without.insert(place, NAN)
+    assert paired_p(with_more, without) == paired_p(one, other)
+
+
+@pytest.mark.parametrize("pages", [2, 5, EXACT_PAGES])
+def test_all_patterns_agree_with_scipy(pages: int) -> None:
+    differences = np.random.default_rng(pages).normal(0.02, 0.05, pages)
+    expected = stats.permutation_test(
+        (differences,), np.mean, permutation_type="samples", vectorized=True
+    )
+    assert paired_p(differences.tolist(), [0.0] * pages) == pytest.approx(expected.pvalue)
 
 
 @given(SCORES)
@@ -151,8 +181,8 @@ def test_a_single_comparison_needs_no_correction() -> None:
 
 
 def test_trials_of_other_pages_are_left_out() -> None:
-    best, near = [0.9] * 6, [0.8] * 6
-    standings = ties(finished(best, [0.1] * 5, near, None))
+    best, near = [0.9] * 6 + [NAN] * 2, [0.8] * 6
+    standings = ties(finished(best, [NAN] * 5 + [0.1, 0.2, 0.3], near, None))
     assert [s.tied for s in standings] == [True, None, False, None]
     assert [s.p_next for s in standings] == [None, None, None, None]
     assert standings[2].p_best == 2 / 64  # not doubled for trials that cannot be compared

@@ -27,9 +27,9 @@ def space() -> SearchSpace:
     )
 
 
-def said(space: SearchSpace, folder: Path, hmean: float | None, capsys) -> str:
+def said(space: SearchSpace, folder: Path, hmean: float | None, capsys, *others) -> str:
     record = TrialRecord("00000", TrialState.FINISHED, hmean=hmean, epochs=3)
-    assert conclude([record], space, folder, SCORE_AND_SIZE) == 0
+    assert conclude([record, *others], space, folder, SCORE_AND_SIZE) == 0
     text = capsys.readouterr().out
     return text[text.index("leaderboard  ") :]
 
@@ -52,8 +52,27 @@ def test_commands_for_the_best_model_can_be_pasted(space, tmp_path, capsys):
         f"output={folder}/longer",
         "train.epochs=9",
     ]
-    assert f"best model   {folder}/best/" in lines
+    assert f"best model   {folder}/best/ (trial 00000, finished)" in lines
     assert f"curves       tensorboard --logdir '{folder}'" in lines
+
+
+def test_the_best_model_may_be_of_a_trial_that_was_paused_when_a_limit_came(
+    space, tmp_path, capsys
+):
+    source = tmp_path / "trials/00001"
+    source.mkdir(parents=True)
+    (source / "model.safetensors").write_text("weights of 00001")
+    paused = TrialRecord(
+        "00001", TrialState.PAUSED, hmean=0.95, epochs=1, checkpoint="trials/00001"
+    )
+    text = said(space, tmp_path, 0.6, capsys, paused)
+    assert f"best model   {tmp_path}/best/ (trial 00001, paused after epoch 1 of 3)" in text
+    assert (tmp_path / "best/model.safetensors").read_text() == "weights of 00001"
+    rows = (tmp_path / "leaderboard.csv").read_text().splitlines()
+    assert [row.split(",")[:3] for row in rows[1:]] == [
+        ["1", "00000", "finished"],
+        ["", "00001", "paused"],
+    ]
 
 
 def test_a_search_that_found_no_word_offers_no_model(space, tmp_path, capsys):

@@ -44,17 +44,11 @@ def test_finished_trials_come_first_whatever_the_others_score(records: list[Tria
     assert order == ["00004", "00002", "00006", "00001", "00003", "00005", "00000"]
 
 
-def test_best_is_a_finished_trial(records: list[TrialRecord]) -> None:
-    found = best(records)
-    assert found is not None
-    assert found.trial == "00004"
-
-
-def test_best_falls_back_to_any_score_and_to_none(records: list[TrialRecord]) -> None:
-    unfinished = [r for r in records if r.state is not FINISHED]
-    found = best(unfinished)
-    assert found is not None
-    assert found.trial == "00003"
+def test_best_is_the_highest_score_whatever_the_state(records: list[TrialRecord]) -> None:
+    found = [best([r for r in records if r.state in states]) for states in (TrialState, [FINISHED])]
+    assert [r and r.trial for r in found] == ["00003", "00004"]
+    finished = TrialRecord("00009", FINISHED, hmean=0.99)  # of equal ones the finished one
+    assert best([*records, finished]) == finished
     assert best([records[0], records[5]]) is None
     assert best([]) is None
 
@@ -66,17 +60,15 @@ def test_ties_go_to_iou_and_then_to_the_earlier_trial() -> None:
     assert [r.trial for r in ranked([a, b, c])] == ["00003", "00001", "00002"]
 
 
-def test_confirmed_trials_come_first_by_the_mean_of_their_new_seeds_alone() -> None:
+def test_trials_that_differ_by_luck_alone_are_ordered_by_their_new_seeds() -> None:
     lucky = TrialRecord("00000", FINISHED, hmean=0.99, confirmed=(0.7, 0.72, 0.74))
-    steady = TrialRecord("00001", FINISHED, hmean=0.9, confirmed=(0.88, 0.9))
-    alone = TrialRecord("00002", FINISHED, hmean=0.98)
-    stopped = TrialRecord("00003", STOPPED, hmean=1.0)
+    steady = TrialRecord("00001", FINISHED, hmean=0.98, confirmed=(0.88, 0.9))
+    alone = TrialRecord("00002", FINISHED, hmean=0.985)
+    stopped = TrialRecord("00003", STOPPED, hmean=0.99)
     records = [stopped, alone, lucky, steady]
+    # Seeds differ far more than first scores, so 0.985 is expected of each.
     assert ranked(records) == [steady, lucky, alone, stopped]
-    assert best(records) == steady
-    assert best([stopped, alone]) == alone
-    # Equal means: the first score decides.
-    other = replace(steady, trial="00004", hmean=0.91, confirmed=(0.9, 0.88))
+    other = replace(steady, trial="00004", hmean=0.99, confirmed=(0.9, 0.88))
     assert ranked([steady, other]) == [other, steady]
 
 
@@ -93,7 +85,7 @@ def test_csv_has_the_documented_columns(tmp_path: Path, records: list[TrialRecor
     assert text.splitlines()[0] == (
         "rank,trial,state,hmean,hmean_low,hmean_high,precision,recall,hmean_pooled,iou_hmean,"
         "epochs,seconds,params_m,optimizer.lr,confirmed_hmean,confirmed_sd,confirmed_seeds,"
-        "tuned_hmean,crossfit_hmean,latency_ms,p_next,tied,pareto,reason"
+        "expected_hmean,tuned_hmean,crossfit_hmean,latency_ms,p_next,tied,pareto,reason"
     )
     rows = read_csv(tmp_path / "run")
     assert [row["rank"] for row in rows] == ["1", "2", "", "", "", "", ""]
@@ -146,6 +138,17 @@ def test_ties_and_the_front_are_in_both_files(tmp_path: Path) -> None:
     assert [r["pareto"] for r in read_csv(tmp_path)] == ["True", "True", ""]
 
 
+def test_an_objective_that_is_no_column_becomes_one(tmp_path: Path) -> None:
+    record = TrialRecord("00000", FINISHED, hmean=0.75, page_hmeans=(1.0, 0.5))
+    write_leaderboard(tmp_path, [record], [], [("hmean", "max"), ("tail_hmean", "max")])
+    (row,) = read_csv(tmp_path)
+    assert list(row)[-2:] == ["reason", "tail_hmean"]
+    assert (row["tail_hmean"], row["pareto"]) == ("0.5", "True")
+    content = json.loads((tmp_path / "leaderboard.json").read_text(encoding="utf-8"))
+    assert content["trials"][0]["tail_hmean"] == 0.5
+    assert read_leaderboard(tmp_path) == [record]
+
+
 def test_what_new_seeds_gave_is_in_both_files(tmp_path: Path) -> None:
     records = [
         TrialRecord("00000", FINISHED, hmean=0.9, confirmed=(0.5, 0.75)),
@@ -174,6 +177,16 @@ def test_json_has_a_line_a_trial_with_rounded_page_scores(tmp_path: Path) -> Non
     assert len(lines) == 2
     assert lines[0].endswith('"page_hmeans": [0.333333, 0.333333]},')
     assert read_leaderboard(tmp_path)[0] == replace(third, page_hmeans=(0.333333, 0.333333))
+
+
+def test_a_page_without_a_score_is_null_and_read_back_as_nan(tmp_path: Path) -> None:
+    pages = (0.5, float("nan"), 0.25)
+    write_leaderboard(tmp_path, [TrialRecord("00000", FINISHED, hmean=0.5, page_hmeans=pages)], [])
+    text = (tmp_path / "leaderboard.json").read_text(encoding="utf-8")
+    assert '"page_hmeans": [0.5, null, 0.25]' in text
+    (read,) = read_leaderboard(tmp_path)
+    assert read.page_hmeans == pytest.approx(pages, nan_ok=True)
+    assert float(read_csv(tmp_path)[0]["hmean_low"]) == 0.25
 
 
 def test_files_of_earlier_versions_are_read(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def test_a_paused_trial_is_neither_over_nor_running():
     view, out = make_view(terminal=True)
     view.show([paused, record("00000", TrialState.FINISHED, 0.8)])
     Console(file=out, width=100, color_system=None).print(view._render())
-    assert "1 of 3 trials over, 1 paused, 0:00, best H-mean 0.8000 (trial 00000)" in out.getvalue()
+    assert "1 of 3 trials over, 1 paused, 0:00, best H-mean 0.9000 (trial 00001)" in out.getvalue()
 
 
 @pytest.mark.parametrize("width", [60, 80, 140])

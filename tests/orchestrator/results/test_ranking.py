@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,9 +13,10 @@ from orchestrator.results.ranking import (
     LAST_COLUMNS,
     confirmed_hmean,
     confirmed_sd,
+    how_far,
     interval,
-    ranked,
     rows,
+    scored_pages,
 )
 from orchestrator.trials.records import TrialRecord, TrialState
 
@@ -23,6 +25,14 @@ def test_interval_needs_two_pages() -> None:
     assert interval(None) is None
     assert interval([]) is None
     assert interval([0.9]) is None
+
+
+def test_pages_without_a_score_are_left_out_of_the_interval() -> None:
+    nan = float("nan")
+    assert interval([nan, 0.1, 0.5, nan, 0.9]) == interval([0.1, 0.5, 0.9])
+    assert interval([nan, 0.9]) is None
+    record = TrialRecord("1", TrialState.FINISHED, page_hmeans=(nan, 0.5, 0.7))
+    assert (scored_pages(record), scored_pages(replace(record, page_hmeans=None))) == (2, 0)
 
 
 def test_equal_pages_leave_no_doubt() -> None:
@@ -124,11 +134,15 @@ def test_mean_and_deviation_of_new_seeds_by_hand() -> None:
 
 
 @given(st.lists(st.lists(st.floats(0, 1), max_size=3), min_size=1, max_size=8))
-def test_confirmed_trials_fall_in_their_mean_and_others_follow(seeds: list[list[float]]) -> None:
+def test_trials_fall_in_what_is_expected_of_them(seeds: list[list[float]]) -> None:
     records = [paged(f"{i:05d}", 0.1 * i, *scores) for i, scores in enumerate(seeds)]
-    order = ranked(records)
-    means = [np.mean(record.confirmed) for record in order if record.confirmed]
-    assert all(np.diff(means) <= 1e-12)
-    rest = order[len(means) :]
-    assert not any(record.confirmed for record in rest)
-    assert rest == sorted(rest, key=lambda record: -(record.hmean or 0))
+    shown = rows(records, [])
+    column = [row["hmean" if row["expected_hmean"] is None else "expected_hmean"] for row in shown]
+    assert all(np.diff(column) <= 0)
+    assert {row["expected_hmean"] is None for row in shown} == {not any(seeds)}
+
+
+def test_how_far_a_trial_is_in_words() -> None:
+    paused = TrialRecord("1", TrialState.PAUSED, epochs=3)
+    assert how_far(paused, 27) == "paused after epoch 3 of 27"
+    assert how_far(paged("a", 0.9), 27) == "finished"

@@ -61,7 +61,9 @@ def test_page_scores_are_in_the_order_of_the_studys_pages(tmp_path):
         study.begin({"lr": number / 10}, RANGE)
         study.note(number, **{LATEST: {"epoch": 1, "best_epoch": 1}})
         study.note(number, **{BEST: {"epoch": 1, "hmeans": study.in_order(own)}})
-    found = [record.page_hmeans for record in opened(tmp_path, resume=True).records()]
+    again = opened(tmp_path, resume=True)
+    assert [again.page_scores(number) for number in range(3)] == scores
+    found = [record.page_hmeans for record in again.records()]
     nan = math.nan
     expected = [(0.1, 0.2, 0.3), (0.4, nan, 0.5), (nan, 0.6, nan, 0.7)]
     assert [list(map(str, row)) for row in found] == [list(map(str, row)) for row in expected]

@@ -8,7 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.errors import InputError
-from orchestrator.trials.pareto import SCORE_AND_SIZE, Objectives, as_objectives, front, fronts
+from orchestrator.trials.pareto import (
+    FIGURES,
+    OBJECTIVES,
+    SCORE_AND_SIZE,
+    WAYS,
+    Objectives,
+    as_objectives,
+    front,
+    fronts,
+    value_of,
+)
 from orchestrator.trials.records import TrialRecord, TrialState
 
 FINISHED = TrialState.FINISHED
@@ -90,6 +100,23 @@ def test_smaller_models_may_score_less() -> None:
 def test_any_score_may_be_an_objective(figure: str) -> None:
     low, high = (TrialRecord(str(i), FINISHED, **{figure: v}) for i, v in enumerate((0.2, 0.7)))
     assert front([low, high], [(figure, "max")]) == [high]
+
+
+def test_an_objective_may_be_computed() -> None:
+    even = TrialRecord("0", FINISHED, hmean=0.8, page_hmeans=(0.8, 0.8))
+    uneven = TrialRecord("1", FINISHED, hmean=0.8, page_hmeans=(1.0, 0.6))
+    unknown = TrialRecord("2", FINISHED, hmean=0.99)
+    records = [even, uneven, unknown]
+    assert [value_of(r, "tail_hmean") for r in records] == [0.8, 0.6, None]
+    assert front(records, as_objectives(["hmean", "tail_hmean"])) == [even]
+    assert value_of(TrialRecord("3", FINISHED, hmean=float("nan")), "hmean") is None
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_objective_has_a_title_and_a_value_of_any_record(name: str) -> None:
+    assert OBJECTIVES[name].title
+    assert WAYS[name] == OBJECTIVES[name].way
+    assert value_of(TrialRecord("0", TrialState.PENDING), name) is None
 
 
 def test_wrong_objectives_are_named() -> None:

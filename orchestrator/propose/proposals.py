@@ -89,8 +89,9 @@ def _seen(trial: FrozenTrial, objectives: Objectives) -> FrozenTrial:
         state = OptunaState.PRUNED
     if state is OptunaState.COMPLETE:
         record = to_record(trial)
-        values = [value_of(record, name) for name, _ in objectives]
-        if None in values:  # an objective that this trial did not report
+        figures = [value_of(record, name) for name, _ in objectives]
+        values = [figure for figure in figures if figure is not None]
+        if len(values) < len(figures):  # an objective that this trial did not report
             state, values = OptunaState.FAIL, None
     return create_trial(
         state=state,

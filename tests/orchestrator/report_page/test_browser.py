@@ -24,7 +24,7 @@ ALL_DRAWN = "[...document.querySelectorAll('[data-chart]')].every(c => c.dataset
 @pytest.fixture
 def page(usual):
     usual.add(TrialState.FAIL, [], reason=HOSTILE)
-    return write_report(usual.study, usual.space, usual.folder, usual.config)
+    return write_report(usual.run)
 
 
 def draw(browser):

@@ -16,7 +16,7 @@ from orchestrator.report_page import (
     summary,
 )
 from orchestrator.report_page.blocks import Chart, Command, Facts, Items, Paragraph, Table
-from orchestrator.run import study as store
+from orchestrator.run.as_records import LOST, PAUSED
 from orchestrator.trials.records import TrialState as State
 
 
@@ -59,7 +59,7 @@ def test_the_command_to_predict_needs_the_weights(usual):
 def confirm(run, trial, *hmeans):
     for seed, hmean in enumerate(hmeans, 1):
         result = {"hmean": hmean, "iou_hmean": None, "epochs": 6, "best_epoch": 6}
-        store.keep_confirmation(run.study, trial, seed, result | {"seconds": 20.0, "reason": None})
+        run.study.keep_confirmation(trial, seed, result | {"seconds": 20.0, "reason": None})
 
 
 def test_new_seeds_are_the_score_that_counts(usual):
@@ -96,7 +96,7 @@ def test_the_best_is_said_to_be_confirmed_or_not(usual, hmeans, top, said):
 
 
 def test_a_paused_trial_may_be_the_one_to_ship_and_is_called_so(usual):
-    usual.add(TrialState.RUNNING, [0.5, 0.95], lr=4e-3, **{store.PAUSED: 2})
+    usual.add(TrialState.RUNNING, [0.5, 0.95], lr=4e-3, **{PAUSED: 2})
     text = texts(summary.section(usual.facts()))
     assert "Trial 00005 (paused after epoch 2 of 6): H-mean 0.9500" in text
     assert "Of trials trained to the end, 00000 is first: 0.9000." in text
@@ -269,7 +269,7 @@ def test_a_computed_objective_is_in_the_table_and_in_the_chart(make_run):
 def test_faults_are_told_once_for_each_reason(usual):
     usual.add(TrialState.FAIL, [], reason="out of memory")
     usual.add(TrialState.FAIL, [], reason="NaN")
-    usual.add(TrialState.COMPLETE, [0.3] * 6, **{store.LOST: 2})
+    usual.add(TrialState.COMPLETE, [0.3] * 6, **{LOST: 2})
     facts = usual.facts()
     assert cost.alike(facts) == {"out of memory": ["00004", "00005"], "NaN": ["00006"]}
     tables = [b for b in cost.faults(facts).blocks if isinstance(b, Table)]

@@ -15,7 +15,7 @@ HOSTILE = "<img src=x onerror=alert(1)></script>"
 
 
 def make(run, **choices):
-    return write_report(run.study, run.space, run.folder, run.config, **choices).read_text()
+    return write_report(run.run, **choices).read_text()
 
 
 @pytest.mark.parametrize(
@@ -61,8 +61,7 @@ def test_a_report_that_cannot_be_written_is_one_line(usual):
     said = []
     shutil.rmtree(usual.folder)
     usual.folder.write_text("a file where the folder was")
-    arguments = (usual.study, usual.space, usual.folder, usual.config)
-    assert not try_report(*arguments, say=said.append)
+    assert not try_report(usual.run, say=said.append)
     assert len(said) == 1
     assert said[0].startswith(f"{usual.folder}/report.html: not written (")
     assert "\n" not in said[0]
@@ -78,20 +77,18 @@ def test_a_live_report_waits_and_takes_a_small_share(usual):
             now[0] += 1.0
             return now[0]
 
-    live = LiveReport(
-        usual.study, usual.space, usual.folder, usual.config, every_s=10.0, clock=Clock()
-    )
-    live()
+    live = LiveReport(usual.run, every_s=10.0, clock=Clock())
+    live.write()
     assert not path.exists()
     now[0] = 20.0
-    live()
+    live.write()
     assert path.exists()
     path.unlink()
     now[0] = 60.0  # 50 s, the fiftyfold of that second, are not over
-    live()
+    live.write()
     assert not path.exists()
     now[0] = 75.0
-    live()
+    live.write()
     assert path.exists()
 
 

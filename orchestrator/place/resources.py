@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from detector.errors import InputError
+from orchestrator.place.cores import usable_cores
 
 TRIALS_AT_ONCE = 4  # on one machine without a GPU
 TRIALS_ON_A_GPU = 8  # at most: more only wait for each other
@@ -37,8 +37,7 @@ def this_machine() -> Machine:
     """Cores this process may use, and GPUs torch sees."""
     import torch  # seconds of imports that a process without this question is spared
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return Machine(cores or 1, torch.cuda.device_count())
+    return Machine(usable_cores(), torch.cuda.device_count())
 
 
 def allot(

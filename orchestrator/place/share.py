@@ -9,8 +9,8 @@ from functools import partial
 from detector.cli import log
 from detector.errors import InputError, JobError
 from orchestrator.config.settings import SearchConfig
-from orchestrator.place.cluster import cluster_address
 from orchestrator.place.cost import Measure, backbones, estimate, largest, measured_apart
+from orchestrator.place.joining import cluster_address
 from orchestrator.place.resources import Machine, TrialResources, allot, packed, this_machine
 from orchestrator.space.search_space import SearchSpace
 

@@ -53,5 +53,6 @@ def _older() -> bool | None:
     status = _internal_kv_get(DEBUG_AUTOSCALING_STATUS)
     if status is None:
         return False
-    kinds = json.loads(status)["autoscaler_report"]["node_type_mapping"].values()
+    report = json.loads(status).get("autoscaler_report") or {}  # none yet in its first seconds
+    kinds = (report.get("node_type_mapping") or {}).values()
     return False if all(_LONE_MACHINE.fullmatch(kind) for kind in kinds) else None

@@ -9,7 +9,7 @@ from functools import partial
 from detector.cli import log
 from detector.errors import InputError, JobError
 from orchestrator.config.settings import SearchConfig
-from orchestrator.place.cost import Measure, backbones, estimate, largest, measured_apart
+from orchestrator.place.cost import Measure, backbones, estimate, example, measured_apart
 from orchestrator.place.joining import cluster_address
 from orchestrator.place.resources import Machine, TrialResources, allot, packed, this_machine
 from orchestrator.space.search_space import SearchSpace
@@ -83,7 +83,7 @@ def gpu_share(
     gets a whole GPU: the search would be wrong to fail before a trial has.
     """
     try:
-        steps = measure([largest(space, name) for name in backbones(space)])
+        steps = measure([example(space, name, largest=True) for name in backbones(space)])
     except JobError as error:
         log(f"resources.gpu=auto: a trial gets a whole GPU, as no step was measured: {error}")
         return 1.0

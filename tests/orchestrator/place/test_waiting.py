@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -233,6 +234,7 @@ class Head:
                     os.kill(int(process.name), signal.SIGKILL)
             except OSError:  # it has ended, or is not ours
                 continue
+        shutil.rmtree(self._folder, ignore_errors=True)
 
 
 @pytest.fixture

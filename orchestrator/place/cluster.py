@@ -5,30 +5,26 @@ from __future__ import annotations
 import logging
 import os
 import re
-import socket
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import ray
-from ray._private import ray_logging
-from ray._private.services import get_ray_address_from_environment
+from ray._private import ray_constants, ray_logging
 from ray.exceptions import RayError
 
 from detector.cli import log
 from detector.errors import InputError, JobError
-from orchestrator.place.cluster_token import keep_private, refusal
 from orchestrator.place.interruption import handlers_kept
+from orchestrator.place.joining import cluster_address, keep_private, no_answer
+from orchestrator.place.preflight import require_ready, short_folder
 from orchestrator.place.resources import Machine
 
 OBJECT_STORE_BYTES = 200_000_000  # trials exchange a few numbers; images never pass through Ray
-CONNECT_TIMEOUT_S = 10.0
 START_ATTEMPTS = 4
 SNAPSHOT_S = 3600  # of Tune's own state, which nothing reads (see orchestrator.run.study)
-LONGEST_FOLDER = 36  # bytes
-SHORT_FOLDERS = (Path("/tmp"), Path("/var/tmp"), Path("/dev/shm"))
 _TOO_SLOW = "timed out during startup"  # of what Ray says, as a plain Exception
 
 QUIET = {
@@ -45,17 +41,11 @@ BEHAVIOUR = {
 }
 
 
-def cluster_address() -> str | None:
-    """Where a running cluster is, from RAY_ADDRESS; None means this machine alone."""
-    address = os.environ.get("RAY_ADDRESS", "")
-    return address if address not in ("", "local") else None
-
-
 @contextmanager
 def connected(machine: Machine) -> Iterator[list[Machine]]:
     """Ray running for the block, on the cluster if there is one; yields its machines.
 
-    InputError when RAY_ADDRESS names a cluster that does not answer.
+    InputError when what Ray needs is not there; see `orchestrator.place.preflight`.
     """
     os.environ.update(BEHAVIOUR)
     for name, value in QUIET.items():
@@ -63,6 +53,7 @@ def connected(machine: Machine) -> Iterator[list[Machine]]:
     if ray.is_initialized():
         yield machines()
         return
+    require_ready()
     address = cluster_address()
     try:
         with warnings.catch_warnings(), handlers_kept():
@@ -84,38 +75,12 @@ def _start(address: str | None, machine: Machine) -> None:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
     if address is not None:
         try:
-            _require_answer(address)
             ray.init(address=address, **quiet)
-        except InputError:
-            raise
         except (OSError, ValueError, RayError) as error:
-            line = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise InputError(
-                f"RAY_ADDRESS={address}: no Ray cluster answers there ({line}); "
-                "start one (see cluster.yaml) or unset RAY_ADDRESS to use this machine"
-            ) from None
+            raise InputError(no_answer(address, error)) from None
         return
     _start_here(machine, quiet)
     keep_private(Path.home() / ".ray" / "auth_token")
-
-
-def short_folder(others: Sequence[Path] = SHORT_FOLDERS) -> Path | None:
-    """A folder for Ray in place of one that is too long for its sockets; None where it is not.
-
-    The path of a socket has at most 107 bytes (`man 7 unix`), of which Ray's own names take about
-    70. Batch systems give jobs long temporary folders. InputError when no short one is writable.
-    """
-    name = next((n for n in ("RAY_TMPDIR", "TMPDIR") if os.environ.get(n)), None)
-    if name is None or len(os.fsencode(os.environ[name])) <= LONGEST_FOLDER:
-        return None
-    for folder in others:
-        if os.access(folder, os.W_OK | os.X_OK):
-            log(f"{name} is too long for Ray's sockets: Ray works in {folder / 'ray'} instead")
-            return folder / "ray"
-    raise InputError(
-        f"{name}: must have at most {LONGEST_FOLDER} bytes, for the sockets that Ray makes there, "
-        f"got {os.environ[name]}; set RAY_TMPDIR to a short folder that is writable"
-    )
 
 
 def _start_here(machine: Machine, quiet: dict[str, Any]) -> None:
@@ -126,15 +91,16 @@ def _start_here(machine: Machine, quiet: dict[str, Any]) -> None:
     folder = short_folder()
     for left in reversed(range(START_ATTEMPTS)):
         try:
-            ray.init(
-                address="local",
-                num_cpus=int(machine.cpus),
-                num_gpus=int(machine.gpus),
-                include_dashboard=False,
-                object_store_memory=OBJECT_STORE_BYTES,
-                _temp_dir=None if folder is None else str(folder),
-                **quiet,
-            )
+            with _on_loopback():
+                ray.init(
+                    address="local",
+                    num_cpus=int(machine.cpus),
+                    num_gpus=int(machine.gpus),
+                    include_dashboard=False,
+                    object_store_memory=OBJECT_STORE_BYTES,
+                    _temp_dir=None if folder is None else str(folder),
+                    **quiet,
+                )
             return
         except Exception as error:
             if _TOO_SLOW not in str(error):
@@ -148,23 +114,19 @@ def _start_here(machine: Machine, quiet: dict[str, Any]) -> None:
         log("Ray did not start within half a minute; this machine is busy: trying again")
 
 
-def _require_answer(address: str) -> None:
-    """Whether the cluster answers and lets us in; Ray itself would retry for minutes.
+@contextmanager
+def _on_loopback() -> Iterator[None]:
+    """A Ray that is started in the block takes part in no network: it listens on 127.0.0.1 alone.
 
-    OSError when nothing listens at `host:port`, or `auto` finds no cluster on this machine;
-    InputError when the cluster asks for a token that we do not send.
+    Given `_node_ip_address="127.0.0.1"`, Ray looks for an address of a network nevertheless. Where
+    it knows no clusters, as on Windows and macOS, it does not.
     """
-    automatic = address == "auto"
-    if automatic:
-        address = get_ray_address_from_environment(address, None)
-    scheme, _, place = address.rpartition("://")
-    host, colon, port = place.rpartition(":")
-    if not colon or not port.isdigit():
-        return
-    socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT_S).close()
-    refused = None if scheme else refusal(place, automatic=automatic)
-    if refused:
-        raise InputError(f"RAY_ADDRESS={'auto' if automatic else address}: {refused}")
+    clusters = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = clusters
 
 
 def _silence() -> None:

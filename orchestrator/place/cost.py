@@ -8,7 +8,6 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import get_context
-from typing import Any
 
 from detector.config import TrainConfig
 from detector.errors import JobError
@@ -101,26 +100,17 @@ def _measure_all(configs: Sequence[TrainConfig], threads: int) -> list[StepCost]
     return [step_cost(config) for config in configs]
 
 
-def example(space: SearchSpace, backbone: str) -> TrainConfig:
-    """A training with this backbone: a warm start or, without any, the first value of each."""
-    point = _point(space, backbone)
-    return space.train_config({key: point[key] for key in space.active(point)})
+def example(space: SearchSpace, backbone: str, *, largest: bool = False) -> TrainConfig:
+    """A training with this backbone: a warm start or, without any, the first value of each.
 
-
-def largest(space: SearchSpace, backbone: str) -> TrainConfig:
-    """The `example` with the highest value of each searched setting that needs memory."""
-    point = _point(space, backbone)
-    for key in SIZES:
-        if key in point:
-            point[key] = max(space.parameters[key].values, key=lambda value: value or math.inf)
-    return space.train_config({key: point[key] for key in space.active(point)})
-
-
-def _point(space: SearchSpace, backbone: str) -> dict[str, Any]:
+    With `largest`, the highest value of each searched setting that needs memory.
+    """
     point = dict(space.warm_start[0]) if space.warm_start else {}
     if BACKBONE in space.parameters:
         point[BACKBONE] = backbone
     for key, parameter in space.parameters.items():
         if key not in point and parameter.applies(point):
             point[key] = parameter.values[0]
-    return point
+        if largest and key in SIZES and key in point:
+            point[key] = max(parameter.values, key=lambda value: value or math.inf)
+    return space.train_config({key: point[key] for key in space.active(point)})

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from detector.errors import InputError
+from orchestrator.place.cores import usable_cores
 
 TRIALS_AT_ONCE = 4  # on one machine without a GPU
 TRIALS_ON_A_GPU = 8  # at most: more only wait for each other
@@ -37,8 +37,7 @@ def this_machine() -> Machine:
     """Cores this process may use, and GPUs torch sees."""
     import torch  # seconds of imports that a process without this question is spared
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return Machine(cores or 1, torch.cuda.device_count())
+    return Machine(usable_cores(), torch.cuda.device_count())
 
 
 def allot(
@@ -66,7 +65,7 @@ def allot(
         cpus_per_trial = _share_of_cores(machines, gpus_per_trial, trials)
     slots = sum(_slots(m, cpus_per_trial, gpus_per_trial) for m in machines)
     if slots == 0 and not growing:
-        raise InputError(_too_much(machines, cpus_per_trial, gpus_per_trial))
+        raise InputError(too_much(machines, cpus_per_trial, gpus_per_trial))
     if concurrent is None and not growing:
         concurrent = min(slots, trials)
     return TrialResources(cpus_per_trial, gpus_per_trial, concurrent)
@@ -95,10 +94,19 @@ def packed(
 
 def describe(resources: TrialResources) -> str:
     """One line for people."""
-    gpus = f" and {resources.gpus:g} GPU" if resources.gpus else ""
-    cores = f"{resources.cpus} CPU core{'s' if resources.cpus > 1 else ''}"
     at_once = "as many as fit" if resources.concurrent is None else f"{resources.concurrent}"
-    return f"a trial gets {cores}{gpus}; trials at once: {at_once}"
+    return f"a trial gets {amount(resources.cpus, resources.gpus)}; trials at once: {at_once}"
+
+
+def amount(cpus: float, gpus: float) -> str:
+    """Cores and GPUs in words."""
+    cores = f"{cpus:g} CPU core{'' if cpus == 1 else 's'}"
+    return f"{cores} and {gpus:g} GPU" if gpus else cores
+
+
+def fits(resources: TrialResources, machines: Sequence[Machine]) -> bool:
+    """Whether one of the machines can hold a trial."""
+    return any(_slots(machine, resources.cpus, resources.gpus) for machine in machines)
 
 
 def _share_of_cores(machines: Sequence[Machine], gpus_per_trial: float, trials: int) -> int:
@@ -122,7 +130,8 @@ def _gpu_slots(machine: Machine, gpus: float) -> int:
     return int(machine.gpus) * int(1 / gpus + 1e-9)
 
 
-def _too_much(machines: Sequence[Machine], cpus: int, gpus: float) -> str:
+def too_much(machines: Sequence[Machine], cpus: int, gpus: float) -> str:
+    """Why none of the machines can hold a trial, with the remedy."""
     most_cpus = max((m.cpus for m in machines), default=0)
     most_gpus = max((m.gpus for m in machines), default=0)
     lines = []
@@ -134,7 +143,7 @@ def _too_much(machines: Sequence[Machine], cpus: int, gpus: float) -> str:
     if gpus > most_gpus:
         lines.append(
             f"resources.gpus_per_trial: {gpus:g} is more than any machine has ({most_gpus:g}); "
-            "lower it, or use 0 to train on the CPU"
+            "lower it, or give resources.gpus_per_trial=0 to train on the CPU"
         )
     return "\n".join(lines) or (
         f"resources: no single machine has {cpus} CPU cores together with {gpus:g} GPUs; "

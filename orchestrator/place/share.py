@@ -1,18 +1,17 @@
-"""What each trial gets of the machines, and what that makes the search cost."""
+"""What each trial gets of the machines, from the memory that one takes; what the search costs."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 from detector.cli import log
 from detector.errors import InputError, JobError
 from orchestrator.config.settings import SearchConfig
-from orchestrator.place.cluster import cluster_address
-from orchestrator.place.cost import estimate, measured_apart
-from orchestrator.place.packing import gpu_share, sharing
-from orchestrator.place.resources import TrialResources, allot, this_machine
+from orchestrator.place.cost import Measure, backbones, estimate, example, measured_apart
+from orchestrator.place.joining import cluster_address
+from orchestrator.place.resources import Machine, TrialResources, allot, packed, this_machine
 from orchestrator.space.search_space import SearchSpace
 
 
@@ -27,7 +26,7 @@ def share(
     config: SearchConfig,
     space: SearchSpace,
     *,
-    machines: Sequence[Any] | None = None,
+    machines: Sequence[Machine] | None = None,
     gpus: float | None = None,
 ) -> TrialResources:
     """What a trial reserves, on this machine or among a cluster's; of `gpus`, if given."""
@@ -66,9 +65,50 @@ def packed_share(
         cpus_per_trial=config.resources.cpus_per_trial,
         concurrent=config.budget.concurrent,
         measure=partial(measured_apart, threads=local.cpus),
-        log=log,
     )
     return share(config, space, gpus=gpus)
+
+
+def gpu_share(
+    space: SearchSpace,
+    machine: Machine,
+    *,
+    measure: Measure,
+    cpus_per_trial: int | None = None,
+    concurrent: int | None = None,
+) -> float:
+    """The share of a GPU of `machine` for each trial of a search; says how it came to it.
+
+    `measure` takes a step of the largest training with each backbone. Where it cannot, a trial
+    gets a whole GPU: the search would be wrong to fail before a trial has.
+    """
+    try:
+        steps = measure([example(space, name, largest=True) for name in backbones(space)])
+    except JobError as error:
+        log(f"resources.gpu=auto: a trial gets a whole GPU, as no step was measured: {error}")
+        return 1.0
+    trial = max(step.memory_bytes or 0 for step in steps)
+    gpu = min(step.gpu_bytes or 0 for step in steps)
+    at_once = min(space.budget.trials, concurrent or space.budget.trials)
+    share = packed(
+        trial,
+        gpu,
+        cores=int(machine.cpus / machine.gpus) // (cpus_per_trial or 1),
+        trials=math.ceil(at_once / machine.gpus),
+    )
+    log(
+        f"resources.gpu=auto: the largest trial takes {trial / 1e9:.1f} of {gpu / 1e9:.1f} GB, so "
+        f"a trial gets {share:g} GPU"
+    )
+    return share
+
+
+def sharing(resources: TrialResources) -> int:
+    """How many trials are on the same GPU when all that may are running."""
+    if not 0 < resources.gpus < 1:
+        return 1
+    most = int(1 / resources.gpus + 1e-9)
+    return most if resources.concurrent is None else min(most, resources.concurrent)
 
 
 def cost_line(space: SearchSpace, pages: int, local: TrialResources | None) -> str:

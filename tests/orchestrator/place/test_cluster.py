@@ -1,38 +1,19 @@
-"""Joining a cluster that is not there; a Ray that runs is covered by the searches' tests."""
+"""How Ray is started here, and where it listens; what it runs is covered by the searches' tests."""
 
 from __future__ import annotations
 
+import importlib
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import ray
 
-from detector.errors import InputError, JobError
+from detector.errors import JobError
 from orchestrator.place import cluster
-from orchestrator.place.cluster import _start, cluster_address
 from orchestrator.place.resources import Machine
-
-
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [("", None), ("local", None), ("auto", "auto"), ("10.0.0.1:6379", "10.0.0.1:6379")],
-)
-def test_the_address_comes_from_the_environment(monkeypatch, value, expected):
-    monkeypatch.setenv("RAY_ADDRESS", value)
-    assert cluster_address() == expected
-
-
-@pytest.mark.parametrize("scheme", ["", "ray://"])
-def test_a_cluster_that_does_not_answer_is_named_at_once(scheme):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))  # bound but not listening: nobody answers
-        address = f"{scheme}127.0.0.1:{free.getsockname()[1]}"
-        with pytest.raises(InputError, match=f"RAY_ADDRESS={address}: no Ray cluster answers"):
-            _start(address, Machine(1, 0))
-
 
 BUSY = "The current node timed out during startup. This could happen because some of the raylet"
 
@@ -71,22 +52,19 @@ def test_a_ray_that_does_not_start_is_told(monkeypatch, error, expected, message
         cluster._start_here(Machine(1, 0), {})
 
 
-LONG = "/scratch/very_long_folder_of_a_batch_system/slurm_jobdir/1355700"
-
-
-@pytest.mark.parametrize("name", ["TMPDIR", "RAY_TMPDIR"])
-def test_ray_gets_a_short_folder_where_the_machines_own_is_long(
-    monkeypatch, tmp_path, capsys, name
-):
-    monkeypatch.delenv("RAY_TMPDIR", raising=False)
-    monkeypatch.setenv("TMPDIR", "/tmp")
-    assert cluster.short_folder() is None
-    monkeypatch.setenv(name, LONG)
-    assert cluster.short_folder((tmp_path / "none", tmp_path)) == tmp_path / "ray"
-    said = f"{name} is too long for Ray's sockets: Ray works in {tmp_path}/ray instead\n"
-    assert capsys.readouterr().err == said
-    with pytest.raises(InputError, match=f"^{name}: must have at most 36 bytes, .* got {LONG}; "):
-        cluster.short_folder((tmp_path / "none",))
+def test_a_ray_of_this_machine_listens_to_this_machine_alone(ray_cluster):
+    """Of every process below this one, and of this one, which is a worker of Ray too."""
+    assert ray_cluster
+    me = importlib.import_module("psutil").Process()  # Ray brings it along
+    assert ray.get(ray.remote(num_cpus=1)(lambda: os.getpid()).remote()) != me.pid
+    sockets = [
+        connection.laddr.ip.removeprefix("::ffff:")
+        for process in (me, *me.children(recursive=True))
+        for connection in process.net_connections("inet")
+        if connection.status == "LISTEN"
+    ]
+    assert len(sockets) >= 5  # the driver, the control store, two of the raylet, a worker
+    assert set(sockets) == {"127.0.0.1"}
 
 
 @pytest.mark.slow

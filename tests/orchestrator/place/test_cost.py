@@ -7,7 +7,7 @@ import torch
 
 from detector.errors import InputError
 from detector.step_cost import StepCost
-from orchestrator.place.cost import Cost, backbones, estimate, largest, measured_apart
+from orchestrator.place.cost import Cost, backbones, estimate, example, measured_apart
 from orchestrator.space.search_space import SearchSpace, load_space
 
 SPACE = """\
@@ -63,9 +63,20 @@ def test_the_largest_training_has_the_most_of_what_needs_memory(tmp_path: Path):
         " optimizer.lr: 0.002}]\n"
     )
     space = load_space(str(tmp_path / "s.yaml"), gpu=False, overrides={"data.root": str(tmp_path)})
-    config = largest(space, "resnet18")
+    config = example(space, "resnet18", largest=True)
     assert (config.train.batch_size, config.augment.crop_px) == (8, 0)  # 0 is a whole page
     assert (config.model.neck_channels, config.optimizer.lr) == (64, 0.002)
+
+
+def test_a_setting_of_the_largest_size_alone_is_there_too(tmp_path: Path):
+    (tmp_path / "s.yaml").write_text(
+        "parameters:\n"
+        "  augment.crop_px: {choice: [64, 96]}\n"
+        "  loss.negative_ratio: {uniform: [1.5, 2.0], when: {augment.crop_px: 96}}\n"
+    )
+    space = load_space(str(tmp_path / "s.yaml"), gpu=False, overrides={"data.root": str(tmp_path)})
+    config = example(space, "resnet18", largest=True)
+    assert (config.augment.crop_px, config.loss.negative_ratio) == (96, 1.5)
 
 
 def test_a_fixed_backbone_is_the_only_one(tmp_path: Path):

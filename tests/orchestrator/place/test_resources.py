@@ -12,6 +12,7 @@ from orchestrator.place.resources import (
     TrialResources,
     allot,
     describe,
+    fits,
     packed,
     this_machine,
 )
@@ -62,7 +63,10 @@ def test_wishes_are_kept():
 @pytest.mark.parametrize(
     ("wish", "message"),
     [
-        ({"gpus_per_trial": 1}, r"gpus_per_trial: 1 is more than any machine has \(0\).*use 0"),
+        (
+            {"gpus_per_trial": 1},
+            r"gpus_per_trial: 1 is more than any machine has \(0\); .*_trial=0 to",
+        ),
         ({"cpus_per_trial": 3}, r"cpus_per_trial: 3 is more than any machine has \(2\); lower it"),
     ],
 )
@@ -81,6 +85,21 @@ def test_a_growing_cluster_may_wait_for_its_first_gpu():
     got = allot([Machine(0, 0)], trials=20, growing=True)
     assert got == TrialResources(2, 1, None)
     assert "as many as fit" in describe(got)
+
+
+@pytest.mark.parametrize(
+    ("resources", "fit"),
+    [
+        (TrialResources(2, 0, None), True),
+        (TrialResources(5, 0, None), False),
+        (TrialResources(2, 0.5, None), True),
+        (TrialResources(3, 1, None), False),  # three cores here, the GPU there
+        (TrialResources(1, 2, None), False),
+    ],
+)
+def test_a_trial_fits_on_one_machine_or_on_none(resources, fit):
+    assert fits(resources, [Machine(4, 0), Machine(2, 1)]) is fit
+    assert not fits(resources, [])
 
 
 @given(

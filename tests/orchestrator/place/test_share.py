@@ -13,8 +13,8 @@ import ray
 from detector.errors import InputError, JobError
 from detector.step_cost import StepCost
 from orchestrator.place import share
-from orchestrator.place.packing import gpu_share, sharing
 from orchestrator.place.resources import Machine, TrialResources, allot, packed
+from orchestrator.place.share import gpu_share, sharing
 from orchestrator.run.command_line import parse_arguments
 from orchestrator.space.search_space import SearchSpace, load_space
 
@@ -41,13 +41,12 @@ def sizes(configs):
     ]
 
 
-def test_the_largest_trial_decides(space: SearchSpace):
-    said: list[str] = []
+def test_the_largest_trial_decides(space: SearchSpace, capsys):
     # resnet18 with batches of 4 takes 4 GB; 21.6 GB hold five.
-    assert gpu_share(space, Machine(16, 1), measure=sizes, log=said.append) == 0.2
-    assert said == [
-        "resources.gpu=auto: the largest trial takes 4.0 of 24.0 GB, so a trial gets 0.2 GPU"
-    ]
+    assert gpu_share(space, Machine(16, 1), measure=sizes) == 0.2
+    assert capsys.readouterr().err == (
+        "resources.gpu=auto: the largest trial takes 4.0 of 24.0 GB, so a trial gets 0.2 GPU\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -61,16 +60,16 @@ def test_the_largest_trial_decides(space: SearchSpace):
     ],
 )
 def test_cores_and_trials_limit_how_many_share(space: SearchSpace, machine, wishes, share):
-    assert gpu_share(space, machine, measure=sizes, log=lambda _: None, **wishes) == share
+    assert gpu_share(space, machine, measure=sizes, **wishes) == share
 
 
-def test_without_a_measurement_a_trial_has_a_gpu_for_itself(space: SearchSpace):
+def test_without_a_measurement_a_trial_has_a_gpu_for_itself(space: SearchSpace, capsys):
     def killed(_configs):
         raise JobError("killed")
 
-    said: list[str] = []
-    assert gpu_share(space, Machine(16, 1), measure=killed, log=said.append) == 1.0
-    assert said == ["resources.gpu=auto: a trial gets a whole GPU, as no step was measured: killed"]
+    assert gpu_share(space, Machine(16, 1), measure=killed) == 1.0
+    said = "resources.gpu=auto: a trial gets a whole GPU, as no step was measured: killed\n"
+    assert capsys.readouterr().err == said
 
 
 def test_how_many_share_a_gpu():

@@ -1,4 +1,4 @@
-"""A real Ray that asks for a token, and computers that have none, another one, or the right one."""
+"""Clusters that are not there, and a real Ray that asks for a token: none, another, or its own."""
 
 from __future__ import annotations
 
@@ -8,12 +8,35 @@ from pathlib import Path
 import pytest
 import ray
 
-from detector.errors import InputError
-from orchestrator.place.cluster import _start
-from orchestrator.place.cluster_token import keep_private, read_token, refusal
-from orchestrator.place.resources import Machine
+from orchestrator.place.joining import (
+    cluster_address,
+    cluster_fault,
+    keep_private,
+    read_token,
+    refusal,
+)
 
 OTHER = "0" * 64
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [("", None), ("local", None), ("auto", "auto"), ("10.0.0.1:6379", "10.0.0.1:6379")],
+)
+def test_the_address_comes_from_the_environment(monkeypatch, value, expected):
+    monkeypatch.setenv("RAY_ADDRESS", value)
+    assert cluster_address() == expected
+    assert cluster_address({}) is None
+
+
+@pytest.mark.parametrize("scheme", ["", "ray://"])
+def test_a_cluster_that_does_not_answer_is_named_at_once(scheme):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))  # bound but not listening: nobody answers
+        address = f"{scheme}127.0.0.1:{free.getsockname()[1]}"
+        fault = cluster_fault({"RAY_ADDRESS": address})
+    assert fault.startswith(f"RAY_ADDRESS={address}: no Ray cluster answers there (")
+    assert fault.endswith("or unset RAY_ADDRESS to use this machine")
 
 
 @pytest.fixture(scope="module")
@@ -80,8 +103,8 @@ def test_the_right_token_from_each_place_that_ray_knows(address, home, right, wh
 
 @pytest.mark.usefixtures("home")
 def test_a_search_says_it_in_one_message_at_once(address):
-    with pytest.raises(InputError, match=rf"RAY_ADDRESS={address}: the cluster asks for a token"):
-        _start(address, Machine(1, 0))
+    fault = cluster_fault({"RAY_ADDRESS": address})
+    assert fault.startswith(f"RAY_ADDRESS={address}: the cluster asks for a token")
 
 
 def test_where_nobody_answers_ray_is_left_to_say_so():

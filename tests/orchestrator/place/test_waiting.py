@@ -1,0 +1,284 @@
+"""Waiting for machines: on the tests' Ray, and on clusters of `ray start` with and without growth.
+
+A cluster that grows has Ray's own provider of nodes that are processes on this machine.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+from ray.util.placement_group import placement_group, placement_group_table, remove_placement_group
+
+from detector.errors import InputError
+from orchestrator.place import waiting
+from orchestrator.place.autoscaler import can_grow
+from orchestrator.place.cluster import connected, machines
+from orchestrator.place.resources import Machine, TrialResources
+from orchestrator.place.waiting import Demand, Waiting, require_fit
+
+GPU = TrialResources(1, 1, None)
+TWO_GPUS = TrialResources(1, 2, None)
+HEAD_ID = "f" * 51 + "00000"
+
+
+@pytest.fixture
+def no_growth(ray_cluster, wait_for) -> None:
+    """The tests' Ray, and it has said by now that nothing adds machines to it."""
+    assert ray_cluster == [Machine(2, 1)]
+    wait_for(lambda: can_grow({"GPU": 2}) is False, "what Ray says of its autoscaler")
+
+
+@pytest.mark.usefixtures("no_growth")
+def test_a_trial_that_no_machine_can_ever_hold_ends_the_search_with_the_remedy():
+    said: list[str] = []
+    require_fit(GPU, say=said.append)
+    assert said == []
+    with pytest.raises(InputError) as told:
+        require_fit(TWO_GPUS, say=said.append, patience_s=0.1)
+    need = "a trial needs 1 CPU core and 2 GPU, which no machine has (1 x 2 CPU cores and 1 GPU)"
+    assert said == [f"waiting: {need}"]
+    assert str(told.value).splitlines() == [
+        "resources.gpus_per_trial: 2 is more than any machine has (1); lower it, or give "
+        "resources.gpus_per_trial=0 to train on the CPU",
+        "The cluster has no autoscaler that would bring such a machine; one may be added to it by "
+        "hand",
+    ]
+
+
+def lines_of(check: Callable[[], None], said: list[str]) -> list[str]:
+    """What two looks say."""
+    said.clear()
+    check()
+    check()
+    return list(said)
+
+
+@pytest.mark.usefixtures("no_growth")
+def test_what_is_waited_for_is_said_once_and_again_when_it_changes(monkeypatch, wait_for):
+    monkeypatch.setattr(waiting, "LOOK_S", 0)
+    said: list[str] = []
+    watch = Waiting(TWO_GPUS, said.append)
+    assert lines_of(watch.check, said) == []  # no trial wants room
+    group = placement_group([{"GPU": 2}])
+    assert lines_of(watch.check, said) == []  # too early to speak
+    monkeypatch.setattr(waiting, "FIRST_WORD_S", 0)
+    assert lines_of(watch.check, said) == [
+        "waiting: a trial needs 1 CPU core and 2 GPU, which no machine has (1 x 2 CPU cores and 1 "
+        "GPU); nothing adds such a machine; one may be added by hand"
+    ]
+    assert lines_of(watch.check, said) == []
+    remove_placement_group(group)
+
+    @ray.remote(num_gpus=1, num_cpus=0)
+    class Other:
+        def works(self) -> None: ...
+
+    other = Other.remote()
+    ray.get(other.works.remote())
+    group = placement_group([{"GPU": 1}])
+    busy = "waiting: a trial needs 1 CPU core and 1 GPU, and the machines with that do other work"
+    watch = Waiting(GPU, said.append)
+    assert lines_of(watch.check, said) == [busy]
+    ray.kill(other)
+    wait_for(lambda: group.wait(timeout_seconds=0.1), "room for the trial")
+    assert lines_of(watch.check, said) == []
+    remove_placement_group(group)
+
+
+@pytest.mark.usefixtures("no_growth")
+def test_a_cluster_that_cannot_grow_is_not_asked():
+    with Demand(TWO_GPUS) as demand:
+        demand.ask(5)
+        names = [group["name"] for group in placement_group_table().values()]
+    assert not any(name.startswith("room-for-a-trial") for name in names)
+
+
+# What follows runs in a process that joins a cluster of its own.
+
+
+def drive_fit(resources: TrialResources) -> None:
+    """Say what `require_fit` comes to, as the last line."""
+    with connected(Machine(1, 0)):
+        try:
+            require_fit(resources, say=print)
+            print("begun")
+        except InputError as error:
+            print(str(error).splitlines()[0])
+
+
+def drive_growth() -> None:
+    """Ask for four machines of which two can come, and give them back."""
+    with connected(Machine(1, 0)):
+        require_fit(GPU, say=print)
+        trial = placement_group([{"CPU": 1, "GPU": 1}])  # as Tune makes it
+        end = time.monotonic() + 60
+        with Demand(GPU) as demand:
+            while sum(m.gpus for m in machines()) < 2 and time.monotonic() < end:
+                demand.ask(4)
+                time.sleep(0.1)
+            print(f"machines: {sum(m.gpus for m in machines()):g}")
+            while trial_state(trial) != "CREATED" and time.monotonic() < end:
+                demand.ask(4)
+                time.sleep(0.1)
+            print(f"trial: {trial_state(trial)}")
+        states = [g["state"] for g in placement_group_table().values() if g["name"]]
+        print(f"asked for others: {len(states) > 1}; withdrawn: {set(states) == {'REMOVED'}}")
+
+
+def trial_state(group: Any) -> str:
+    return placement_group_table()[group.id.hex()]["state"]
+
+
+class Head:
+    """`ray start --head` without cores, which grows by at most two workers if `workers` says so."""
+
+    def __init__(self, workers: dict[str, int] | None, *, newer: bool) -> None:
+        self._folder = Path(tempfile.mkdtemp(dir="/tmp"))  # short, for Ray's sockets
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.address = f"127.0.0.1:{free.getsockname()[1]}"
+        self.environment = {
+            **{k: v for k, v in os.environ.items() if not k.startswith("RAY_")},
+            "RAY_TMPDIR": str(self._folder),
+            "RAY_AUTH_MODE": "disabled",
+            "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # everything on loopback
+            "RAY_enable_autoscaler_v2": str(int(newer)),
+            "AUTOSCALER_UPDATE_INTERVAL_S": "1",
+        }
+        if workers is not None:
+            node = {"RAY_CLOUD_INSTANCE_ID": HEAD_ID, "RAY_OVERRIDE_NODE_ID_FOR_TESTING": HEAD_ID}
+            self.environment |= {"RAY_FAKE_CLUSTER": "1", **node}
+        self._start(workers)
+
+    def _start(self, workers: dict[str, int] | None) -> None:
+        ray_command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head"]
+        port = self.address.rpartition(":")[2]
+        store = "--object-store-memory=80000000"
+        options = [f"--port={port}", "--num-cpus=0", "--num-gpus=0", store]
+        if workers is not None:
+            (self._folder / "grows.json").write_text(json.dumps(self._config(workers)))
+            options.append(f"--autoscaling-config={self._folder / 'grows.json'}")
+        subprocess.run(
+            [*ray_command, *options, "--include-dashboard=false"],
+            env=self.environment,
+            check=True,
+            capture_output=True,
+        )
+
+    def _config(self, workers: dict[str, int]) -> dict[str, Any]:
+        module = "ray.autoscaler._private.fake_multi_node.node_provider.FakeMultiNodeProvider"
+        kinds = {
+            "ray.head.default": {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0},
+            "worker": {
+                "resources": {**workers, "object_store_memory": 80_000_000},
+                "node_config": {},
+                "min_workers": 0,
+                "max_workers": 2,
+            },
+        }
+        empty = ("initialization", "setup", "head_setup", "worker_setup")
+        started = ("head_start_ray", "worker_start_ray")
+        return {
+            **{f"{name}_commands": [] for name in (*empty, *started)},
+            **{name: [] for name in ("cluster_synced_files", "rsync_exclude", "rsync_filter")},
+            **{name: {} for name in ("auth", "docker", "file_mounts")},
+            "file_mounts_sync_continuously": False,
+            "upscaling_speed": 1.0,
+            "idle_timeout_minutes": 5,
+            "cluster_name": "grows",
+            "max_workers": 2,
+            "provider": {
+                "type": "external",
+                "module": module,
+                "gcs_address": self.address,
+                "head_node_id": HEAD_ID,
+                "launch_multiple": True,
+            },
+            "head_node_type": "ray.head.default",
+            "available_node_types": kinds,
+        }
+
+    def drive(self, call: str) -> list[str]:
+        """The lines that a function of this file prints in a process that joins."""
+        code = f"import runpy; names = runpy.run_path({__file__!r}); eval({call!r}, names)"
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=Path(__file__).parents[3],
+            env=self.environment | {"RAY_ADDRESS": self.address},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout.splitlines()
+
+    def end(self) -> None:
+        """End what was started here and below, which its folder in the environment shows."""
+        mark = f"RAY_TMPDIR={self._folder}".encode()
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                if mark in (process / "environ").read_bytes().split(b"\0"):
+                    os.kill(int(process.name), signal.SIGKILL)
+            except OSError:  # it has ended, or is not ours
+                continue
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+@pytest.fixture
+def head() -> Iterator[Callable[..., Head]]:
+    heads: list[Head] = []
+
+    def start(workers: dict[str, int] | None = None, *, newer: bool = True) -> Head:
+        heads.append(Head(workers, newer=newer))
+        return heads[-1]
+
+    yield start
+    for each in heads:
+        each.end()
+
+
+NEED = "waiting: a trial needs 1 CPU core and 1 GPU, which no machine has (1 x 0 CPU cores)"
+REFUSED = "resources.cpus_per_trial: 1 is more than any machine has (0); lower it"
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+@pytest.mark.parametrize("newer", [True, False])
+def test_a_cluster_that_nothing_adds_machines_to_ends_the_search(head, newer):
+    assert head(newer=newer).drive("drive_fit(GPU)") == [NEED, REFUSED]
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_an_autoscaler_that_has_no_such_machine_ends_the_search_or_does_not_say(head):
+    without = {"CPU": 1}
+    assert head(without).drive("drive_fit(GPU)") == [NEED, REFUSED]
+    unsure = (
+        "waiting on: whether the cluster's autoscaler could bring such a machine it does not say"
+    )
+    assert head(without, newer=False).drive("drive_fit(GPU)") == [NEED, unsure, "begun"]
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_machines_for_all_trials_are_asked_for_at_once(head):
+    """With the newer autoscaler: the older one loses nodes that are processes of one machine."""
+    assert head({"CPU": 1, "GPU": 1}).drive("drive_growth()") == [
+        NEED,
+        "machines: 2",
+        "trial: CREATED",
+        "asked for others: True; withdrawn: True",
+    ]

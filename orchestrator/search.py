@@ -23,6 +23,7 @@ from orchestrator.execute.trial import TrialFunction, detector_trial
 from orchestrator.execute.tuner import run_search
 from orchestrator.place.cluster import cluster_address, connected
 from orchestrator.place.interruption import INTERRUPTED, Interruption
+from orchestrator.place.preflight import require_ready
 from orchestrator.place.resources import TrialResources, describe, this_machine
 from orchestrator.place.share import (
     cost_line,
@@ -31,6 +32,7 @@ from orchestrator.place.share import (
     require_gpus_for_their_hours,
     share,
 )
+from orchestrator.place.waiting import require_fit
 from orchestrator.propose.confirmation import extra_cost, is_confirmed
 from orchestrator.propose.warm_start import points_for
 from orchestrator.report_page.write import LiveReport, try_report
@@ -69,6 +71,7 @@ def main(arguments: Sequence[str], *, trial: TrialFunction | None = None) -> int
         run_folder.require_new(folder)
         if run := bucket_run(config, folder):
             run.require_new()
+    require_ready()
     say_conditions(space, gpu=gpu)
     local = None if cluster_address() else share(config, space)
     config, space = with_data(config, space)
@@ -148,8 +151,7 @@ def search(
 ) -> None:
     """Start or join Ray, run the trials that are missing, and confirm the best as asked for."""
     config, trials = run.config, run.space.budget.trials
-    ended = sum(trial.state.is_finished() for trial in run.study.trials)
-    if ended >= trials:
+    if not run.left:
         log(f"{run.folder}: all {trials} trials are over; budget.trials=N adds some")
         if is_confirmed(run):
             return
@@ -157,6 +159,7 @@ def search(
     log(f"joining Ray at {address}" if address else "starting Ray, which takes a few seconds")
     with connected(this_machine()) as machines:
         resources = local or share(config, run.space, machines=machines)
+        require_fit(resources)
         session = Session(
             replace(run, folder=run.folder.resolve()),
             trial or detector_trial(run.space, threads=resources.cpus, data_from=config.data_from),
@@ -166,7 +169,7 @@ def search(
         )
         reached = None
         try:
-            if ended < trials:
+            if run.left:
                 run_trials(session)
         except LimitReachedError as limit:
             reached = limit  # patience ends a search, and its best are confirmed all the same
@@ -187,7 +190,7 @@ def run_trials(session: Session) -> None:
     recorder = Recorder(run, view, forget)
     with view, tracking(run, view.say) as trackers:
         live = LiveReport(run, say=view.say)
-        run_search(session, [recorder, session.watch, *trackers, live])
+        run_search(session, [recorder, session.watch, *trackers, live], view.say)
         recorder.close()
 
 

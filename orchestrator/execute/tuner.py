@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
@@ -22,6 +22,7 @@ from orchestrator.execute.hangs import HangWatch
 from orchestrator.execute.memory_kills import memory_kills_reported
 from orchestrator.execute.session import Session
 from orchestrator.execute.trial import as_trainable, in_place
+from orchestrator.place.waiting import Room
 from orchestrator.propose.jobs import Jobs
 from orchestrator.propose.search_jobs import SearchJobs, halving_of
 from orchestrator.space.parameters import Budget
@@ -29,7 +30,9 @@ from orchestrator.trials.job import Listener
 from orchestrator.trials.records import METRIC
 
 
-def run_search(session: Session, listeners: Sequence[Listener] = ()) -> None:
+def run_search(
+    session: Session, listeners: Sequence[Listener] = (), say: Callable[[str], None] = log
+) -> None:
     """Run trials until the study holds as many ended ones as the space's budget says.
 
     Trials are paused at rungs and the best promoted, or ASHA stops them for good, as the settings
@@ -40,12 +43,12 @@ def run_search(session: Session, listeners: Sequence[Listener] = ()) -> None:
     run = session.run
     halving = halving_of(run)
     jobs = SearchJobs(run, halving)
-    if jobs.is_over:
+    if not jobs.left:
         return
     scheduler = None if halving else Asha(run.space.budget)
     if scheduler:
         scheduler.replay(trial for trial in run.study.trials if trial.state.is_finished())
-    run_jobs(session, jobs, listeners, scheduler)
+    run_jobs(session, jobs, listeners, scheduler, say)
     if jobs.is_exhausted:
         tried, wanted = len(run.study.trials), run.space.budget.trials
         log(f"every point of the space was tried: {tried} trials, not {wanted}")
@@ -56,10 +59,12 @@ def run_jobs(
     jobs: Jobs,
     listeners: Sequence[Listener] = (),
     scheduler: Explaining | None = None,
+    say: Callable[[str], None] = log,
 ) -> None:
     """Let Tune run the `jobs` until there are no more; what a listener raises ends it.
 
-    Tune itself tries nothing again: the jobs do, which know why a worker was lost.
+    `say` is told what is waited for. Tune itself tries nothing again: the jobs do, which know why a
+    worker was lost.
     """
     run, resources, kept = session.run, session.resources, session.kept
     bridge = Bridge(jobs, [session.interruption, *listeners], kept)
@@ -91,7 +96,8 @@ def run_jobs(
                 verbose=0,
             ),
         )
-        with memory_kills_reported(), unwrapped():
+        with Room(resources, lambda: jobs.left, say) as room, memory_kills_reported(), unwrapped():
+            bridge.add(room)
             tuner.fit()
         bridge.raise_error()
     finally:

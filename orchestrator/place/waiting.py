@@ -20,6 +20,7 @@ from detector.errors import InputError
 from orchestrator.place.autoscaler import can_grow
 from orchestrator.place.cluster import machines
 from orchestrator.place.resources import Machine, TrialResources, amount, fits, too_much
+from orchestrator.trials.job import Listener
 
 PATIENCE_S = 10.0  # for machines that are joining, and for an autoscaler to see what is asked of it
 LOOK_S = 1.0
@@ -144,6 +145,30 @@ class Demand:
             if group not in groups:
                 remove_placement_group(group)
         self._groups = groups
+
+
+class Room(Listener):
+    """Asks a growing cluster for all that could run, and says what is waited for meanwhile.
+
+    `left` tells how many trials are not over, running ones included.
+    """
+
+    def __init__(
+        self, resources: TrialResources, left: Callable[[], int], say: Callable[[str], None] = log
+    ) -> None:
+        self._left = left
+        self._demand, self._waiting = Demand(resources), Waiting(resources, say)
+
+    def __enter__(self) -> Room:
+        return self
+
+    def __exit__(self, *ended: object) -> None:
+        self._demand.__exit__(*ended)
+
+    def step(self) -> None:
+        """Look at it, once a second."""
+        self._demand.ask(self._left())
+        self._waiting.check()
 
 
 def _trials() -> Counter[str]:

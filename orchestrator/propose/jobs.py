@@ -17,6 +17,10 @@ class Jobs(Protocol):
     Everything that is decided follows from the study, where it is kept before a call returns.
     """
 
+    @property
+    def left(self) -> int:
+        """How many trials or trainings are not over, running ones included."""
+
     def next_job(self) -> TrialJob | None:
         """A job to run now; None while that depends on running ones.
 

@@ -77,12 +77,9 @@ class SearchJobs:
         self.is_exhausted = False  # whether there was nothing new to propose
 
     @property
-    def is_over(self) -> bool:
-        """Whether nothing is left to run."""
-        trials = self._study.trials
-        return len(trials) >= self._space.budget.trials and all(
-            trial.state.is_finished() for trial in trials
-        )
+    def left(self) -> int:
+        """How many trials are not over."""
+        return self._run.left
 
     def next_job(self) -> TrialJob | None:
         """The next job; None while it depends on the jobs that are running, or when all is over."""

@@ -45,6 +45,12 @@ class Run:
         """What is known about every trial, in order of number."""
         return self.study.records()
 
+    @property
+    def left(self) -> int:
+        """How many trials are not over, of those that there will be."""
+        unfinished = sum(not trial.state.is_finished() for trial in self.study.trials)
+        return unfinished + max(0, self.space.budget.trials - len(self.study.trials))
+
     def trial_folder(self, number: int) -> Path:
         """Where a trial keeps its files."""
         name = self.study.trial(number).user_attrs.get(FOLDER)

@@ -238,10 +238,10 @@ def test_no_more_trials_than_asked_for(tmp_path):
     assert session.next("c") is None  # it depends on the two
     fail(session, "a")
     assert session.next("d") is None
-    assert not session.jobs.is_over
+    assert session.jobs.left == 1
     fail(session, "b")
     assert session.next("e") is None
-    assert session.jobs.is_over
+    assert session.jobs.left == 0
 
 
 def test_after_a_killed_driver_running_trials_are_taken_up_again(tmp_path):

@@ -62,12 +62,17 @@ def replacing_folder(target: Path) -> Iterator[Path]:
     fresh.mkdir()
     try:
         yield fresh
-        for path in (*fresh.rglob("*"), fresh):
-            (_sync_folder if path.is_dir() else _sync_file)(path)
+        flush_folder(fresh)
         _take_place(fresh, target)
         _sync_folder(target.parent)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
+
+
+def flush_folder(folder: Path) -> None:
+    """Let all that lies in a folder reach the disk."""
+    for path in (*folder.rglob("*"), folder):
+        (_sync_folder if path.is_dir() else _sync_file)(path)
 
 
 def copy_folder(source: Path, target: Path) -> None:

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from detector.cli import read_yaml
 from detector.config import SweepConfig, TrainConfig
 from detector.errors import InputError
-from detector.files import replacing, write_text
+from detector.files import of_one_generation, replacing, replacing_folder, write_text
 from detector.generations import CHECKSUM, checksum
 from detector.optim import peak_lr
 from detector.plain import dump_yaml, parse_json
@@ -143,10 +143,11 @@ def _require_same(path: Path, saved: dict[str, Any], config: TrainConfig) -> Non
 def save_best(
     folder: Path, model: nn.Module, config: TrainConfig, scores: dict[str, float]
 ) -> None:
-    """Write `folder/model.safetensors` and `folder/config.yaml`, each atomically."""
-    write_config(folder / "config.yaml", config)
+    """Replace a folder by one with `model.safetensors` and `config.yaml`, both or neither."""
     metadata = {"config": json.dumps(config.model_dump(mode="json")), "scores": json.dumps(scores)}
-    _save(folder / "model.safetensors", model.state_dict(), metadata)
+    with replacing_folder(folder) as fresh:
+        write_config(fresh / "config.yaml", config)
+        _save(fresh / "model.safetensors", model.state_dict(), metadata)
 
 
 def write_config(path: Path, config: TrainConfig) -> None:
@@ -171,8 +172,16 @@ def find_best(checkpoint: Path) -> Path:
 
 
 def read_best(checkpoint: Path) -> tuple[dict[str, Tensor], TrainConfig]:
-    """Weights and config of what `find_best` finds."""
+    """Weights and config of what `find_best` finds, written together.
+
+    `config.yaml` counts where it differs from the config inside the weights: that is how
+    settings are chosen afterwards.
+    """
     path = find_best(checkpoint)
+    return of_one_generation(path.parent, lambda: _read_best(path))
+
+
+def _read_best(path: Path) -> tuple[dict[str, Tensor], TrainConfig]:
     tensors, metadata = _load(path)
     settings_file = path.with_name("config.yaml")
     if settings_file.is_file():

@@ -10,11 +10,12 @@ import json
 import mmap
 import os
 import shutil
-import uuid
 import zlib
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
+
+from detector.files import clear_up, replacing
 
 LAST, PREVIOUS = "last.safetensors", "previous.safetensors"
 BROKEN = "broken.safetensors"  # the last one that was set aside
@@ -28,18 +29,14 @@ def has_state(folder: Path) -> bool:
 
 def keep_previous(folder: Path) -> None:
     """Give the last state a second name, before a newer one takes its first."""
-    last, previous = folder / LAST, folder / PREVIOUS
+    last = folder / LAST
     if not last.exists():
         return  # it was set aside; the previous one is the newest that is whole
-    temporary = folder / f".{PREVIOUS}.{uuid.uuid4().hex[:8]}.tmp"
-    try:
+    with replacing(folder / PREVIOUS) as temporary:
         try:
             os.link(last, temporary)
         except OSError:  # a file system without links
             shutil.copy2(last, temporary)
-        temporary.replace(previous)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def forget_states(folder: Path) -> None:
@@ -52,7 +49,9 @@ def newest_state(folder: Path, log: Callable[[str], None]) -> Path | None:
     """The last state that is whole; None when a training must begin.
 
     A broken last one is set aside as `broken.safetensors`, and `log` is told what is used instead.
+    What a killed training had begun to write is deleted.
     """
+    clear_up(folder)
     faults: list[str] = []
     for name in (LAST, PREVIOUS):
         path = folder / name

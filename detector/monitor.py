@@ -10,13 +10,14 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
-from torch.utils.tensorboard import FileWriter, SummaryWriter
+from torch.utils.tensorboard import SummaryWriter
 
 from detector.data.annotations import Page, read_image
 from detector.data.preprocess import compose, resize_affine
 from detector.draw import draw
-from detector.event_files import wait_for_the_next_second
+from detector.event_files import wait_for_the_next_second, write_events
 from detector.files import write_text
 from detector.maps import PageMap
 from detector.postprocess import Detections
@@ -159,7 +160,6 @@ def show_box_thresh(folder: Path) -> None:
     points = box_thresh_scalars(folder)
     if not points:
         return
-    writer = FileWriter(str(folder))
-    for percent, value in points.items():
-        writer.add_summary(Summary(value=[value]), percent)
-    writer.close()
+    write_events(
+        folder, [Event(step=at, summary=Summary(value=[value])) for at, value in points.items()]
+    )

@@ -25,6 +25,7 @@ from detector.data.synthetic_photo import photograph
 from detector.data.synthetic_text import word_language, write_blank, write_receipt
 from detector.data.synthetic_vocabulary import VOCABULARIES
 from detector.errors import InputError
+from detector.files import flush_folder
 
 VERSION = 1  # of the pages a seed gives; raise it when a change here alters them
 SETTINGS = "synthetic.json"
@@ -179,6 +180,7 @@ def _is_made(root: Path, settings: dict[str, Any]) -> bool:
 
 def _publish(partial: Path, root: Path, settings: dict[str, Any]) -> None:
     """Rename the finished folder into place; another process may have been faster."""
+    flush_folder(partial)
     try:
         if root.is_dir():
             root.rmdir()  # empty, or this fails

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import shutil
-import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
+from detector.files import copy_folder, of_one_generation
 from orchestrator.results.leaderboard import best, write_leaderboard
 from orchestrator.trials.pareto import SCORE_AND_SIZE, Objectives
 from orchestrator.trials.records import TrialRecord
@@ -27,26 +26,16 @@ def write_results(
 
 
 def copy_best(source: Path, target: Path) -> None:
-    """Make `target` a copy of `source`: whole, old or new, whenever a reader opens it."""
-    if target.is_dir() and _same(source, target):
-        return
-    fresh = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.new")
-    old = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.old")
-    try:
-        shutil.copytree(source, fresh)
-        if target.exists():
-            target.rename(old)
-        fresh.rename(target)
-    finally:
-        for folder in (fresh, old):
-            shutil.rmtree(folder, ignore_errors=True)
+    """Make `target` a copy of `source`, of which one epoch wrote all files, unless it is one."""
+    if not target.is_dir() or _files(source) != _files(target):
+        copy_folder(source, target)
 
 
-def _same(one: Path, other: Path) -> bool:
-    """Whether two folders hold the same files, by size and time (copies keep both)."""
+def _files(folder: Path) -> list[tuple[str, int, int]]:
+    """Names, sizes and times of change of a folder's files (copies keep them all)."""
 
-    def listing(folder: Path) -> list[tuple[str, int, int]]:
-        entries = [(e.name, e.stat()) for e in os.scandir(folder)]
-        return sorted((name, s.st_size, s.st_mtime_ns) for name, s in entries)
+    def listing() -> list[tuple[str, int, int]]:
+        found = [(e.name, e.stat()) for e in os.scandir(folder) if not e.name.startswith(".")]
+        return sorted((name, s.st_size, s.st_mtime_ns) for name, s in found)
 
-    return listing(one) == listing(other)
+    return of_one_generation(folder, listing)

@@ -3,8 +3,10 @@
 The address is a URL as pyarrow reads it (https://arrow.apache.org/docs/python/filesystems.html):
 s3://BUCKET/KEY?region=..., with endpoint_override and scheme for servers that are not Amazon's.
 Credentials come from where the store's own tools look: the environment, or the machine's role. An
-object is written whole or not at all; it cannot be renamed, which is why trials do not work there
-but in folders of their own (see `orchestrator.execute.bucket_trial`).
+object is written whole or not at all, which the library alone does not keep: it puts what it has
+when a write is broken off. So objects are put under another name and copied by the store. Folders
+cannot be renamed, which is why trials do not work there but in folders of their own (see
+`orchestrator.execute.bucket_trial`).
 """
 
 from __future__ import annotations
@@ -12,12 +14,13 @@ from __future__ import annotations
 import re
 import shutil
 import time
+import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, BinaryIO, NamedTuple, TypeVar
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 from detector.errors import JobError
@@ -26,6 +29,8 @@ from detector.files import replacing
 SCHEMES = ("s3", "gs", "gcs", "abfs", "abfss")
 WAITS_S = (1.0, 4.0, 15.0, 40.0)  # between tries, beside those that the store's own library makes
 CHUNK = 8 * 2**20
+LEFT_NS = 86400 * 10**9  # an upload that has not ended in a day was killed
+_UPLOAD = re.compile(r"(.*/)?\.[^/]+\.[0-9a-f]{8}\.upload")
 _FINAL = re.compile(r"ACCESS_DENIED|NO_SUCH_BUCKET|INVALID_ACCESS_KEY_ID|SIGNATURE_DOES_NOT_MATCH")
 _SECRET = re.compile(r"secret|password|token|credential|account_?key|access_?key|sas", re.I)
 _OF_AZURE = "AZURE_CLIENT_ID, AZURE_TENANT_ID and AZURE_CLIENT_SECRET"
@@ -92,7 +97,7 @@ class Bucket:
         return Bucket(urlunsplit(parts._replace(path=path)), self.waits)
 
     def files(self, under: str = "") -> dict[str, Entry]:
-        """All files whose names begin with the folder `under`.
+        """All files whose names begin with the folder `under`; what killed uploads left is deleted.
 
         BucketError for names that would lie outside a folder that they are copied to.
         """
@@ -111,7 +116,12 @@ class Bucket:
                 raise BucketError(
                     f"{self.url}: {name!r} would lie outside of the folder; rename that object"
                 )
-        return files
+        uploads = {name for name in files if _UPLOAD.fullmatch(name)}
+        for name in uploads:
+            if time.time_ns() - files[name].changed > LEFT_NS:
+                with suppress(BucketError):  # who may only read leaves that to others
+                    self.delete(name)
+        return {name: entry for name, entry in files.items() if name not in uploads}
 
     def get(self, name: str, path: Path) -> None:
         """Replace a local file by one of the bucket; FileNotFoundError when it has gone."""
@@ -127,15 +137,27 @@ class Bucket:
         self._tried(call)
 
     def put(self, path: Path, name: str) -> None:
-        """Replace a file of the bucket by a local one; a process that dies leaves the former."""
+        """Replace a file of the bucket by a local one, of at most 5 GiB in S3.
+
+        Whatever ends it before, a kill or an error, leaves the former one.
+        """
 
         def call() -> None:
             with path.open("rb") as source:
-                sink = self._store.open_output_stream(self._place(name))
-                shutil.copyfileobj(source, sink, CHUNK)
-                sink.close()
+                folder, _, last = name.rpartition("/")
+                beside = f".{last}.{uuid.uuid4().hex[:8]}.upload"
+                self._upload(source, self._place(f"{folder}/{beside}" if folder else beside), name)
 
         self._tried(call)
+
+    def _upload(self, source: BinaryIO, temporary: str, name: str) -> None:
+        try:
+            with self._store.open_output_stream(temporary) as sink:
+                shutil.copyfileobj(source, sink, CHUNK)
+            self._store.copy_file(temporary, self._place(name))
+        finally:
+            with suppress(OSError):  # it was not begun, or stays until `files` finds it
+                self._store.delete_file(temporary)
 
     def text(self, name: str) -> str | None:
         """What a small UTF-8 file holds; None when it is not there."""

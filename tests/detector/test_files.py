@@ -1,10 +1,23 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from detector.files import content_digest, file_digest, replacing, write_text
+from detector import files
+from detector.files import (
+    clear_up,
+    content_digest,
+    copy_folder,
+    file_digest,
+    of_one_generation,
+    replacing,
+    replacing_folder,
+    write_text,
+)
 
 
 def test_text_is_replaced_and_nothing_is_left_behind(tmp_path: Path):
@@ -28,6 +41,136 @@ def test_an_error_keeps_the_former_file(tmp_path: Path):
         fail_mid_way()
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+def write_folder(path: Path, text: str) -> None:
+    with replacing_folder(path) as fresh:
+        for name in ("a", "b"):
+            (fresh / name).write_text(text)
+
+
+def read_folder(path: Path) -> dict[str, str]:
+    return {p.name: p.read_text() for p in path.iterdir()}
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(p.name for p in folder.iterdir())
+
+
+@pytest.fixture(params=["swaps", "renames"])
+def way(request, monkeypatch) -> str:
+    """How folders are replaced: as on Linux's own file systems, or as on NFS."""
+    if request.param == "renames":
+        monkeypatch.setattr(files, "_exchanged", lambda *_: False)
+    return request.param
+
+
+@pytest.mark.usefixtures("way")
+def test_a_folder_is_replaced_whole_and_nothing_is_left_behind(tmp_path: Path):
+    path = tmp_path / "new" / "best"
+    for text in ("one", "two"):
+        write_folder(path, text)
+        assert read_folder(path) == {"a": text, "b": text}
+
+    def fail_mid_way() -> None:
+        with replacing_folder(path) as fresh:
+            (fresh / "a").write_text("three")
+            raise RuntimeError("mid-way")
+
+    with pytest.raises(RuntimeError, match="mid-way"):
+        fail_mid_way()
+    assert read_folder(path) == {"a": "two", "b": "two"}
+    assert names(path.parent) == ["best"]
+
+
+def test_a_copy_has_the_times_and_no_hidden_file(tmp_path: Path):
+    write_folder(tmp_path / "one", "text")
+    (tmp_path / "one" / ".c.tmp").write_text("half")
+    os.utime(tmp_path / "one" / "a", ns=(10**18, 10**18))
+    copy_folder(tmp_path / "one", tmp_path / "copy")
+    assert read_folder(tmp_path / "copy") == {"a": "text", "b": "text"}
+    assert (tmp_path / "copy" / "a").stat().st_mtime_ns == 10**18
+
+
+def test_a_copy_of_what_is_not_there_leaves_the_former_one(tmp_path: Path):
+    write_folder(tmp_path / "copy", "former")
+    with pytest.raises(FileNotFoundError, match="none"):
+        copy_folder(tmp_path / "none", tmp_path / "copy")
+    (tmp_path / "odd" / "folder").mkdir(parents=True)
+    with pytest.raises(IsADirectoryError):
+        copy_folder(tmp_path / "odd", tmp_path / "copy")
+    assert read_folder(tmp_path / "copy") == {"a": "former", "b": "former"}
+    assert names(tmp_path) == ["copy", "odd"]
+
+
+@pytest.mark.usefixtures("way")
+def test_a_reader_that_is_overtaken_reads_again(tmp_path: Path):
+    path, seen = tmp_path / "best", []
+    write_folder(path, "old")
+
+    def read() -> dict[str, str]:
+        seen.append((path / "a").read_text())
+        if len(seen) == 1:
+            write_folder(path, "new")
+        if len(seen) == 2:
+            write_folder(path, "newest")
+            raise ValueError("of a file that was gone")
+        return {"a": seen[-1], "b": (path / "b").read_text()}
+
+    assert of_one_generation(path, read) == {"a": "newest", "b": "newest"}
+    assert seen == ["old", "new", "newest"]
+    with pytest.raises(ValueError, match="of a file that is there"):
+        of_one_generation(path, lambda: raising(ValueError("of a file that is there")))
+
+
+def raising(error: Exception) -> None:
+    raise error
+
+
+KILLED = """
+import itertools, sys
+from pathlib import Path
+from detector import files
+
+folder = Path(sys.argv[1])
+if sys.argv[2] == "renames":
+    files._exchanged = lambda *_: False
+for number in itertools.count():
+    with files.replacing_folder(folder / "best") as fresh:
+        for name in ("a", "b"):
+            files.write_text(fresh / name, str(number))
+    files.write_text(folder / "state", str(number))
+    print(number, flush=True)
+"""
+
+
+def test_after_a_kill_there_is_one_generation_and_then_nothing_else(tmp_path: Path, way: str):
+    left = 0
+    for rounds in range(8):
+        command = [sys.executable, "-c", KILLED, str(tmp_path), way]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
+            assert writer.stdout is not None
+            for _ in range(3 + 5 * rounds):
+                writer.stdout.readline()
+            writer.kill()
+        left += len(names(tmp_path)) - 2
+        clear_up(tmp_path)
+        assert names(tmp_path) == ["best", "state"]
+        best = read_folder(tmp_path / "best")
+        assert best["a"] == best["b"]
+        assert int(best["a"]) - int((tmp_path / "state").read_text()) in (0, 1)
+    assert left > 0  # kills that hit a writer at work
+
+
+def test_a_folder_that_a_kill_left_without_its_name_is_put_back(tmp_path: Path):
+    for name in (".best.0123abcd.old", ".best.4567abcd.new", ".lock.d"):
+        write_folder(tmp_path / name, name)
+    (tmp_path / ".lock").write_text("of others")
+    clear_up(tmp_path)
+    assert names(tmp_path) == [".lock", ".lock.d", "best"]
+    assert read_folder(tmp_path / "best")["a"] == ".best.0123abcd.old"
+    clear_up(tmp_path / "none")
+    assert not (tmp_path / "none").exists()
 
 
 def test_a_file_is_read_again_only_when_it_changed(tmp_path: Path):

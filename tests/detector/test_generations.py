@@ -61,6 +61,14 @@ def test_a_file_system_without_links_gets_a_copy(tmp_path: Path, monkeypatch):
     assert (tmp_path / PREVIOUS).read_bytes() == first
 
 
+def test_what_a_killed_training_had_begun_to_write_is_deleted(tmp_path: Path):
+    write(tmp_path, 1.0)
+    (tmp_path / f".{LAST}.0123abcd.tmp").write_bytes(b"half a state")
+    (tmp_path / ".best.0123abcd.new").mkdir()
+    assert newest_state(tmp_path, pytest.fail) == tmp_path / LAST
+    assert [p.name for p in tmp_path.iterdir()] == [LAST]
+
+
 def broken(path: Path, how: str) -> None:
     content = path.read_bytes()
     new = {

@@ -253,8 +253,9 @@ def test_the_config_beside_the_weights_cannot_build_objects(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    save_best(tmp_path, nn.Linear(2, 3), TrainConfig(), {})
-    (tmp_path / "config.yaml").write_text("a: !!python/object/apply:os.mkdir [HACKED]\n")
+    best = tmp_path / "best"
+    save_best(best, nn.Linear(2, 3), TrainConfig(), {})
+    (best / "config.yaml").write_text("a: !!python/object/apply:os.mkdir [HACKED]\n")
     with pytest.raises(InputError, match=r"config\.yaml:1: not valid YAML"):
-        read_best(tmp_path)
+        read_best(best)
     assert not (tmp_path / "HACKED").exists()

@@ -1,7 +1,14 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
+import pytest
+import torch
+
+from detector.checkpoint import read_best, save_best
+from detector.config import TrainConfig
 from orchestrator.results.write import copy_best, write_results
 from orchestrator.trials.records import TrialRecord, TrialState
 
@@ -17,6 +24,50 @@ def test_best_is_replaced_whole_and_leaves_nothing_behind(tmp_path: Path):
         copy_best(tmp_path / name, tmp_path / "best")
         assert (tmp_path / "best" / "model.safetensors").read_text() == text
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "b", "best"]
+
+
+WRITER = """\
+import sys
+from pathlib import Path
+import torch
+import detector.files
+from detector.checkpoint import save_best
+from detector.config import TrainConfig, with_values
+
+torch.set_num_threads(1)
+folder, swaps = Path(sys.argv[1]), sys.argv[2] == "swaps"
+if not swaps:
+    detector.files._exchanged = lambda one, other: False
+for epoch in range(1, 151):
+    model = torch.nn.Linear(100, 100)
+    torch.nn.init.constant_(model.bias, epoch)
+    config = with_values(TrainConfig(), {"train.seed": epoch})
+    save_best(folder, model, config, {})
+"""
+
+
+@pytest.mark.parametrize("how", ["swaps", "renames"])  # as Linux's own file systems, as NFS
+def test_best_is_of_one_epoch_while_a_training_goes_on(tmp_path: Path, how: str):
+    source, target = tmp_path / "trial" / "best", tmp_path / "run" / "best"
+    first = torch.nn.Linear(100, 100)
+    torch.nn.init.zeros_(first.bias)
+    save_best(source, first, TrainConfig(), {})
+    writer = subprocess.Popen([sys.executable, "-c", WRITER, str(source), how])
+    seen: list[int] = []
+    while writer.poll() is None:
+        copy_best(source, target)
+        for folder in (target, source) if how == "swaps" else (target,):
+            weights, config = read_best(folder)
+            assert config.train.seed == int(weights["bias"][0])
+        seen.append(read_best(target)[1].train.seed)
+    assert writer.returncode == 0
+    assert seen == sorted(seen)
+    assert len(set(seen)) > 5
+    copy_best(source, target)
+    assert read_best(target)[1].train.seed == 150
+    for folder in (source.parent, target.parent):
+        found = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*"))
+        assert found == ["best", "best/config.yaml", "best/model.safetensors"]
 
 
 def test_results_follow_the_best_trial(tmp_path: Path):

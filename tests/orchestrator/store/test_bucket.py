@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 import time
+from contextlib import suppress
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 from moto.backends import get_backend
 from moto.core import DEFAULT_ACCOUNT_ID
 
+from orchestrator.store import bucket as module
 from orchestrator.store.bucket import Bucket, BucketError, address_fault, is_url
 
 
@@ -42,6 +49,49 @@ def test_what_is_put_comes_back_under_its_name(bucket, tmp_path):
     with pytest.raises(FileNotFoundError):
         bucket.get("a/b/one.bin", tmp_path / "none")
     assert not (tmp_path / "none").exists()
+
+
+PUT = """
+import sys
+from pathlib import Path
+from orchestrator.store.bucket import Bucket
+try:
+    Bucket(sys.argv[1]).put(Path(sys.argv[2]), "a/name")
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
+def test_an_upload_that_is_broken_off_leaves_the_former_file(bucket, tmp_path, end):
+    """A pipe that is still open: its reader has sent two parts and waits for more."""
+    bucket.put(_written(tmp_path / "file"), "a/name")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    command = [sys.executable, "-c", PUT, bucket.url, str(pipe)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        with pipe.open("wb", buffering=0) as writer:
+            writer.write(bytes(20_000_000))
+            process.send_signal(end)
+            with suppress(BrokenPipeError):  # a thread of the library may have got the signal
+                writer.write(bytes(20_000_000))
+            said = process.communicate()[0]
+        assert said == ("interrupted\n" if end == signal.SIGINT else "")
+    assert bucket.text("a/name") == "content"
+    assert set(_objects(bucket)) == {"key/a/name"}
+
+
+def test_what_a_killed_upload_left_is_no_file_and_is_deleted_after_a_day(
+    bucket, tmp_path, monkeypatch
+):
+    left = "a/.영수증.txt.0123abcd.upload"
+    for name in (left, "a/.head", "name.upload"):
+        bucket.put(_written(tmp_path / "file"), name)
+    assert set(bucket.files()) == set(bucket.files()) == {"a/.head", "name.upload"}
+    assert f"key/{left}" in _objects(bucket)
+    monkeypatch.setattr(module, "LEFT_NS", -(10**18))
+    assert set(bucket.files("a")) == {"a/.head"}
+    assert set(_objects(bucket)) == {"key/a/.head", "key/name.upload"}
 
 
 def test_a_small_file_as_text(bucket, tmp_path):
@@ -125,6 +175,12 @@ def test_below_keeps_what_says_where_the_server_is():
     assert Bucket("s3://bucket").below("first").url == "s3://bucket/first"
 
 
-def _written(path):
+def _written(path: Path) -> Path:
     path.write_text("content")
     return path
+
+
+def _objects(bucket: Bucket) -> list[str]:
+    """The keys in the server, but those that stand for folders."""
+    keys = get_backend("s3")[DEFAULT_ACCOUNT_ID]["aws"].buckets[urlsplit(bucket.url).hostname].keys
+    return [key for key in keys if not key.endswith("/")]

@@ -136,14 +136,14 @@ def searched(
     try:
         search(run, local, trial, interruption)
     except KeyboardInterrupt:
-        finish(run.records(), run.space, run.folder, run.trade_off)
+        finish(run)
         try_report(run, pages=False)
         raise
     except LimitReachedError as reached:
         log(f"{reached}; running trials keep their last epoch. To go on, add a larger limit to")
         log(f"  {run.to_go_on}")
     try_report(run)
-    return conclude(run.records(), run.space, run.folder, run.trade_off)
+    return conclude(run)
 
 
 def search(

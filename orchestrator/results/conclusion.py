@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,21 +11,20 @@ from detector.errors import JobError
 from orchestrator.results.printed import print_leaderboard
 from orchestrator.results.ranking import best, how_far
 from orchestrator.results.write import write_results
+from orchestrator.run.run import Run
 from orchestrator.space.search_space import SearchSpace
-from orchestrator.trials.pareto import Objectives
 from orchestrator.trials.records import TrialRecord, TrialState
 
 
-def conclude(
-    records: Sequence[TrialRecord], space: SearchSpace, folder: Path, objectives: Objectives
-) -> int:
+def conclude(run: Run) -> int:
     """Leaderboard, where everything lies, what to do next; JobError when all trials failed."""
+    records, space, folder = run.records(), run.space, run.folder
     top = best(records)
     if top is None or not top.hmean:
         next_steps = _why_nothing(space, folder)
     else:
         next_steps = _next_steps(space, folder, top)
-    finish(records, space, folder, objectives, below=next_steps)
+    finish(run, below=next_steps)
     if top is None:
         reasons = {f"trial {r.trial}: {r.reason}" for r in records if r.state is TrialState.FAILED}
         raise JobError(
@@ -77,13 +75,8 @@ def _places(folder: Path, best_model: str | None = None) -> str:
     )
 
 
-def finish(
-    records: Sequence[TrialRecord],
-    space: SearchSpace,
-    folder: Path,
-    objectives: Objectives,
-    below: str = "",
-) -> None:
+def finish(run: Run, below: str = "") -> None:
     """Write the results as they stand, and show as much as fits above the text `below`."""
-    write_results(folder, records, list(space.parameters), objectives)
-    print_leaderboard(records, list(space.parameters), published=space.published, below=below)
+    records = run.records()
+    write_results(run.folder, records, run.parameters, run.trade_off)
+    print_leaderboard(records, run.parameters, published=run.space.published, below=below)

@@ -13,7 +13,7 @@ from typing import Any
 
 from detector.cli import build, read_yaml
 from detector.errors import InputError
-from detector.files import write_text
+from detector.files import clear_up, flush_folder, write_text
 from detector.plain import dump_yaml
 from detector.settings import flatten, nest
 from orchestrator.config.settings import SearchConfig
@@ -43,6 +43,7 @@ def create(
         settings = flatten(named.model_dump(mode="json")) | dict(overrides)
         write_text(fresh / CONFIG, dump_yaml(nest(settings)))
         write_text(fresh / SPACE, space.to_yaml())
+        flush_folder(fresh)
         fresh.rename(folder)
     except FileExistsError:
         require_new(folder)
@@ -143,6 +144,7 @@ def study_name(folder: Path) -> str:
 def locked(folder: Path) -> Iterator[None]:
     """Hold the run for this process; the lock ends with the process, however it ends.
 
+    What a killed search left half-written is deleted.
     InputError when another search holds it.
     """
     with (folder / ".lock").open("w") as file:
@@ -152,6 +154,7 @@ def locked(folder: Path) -> Iterator[None]:
             raise InputError(
                 f"name: another search is working on {folder}; wait for it or stop it"
             ) from None
+        clear_up(folder)
         yield
 
 

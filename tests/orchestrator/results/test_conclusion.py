@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import shlex
-from pathlib import Path
 
 import pytest
+from optuna.trial import TrialState
+from runs import add_trial, make_run
 
 from detector.errors import JobError
 from orchestrator.results.conclusion import conclude
+from orchestrator.run.run import Run
 from orchestrator.space.parameters import Budget
 from orchestrator.space.search_space import SearchSpace
-from orchestrator.trials.pareto import SCORE_AND_SIZE
-from orchestrator.trials.records import TrialRecord, TrialState
 
 
 @pytest.fixture
@@ -27,9 +27,8 @@ def space() -> SearchSpace:
     )
 
 
-def said(space: SearchSpace, folder: Path, hmean: float | None, capsys, *others) -> str:
-    record = TrialRecord("00000", TrialState.FINISHED, hmean=hmean, epochs=3)
-    assert conclude([record, *others], space, folder, SCORE_AND_SIZE) == 0
+def said(run: Run, capsys) -> str:
+    assert conclude(run) == 0
     text = capsys.readouterr().out
     return text[text.index("leaderboard  ") :]
 
@@ -37,7 +36,9 @@ def said(space: SearchSpace, folder: Path, hmean: float | None, capsys, *others)
 def test_commands_for_the_best_model_can_be_pasted(space, tmp_path, capsys):
     folder = tmp_path / "one & two"
     folder.mkdir()
-    lines = said(space, folder, 0.5, capsys).splitlines()
+    run = make_run(folder, space)
+    add_trial(run, TrialState.COMPLETE, 0.5, epoch=3)
+    lines = said(run, capsys).splitlines()
     commands = [shlex.split(line) for line in lines if line.startswith("  python -m ")]
     assert [words[2] for words in commands] == [
         "detector.tune_postprocess",
@@ -62,10 +63,10 @@ def test_the_best_model_may_be_of_a_trial_that_was_paused_when_a_limit_came(
     source = tmp_path / "trials/00001"
     source.mkdir(parents=True)
     (source / "model.safetensors").write_text("weights of 00001")
-    paused = TrialRecord(
-        "00001", TrialState.PAUSED, hmean=0.95, epochs=1, checkpoint="trials/00001"
-    )
-    text = said(space, tmp_path, 0.6, capsys, paused)
+    run = make_run(tmp_path, space)
+    add_trial(run, TrialState.COMPLETE, 0.6, epoch=3)
+    add_trial(run, TrialState.RUNNING, 0.95, epoch=1, checkpoint="trials/00001")
+    text = said(run, capsys)
     assert f"best model   {tmp_path}/best/ (trial 00001, paused after epoch 1 of 3)" in text
     assert (tmp_path / "best/model.safetensors").read_text() == "weights of 00001"
     rows = (tmp_path / "leaderboard.csv").read_text().splitlines()
@@ -76,7 +77,9 @@ def test_the_best_model_may_be_of_a_trial_that_was_paused_when_a_limit_came(
 
 
 def test_a_search_that_found_no_word_offers_no_model(space, tmp_path, capsys):
-    text = said(space, tmp_path, 0.0, capsys)
+    run = make_run(tmp_path, space)
+    add_trial(run, TrialState.COMPLETE, 0.0, epoch=3)
+    text = said(run, capsys)
     assert "nothing was learnt: every H-mean is 0, so there is no model to use" in text
     assert "at most 3 epochs here (budget.epochs)" in text
     assert "  python -m detector.inspect 'data.root=my receipts' output=review" in text
@@ -85,6 +88,7 @@ def test_a_search_that_found_no_word_offers_no_model(space, tmp_path, capsys):
 
 
 def test_trials_that_all_failed_are_a_failed_search(space, tmp_path):
-    record = TrialRecord("00000", TrialState.FAILED, reason="no memory")
+    run = make_run(tmp_path, space)
+    add_trial(run, TrialState.FAIL, None, reason="no memory")
     with pytest.raises(JobError, match=r"no trial has a score.*\ntrial 00000: no memory"):
-        conclude([record], space, tmp_path, SCORE_AND_SIZE)
+        conclude(run)

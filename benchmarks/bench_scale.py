@@ -2,17 +2,19 @@
 
 `python benchmarks/bench_scale.py [trials=1000] [nodes=4] [cpus=2] [pages=100] [data=FOLDER]` runs
 the search command itself, with trials that do nothing, on a cluster of `nodes` simulated machines
-with `cpus` cores each. A trial reports one epoch with the scores of `pages` validation pages, so
-that the study, the leaderboard, `best/` and TensorBoard's files have their usual work. Without
-`data` the synthetic receipts of space=smoke are made.
+with `cpus` cores each. A trial pauses at rungs of 1, 3 and 9 epochs, and reports the scores of
+`pages` validation pages, so that the study, the leaderboard, `best/` and TensorBoard's files have
+their usual work. Without `data` the synthetic receipts of space=smoke are made.
 
-Printed: seconds a trial in the first and in the last hundred and their ratio, the driver's memory
-after the first hundred and at the end, and how often the leaderboard was seen to have grown.
+Printed: what a proposal and a report take in a study with 50, 200 and 600 paused trials; then
+seconds a trial in the first and in the last hundred and their ratio, the driver's memory after the
+first hundred and at the end, and how often the leaderboard was seen to have grown.
 """
 
 from __future__ import annotations
 
 import os
+import statistics
 import tempfile
 import threading
 import time
@@ -26,8 +28,15 @@ from timing import run
 
 from detector.errors import InputError
 from orchestrator import search
-from orchestrator.execute.trial import Report, TrialJob
-from orchestrator.run import study as store
+from orchestrator.config.settings import SearchConfig
+from orchestrator.execute.trial import Report
+from orchestrator.propose.halving import Halving
+from orchestrator.propose.search_jobs import SearchJobs
+from orchestrator.run.run import Run, stored_run
+from orchestrator.run.study import open_study
+from orchestrator.space.search_space import load_space
+from orchestrator.store.storage import storage_url
+from orchestrator.trials.job import TrialJob
 
 DEFAULTS = {"trials": 1000, "nodes": 4, "cpus": 2, "pages": 100, "data": None}
 PART = 100  # trials at each end that are compared; of fewer than 200, a half
@@ -39,8 +48,12 @@ parameters:
   loss.negative_ratio: {{uniform: [1.0, 8.0]}}
   loss.threshold_weight: {{uniform: [5.0, 15.0]}}
   optimizer.lr: {{log_uniform: [5.0e-4, 4.0e-3]}}
-budget: {{trials: {trials}, epochs: 1, grace_epochs: 1, reduction_factor: 2}}
+budget: {{trials: {trials}, epochs: 9, grace_epochs: 1, reduction_factor: 3}}
 """
+
+
+EPOCHS = 9
+PAUSED = (50, 200, 600)
 
 
 def no_op(pages: int) -> Callable[[TrialJob, Report], None]:
@@ -50,21 +63,60 @@ def no_op(pages: int) -> Callable[[TrialJob, Report], None]:
         best = job.folder / "checkpoint" / "best"
         best.mkdir(parents=True, exist_ok=True)
         (best / "config.yaml").write_text("model: {}\n")
-        scores = np.random.default_rng(job.number).uniform(0.8, 1.0, pages).tolist()
-        report(
-            {
-                "epoch": 1,
-                "best_epoch": 1.0,
-                "best_hmean": float(np.mean(scores)),
-                "finished": True,
-                "seconds": 0.0,
-                "params_m": 1.0,
-                "checkpoint": f"trials/{job.folder.name}/checkpoint/best",
-                "page_hmeans": scores,
-            }
-        )
+        report(report_of(job, pages))
 
     return trial
+
+
+def report_of(job: TrialJob, pages: int) -> dict[str, Any]:
+    """What a trial says of the epoch that it is to be trained to."""
+    epoch = job.until or EPOCHS
+    scores = np.random.default_rng(job.number).uniform(0.8, 1.0, pages) + epoch / 100
+    return {
+        "epoch": epoch,
+        "best_epoch": epoch,
+        "best_hmean": float(np.mean(scores)),
+        "finished": epoch == EPOCHS,
+        "seconds": float(epoch),
+        "params_m": 1.0,
+        "checkpoint": f"trials/{job.folder.name}/checkpoint/best",
+        "page_hmeans": {f"page_{i:04d}.jpg": score for i, score in enumerate(scores.tolist())},
+    }
+
+
+def with_paused(folder: Path, pages: int) -> list[tuple[int, float, float]]:
+    """Paused trials, and the seconds of a proposal and of a report beside so many.
+
+    Each is the median of five. The rungs hold all trials back, so that none goes on.
+    """
+    text = SPACE.format(trials=2 * PAUSED[-1]).replace("reduction_factor: 3", "reduction_factor: 9")
+    folder.mkdir()
+    (folder / "space.yaml").write_text(text)
+    space = load_space(str(folder / "space.yaml"), gpu=False)
+    study = open_study(storage_url(folder, None), "paused", resume=False)
+    run = Run(folder, SearchConfig(space="paused"), space, study)
+    halving = Halving(EPOCHS, grace=1, factor=10_000)
+    jobs = SearchJobs(run, halving)
+    found = []
+    for number in range(PAUSED[-1] + 5):
+        started = time.perf_counter()
+        job = jobs.next_job()
+        proposed = time.perf_counter()
+        assert job is not None
+        report = report_of(job, pages)
+        before = time.perf_counter()
+        jobs.reported(job, report)
+        reported = time.perf_counter()
+        jobs.ended(job, report)
+        found.append((number, proposed - started, reported - before))
+    return [
+        (
+            count,
+            statistics.median(p for n, p, _ in found if count <= n < count + 5),
+            statistics.median(r for n, _, r in found if count <= n < count + 5),
+        )
+        for count in PAUSED
+    ]
 
 
 def resident_bytes() -> int:
@@ -97,6 +149,10 @@ class Observer(threading.Thread):
 def main(options: dict[str, Any]) -> None:
     if options["trials"] < 4:
         raise InputError(f"trials: must be at least 4, to compare halves, got {options['trials']}")
+    with tempfile.TemporaryDirectory(prefix="bench-scale-") as name:
+        print("\n| paused trials | seconds a proposal | seconds a report |\n|---|---|---|")
+        for count, proposal, report in with_paused(Path(name) / "paused", options["pages"]):
+            print(f"| {count} | {proposal:.4f} | {report:.4f} |", flush=True)
     head = {"num_cpus": options["cpus"], "include_dashboard": False}
     with tempfile.TemporaryDirectory(prefix="bench-scale-") as name:
         cluster = Cluster(initialize_head=True, head_node_args=head)
@@ -111,7 +167,7 @@ def main(options: dict[str, Any]) -> None:
 
 
 def searched(folder: Path, options: dict[str, Any]) -> tuple[np.ndarray, list[tuple[int, int]]]:
-    """When each trial ended, in seconds, in order; and what the observer saw."""
+    """When each trial was begun, in seconds, in order; and what the observer saw."""
     (folder / "space.yaml").write_text(SPACE.format(trials=options["trials"]))
     made = folder / "runs" / "scale"
     watching = Observer(made / "leaderboard.csv")
@@ -123,9 +179,8 @@ def searched(folder: Path, options: dict[str, Any]) -> tuple[np.ndarray, list[tu
     if search.main(arguments, trial=no_op(options["pages"])) != 0:
         raise InputError("the search was interrupted; run it again")
     watching.stop()
-    study = store.open_study(store.storage_url(made, None), "scale", resume=True)
-    ends = [t.datetime_complete for t in store.ended(study)]
-    return np.array(sorted(end.timestamp() for end in ends if end)), watching.seen
+    trials = stored_run(made).study.trials
+    return np.array(sorted(t.datetime_start.timestamp() for t in trials)), watching.seen
 
 
 def show(times: np.ndarray, seen: list[tuple[int, int]], options: dict[str, Any]) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from typing import Any
 
 import numpy as np
 import optuna
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
-from optuna.trial import FrozenTrial, Trial, create_trial
+from optuna.trial import FrozenTrial, Trial
 from optuna.trial import TrialState as OptunaState
 
 from orchestrator.run.as_records import to_record
@@ -83,6 +84,13 @@ def as_seen_now(
     return view
 
 
+class _Seen(FrozenTrial):
+    """A trial that nobody changes, so that a study in memory need not copy all that it holds."""
+
+    def __deepcopy__(self, _: dict[int, Any]) -> FrozenTrial:
+        return copy(self)
+
+
 def _seen(trial: FrozenTrial, objectives: Objectives) -> FrozenTrial:
     state, values = trial.state, None
     if state is OptunaState.RUNNING and trial.intermediate_values:
@@ -93,12 +101,19 @@ def _seen(trial: FrozenTrial, objectives: Objectives) -> FrozenTrial:
         values = [figure for figure in figures if figure is not None]
         if len(values) < len(figures):  # an objective that this trial did not report
             state, values = OptunaState.FAIL, None
-    return create_trial(
+    return _Seen(
+        number=-1,  # which the study gives it
+        trial_id=-1,
         state=state,
+        value=None,
         values=values,
+        datetime_start=trial.datetime_start,
+        datetime_complete=trial.datetime_start if state.is_finished() else None,
         params=trial.params,
         distributions=trial.distributions,
-        intermediate_values=trial.intermediate_values if len(objectives) == 1 else None,
+        user_attrs={},
+        system_attrs={},
+        intermediate_values=trial.intermediate_values if len(objectives) == 1 else {},
     )
 
 

@@ -14,6 +14,7 @@ from orchestrator.results.printed import print_leaderboard
 from orchestrator.results.write import write_results
 from orchestrator.run.run import stored_run
 from orchestrator.run.run_folder import is_locked
+from orchestrator.trials.records import at_rest
 
 
 class ReportSettings(Section):
@@ -23,10 +24,11 @@ class ReportSettings(Section):
 def main(settings: ReportSettings) -> int:
     """Write the leaderboard, `best/` and `report.html` again, and print the leaderboard."""
     run = stored_run(settings.run)
-    records = run.records()
+    over = not is_locked(run.folder)
+    records = at_rest(run.records()) if over else run.records()
     write_results(run.folder, records, run.parameters, run.trade_off)
     print_leaderboard(records, run.parameters, published=run.space.published)
-    log(f"report: {write_report(run, over=not is_locked(run.folder))}")
+    log(f"report: {write_report(run, over=over)}")
     return 0
 
 

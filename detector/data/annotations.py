@@ -77,11 +77,18 @@ def read_split(
 
 
 def require_words(split: Split, root: Path) -> None:
-    """Raise InputError when no page of the split has a word: nothing to learn or to score."""
-    if not any(page.words for page in split.pages):
+    """Raise InputError when no page of the split has a word that counts: nothing to learn by."""
+    words = [word for page in split.pages for word in page.words]
+    if not words:
         raise InputError(
             f"{root}: split {split.name!r} has no word on any page, so there is nothing to learn "
             "or to score; annotate some words"
+        )
+    if all(word.ignore for word in words):
+        raise InputError(
+            f"{root}: split {split.name!r}: all of its {len(words)} words are don't-care (ignore: "
+            "true, or ### as their text), so there is nothing to learn or to score; where labels "
+            "have no texts, leave the text out, or give each word another one than ###"
         )
 
 

@@ -15,7 +15,7 @@ from orchestrator.config.settings import SearchConfig
 from orchestrator.results.ranking import best, ranked, rows
 from orchestrator.run.run import Run
 from orchestrator.space.search_space import SearchSpace
-from orchestrator.trials.records import TrialRecord, TrialState
+from orchestrator.trials.records import TrialRecord, TrialState, at_rest
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +83,7 @@ class RunFacts:
 
 def gather(run: Run, *, over: bool) -> RunFacts:
     """The facts of a run."""
-    records = ranked(run.records())
+    records = ranked(at_rest(run.records()) if over else run.records())
     return RunFacts(
         run=run,
         trials=tuple(run.study.trials),

@@ -13,12 +13,12 @@ from orchestrator.results.ranking import best, how_far
 from orchestrator.results.write import write_results
 from orchestrator.run.run import Run
 from orchestrator.space.search_space import SearchSpace
-from orchestrator.trials.records import TrialRecord, TrialState
+from orchestrator.trials.records import TrialRecord, TrialState, at_rest
 
 
 def conclude(run: Run) -> int:
     """Leaderboard, where everything lies, what to do next; JobError when all trials failed."""
-    records, space, folder = run.records(), run.space, run.folder
+    records, space, folder = at_rest(run.records()), run.space, run.folder
     top = best(records)
     if top is None or not top.hmean:
         next_steps = _why_nothing(space, folder)
@@ -77,6 +77,6 @@ def _places(folder: Path, best_model: str | None = None) -> str:
 
 def finish(run: Run, below: str = "") -> None:
     """Write the results as they stand, and show as much as fits above the text `below`."""
-    records = run.records()
+    records = at_rest(run.records())
     write_results(run.folder, records, run.parameters, run.trade_off)
     print_leaderboard(records, run.parameters, published=run.space.published, below=below)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from enum import Enum
 from functools import cached_property
 from typing import Any
@@ -15,7 +15,7 @@ METRIC = "best_hmean"  # the running best: what Tune, ASHA and Optuna compare
 class TrialState(str, Enum):
     """Where a trial stands; the values are what files and tables show."""
 
-    PENDING = "pending"  # proposed, waiting for resources
+    PENDING = "pending"  # proposed or cut off, waiting for a worker
     RUNNING = "running"
     PAUSED = "paused"  # trained to a rung; it goes on if it is among the best there
     FINISHED = "finished"  # trained for all its epochs: the only state that gets a rank
@@ -91,6 +91,14 @@ class TrialRecord:
         if known.get("page_hmeans") is not None:
             known["page_hmeans"] = tuple(known["page_hmeans"])
         return cls(**known)
+
+
+def at_rest(records: Sequence[TrialRecord]) -> list[TrialRecord]:
+    """The records of a run that no search is working on: what is not over waits for the next."""
+    return [
+        replace(r, state=TrialState.PENDING) if r.state is TrialState.RUNNING else r
+        for r in records
+    ]
 
 
 _NAMES = tuple(f.name for f in fields(TrialRecord))

@@ -10,10 +10,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from detector.data.annotations import list_splits, read_image, read_split, scan_split
+from detector.data.annotations import (
+    list_splits,
+    read_image,
+    read_split,
+    require_words,
+    scan_split,
+)
 from detector.errors import InputError
 
 BOX = [[10, 20], [50, 20], [50, 40], [10, 40]]
+LOWER = [[10, 50], [50, 50], [50, 70], [10, 70]]
 WORDS = {"0001": {"points": BOX, "transcription": "A"}}
 PAGE = {"img_w": 100, "img_h": 80, "words": WORDS}
 Make = Callable[..., Path]
@@ -303,3 +310,28 @@ def test_make_dataset_is_deterministic(tmp_path: Path, make_dataset: Make) -> No
     other = read_split(make_dataset(tmp_path / "c", seed=4), "train").pages[1]
     np.testing.assert_array_equal(read_image(first.path), read_image(again.path))
     assert not np.array_equal(read_image(first.path), read_image(other.path))
+
+
+class TestWordsThatCount:
+    @pytest.mark.parametrize(
+        ("words", "said"),
+        [
+            ({}, "has no word on any page"),
+            ({"1": {"points": BOX, "transcription": "###"}}, "all of its 1 words are don't-care"),
+            (
+                {"1": {"points": BOX, "ignore": True}, "2": {"points": LOWER, "ignore": True}},
+                "all of its 2 words are don't-care",
+            ),
+        ],
+    )
+    def test_a_split_without_any_is_refused(
+        self, tmp_path: Path, words: dict[str, Any], said: str
+    ) -> None:
+        root = write(tmp_path, {"a.png": {**PAGE, "words": words}})
+        with pytest.raises(InputError, match=f"split 'train'.*{said}"):
+            require_words(read_split(root, "train"), root)
+
+    def test_one_is_enough(self, tmp_path: Path) -> None:
+        one = {**PAGE, "words": {**WORDS, "0002": {"points": BOX, "ignore": True}}}
+        root = write(tmp_path, {"a.png": one, "b.png": {**PAGE, "words": {}}})
+        require_words(read_split(root, "train"), root)

@@ -92,3 +92,15 @@ def test_trials_that_all_failed_are_a_failed_search(space, tmp_path):
     add_trial(run, TrialState.FAIL, None, reason="no memory")
     with pytest.raises(JobError, match=r"no trial has a score.*\ntrial 00000: no memory"):
         conclude(run)
+
+
+def test_a_trial_that_no_worker_has_after_the_end_waits(space, tmp_path, capsys):
+    run = make_run(tmp_path, space)
+    add_trial(run, TrialState.COMPLETE, 0.6, epoch=3)
+    run.study.begin({}, {})  # a limit came before a worker was free
+    said(run, capsys)
+    rows = (tmp_path / "leaderboard.csv").read_text().splitlines()
+    assert [row.split(",")[1:3] for row in rows[1:]] == [
+        ["00000", "finished"],
+        ["00001", "pending"],
+    ]

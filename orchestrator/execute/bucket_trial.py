@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from orchestrator.execute.trial import Report
+from orchestrator.execute.trial import Report, signs_of_life
 from orchestrator.propose.confirmation import SEEDS_FOLDER
 from orchestrator.run.bucket_run import BEFORE, STATE, is_result
 from orchestrator.store.bucket import Bucket
@@ -42,11 +42,13 @@ class InBucket:
         """
         with working_folder() as root:
             mirror = self._mirror(root, job.folder)
+            mirror.alive = signs_of_life(report)
             mirror.pull(lambda name: not name.startswith(f"{SEEDS_FOLDER}/"))
             here = replace(job, folder=mirror.folder, twin=self._twin(root, job.twin))
 
             def kept(values: dict[str, Any]) -> None:
-                keep(mirror)
+                if values:
+                    keep(mirror)
                 report(values)
 
             try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 import traceback
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -25,10 +26,12 @@ if TYPE_CHECKING:
     from orchestrator.space.search_space import SearchSpace
 
 REASON_LENGTH = 500
+SIGN_S = 10.0  # between two signs of life
 REPORT = "report"  # of Tune's result, in which mappings would be flattened; a list is left alone
 
 # A report holds at least `epoch` (1 for the first), `best_hmean` and, in the last one,
-# `finished: True`; of the best epoch `page_hmeans`, by name of the page, and `tuned`.
+# `finished: True`; of the best epoch `page_hmeans`, by name of the page, and `tuned`. An empty one
+# is a sign of life, for what takes long before an epoch.
 Report = Callable[[dict[str, Any]], None]
 TrialFunction = Callable[[TrialJob, Report], None]
 # Gives a job another folder for the time that it runs, and what must happen before its reports.
@@ -55,7 +58,8 @@ def detector_trial(
         if job.seed is not None:
             config = with_values(config, {"train.seed": job.seed})
         if data_from is not None:
-            config = with_values(config, {"data.root": str(local_copy(data_from))})
+            root = local_copy(data_from, alive=signs_of_life(report))
+            config = with_values(config, {"data.root": str(root)})
         reported = False
 
         def forward(epoch: EpochReport) -> None:
@@ -92,6 +96,19 @@ def of_the_best(report: EpochReport) -> dict[str, Any]:
     return {"page_hmeans": dict(report.page_hmeans), "tuned": dict(report.tuned)}
 
 
+def signs_of_life(report: Report, every_s: float = SIGN_S) -> Callable[[], None]:
+    """To be called as often as something is done; reports now and then that the worker lives."""
+    last = time.monotonic()
+
+    def alive() -> None:
+        nonlocal last
+        if time.monotonic() - last >= every_s:
+            last = time.monotonic()
+            report({})
+
+    return alive
+
+
 def in_place(job: TrialJob, report: Report) -> AbstractContextManager[tuple[TrialJob, Report]]:
     """The job in its own folder, which all machines share."""
     return nullcontext((job, report))
@@ -123,6 +140,9 @@ def as_trainable(
 
 
 def _forward(values: dict[str, Any]) -> None:
+    if not values:
+        tune.report({REPORT: [{}]})
+        return
     if not math.isfinite(values[METRIC]):
         raise JobError(
             f"epoch {values['epoch']}: {METRIC} is {values[METRIC]}, not a finite number"

@@ -37,6 +37,7 @@ class Mirror:
     def __init__(self, folder: Path, bucket: Bucket, *, notes: Path | None = None) -> None:
         self.folder, self.bucket = folder, bucket
         self._notes = notes
+        self.alive: Callable[[], None] = lambda: None  # called for each file that is copied
         self._known: dict[str, dict[str, Any]] = {}
         if notes is not None and notes.is_file():
             with suppress(ValueError):  # cut off by a kill: everything is copied again
@@ -110,7 +111,7 @@ class Mirror:
         try:
             with ThreadPoolExecutor(THREADS) as pool:
                 for _ in pool.map(work, names):
-                    pass
+                    self.alive()
         finally:
             if self._notes is not None:
                 write_text(self._notes, json.dumps(self._known))

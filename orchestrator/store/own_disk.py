@@ -10,15 +10,19 @@ import fcntl
 import hashlib
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from detector.cli import log
 from detector.errors import InputError
 from orchestrator.store.bucket import WAITS_S, Bucket
 from orchestrator.store.mirror import Mirror
+
+LOOK_S = 0.5
 
 
 def cache_folder() -> Path:
@@ -60,17 +64,25 @@ def _remove(folder: Path) -> None:
 
 
 def local_copy(
-    url: str, *, say: Callable[[str], None] = log, waits: tuple[float, ...] = WAITS_S
+    url: str,
+    *,
+    say: Callable[[str], None] = log,
+    waits: tuple[float, ...] = WAITS_S,
+    alive: Callable[[], None] = lambda: None,
 ) -> Path:
     """The folder with this machine's copy of a dataset in a bucket, as that is now.
 
-    Processes that ask at once wait for the one that copies. InputError when nothing is there.
+    Processes that ask at once wait for the one that copies. `alive` is called while there is
+    something to wait for. InputError when nothing is there.
     """
     folder = cache_folder() / "data" / hashlib.blake2b(url.encode(), digest_size=8).hexdigest()
     folder.parent.mkdir(parents=True, exist_ok=True)
     with folder.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        while not _has(lock):
+            alive()
+            time.sleep(LOOK_S)
         mirror = Mirror(folder, Bucket(url, waits), notes=folder.with_suffix(".json"))
+        mirror.alive = alive
         copied = mirror.pull(exactly=True)
         if copied:
             say(f"{url}: {copied} files copied to {folder}")
@@ -79,3 +91,12 @@ def local_copy(
             f"data.root: nothing is at {url}; copy your dataset there, or mend the key"
         )
     return folder
+
+
+def _has(lock: IO[str]) -> bool:
+    """Whether this process has the lock now; the one that had it may have ended in any way."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

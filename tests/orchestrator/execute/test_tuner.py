@@ -22,6 +22,7 @@ from ray.tune.error import TuneError
 from runs import make_run, session_of
 
 from orchestrator.execute.bridge import Bridge, Steps
+from orchestrator.execute.trial import signs_of_life
 from orchestrator.execute.tuner import Asha, run_search, unwrapped
 from orchestrator.place.cluster import connected
 from orchestrator.place.resources import Machine
@@ -312,6 +313,9 @@ class Told(Listener):
     def started(self, job):
         self.events.append(f"started {job.number}")
 
+    def alive(self, job):
+        self.events.append(f"alive {job.number}")
+
     def reported(self, job, report):
         self.events.append(f"{job.number}: {report['epoch']}")
         if self._breaks and len(self.events) == 3:
@@ -336,6 +340,28 @@ def test_listeners_hear_of_each_epoch_once_and_of_each_end(tmp_path, scheduler):
         assert told.events == [*first, *last, *second]
     else:
         assert told.events == [*first, "ended 0", *second, "started 0", *last]
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_worker_that_copies_its_data_gives_signs_of_life(tmp_path):
+    def trial(job, report):
+        alive = signs_of_life(report, every_s=0.0)
+        for _ in range(2):
+            alive()
+        counting(job, report)
+
+    told, counting = Told(breaks=False), counting_trial(0.0)
+    (record,) = search(tmp_path, trial, make_space(1, grace=EPOCHS), [told]).records()
+    assert told.events[:4] == ["started 0", "alive 0", "alive 0", "0: 1"]
+    assert record.state is TrialState.FINISHED
+
+
+def test_signs_of_life_are_given_now_and_then():
+    signs: list[dict] = []
+    alive = signs_of_life(signs.append, every_s=60.0)
+    for _ in range(1000):
+        alive()
+    assert signs == []
 
 
 @pytest.mark.usefixtures("ray_cluster")

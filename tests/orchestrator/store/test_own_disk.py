@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import threading
 
 import pytest
@@ -34,6 +35,26 @@ def test_a_dataset_is_copied_once_and_follows_the_bucket(bucket_url, make_datase
     image = next((root / "images/train").iterdir()).name
     bucket.delete(f"images/train/{image}")
     assert not (local_copy(bucket_url, say=said.append) / "images/train" / image).exists()
+
+
+def test_whoever_copies_or_waits_for_a_copy_shows_that_it_lives(
+    bucket_url, make_dataset, tmp_path
+):
+    Mirror(make_dataset(tmp_path / "data", split="train", pages=2), Bucket(bucket_url)).push()
+    signs: list[str] = []
+    folder = local_copy(bucket_url, alive=lambda: signs.append("copied"))
+    assert signs == ["copied"] * 3
+    signs.clear()
+    with folder.with_suffix(".lock").open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+
+        def waits() -> None:
+            signs.append("waits")
+            if len(signs) == 2:
+                fcntl.flock(other, fcntl.LOCK_UN)
+
+        local_copy(bucket_url, alive=waits)
+    assert signs == ["waits"] * 2
 
 
 def test_an_empty_place_is_no_dataset(bucket_url):

@@ -161,7 +161,7 @@ def search(
         resources = local or share(config, run.space, machines=machines)
         require_fit(resources)
         session = Session(
-            replace(run, folder=run.folder.resolve()),
+            run,
             trial or detector_trial(run.space, threads=resources.cpus, data_from=config.data_from),
             resources,
             Watch(config.budget.limits(), partial(spending, run.study), gpus=resources.gpus),

@@ -19,7 +19,7 @@ from orchestrator.trials.records import TrialRecord
 
 @dataclass(frozen=True)
 class Run:
-    """A run whose study is open. `folder` is absolute where trials are to be run."""
+    """A run whose study is open."""
 
     folder: Path
     config: SearchConfig
@@ -52,9 +52,9 @@ class Run:
         return unfinished + max(0, self.space.budget.trials - len(self.study.trials))
 
     def trial_folder(self, number: int) -> Path:
-        """Where a trial keeps its files."""
+        """Where a trial keeps its files, the same for all processes of this machine."""
         name = self.study.trial(number).user_attrs.get(FOLDER)
-        return self.folder / "trials" / (name or self.study.record(number).trial)
+        return self.folder.resolve() / "trials" / (name or self.study.record(number).trial)
 
 
 def open_run(folder: Path, config: SearchConfig, space: SearchSpace) -> Run:

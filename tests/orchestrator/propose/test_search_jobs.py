@@ -11,6 +11,7 @@ import pytest
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState as OptunaState
 from runs import make_run
+from sqlalchemy import Engine, event
 
 from detector.errors import InputError
 from orchestrator.propose.halving import Halving
@@ -616,6 +617,22 @@ def test_a_search_ends_alike_with_enough_trials_and_without_new_points(tmp_path,
     ends = {t.params[RATIO]: t.state.name for t in session.study.trials}
     assert ends == {1.0: "PRUNED", 2.0: "PRUNED", 3.0: "COMPLETE"}
     assert epochs == 1 + 1 + 4
+
+
+def test_paused_trials_cost_no_statement_of_the_database(tmp_path):
+    # They are RUNNING in the database, which gave all of them anew at each look.
+    session = Session(tmp_path, trials=99, halving=Halving(epochs=4, grace=1, factor=50))
+    statements: list[str] = []
+    event.listen(Engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
+    counts = []
+    for _ in range(40):
+        statements.clear()
+        assert session.run("x", by_ratio)[1] == 1
+        counts.append(len(statements))
+    assert counts[0] > 0
+    assert counts == [counts[0]] * 40
+    read = [text for text in statements if "intermediate" in text and text.startswith("SELECT")]
+    assert len(read) <= 2  # of the one trial that reports
 
 
 def test_a_study_of_that_name_is_not_reused_silently(tmp_path):

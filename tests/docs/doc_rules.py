@@ -173,7 +173,7 @@ NOT_RUN = (
     NotRun(r"aws ", "needs an account of AWS"),
     NotRun(r"(ssh|ssh-copy-id|ssh-keygen|scp|rsync|sudo|mount|chmod) ", "sets up a machine"),
     NotRun(SEARCH + r"storage=(postgresql|mysql)", "needs a database server"),
-    NotRun(SEARCH + r"=s3://", "needs a bucket", "tests/orchestrator/execute/test_bucket_run.py"),
+    NotRun(SEARCH + r"=s3://", "needs a bucket", "tests/orchestrator/run/test_bucket_run.py"),
     NotRun(r"python tests/\S+ regenerate$", "writes the files that tests compare with"),
     NotRun(r"python docs/pictures\.py", "takes pictures of a search, which it does first"),
     NotRun(r"pip-audit ", "asks a service on the network"),

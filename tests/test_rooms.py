@@ -71,6 +71,16 @@ def test_the_picture_is_that_of_the_code():
     assert PICTURE.read_text(encoding="utf-8") == drawn(), f"docs/house.svg is old; {COMMAND}"
 
 
+@pytest.fixture
+def house(tmp_path):
+    """A package of four modules."""
+    house = tmp_path / "house"
+    for name in ("low/a.py", "low/d.py", "beside/c.py", "high/b.py", "command.py"):
+        (house / name).parent.mkdir(parents=True, exist_ok=True)
+        (house / name).write_text("x = 1\n")
+    return house
+
+
 @pytest.mark.parametrize(
     ("file", "line", "expected"),
     [
@@ -86,16 +96,6 @@ def test_the_picture_is_that_of_the_code():
 def test_an_import_that_goes_up_or_aside_is_found(house, file, line, expected):
     (house / file).write_text(line + "\n")
     assert upward(house, SMALL) == expected
-
-
-@pytest.fixture
-def house(tmp_path):
-    """A package of four modules."""
-    house = tmp_path / "house"
-    for name in ("low/a.py", "low/d.py", "beside/c.py", "high/b.py", "command.py"):
-        (house / name).parent.mkdir(parents=True, exist_ok=True)
-        (house / name).write_text("x = 1\n")
-    return house
 
 
 def test_a_way_down_and_a_purpose_are_drawn(house):

@@ -1,114 +1,43 @@
-"""The house: a package's rooms, what each may use, and what may lie at the top.
-
-A folder is a room. Imports go down: a module uses its own room and those on lower floors, and
-what its room's docstring says it uses.
-"""
+"""The house: which room may use which, what may lie at the top, and its picture in docs/."""
 
 from __future__ import annotations
 
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
+from house import COMMANDS, FLOORS, PACKAGE, Module, modules_of, upward
+from house_picture import COMMAND, PICTURE, drawn
 
-ROOT = Path(__file__).parents[1]
-# From the lowest to the highest; rooms of one floor do not know each other.
-FLOORS = (
-    ("trials", "store"),
-    ("config",),
-    ("space",),
-    ("run",),
-    ("place", "results", "track"),
-    ("propose",),
-    ("execute", "report_page"),
-    ("",),  # the commands
-)
+SMALL = (("low", "beside"), ("high",), (COMMANDS,))
+SVG = "{http://www.w3.org/2000/svg}"
 MOST_MODULES = 12
 MOST_POSITIONAL = 6
 
 
-@dataclass(frozen=True)
-class Module:
-    """A module, its room ("" at the top of the package) and the rooms that it imports from."""
-
-    path: Path
-    room: str
-    tree: ast.Module
-    uses: frozenset[str]
-
-
-def modules_of(package: Path) -> list[Module]:
-    """All modules of a package but the files that make folders packages."""
-    paths = [path for path in sorted(package.rglob("*.py")) if path.name != "__init__.py"]
-    return [_module(path, package) for path in paths]
-
-
-def _module(path: Path, package: Path) -> Module:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    names = [_room(name, package) for name in _imported(tree)]
-    inside = frozenset(name for name in names if name is not None)
-    return Module(path, _room_of(path, package), tree, inside - {_room_of(path, package)})
-
-
-def _room_of(path: Path, package: Path) -> str:
-    parts = path.relative_to(package).parts
-    return parts[0] if len(parts) > 1 else ""
-
-
-def _imported(tree: ast.Module) -> Iterator[str]:
-    """Dotted names of everything that is imported anywhere in a module."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, "an import relative to a module hides where it leads"
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-
-
-def _room(name: str, package: Path) -> str | None:
-    """The room that an imported name lies in; None for what is not of this package."""
-    first, *rest = name.split(".")
-    if first != package.name:
-        return None
-    return rest[0] if rest and (package / rest[0]).is_dir() else ""
-
-
-def upward(package: Path, floors: tuple[tuple[str, ...], ...] = FLOORS) -> list[str]:
-    """Every import that does not lead to a lower floor."""
-    floor = {room: number for number, rooms in enumerate(floors) for room in rooms}
-    return [
-        f"{module.path.relative_to(package)} uses {used or 'a command'}"
-        for module in modules_of(package)
-        for used in sorted(module.uses)
-        if floor[used] >= floor[module.room]
-    ]
-
-
 @pytest.fixture(scope="module")
 def modules() -> list[Module]:
-    return modules_of(ROOT / "orchestrator")
+    return modules_of(PACKAGE)
 
 
 def test_imports_go_down():
-    assert upward(ROOT / "orchestrator") == []
+    assert upward(PACKAGE) == []
 
 
 def test_every_room_has_a_floor_and_says_what_it_is_for(modules):
     rooms = {module.room for module in modules}
     assert rooms == {room for floor in FLOORS for room in floor}
-    for room in rooms - {""}:
-        text = (ROOT / "orchestrator" / room / "__init__.py").read_text(encoding="utf-8")
+    for room in rooms - {COMMANDS}:
+        text = (PACKAGE / room / "__init__.py").read_text(encoding="utf-8")
         tree = ast.parse(text)
         assert ast.get_docstring(tree), room
         assert len(tree.body) == 1, f"{room}/__init__.py holds more than its docstring"
 
 
 def test_only_commands_lie_at_the_top(modules):
-    top = [module for module in modules if module.room == ""]
+    top = [module for module in modules if module.room == COMMANDS]
     assert top
     for module in top:
         assert 'if __name__ == "__main__":' in module.path.read_text(encoding="utf-8"), module.path
@@ -132,10 +61,24 @@ def test_functions_take_few_arguments_by_position(modules):
 
 def test_what_to_try_next_is_decided_without_ray():
     code = "import sys; [__import__(name) for name in sys.argv[1:]]; print('ray' in sys.modules)"
-    room = sorted((ROOT / "orchestrator" / "propose").glob("[!_]*.py"))
+    room = sorted((PACKAGE / "propose").glob("[!_]*.py"))
     names = [f"orchestrator.propose.{path.stem}" for path in room]
     done = subprocess.run([sys.executable, "-c", code, *names], capture_output=True, text=True)
     assert (done.stdout.strip(), done.stderr) == ("False", "")
+
+
+def test_the_picture_is_that_of_the_code():
+    assert PICTURE.read_text(encoding="utf-8") == drawn(), f"docs/house.svg is old; {COMMAND}"
+
+
+@pytest.fixture
+def house(tmp_path):
+    """A package of four modules."""
+    house = tmp_path / "house"
+    for name in ("low/a.py", "low/d.py", "beside/c.py", "high/b.py", "command.py"):
+        (house / name).parent.mkdir(parents=True, exist_ok=True)
+        (house / name).write_text("x = 1\n")
+    return house
 
 
 @pytest.mark.parametrize(
@@ -150,10 +93,32 @@ def test_what_to_try_next_is_decided_without_ray():
         ("low/a.py", "from house.low.d import x\nimport highway.low", []),
     ],
 )
-def test_an_import_that_goes_up_or_aside_is_found(tmp_path, file, line, expected):
-    house = tmp_path / "house"
-    for name in ("low/a.py", "low/d.py", "beside/c.py", "high/b.py", "command.py"):
-        (house / name).parent.mkdir(parents=True, exist_ok=True)
-        (house / name).write_text("x = 1\n")
+def test_an_import_that_goes_up_or_aside_is_found(house, file, line, expected):
     (house / file).write_text(line + "\n")
-    assert upward(house, (("low", "beside"), ("high",), ("",))) == expected
+    assert upward(house, SMALL) == expected
+
+
+def test_a_way_down_and_a_purpose_are_drawn(house):
+    for room in ("low", "beside", "high", "."):
+        (house / room / "__init__.py").write_text(f'"""What <{room}> is\nfor.\n\nMore."""\n')
+    before = drawn(house, SMALL)
+    assert before == drawn(house, SMALL)
+    assert "What &lt;high&gt; is for." in before
+    assert "More" not in before
+    assert before.count("<circle") == 0
+    (house / "high/b.py").write_text("from house.low.a import x\nfrom house.low.d import x\n")
+    (house / "command.py").write_text("from house.low.d import x\nfrom house.high import b\n")
+    after = drawn(house, SMALL)
+    assert after.count("<circle") == 3
+    xml = ElementTree.fromstring(after)
+    tops = {n.text: float(n.get("y")) for n in xml.iter(f"{SVG}text") if n.get("class") == "name"}
+    assert sorted(tops, key=tops.get) == ["commands", "high", "low", "beside"]
+
+
+def test_a_purpose_that_its_box_cannot_hold_is_told(house):
+    for room in ("low", "beside", "high", "."):
+        (house / room / "__init__.py").write_text(
+            '"""' + "word " * (50 if room == "low" else 1) + '"""'
+        )
+    with pytest.raises(ValueError, match=r"low/__init__.py: .* more than two lines"):
+        drawn(house, SMALL)

@@ -8,6 +8,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator
 
+Tracker = Literal["mlflow", "wandb"]  # modules of orchestrator/track
+PACKAGES = ("mlflow", "wandb")  # those that need a package, an extra of the same name
+
 
 def _each_once(value: Any) -> Any:
     """One name as a list; ValueError for a name that is there twice."""
@@ -17,13 +20,13 @@ def _each_once(value: Any) -> Any:
     return names
 
 
-TrackerNames = Annotated[tuple[Literal["mlflow", "wandb"], ...], BeforeValidator(_each_once)]
+TrackerNames = Annotated[tuple[Tracker, ...], BeforeValidator(_each_once)]
 
 
 def not_installed(trackers: Sequence[str]) -> list[str]:
-    """A message for each of these that is missing; both are optional."""
+    """A message for each of these whose package is missing; all packages are optional."""
     return [
         f"track: {name} is not installed; run pip install -e '.[{name}]', or leave it out"
         for name in trackers
-        if find_spec(name) is None
+        if name in PACKAGES and find_spec(name) is None
     ]

@@ -1,7 +1,7 @@
 """What must hold before Ray starts on this machine, or is joined: a check each, all told at once.
 
 A check is a function of the environment that returns a fault in one line, or None. A new one is
-written in a file of its own and named in CHECKS.
+written in a file of its own and named in CHECKS, which is all that it takes.
 """
 
 from __future__ import annotations
@@ -10,18 +10,26 @@ import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from pkgutil import resolve_name
 
 from detector.cli import log
 from detector.errors import InputError
-from orchestrator.place.joining import cluster_address, cluster_fault
+from orchestrator.place.joining import cluster_address
 
+CHECKS = (  # FILE.FUNCTION of this room
+    "preflight.home_fault",
+    "preflight.temporary_fault",
+    "joining.cluster_fault",
+)
+Check = Callable[[Mapping[str, str]], str | None]
 LONGEST_FOLDER = 36  # bytes
 SHORT_FOLDERS = (Path("/tmp"), Path("/var/tmp"), Path("/dev/shm"))
 
 
 def require_ready(environment: Mapping[str, str] = os.environ) -> None:
     """InputError with every fault that the checks find, a line each."""
-    if faults := [fault for check in CHECKS if (fault := check(environment))]:
+    checks: list[Check] = [resolve_name(f"orchestrator.place.{name}") for name in CHECKS]
+    if faults := [fault for check in checks if (fault := check(environment))]:
         raise InputError("\n".join(faults))
 
 
@@ -85,7 +93,3 @@ def _write_fault(folder: Path) -> str | None:
     except OSError as error:
         return error.strerror
     return None
-
-
-Check = Callable[[Mapping[str, str]], str | None]
-CHECKS: tuple[Check, ...] = (home_fault, temporary_fault, cluster_fault)

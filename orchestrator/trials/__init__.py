@@ -1,4 +1,4 @@
-"""What is known of a trial, and what one trial is better by.
+"""What is known of a trial: its record, its job, how it was lost, what it is better by.
 
 Uses no other room.
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from doc_markdown import ROOT, anchors, inline_code, links, markdown_files, split_fences
@@ -69,6 +70,30 @@ def test_what_shows_each_row_of_the_contest_table_exists() -> None:
             place = Path(code) if "/" in code else place.parent / code
             assert (ROOT / place).is_file(), f"{row}\nthere is no {place}"
         assert "`" in shown or "](" in shown, f"{row}\nnothing shows it"
+
+
+def test_modules_in_the_table_of_rooms_exist() -> None:
+    """A bare name lies in the room, or in the folder of what its row names first."""
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = [line for line in text.splitlines() if line.startswith("| `orchestrator/")]
+    assert len(rows) > 10
+    for row in rows:
+        codes = [code for _, code in inline_code(row)]
+        room = Path(codes[0]) if codes[0].endswith("/") else Path(codes[0]).parent
+        modules = [code for code in codes if code.endswith(".py")]
+        missing = [name for name in modules if not (ROOT / room / Path(name).name).is_file()]
+        assert not missing, f"{room} has no {', '.join(missing)}"
+
+
+def test_files_in_the_picture_of_the_flow_exist() -> None:
+    svg = ElementTree.parse(ROOT / "docs" / "architecture.svg")
+    texts = [node.text or "" for node in svg.iter() if node.get("class") == "file"]
+    names = [part.strip() for text in texts for part in text.split(",")]
+    paths = [name for name in names if re.fullmatch(r"[\w/]+(?:\.py|/)", name)]
+    assert len(paths) > 12
+    for path in paths:
+        homes = (ROOT / "orchestrator" / path, ROOT / "detector" / path)
+        assert any(home.exists() for home in homes), path
 
 
 def test_every_page_is_reached_from_the_readme_or_the_start_page() -> None:

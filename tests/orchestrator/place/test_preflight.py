@@ -51,8 +51,11 @@ def test_all_faults_are_told_together():
 
 
 def test_a_check_that_is_added_to_the_table_is_asked(good, monkeypatch):
-    added = (*preflight.CHECKS, lambda environment: f"HOME: {environment['HOME']} is forbidden")
-    monkeypatch.setattr(preflight, "CHECKS", added)
+    def forbidden(environment):
+        return f"HOME: {environment['HOME']} is forbidden"
+
+    monkeypatch.setattr(preflight, "forbidden", forbidden, raising=False)
+    monkeypatch.setattr(preflight, "CHECKS", (*preflight.CHECKS, "preflight.forbidden"))
     assert faults(good) == [f"HOME: {good['HOME']} is forbidden"]
 
 

@@ -179,6 +179,13 @@ def test_a_tracker_that_is_not_installed_is_told_with_the_command(monkeypatch):
     assert parse_arguments(["space=smoke"])[0].track == ()
 
 
+def test_a_tracker_that_needs_no_package_is_there(monkeypatch):
+    monkeypatch.setattr(tracker_names, "PACKAGES", ("wandb",))
+    monkeypatch.setattr(tracker_names, "find_spec", lambda _: None)
+    (fault,) = tracker_names.not_installed(["mlflow", "wandb"])
+    assert fault.startswith("track: wandb is not installed")
+
+
 def test_a_tracker_named_twice_is_refused():
     with pytest.raises(InputError, match="track: must name each tracker once"):
         parse_arguments(["space=smoke", "track=[wandb,wandb]"])

@@ -7,7 +7,7 @@ import os
 import re
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,12 @@ from ray.exceptions import RayError
 from detector.cli import log
 from detector.errors import InputError, JobError
 from orchestrator.place.interruption import handlers_kept
-from orchestrator.place.joining import cluster_address, keep_private, no_answer
+from orchestrator.place.joining import (
+    cluster_address,
+    is_of_this_machine_alone,
+    keep_private,
+    no_answer,
+)
 from orchestrator.place.preflight import require_ready, short_folder
 from orchestrator.place.resources import Machine
 
@@ -75,7 +80,8 @@ def _start(address: str | None, machine: Machine) -> None:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
     if address is not None:
         try:
-            ray.init(address=address, **quiet)
+            with _on_loopback() if is_of_this_machine_alone(address) else nullcontext():
+                ray.init(address=address, **quiet)
         except (OSError, ValueError, RayError) as error:
             raise InputError(no_answer(address, error)) from None
         return

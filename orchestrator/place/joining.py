@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import grpc
-from ray._private.services import get_ray_address_from_environment
+from ray._private.services import get_node_ip_address, get_ray_address_from_environment
 
 CONNECT_TIMEOUT_S = 10.0
 ANSWER_TIMEOUT_S = 10.0
@@ -47,6 +47,19 @@ def cluster_fault(environment: Mapping[str, str] = os.environ) -> str | None:
         return no_answer(named, error)
     refused = None if scheme else refusal(place, environment, automatic=named == "auto")
     return refused and f"RAY_ADDRESS={named}: {refused}"
+
+
+def is_of_this_machine_alone(address: str) -> bool:
+    """Whether the Ray at an address, or `auto`, listens on loopback only, as that of a search."""
+    place = get_ray_address_from_environment(address, None) if address == "auto" else address
+    host, _, port = place.rpartition(":")
+    if host not in ("127.0.0.1", "localhost") or not port.isdigit():
+        return False
+    try:
+        socket.create_connection((get_node_ip_address(), int(port)), CONNECT_TIMEOUT_S).close()
+    except OSError:
+        return True
+    return False
 
 
 def no_answer(address: str, error: Exception) -> str:

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from detector.escape import printable
 from orchestrator.results.leaderboard_table import fitting_table, table
-from orchestrator.results.ranking import best
+from orchestrator.results.ranking import ranked
 from orchestrator.space.published import FIGURES, Published
 from orchestrator.trials.records import TrialRecord, TrialState
 
@@ -74,7 +74,7 @@ def _measured(result: Published, records: Sequence[TrialRecord]) -> list[str]:
     same = [r for r in records if _has(r, result.point)]
     if not same:
         return ["", "", "", "", "not run"]
-    record = best([r for r in same if r.state is not TrialState.FAILED]) or same[-1]
+    record = next((r for r in ranked(same) if r.state is not TrialState.FAILED), same[-1])
     failed = record.state is TrialState.FAILED
     scores = ["" if failed else _score(getattr(record, name)) for name in FIGURES]
     return [*scores, record.trial, record.state.value]

@@ -51,7 +51,7 @@ def absolute(key: str, value: Any) -> Any:
     InputError for the address of a bucket, which would become a folder called s3:.
     """
     is_path = key in PATHS or (key == "model.weights" and value not in ("auto", "none"))
-    if not is_path or value is None:
+    if not is_path or not isinstance(value, str):  # what is no text is refused elsewhere
         return value
     if is_url(value):
         remedy = "copy it to the same path on each machine"

@@ -89,3 +89,17 @@ def test_ray_starts_with_a_long_temporary_folder(tmp_path):
     assert done.stdout == "[Machine(cpus=1.0, gpus=0.0)]\n"
     assert "Ray works in /tmp/ray instead" in done.stderr
     assert list(long.glob("ray*")) == []
+
+
+def test_another_process_joins_the_ray_of_a_search_on_this_machine(ray_cluster):
+    """It listens on loopback alone, where Ray by itself looks for an address of a network."""
+    code = (
+        "from orchestrator.place.cluster import connected\n"
+        "from orchestrator.place.resources import Machine\n"
+        "with connected(Machine(1, 0)) as machines: print(machines)"
+    )
+    joining = os.environ | {"RAY_ADDRESS": ray.get_runtime_context().gcs_address}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=joining, timeout=120
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, str(ray_cluster)), done.stderr

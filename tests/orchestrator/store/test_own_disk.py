@@ -37,9 +37,7 @@ def test_a_dataset_is_copied_once_and_follows_the_bucket(bucket_url, make_datase
     assert not (local_copy(bucket_url, say=said.append) / "images/train" / image).exists()
 
 
-def test_whoever_copies_or_waits_for_a_copy_shows_that_it_lives(
-    bucket_url, make_dataset, tmp_path
-):
+def test_whoever_copies_or_waits_for_a_copy_shows_that_it_lives(bucket_url, make_dataset, tmp_path):
     Mirror(make_dataset(tmp_path / "data", split="train", pages=2), Bucket(bucket_url)).push()
     signs: list[str] = []
     folder = local_copy(bucket_url, alive=lambda: signs.append("copied"))

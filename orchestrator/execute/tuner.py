@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,6 +23,7 @@ from orchestrator.execute.hangs import HangWatch
 from orchestrator.execute.memory_kills import memory_kills_reported
 from orchestrator.execute.session import Session
 from orchestrator.execute.trial import as_trainable, in_place
+from orchestrator.place.resources import TrialResources
 from orchestrator.place.waiting import Room
 from orchestrator.propose.jobs import Jobs
 from orchestrator.propose.search_jobs import SearchJobs, halving_of
@@ -73,35 +75,46 @@ def run_jobs(
     scheduler = scheduler or ToTheEnd()
     scheduler.bridge = bridge
     place = InBucket(kept.bucket, kept.folder) if kept else in_place
-    request = tune.PlacementGroupFactory([{"CPU": resources.cpus, "GPU": resources.gpus}])
     scratch = run.folder.resolve() / ".ray"
     shutil.rmtree(scratch, ignore_errors=True)
     try:
-        tuner = tune.Tuner(
-            tune.with_resources(as_trainable(session.trial, place), request),
-            tune_config=tune.TuneConfig(
-                search_alg=bridge,
-                scheduler=scheduler,
-                num_samples=-1,  # the jobs know when it is over
-                max_concurrent_trials=resources.concurrent,
-                # A new process costs seconds of imports; see orchestrator.execute.worker for when a
-                # used one must not go on.
-                reuse_actors=True,
-            ),
-            run_config=tune.RunConfig(
-                name="tune",
-                storage_path=str(scratch),
-                failure_config=tune.FailureConfig(max_failures=0),
-                callbacks=[Steps(bridge), NoPrinting()],
-                verbose=0,
-            ),
-        )
+        tuner = _tuner(as_trainable(session.trial, place), bridge, scheduler, resources, scratch)
         with Room(resources, lambda: jobs.left, say) as room, memory_kills_reported(), unwrapped():
             bridge.add(room)
             tuner.fit()
         bridge.raise_error()
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _tuner(
+    trainable: Callable[[dict[str, Any]], None],
+    bridge: Bridge,
+    scheduler: TrialScheduler,
+    resources: TrialResources,
+    scratch: Path,
+) -> tune.Tuner:
+    """Tune as this project needs it: it tries nothing twice, prints nothing and keeps nothing."""
+    request = tune.PlacementGroupFactory([{"CPU": resources.cpus, "GPU": resources.gpus}])
+    return tune.Tuner(
+        tune.with_resources(trainable, request),
+        tune_config=tune.TuneConfig(
+            search_alg=bridge,
+            scheduler=scheduler,
+            num_samples=-1,  # the jobs know when it is over
+            max_concurrent_trials=resources.concurrent,
+            # A new process costs seconds of imports; see orchestrator.execute.worker for when a
+            # used one must not go on.
+            reuse_actors=True,
+        ),
+        run_config=tune.RunConfig(
+            name="tune",
+            storage_path=str(scratch),
+            failure_config=tune.FailureConfig(max_failures=0),
+            callbacks=[Steps(bridge), NoPrinting()],
+            verbose=0,
+        ),
+    )
 
 
 @contextmanager

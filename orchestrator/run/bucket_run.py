@@ -17,7 +17,7 @@ from pathlib import Path
 
 from detector.cli import log
 from detector.errors import InputError
-from detector.files import write_text
+from detector.files import replacing
 from detector.generations import BROKEN, LAST, PREVIOUS, forget_states
 from orchestrator.config.settings import SearchConfig
 from orchestrator.run.run_folder import CONFIG
@@ -132,8 +132,11 @@ class BucketRun:
     def take_over(self) -> None:
         """Make this the folder that goes on with the run, unless it was that once."""
         if not (self.folder / HEAD).exists():
-            write_text(self.folder / HEAD, uuid.uuid4().hex)
-            self.bucket.put(self.folder / HEAD, HEAD)
+            with replacing(
+                self.folder / HEAD
+            ) as mark:  # here last: who has it is told nothing else
+                mark.write_text(uuid.uuid4().hex, encoding="utf-8")
+                self.bucket.put(mark, HEAD)
 
     def _require_mine(self) -> None:
         theirs, mine = self.bucket.text(HEAD), self.folder / HEAD

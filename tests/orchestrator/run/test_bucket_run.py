@@ -19,7 +19,7 @@ from orchestrator.run.bucket_run import BucketRun
 from orchestrator.run.endings import again
 from orchestrator.run.run import stored_run
 from orchestrator.run.run_folder import stored_search
-from orchestrator.store.bucket import Bucket
+from orchestrator.store.bucket import Bucket, BucketError
 from orchestrator.store.mirror import Mirror
 
 SPACE = """\
@@ -176,6 +176,15 @@ def test_a_run_that_was_cut_off_before_the_bucket_had_it_goes_on_from_its_folder
 
 
 @pytest.mark.slow
+def test_a_run_that_could_not_be_taken_over_is_not_marked_as_taken(folder, s3_store):
+    made = folder / "runs/r"
+    made.mkdir(parents=True)
+    run = BucketRun(made, Bucket(s3_store.address("no-such-bucket", "key"), waits=()))
+    with pytest.raises(BucketError):
+        run.take_over()
+    assert list(made.iterdir()) == []
+
+
 def test_a_run_is_taken_over_only_when_everything_is_checked(folder, bucket_url):
     more = (f"bucket={bucket_url}", "data.root=data", "budget.trials=2")
     assert search.main([*ARGUMENTS, *more], trial=counted()) == 0

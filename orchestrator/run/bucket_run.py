@@ -134,7 +134,7 @@ class BucketRun:
         if not (self.folder / HEAD).exists():
             with replacing(
                 self.folder / HEAD
-            ) as mark:  # here last: who has it is told nothing else
+            ) as mark:  # here last
                 mark.write_text(uuid.uuid4().hex, encoding="utf-8")
                 self.bucket.put(mark, HEAD)
 

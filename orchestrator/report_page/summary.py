@@ -27,8 +27,8 @@ def section(facts: RunFacts, failing: str = "") -> Section:
     """The first thing to read; `failing` says where the best trial still does."""
     top = facts.best
     title = "Which trial to ship" if facts.over else "Which trial to ship, so far"
-    if top is None:
-        return Section("summary", title, [*_without_a_score(facts), Paragraph(progress(facts))])
+    if top is None or not top.hmean:
+        return Section("summary", title, [*_without_a_model(facts), Paragraph(progress(facts))])
     blocks: list[Block] = [
         Paragraph(headline(facts, top), strong=True),
         Items([*reasons(facts, top), *trade_offs(facts), *([failing] if failing else [])]),
@@ -39,14 +39,23 @@ def section(facts: RunFacts, failing: str = "") -> Section:
     return Section("summary", title, blocks)
 
 
-def _without_a_score(facts: RunFacts) -> list[Block]:
+def _without_a_model(facts: RunFacts) -> list[Block]:
     if not facts.records:
         return [Paragraph("No trial has started yet.", strong=True)]
     failed = facts.of(TrialState.FAILED)
     if len(failed) == len(facts.records):
         text = f"Nothing to ship: all {counted(len(failed), 'trial')} failed."
         return [Paragraph(text, strong=True), Paragraph("Their reasons are under Faults met.")]
-    return [Paragraph("No trial has a score yet.", strong=True)]
+    if facts.best is None:
+        return [Paragraph("No trial has a score yet.", strong=True)]
+    longest = counted(facts.space.budget.epochs, "epoch")
+    return [
+        Paragraph("Nothing to ship: every H-mean is 0, so nothing was learnt.", strong=True),
+        Paragraph(
+            f"It may be that trainings are too short ({longest} at most), that labels do not fit "
+            "their pages, or that thresholds are above what the maps reach."
+        ),
+    ]
 
 
 def headline(facts: RunFacts, top: TrialRecord) -> str:

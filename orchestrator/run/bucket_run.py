@@ -132,9 +132,7 @@ class BucketRun:
     def take_over(self) -> None:
         """Make this the folder that goes on with the run, unless it was that once."""
         if not (self.folder / HEAD).exists():
-            with replacing(
-                self.folder / HEAD
-            ) as mark:  # here last
+            with replacing(self.folder / HEAD) as mark:  # here last
                 mark.write_text(uuid.uuid4().hex, encoding="utf-8")
                 self.bucket.put(mark, HEAD)
 

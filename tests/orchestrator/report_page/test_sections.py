@@ -113,6 +113,7 @@ def test_a_paused_trial_may_be_the_one_to_ship_and_is_called_so(usual):
         ([], "No trial has started yet."),
         ([(TrialState.FAIL, [])], "Nothing to ship: all 1 trial failed."),
         ([(TrialState.RUNNING, [])], "No trial has a score yet."),
+        ([(TrialState.COMPLETE, [0.0] * 6)], "Nothing to ship: every H-mean is 0, so nothing was "),
         ([(TrialState.PRUNED, [0.4])], "No trial has been trained to the end yet."),
         ([(TrialState.COMPLETE, [0.4] * 6)], "the only trial that was trained to the end"),
     ],

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from detector.commands import command
 from detector.errors import InputError
 from detector.escape import csv_cell, encodable
 from detector.files import write_text
@@ -103,15 +104,15 @@ def _cell(value: Any) -> Any:
 def read_leaderboard(folder: Path) -> list[TrialRecord]:
     """The records of leaderboard.json, in its order; InputError when it cannot be read."""
     path = folder / JSON_NAME
+    remedy = f"write it again with {command('orchestrator.report', {'run': folder})}"
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         return [_record(entry) for entry in content["trials"]]
     except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}; is it a run folder?") from None
+        raise InputError(f"{path}: cannot be read: {error.strerror}; {remedy}") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(
-            f"{path}: not a leaderboard ({type(error).__name__}: {error}); "
-            "write it again with python -m orchestrator.report"
+            f"{path}: not a leaderboard ({type(error).__name__}: {error}); {remedy}"
         ) from None
 
 

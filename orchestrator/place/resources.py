@@ -71,14 +71,7 @@ def allot(
     return TrialResources(cpus_per_trial, gpus_per_trial, concurrent)
 
 
-def packed(
-    trial_bytes: int,
-    gpu_bytes: int,
-    *,
-    cores: int,
-    trials: int,
-    most: int = TRIALS_ON_A_GPU,
-) -> float:
+def packed(trial_bytes: int, gpu_bytes: int, *, cores: int, trials: int) -> float:
     """The share of a GPU for each of as many trials as fit on it: 1 divided by their number.
 
     `trial_bytes` is what the largest trial takes, `gpu_bytes` what there is, of which SPARE_MEMORY
@@ -87,7 +80,7 @@ def packed(
     training that does not fit works through its batch in parts.
     """
     fit = int(gpu_bytes * (1 - SPARE_MEMORY) // max(trial_bytes, 1))
-    count = max(min(fit, cores, trials, most), 1)
+    count = max(min(fit, cores, trials, TRIALS_ON_A_GPU), 1)
     # Rounded down: Ray keeps four digits, and six shares of 0.1667 are more than a GPU.
     return math.floor(10**RAY_DIGITS / count) / 10**RAY_DIGITS
 

@@ -120,9 +120,9 @@ def cost_line(space: SearchSpace, pages: int, local: TrialResources | None) -> s
     reason = "trials run on the cluster's machines"
     if local is not None:
         measure = partial(measured_apart, threads=local.cpus)
-        found = partial(estimate, space, pages=pages, measure=measure)
+        at_once, shared = local.concurrent or 1, sharing(local)
         try:
-            return str(found(at_once=local.concurrent or 1, sharing=sharing(local)))
+            return estimate(space, pages=pages, at_once=at_once, measure=measure, sharing=shared)
         except JobError as error:
             reason = str(error)
     budget = space.budget

@@ -13,8 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from detector.escape import printable, printable_lines
-from orchestrator.results.leaderboard import best
 from orchestrator.results.leaderboard_table import STYLES
+from orchestrator.results.ranking import best
 from orchestrator.trials.records import TrialRecord, TrialState
 
 ROWS_BESIDE_TABLE = 8  # terminal lines that the table's frame and summary take

@@ -8,17 +8,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator.results import ranking
 from orchestrator.results.ranking import (
     COLUMNS,
     LAST_COLUMNS,
     confirmed_hmean,
     confirmed_sd,
     how_far,
-    interval,
     rows,
     scored_pages,
 )
-from orchestrator.trials.records import TrialRecord, TrialState
+from orchestrator.trials.records import TrialRecord, TrialState, packed
+
+
+def interval(scores: list[float] | None, **options: float) -> tuple[float, float] | None:
+    return ranking.interval(packed(scores), **options)
 
 
 def test_interval_needs_two_pages() -> None:

@@ -89,4 +89,4 @@ def example(space: SearchSpace, backbone: str, *, largest: bool = False) -> Trai
             point[key] = parameter.values[0]
         if largest and key in SIZES and key in point:
             point[key] = max(parameter.values, key=lambda value: value or math.inf)
-    return space.train_config({key: point[key] for key in space.active(point)})
+    return space.train_config(point)

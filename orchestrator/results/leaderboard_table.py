@@ -146,13 +146,11 @@ def _confirmed(row: dict[str, Any]) -> str:
 def _ranks(shown: Sequence[dict[str, Any]]) -> list[str]:
     """Ranks under each other, with a "=" behind those tied with the first."""
     digits = len(str(len(shown)))
-    ranks = ["" if row["rank"] is None else f"{row['rank']:{digits}}" for row in shown]
-    marks = [" =" if _is_marked(row) else "" for row in shown]
-    return [rank + mark for rank, mark in zip(ranks, marks, strict=True)]
+    return ["" if row["rank"] is None else f"{row['rank']:{digits}}{_mark(row)}" for row in shown]
 
 
-def _is_marked(row: dict[str, Any]) -> bool:
-    return bool(row["tied"]) and row["rank"] > 1
+def _mark(row: dict[str, Any]) -> str:
+    return " =" if row["tied"] and row["rank"] > 1 else ""
 
 
 def _parameter_columns(shown: Sequence[dict[str, Any]], parameters: Sequence[str]) -> list[Column]:
@@ -192,7 +190,7 @@ def fitting(columns: Sequence[Column], width: int) -> tuple[list[Column], list[C
 
 def _tie_note(records: Sequence[TrialRecord], shown: Sequence[dict[str, Any]]) -> list[str]:
     """What "=" means, where it stands."""
-    if not any(_is_marked(row) for row in shown):
+    if not any(map(_mark, shown)):
         return []
     first = next(record for record in records if record.trial == shown[0]["trial"])
     return [

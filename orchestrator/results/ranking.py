@@ -161,6 +161,7 @@ def rows(
         low, high = interval(record.page_bytes) or (None, None)
         values = vars(record) | {  # not to_dict(), which copies the page scores
             "state": record.state.value,
+            "seconds": round(record.seconds, 2),
             "rank": position + 1 if is_finished else None,
             "hmean_low": low,
             "hmean_high": high,
@@ -172,11 +173,11 @@ def rows(
             "tied": standing.tied,
             "pareto": record.trial in efficient if is_finished else None,
         }
-        row = {name: finite(values[name]) for name in COLUMNS}
-        row["seconds"] = round(record.seconds, 2)
-        row |= {key: finite(record.params.get(key)) for key in parameters}
         values |= {name: value_of(record, name) for name, _ in objectives}
-        out.append(row | {name: finite(values[name]) for name in last_columns(objectives)})
+        row = {name: values[name] for name in COLUMNS}
+        row |= {key: record.params.get(key) for key in parameters}
+        row |= {name: values[name] for name in last_columns(objectives)}
+        out.append({name: finite(value) for name, value in row.items()})
     return out
 
 

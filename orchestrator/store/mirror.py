@@ -22,11 +22,6 @@ FRESH_NS = 60 * 10**9
 Wanted = Callable[[str], bool]
 
 
-def everything(name: str) -> bool:  # noqa: ARG001
-    """Every file."""
-    return True
-
-
 class Mirror:
     """`folder` as a copy of a bucket's files, or the other way; hidden files take no part.
 
@@ -46,7 +41,9 @@ class Mirror:
         """Whether a file was copied before, one way or the other."""
         return name in self._known
 
-    def pull(self, wanted: Wanted = everything, *, under: str = "", exactly: bool = False) -> int:
+    def pull(
+        self, wanted: Wanted = lambda _: True, *, under: str = "", exactly: bool = False
+    ) -> int:
         """Get the files that are new or changed in the bucket; returns how many.
 
         `under` names the only folder to look at. With `exactly`, local files that the bucket does
@@ -62,7 +59,7 @@ class Mirror:
                 self._known.pop(name, None)
         return len(new)
 
-    def push(self, wanted: Wanted = everything) -> int:
+    def push(self, wanted: Wanted = lambda _: True) -> int:
         """Put the files that are new or changed in the folder; returns how many."""
         new = [
             name

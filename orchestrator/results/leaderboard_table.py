@@ -56,7 +56,6 @@ def table(
     parameters: Sequence[str] = (),
     *,
     width: int = 110,
-    title: str | None = None,
     most: int | None = None,
 ) -> Table:
     """The leaderboard for a terminal of `width` columns, or its first `most` trials.
@@ -78,7 +77,6 @@ def table(
     notes += [f"{more} more in {CSV}"] if more else []
     notes += _reasons(every, most=None if most is None else REASONS) + _left_out(left_out)
     out = drawn(kept, [row["state"] for row in shown], box.SIMPLE_HEAD)
-    out.title = title
     out.caption = Text(printable_lines("\n".join(notes))) if notes else None
     return out
 

@@ -156,19 +156,16 @@ def narrowed(parameter: Parameter, wish: list[Any]) -> Parameter:
     outside = [value for value in wish if not parameter.contains(value)]
     if parameter.kind == "choice":
         remedy = f"choose from {', '.join(map(str, parameter.values))}"
-        faults = [f"{value} is not among this space's choices; {remedy}" for value in outside]
-        if not wish:
-            faults = [f"an empty list leaves nothing to search; {remedy}"]
+        faults = [f"{value} is not among this space's choices" for value in outside]
+        faults += [] if wish else ["an empty list leaves nothing to search"]
         wished = replace(parameter, values=tuple(wish))
-        values = [value for value in parameter.values if wished.contains(value)]
+        wish = [value for value in parameter.values if wished.contains(value)]
     else:
         remedy = f"give [low, high] inside {parameter.describe()}"
         if len(wish) == 1:
             remedy += f"; to hold it at one value, give {parameter.key}={wish[0]}"
         fault = _range_fault(wish, whole=parameter.kind == "int")
         faults = [fault] if fault else [f"{value} is not in this space" for value in outside]
-        faults = [f"{text}; {remedy}" for text in faults]
-        values = wish
     if faults:
-        raise InputError("\n".join(faults))
-    return replace(parameter, values=tuple(values))
+        raise InputError("\n".join(f"{fault}; {remedy}" for fault in faults))
+    return replace(parameter, values=tuple(wish))

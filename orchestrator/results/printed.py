@@ -13,7 +13,7 @@ from rich.text import Text
 
 from detector.escape import printable
 from orchestrator.results.leaderboard_table import fitting_table, table
-from orchestrator.results.ranking import best
+from orchestrator.results.ranking import ranked
 from orchestrator.space.published import FIGURES, Published
 from orchestrator.trials.records import TrialRecord, TrialState
 
@@ -51,7 +51,7 @@ def print_leaderboard(
 def compare(published: Sequence[Published], records: Sequence[TrialRecord]) -> Table:
     """Published beside measured scores, a row for each published result, in their order.
 
-    A result's trial is the one with its settings; of several, the best. Without a trial the
+    A result's trial is the one with its settings; of several, the first by rank. Without one the
     row says so. Scores of a trial that did not finish are those of its best epoch so far.
     """
     out = Table(title="published beside measured", box=box.SIMPLE_HEAD, padding=0)
@@ -74,7 +74,7 @@ def _measured(result: Published, records: Sequence[TrialRecord]) -> list[str]:
     same = [r for r in records if _has(r, result.point)]
     if not same:
         return ["", "", "", "", "not run"]
-    record = best([r for r in same if r.state is not TrialState.FAILED]) or same[-1]
+    record = ranked(same)[0]
     failed = record.state is TrialState.FAILED
     scores = ["" if failed else _score(getattr(record, name)) for name in FIGURES]
     return [*scores, record.trial, record.state.value]

@@ -9,7 +9,7 @@ import pytest
 from optuna.distributions import CategoricalDistribution
 
 from detector.errors import InputError
-from orchestrator.run.study import sampler
+from orchestrator.propose.proposals import sampler
 from orchestrator.space.search_space import SearchSpace, load_space
 
 TEXT = """\

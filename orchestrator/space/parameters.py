@@ -6,12 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
+from optuna.trial import BaseTrial
 from pydantic import Field, model_validator
 
 from detector.errors import InputError
@@ -52,14 +47,14 @@ class Parameter:
     step: int = 1  # between the values of kind int
     when: dict[str, tuple[Any, ...]] = field(default_factory=dict)  # all must hold
 
-    def distribution(self) -> BaseDistribution:
-        """What Optuna draws this setting from; upper ends are included."""
+    def suggest(self, trial: BaseTrial) -> Any:
+        """A value that Optuna draws; upper ends are included."""
         if self.kind == "choice":
-            return CategoricalDistribution(self.values)
+            return trial.suggest_categorical(self.key, self.values)
         low, high = self.values
         if self.kind == "int":
-            return IntDistribution(low, high, step=self.step)
-        return FloatDistribution(low, high, log=self.kind == "log_uniform")
+            return trial.suggest_int(self.key, low, high, step=self.step)
+        return trial.suggest_float(self.key, low, high, log=self.kind == "log_uniform")
 
     def contains(self, value: Any) -> bool:
         """Whether the value could be drawn; True is not 1 here."""

@@ -95,7 +95,7 @@ def sharing(resources: TrialResources) -> int:
     if not 0 < resources.gpus < 1:
         return 1
     most = int(1 / resources.gpus + 1e-9)
-    return most if resources.concurrent is None else min(most, resources.concurrent)
+    return min(most, resources.concurrent or most)
 
 
 def cost_line(space: SearchSpace, pages: int, local: TrialResources | None) -> str:

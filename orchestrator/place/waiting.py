@@ -54,7 +54,7 @@ def require_fit(
         growth = can_grow(_request(resources))
     if growth is False:
         raise InputError(
-            f"{too_much(machines(), resources.cpus, resources.gpus)}\nThe cluster has no "
+            f"{too_much(machines(), resources)}\nThe cluster has no "
             "autoscaler that would bring such a machine; one may be added to it by hand"
         )
     say(f"waiting on: {_hope(growth)}")
@@ -129,7 +129,7 @@ class Room(Listener):
     def _reason(self) -> str:
         offers = machines()
         if fits(self._resources, offers):
-            need = amount(self._resources.cpus, self._resources.gpus)
+            need = amount(self._resources)
             return f"waiting: a trial needs {need}, and the machines with that do other work"
         hope = _hope(can_grow(_request(self._resources)))
         return f"waiting: {_lack(self._resources, offers)}; {hope}"
@@ -152,10 +152,9 @@ def _request(resources: TrialResources) -> dict[str, float]:
 
 
 def _lack(resources: TrialResources, offers: Sequence[Machine]) -> str:
-    need = amount(resources.cpus, resources.gpus)
-    counts = Counter(amount(machine.cpus, machine.gpus) for machine in offers)
+    counts = Counter(map(amount, offers))
     have = ", ".join(f"{count} x {offer}" for offer, count in counts.items()) or "none"
-    return f"a trial needs {need}, which no machine has ({have})"
+    return f"a trial needs {amount(resources)}, which no machine has ({have})"
 
 
 def _hope(growth: bool | None) -> str:

@@ -75,7 +75,10 @@ def table(
     notes += [CONFIRMED_NOTE] if CONFIRMED in headers else []
     more = len(every) - len(shown)
     notes += [f"{more} more in {CSV}"] if more else []
-    notes += _reasons(every, most=None if most is None else REASONS) + _left_out(left_out)
+    notes += _reasons(every, most=None if most is None else REASONS)
+    if left_out:
+        names = ", ".join(column.header.replace("\n", "_") for column in left_out)
+        notes.append(f"not shown: {names} ({CSV} has every column)")
     out = drawn(kept, [row["state"] for row in shown], box.SIMPLE_HEAD)
     out.caption = Text(printable_lines("\n".join(notes))) if notes else None
     return out
@@ -212,10 +215,3 @@ def _reasons(every: Sequence[dict[str, Any]], *, most: int | None) -> list[str]:
 def _few(trials: Sequence[str]) -> str:
     more = f" and {len(trials) - NAMED} more" if len(trials) > NAMED else ""
     return ", ".join(trials[:NAMED]) + more
-
-
-def _left_out(columns: Sequence[Column]) -> list[str]:
-    if not columns:
-        return []
-    names = ", ".join(column.header.replace("\n", "_") for column in columns)
-    return [f"not shown: {names} ({CSV} has every column)"]

@@ -93,9 +93,7 @@ class SearchSpace:
         searched = [key for key in values if key in self.parameters]
         if searched:
             raise InputError(f"{', '.join(searched)}: searched in this space; fix it when loading")
-        fixed = self.fixed | dict(values)
-        with_values(TrainConfig(), fixed)
-        return replace(self, fixed=read_settings(fixed))
+        return replace(self, fixed=read_settings(self.fixed | dict(values)))
 
     def to_yaml(self) -> str:
         """The resolved space as a file that `load_space` reads back."""

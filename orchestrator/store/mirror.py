@@ -71,9 +71,8 @@ class Mirror:
 
     def _has(self, name: str, entry: Entry) -> bool:
         known = self._known.get(name, {})
-        if known.get("there") != list(entry) or known["here"] != self._here(name):
-            return False
-        return bool(known["seen"] - entry.changed > FRESH_NS)
+        same = known.get("there") == list(entry) and known["here"] == self._here(name)
+        return same and bool(known["seen"] - entry.changed > FRESH_NS)
 
     def _get(self, name: str, entry: Entry) -> None:
         seen = time.time_ns()

@@ -68,7 +68,8 @@ def _trial(
 ) -> optuna.trial.FrozenTrial:
     sampler = optuna.samplers.RandomSampler(seed=number)
     one = optuna.create_study(sampler=sampler)
-    params = space.suggest(one.ask())
+    asked = one.ask()
+    params = space.suggest(asked)
     quality = 0.97 - 0.02 * abs(np.log10(params["optimizer.lr"]) + 2.7)
     quality -= 0.004 * abs(params["loss.negative_ratio"] - 4) + rng.gamma(1.0, 0.01)
     quality += 0.006 * np.log10(SIZES[params["model.backbone"]])
@@ -89,7 +90,7 @@ def _trial(
         state=state,
         value=attributes["latest"]["best_hmean"] if state is TrialState.COMPLETE else None,
         params=params,
-        distributions={key: space.distributions()[key] for key in params},
+        distributions=asked.distributions,
         intermediate_values={i: float(value) for i, value in enumerate(curve, 1)},
         user_attrs=attributes,
     )

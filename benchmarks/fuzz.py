@@ -35,6 +35,7 @@ from detector.config import TrainConfig
 from detector.data.annotations import scan_split
 from detector.errors import InputError
 from detector.generations import fault_of
+from orchestrator.space.dry_run import draws
 from orchestrator.space.files import available_spaces
 from orchestrator.space.search_space import load_space
 
@@ -125,7 +126,7 @@ def space(folder: Path) -> Target:
     def read(content: bytes) -> None:
         file.write_bytes(content)
         loaded = load_space(str(file), gpu=False)
-        loaded.distributions()
+        next(draws(loaded, seed=0))
         loaded.to_yaml()
 
     inputs = changed(documents).map(text).flatmap(lambda content: damaged(content, TAGS))

@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
 from multiprocessing import get_context
 
 from detector.config import TrainConfig
@@ -21,51 +20,28 @@ SIZES = ("train.batch_size", "augment.crop_px", "data.longest_side_px", "model.n
 Measure = Callable[[Sequence[TrainConfig]], list[StepCost]]
 
 
-@dataclass(frozen=True)
-class Cost:
-    """`trials` trainings of `epochs` epochs of `steps` steps, `at_once` at the same time.
-
-    seconds: of one step by backbone, in the order of the space.
-    sharing: trials on the same GPU, which at worst wait for each other's steps.
-    """
-
-    trials: int
-    epochs: int
-    steps: int
-    at_once: int
-    seconds: dict[str, float]
-    sharing: int = 1
-
-    @property
-    def most(self) -> float:
-        """Wall seconds of all steps if no trial is stopped and all have the slowest backbone."""
-        rounds = math.ceil(self.trials / self.at_once)
-        return rounds * self.epochs * self.steps * max(self.seconds.values()) * self.sharing
-
-    def __str__(self) -> str:
-        each = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in self.seconds.items())
-        shared = f", {self.sharing} on a GPU" if self.sharing > 1 else ""
-        return (
-            f"cost: {self.trials} trials x {self.epochs} epochs x {self.steps} steps, "
-            f"{self.at_once} at once{shared}; a step takes {each}: at most {duration(self.most)} "
-            "of training, without validation and with no trial stopped early"
-        )
-
-
 def estimate(
     space: SearchSpace, *, pages: int, at_once: int, measure: Measure, sharing: int = 1
-) -> Cost:
-    """The cost of a search on `pages` training pages.
+) -> str:
+    """What a search on `pages` training pages takes at most: none stopped, all the slowest.
 
     `measure` gives what a step takes of each of some trainings; there is one for each backbone,
-    with the other settings of the first warm start.
+    with the other settings of the first warm start. Of the trials at once, `sharing` are on the
+    same GPU, where at worst they wait for each other's steps.
     """
-    names = backbones(space)
+    names, budget = backbones(space), space.budget
     configs = [example(space, name) for name in names]
     steps = max(math.ceil(pages / config.train.batch_size) for config in configs)
-    seconds = {n: s.seconds for n, s in zip(names, measure(configs), strict=True)}
-    budget = space.budget
-    return Cost(budget.trials, budget.epochs, steps, max(1, at_once), seconds, sharing)
+    seconds = [step.seconds for step in measure(configs)]
+    rounds = math.ceil(budget.trials / at_once)
+    most = rounds * budget.epochs * steps * max(seconds) * sharing
+    each = ", ".join(f"{name} {s:.2f} s" for name, s in zip(names, seconds, strict=True))
+    shared = f", {sharing} on a GPU" if sharing > 1 else ""
+    return (
+        f"cost: {budget.trials} trials x {budget.epochs} epochs x {steps} steps, "
+        f"{at_once} at once{shared}; a step takes {each}: at most {duration(most)} "
+        "of training, without validation and with no trial stopped early"
+    )
 
 
 def backbones(space: SearchSpace) -> list[str]:
@@ -113,4 +89,4 @@ def example(space: SearchSpace, backbone: str, *, largest: bool = False) -> Trai
             point[key] = parameter.values[0]
         if largest and key in SIZES and key in point:
             point[key] = max(parameter.values, key=lambda value: value or math.inf)
-    return space.train_config({key: point[key] for key in space.active(point)})
+    return space.train_config(point)

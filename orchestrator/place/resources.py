@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from detector.errors import InputError
 from orchestrator.place.cores import usable_cores
@@ -63,22 +63,16 @@ def allot(
         gpus_per_trial = 1.0 if growing or any(m.gpus > 0 for m in machines) else 0.0
     if cpus_per_trial is None:
         cpus_per_trial = _share_of_cores(machines, gpus_per_trial, trials)
-    slots = sum(_slots(m, cpus_per_trial, gpus_per_trial) for m in machines)
-    if slots == 0 and not growing:
-        raise InputError(too_much(machines, cpus_per_trial, gpus_per_trial))
-    if concurrent is None and not growing:
-        concurrent = min(slots, trials)
-    return TrialResources(cpus_per_trial, gpus_per_trial, concurrent)
+    share = TrialResources(cpus_per_trial, gpus_per_trial, concurrent)
+    if growing:
+        return share
+    slots = sum(_slots(machine, share) for machine in machines)
+    if slots == 0:
+        raise InputError(too_much(machines, share))
+    return share if concurrent else replace(share, concurrent=min(slots, trials))
 
 
-def packed(
-    trial_bytes: int,
-    gpu_bytes: int,
-    *,
-    cores: int,
-    trials: int,
-    most: int = TRIALS_ON_A_GPU,
-) -> float:
+def packed(trial_bytes: int, gpu_bytes: int, *, cores: int, trials: int) -> float:
     """The share of a GPU for each of as many trials as fit on it: 1 divided by their number.
 
     `trial_bytes` is what the largest trial takes, `gpu_bytes` what there is, of which SPARE_MEMORY
@@ -87,7 +81,7 @@ def packed(
     training that does not fit works through its batch in parts.
     """
     fit = int(gpu_bytes * (1 - SPARE_MEMORY) // max(trial_bytes, 1))
-    count = max(min(fit, cores, trials, most), 1)
+    count = max(min(fit, cores, trials, TRIALS_ON_A_GPU), 1)
     # Rounded down: Ray keeps four digits, and six shares of 0.1667 are more than a GPU.
     return math.floor(10**RAY_DIGITS / count) / 10**RAY_DIGITS
 
@@ -95,18 +89,18 @@ def packed(
 def describe(resources: TrialResources) -> str:
     """One line for people."""
     at_once = "as many as fit" if resources.concurrent is None else f"{resources.concurrent}"
-    return f"a trial gets {amount(resources.cpus, resources.gpus)}; trials at once: {at_once}"
+    return f"a trial gets {amount(resources)}; trials at once: {at_once}"
 
 
-def amount(cpus: float, gpus: float) -> str:
+def amount(of: Machine | TrialResources) -> str:
     """Cores and GPUs in words."""
-    cores = f"{cpus:g} CPU core{'' if cpus == 1 else 's'}"
-    return f"{cores} and {gpus:g} GPU" if gpus else cores
+    cores = f"{of.cpus:g} CPU core{'' if of.cpus == 1 else 's'}"
+    return f"{cores} and {of.gpus:g} GPU" if of.gpus else cores
 
 
 def fits(resources: TrialResources, machines: Sequence[Machine]) -> bool:
     """Whether one of the machines can hold a trial."""
-    return any(_slots(machine, resources.cpus, resources.gpus) for machine in machines)
+    return any(_slots(machine, resources) for machine in machines)
 
 
 def _share_of_cores(machines: Sequence[Machine], gpus_per_trial: float, trials: int) -> int:
@@ -118,9 +112,9 @@ def _share_of_cores(machines: Sequence[Machine], gpus_per_trial: float, trials: 
     return max(int(cpus // at_once), 1)
 
 
-def _slots(machine: Machine, cpus: int, gpus: float) -> int:
-    by_cores = int(machine.cpus // cpus)
-    return by_cores if gpus == 0 else min(by_cores, _gpu_slots(machine, gpus))
+def _slots(machine: Machine, share: TrialResources) -> int:
+    by_cores = int(machine.cpus // share.cpus)
+    return by_cores if share.gpus == 0 else min(by_cores, _gpu_slots(machine, share.gpus))
 
 
 def _gpu_slots(machine: Machine, gpus: float) -> int:
@@ -130,8 +124,9 @@ def _gpu_slots(machine: Machine, gpus: float) -> int:
     return int(machine.gpus) * int(1 / gpus + 1e-9)
 
 
-def too_much(machines: Sequence[Machine], cpus: int, gpus: float) -> str:
+def too_much(machines: Sequence[Machine], share: TrialResources) -> str:
     """Why none of the machines can hold a trial, with the remedy."""
+    cpus, gpus = share.cpus, share.gpus
     most_cpus = max((m.cpus for m in machines), default=0)
     most_gpus = max((m.gpus for m in machines), default=0)
     lines = []

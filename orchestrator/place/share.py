@@ -9,7 +9,7 @@ from functools import partial
 from detector.cli import log
 from detector.errors import InputError, JobError
 from orchestrator.config.settings import SearchConfig
-from orchestrator.place.cost import Measure, backbones, estimate, example, measured_apart
+from orchestrator.place.cost import backbones, estimate, example, measured_apart
 from orchestrator.place.joining import cluster_address
 from orchestrator.place.resources import Machine, TrialResources, allot, packed, this_machine
 from orchestrator.space.search_space import SearchSpace
@@ -59,42 +59,29 @@ def packed_share(
         )
     if local.gpus == 0:
         return local
-    gpus = gpu_share(
-        space,
-        this_machine(),
-        cpus_per_trial=config.resources.cpus_per_trial,
-        concurrent=config.budget.concurrent,
-        measure=partial(measured_apart, threads=local.cpus),
-    )
-    return share(config, space, gpus=gpus)
+    return share(config, space, gpus=_gpu_share(config, space, threads=local.cpus))
 
 
-def gpu_share(
-    space: SearchSpace,
-    machine: Machine,
-    *,
-    measure: Measure,
-    cpus_per_trial: int | None = None,
-    concurrent: int | None = None,
-) -> float:
-    """The share of a GPU of `machine` for each trial of a search; says how it came to it.
+def _gpu_share(config: SearchConfig, space: SearchSpace, *, threads: int) -> float:
+    """The share of a GPU of this machine for each trial of a search; says how it came to it.
 
-    `measure` takes a step of the largest training with each backbone. Where it cannot, a trial
+    A step of the largest training with each backbone is measured. Where none can be, a trial
     gets a whole GPU: the search would be wrong to fail before a trial has.
     """
+    largest = [example(space, name, largest=True) for name in backbones(space)]
     try:
-        steps = measure([example(space, name, largest=True) for name in backbones(space)])
+        steps = measured_apart(largest, threads=threads)
     except JobError as error:
         log(f"resources.gpu=auto: a trial gets a whole GPU, as no step was measured: {error}")
         return 1.0
+    machine, trials = this_machine(), space.budget.trials
     trial = max(step.memory_bytes or 0 for step in steps)
     gpu = min(step.gpu_bytes or 0 for step in steps)
-    at_once = min(space.budget.trials, concurrent or space.budget.trials)
     share = packed(
         trial,
         gpu,
-        cores=int(machine.cpus / machine.gpus) // (cpus_per_trial or 1),
-        trials=math.ceil(at_once / machine.gpus),
+        cores=int(machine.cpus / machine.gpus) // (config.resources.cpus_per_trial or 1),
+        trials=math.ceil(min(trials, config.budget.concurrent or trials) / machine.gpus),
     )
     log(
         f"resources.gpu=auto: the largest trial takes {trial / 1e9:.1f} of {gpu / 1e9:.1f} GB, so "
@@ -108,7 +95,7 @@ def sharing(resources: TrialResources) -> int:
     if not 0 < resources.gpus < 1:
         return 1
     most = int(1 / resources.gpus + 1e-9)
-    return most if resources.concurrent is None else min(most, resources.concurrent)
+    return min(most, resources.concurrent or most)
 
 
 def cost_line(space: SearchSpace, pages: int, local: TrialResources | None) -> str:
@@ -120,9 +107,9 @@ def cost_line(space: SearchSpace, pages: int, local: TrialResources | None) -> s
     reason = "trials run on the cluster's machines"
     if local is not None:
         measure = partial(measured_apart, threads=local.cpus)
-        found = partial(estimate, space, pages=pages, measure=measure)
+        at_once, shared = local.concurrent or 1, sharing(local)
         try:
-            return str(found(at_once=local.concurrent or 1, sharing=sharing(local)))
+            return estimate(space, pages=pages, at_once=at_once, measure=measure, sharing=shared)
         except JobError as error:
             reason = str(error)
     budget = space.budget

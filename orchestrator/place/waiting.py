@@ -44,8 +44,8 @@ def require_fit(
     if fits(resources, machines()):
         return
     say(f"waiting: {_lack(resources, machines())}")
-    with Demand(resources) as demand:
-        demand.ask(1)
+    with Room(resources, lambda: 1, say) as room:
+        room.step()
         end = time.monotonic() + patience_s
         while time.monotonic() < end:
             time.sleep(LOOK_S / 2)
@@ -54,29 +54,71 @@ def require_fit(
         growth = can_grow(_request(resources))
     if growth is False:
         raise InputError(
-            f"{too_much(machines(), resources.cpus, resources.gpus)}\nThe cluster has no "
+            f"{too_much(machines(), resources)}\nThe cluster has no "
             "autoscaler that would bring such a machine; one may be added to it by hand"
         )
     say(f"waiting on: {_hope(growth)}")
 
 
-class Waiting:
-    """Says what a search waits for while it has trials to run and Ray has room for none."""
+class Room(Listener):
+    """Asks a growing cluster for all that could run, and says what is waited for meanwhile.
 
-    def __init__(self, resources: TrialResources, say: Callable[[str], None] = log) -> None:
-        self._resources, self._say = resources, say
+    Tune shows an autoscaler one trial, and so one machine comes. Here each trial that could run has
+    a placement group, which goes when there is room for it or when the block ends. Ray ends them
+    with this process too. What its `request_resources` asks for would stand until somebody
+    withdraws it, with idle machines that cost money, and the newer autoscaler grants that as a
+    whole or not at all. `left` tells how many trials are not over, running ones included.
+    """
+
+    def __init__(
+        self, resources: TrialResources, left: Callable[[], int], say: Callable[[str], None] = log
+    ) -> None:
+        self._resources, self._left, self._say = resources, left, say
+        self._groups: list[PlacementGroup] = []
         self._look = 0.0
-        self._since: float | None = None
+        self._rest = 0.0  # until when no group is made
+        self._since: float | None = None  # when Ray began to have room for no trial
         self._said = ""
 
-    def check(self) -> None:
-        """To be called often: a line after five seconds of that, and another when it changes."""
+    def __enter__(self) -> Room:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._keep([])
+
+    def step(self) -> None:
+        """Look at it, once a second."""
         now = time.monotonic()
-        if now < self._look:
-            return
-        self._look = now + LOOK_S
-        states = _trials()
-        if states["CREATED"] or not states["PENDING"]:
+        if now >= self._look:
+            self._look = now + LOOK_S
+            trials = _trials()
+            self._ask(now, trials.total())
+            self._tell(now, trials)
+
+    def _ask(self, now: float, present: int) -> None:
+        """Have a group for each trial that could run beside the present ones."""
+        table = placement_group_table()
+        placed = {key for key, group in table.items() if group["state"] == "CREATED"}
+        waiting = [group for group in self._groups if group.id.hex() not in placed]
+        if len(waiting) < len(self._groups):  # the trial that waits for this room gets it
+            self._rest = now + PAUSE_S
+        left, request = self._left(), _request(self._resources)
+        missing = min(left, self._resources.concurrent or left) - present
+        missing = 0 if can_grow(request) is False else max(0, min(missing, SPARES))
+        self._keep(waiting[:missing])
+        if now >= self._rest:
+            for _ in range(missing - len(waiting)):
+                self._groups.append(placement_group([request], name=f"{_SPARE}{uuid4().hex}"))
+
+    def _keep(self, groups: list[PlacementGroup]) -> None:
+        for group in self._groups:
+            if group not in groups:
+                remove_placement_group(group)
+        self._groups = groups
+
+    def _tell(self, now: float, trials: Counter[str]) -> None:
+        """A line when trials have waited for five seconds, and another when it changes."""
+        if trials["CREATED"] or not trials["PENDING"]:
             self._since, self._said = None, ""
             return
         self._since = now if self._since is None else self._since
@@ -87,88 +129,10 @@ class Waiting:
     def _reason(self) -> str:
         offers = machines()
         if fits(self._resources, offers):
-            need = amount(self._resources.cpus, self._resources.gpus)
+            need = amount(self._resources)
             return f"waiting: a trial needs {need}, and the machines with that do other work"
         hope = _hope(can_grow(_request(self._resources)))
         return f"waiting: {_lack(self._resources, offers)}; {hope}"
-
-
-class Demand:
-    """Shows an autoscaler how many trials could run; Tune shows it one, and so one machine comes.
-
-    For each there is a placement group, which goes when there is room for it or when the block
-    ends. Ray ends them with this process too. What its `request_resources` asks for would stand
-    until somebody withdraws it, with idle machines that cost money, and the newer autoscaler
-    grants that as a whole or not at all.
-    """
-
-    def __init__(self, resources: TrialResources) -> None:
-        self._resources = resources
-        self._groups: list[PlacementGroup] = []
-        self._look = 0.0
-        self._rest = 0.0  # until when no group is made
-
-    def __enter__(self) -> Demand:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._keep([])
-
-    def ask(self, left: int) -> None:
-        """To be called often, with the number of trials that are not over."""
-        now = time.monotonic()
-        if now < self._look:
-            return
-        self._look = now + LOOK_S
-        table = placement_group_table()
-        placed = {key for key, group in table.items() if group["state"] == "CREATED"}
-        waiting = [group for group in self._groups if group.id.hex() not in placed]
-        if len(waiting) < len(self._groups):  # the trial that waits for this room gets it
-            self._rest = now + PAUSE_S
-        missing = self._missing(left)
-        self._keep(waiting[:missing])
-        if now >= self._rest:
-            for _ in range(missing - len(waiting)):
-                name = f"{_SPARE}{uuid4().hex}"
-                self._groups.append(placement_group([_request(self._resources)], name=name))
-
-    def _missing(self, left: int) -> int:
-        """How many trials could run beside those that do, or wait for room."""
-        if can_grow(_request(self._resources)) is False:
-            return 0
-        at_once = min(left, self._resources.concurrent or left)
-        states = _trials()
-        return max(0, min(at_once - states.total() + states["REMOVED"], SPARES))
-
-    def _keep(self, groups: list[PlacementGroup]) -> None:
-        for group in self._groups:
-            if group not in groups:
-                remove_placement_group(group)
-        self._groups = groups
-
-
-class Room(Listener):
-    """Asks a growing cluster for all that could run, and says what is waited for meanwhile.
-
-    `left` tells how many trials are not over, running ones included.
-    """
-
-    def __init__(
-        self, resources: TrialResources, left: Callable[[], int], say: Callable[[str], None] = log
-    ) -> None:
-        self._left = left
-        self._demand, self._waiting = Demand(resources), Waiting(resources, say)
-
-    def __enter__(self) -> Room:
-        return self
-
-    def __exit__(self, *ended: object) -> None:
-        self._demand.__exit__(*ended)
-
-    def step(self) -> None:
-        """Look at it, once a second."""
-        self._demand.ask(self._left())
-        self._waiting.check()
 
 
 def _trials() -> Counter[str]:
@@ -188,10 +152,9 @@ def _request(resources: TrialResources) -> dict[str, float]:
 
 
 def _lack(resources: TrialResources, offers: Sequence[Machine]) -> str:
-    need = amount(resources.cpus, resources.gpus)
-    counts = Counter(amount(machine.cpus, machine.gpus) for machine in offers)
+    counts = Counter(map(amount, offers))
     have = ", ".join(f"{count} x {offer}" for offer, count in counts.items()) or "none"
-    return f"a trial needs {need}, which no machine has ({have})"
+    return f"a trial needs {amount(resources)}, which no machine has ({have})"
 
 
 def _hope(growth: bool | None) -> str:

@@ -7,20 +7,20 @@ search, so its trials measure every point again.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from detector.commands import command
 from detector.errors import InputError
-from orchestrator.results.leaderboard import JSON_NAME, ranked, read_leaderboard
+from orchestrator.results.leaderboard import read_leaderboard
+from orchestrator.results.ranking import ranked
 from orchestrator.run.run_folder import SPACE
 from orchestrator.space.files import read_space_file
 from orchestrator.space.search_space import SearchSpace, load_space
 from orchestrator.space.values import read_one
-from orchestrator.trials.records import TrialRecord, TrialState
+from orchestrator.trials.records import TrialState
 
 PUBLISHED = "published"  # the space whose rows are the table
 RUNS = Path("runs")
@@ -32,19 +32,9 @@ class _Source:
     """Named candidates, best first: settings by dotted name, searched ones and fixed ones."""
 
     name: str
-    candidates: tuple[tuple[str, Point], ...]
+    candidates: dict[str, Point]
     fixed: dict[str, Any]  # of every candidate, below its own
     notes: tuple[str, ...] = ()
-
-
-@dataclass
-class _Reading:
-    """What a source gives to a space."""
-
-    points: list[Point]
-    refusals: list[str]
-    left_out: dict[str, None]  # names of settings that no point takes over
-    drawn: dict[str, None]  # names of searched settings that some point has no value for
 
 
 def points_for(
@@ -59,31 +49,29 @@ def points_for(
 
     Raises InputError when there is no such run, it cannot be read, or no point can be used.
     """
-    sources = _published() if ref == PUBLISHED else [_of_run(ref)]
-    readings = [(source, _read(source, space)) for source in sources]
-    usable = [(source, reading) for source, reading in readings if reading.points]
-    if not usable:
-        raise InputError(
-            f"warm_start: {ref} has no point that this space can try; widen the space, or start "
-            "from something else\n" + "\n".join(readings[0][1].refusals)
-        )
-    source, reading = usable[0]
-    notes = [*source.notes, *reading.refusals, *_settings_notes(source, reading, space)]
-    if len(reading.points) > limit:
-        notes.append(f"{source.name}: the best {limit} of {len(reading.points)} points are tried")
-    return tuple(reading.points[:limit]), tuple(f"warm_start: {note}" for note in notes)
+    refusals: list[str] = []
+    for source in _published() if ref == PUBLISHED else [_of_run(ref)]:
+        points, refused = _points(source, space)
+        if points:
+            notes = [*source.notes, *refused, *_settings_notes(source, points, space)]
+            if len(points) > limit:
+                notes.append(f"{source.name}: the best {limit} of {len(points)} points are tried")
+            return tuple(points.values())[:limit], tuple(f"warm_start: {note}" for note in notes)
+        refusals = refusals or refused
+    raise InputError(
+        f"warm_start: {ref} has no point that this space can try; widen the space, or start "
+        "from something else\n" + "\n".join(refusals)
+    )
 
 
-def _published() -> list[_Source]:
+def _published() -> Iterator[_Source]:
     """The published table, with its own backbones and with those that stand in on a CPU."""
     note = "published: light backbones stand in for the published ones, none of which is searched"
-    sources = []
     for gpu in (True, False):
         table = load_space(PUBLISHED, gpu=gpu)
         rows = sorted(table.published, key=lambda row: -row.hmean)
-        candidates = tuple((f"row {row.row!r}", row.point) for row in rows)
-        sources.append(_Source(PUBLISHED, candidates, table.fixed, () if gpu else (note,)))
-    return sources
+        candidates = {f"row {row.row!r}": row.point for row in rows}
+        yield _Source(PUBLISHED, candidates, table.fixed, () if gpu else (note,))
 
 
 def _of_run(ref: str) -> _Source:
@@ -95,36 +83,22 @@ def _of_run(ref: str) -> _Source:
         raise InputError(
             f"warm_start: {ref} is not a run's folder ({SPACE} is missing); {_nearby(folder)}"
         )
-    if not (folder / JSON_NAME).is_file():
-        raise InputError(
-            f"warm_start: {ref} has no {JSON_NAME}; write it with "
-            f"{command('orchestrator.report', {'run': ref})}"
-        )
-    records = read_leaderboard(folder)
-    finished = _scored(records, TrialState.FINISHED)
-    stopped = _scored(records, TrialState.STOPPED)
-    if not finished and not stopped:
+    records = ranked(read_leaderboard(folder))
+    scored = [r for r in records if r.hmean is not None and math.isfinite(r.hmean)]
+    finished = [r for r in scored if r.state is TrialState.FINISHED]
+    tried = finished or [r for r in scored if r.state is TrialState.STOPPED]
+    if not tried:
         raise InputError(
             f"warm_start: {ref} has no trial with a score among {len(records)}; let it finish "
             "one, or start from another run"
         )
     note = f"{ref}: no trial was finished; those that were stopped early are tried instead"
-    fixed = read_space_file(folder / SPACE).content.get("fixed")
     return _Source(
         ref,
-        tuple((f"trial {record.trial}", record.params) for record in finished or stopped),
-        fixed if isinstance(fixed, dict) else {},
+        {f"trial {record.trial}": record.params for record in tried},
+        read_space_file(folder / SPACE).at("fixed"),
         () if finished else (note,),
     )
-
-
-def _scored(records: Sequence[TrialRecord], state: TrialState) -> list[TrialRecord]:
-    """The trials in a state that have a score, best first."""
-    return [
-        record
-        for record in ranked(records)
-        if record.state is state and record.hmean is not None and math.isfinite(record.hmean)
-    ]
 
 
 def _nearby(folder: Path) -> str:
@@ -138,29 +112,17 @@ def _nearby(folder: Path) -> str:
     return f"{hint}runs in {place}: {', '.join(runs) or 'none'}; or give {PUBLISHED}"
 
 
-def _read(source: _Source, space: SearchSpace) -> _Reading:
-    """The source's candidates as points of the space."""
-    reading = _Reading([], [], {}, {})
-    inherited = {key: source.fixed[key] for key in space.parameters if key in source.fixed}
-    for name, given in source.candidates:
-        point = _point(inherited | given, space)
-        faults = list(_faults(point, space))
-        if faults:
-            reading.refusals.append(f"{source.name}: {name} is not tried: {'; '.join(faults)}")
-        elif point not in reading.points:
-            reading.points.append(point)
-            reading.left_out |= _left_out(given, space)
-            reading.drawn |= {key: None for key in space.parameters if _is_drawn(key, point, space)}
-    return reading
-
-
-def _left_out(given: Mapping[str, Any], space: SearchSpace) -> dict[str, None]:
-    """Names of the settings that the space neither searches nor has at the same value."""
-    return {
-        key: None
-        for key, value in given.items()
-        if key not in space.parameters and (key not in space.fixed or space.fixed[key] != value)
-    }
+def _points(source: _Source, space: SearchSpace) -> tuple[dict[str, Point], list[str]]:
+    """The candidates as points of the space, each once, and why others cannot be tried."""
+    points: dict[str, Point] = {}
+    refusals = []
+    for name, given in source.candidates.items():
+        point = _point(source.fixed | given, space)
+        if faults := "; ".join(_faults(point, space)):
+            refusals.append(f"{source.name}: {name} is not tried: {faults}")
+        elif point not in points.values():
+            points[name] = point
+    return points, refusals
 
 
 def _point(values: Mapping[str, Any], space: SearchSpace) -> Point:
@@ -196,14 +158,18 @@ def _is_drawn(key: str, point: Point, space: SearchSpace) -> bool:
     )
 
 
-def _settings_notes(source: _Source, reading: _Reading, space: SearchSpace) -> Iterator[str]:
-    """What is not taken over, and what the sampler adds."""
-    left_out = sorted(key for key in reading.left_out if key not in space.fixed)
-    held = sorted(key for key in reading.left_out if key in space.fixed)
-    if left_out:
-        yield f"{source.name}: not searched here, so left out: {', '.join(left_out)}"
+def _settings_notes(
+    source: _Source, points: Mapping[str, Point], space: SearchSpace
+) -> Iterator[str]:
+    """What is not taken over of the points' candidates, and what the sampler adds."""
+    given = [setting for name in points for setting in source.candidates[name].items()]
+    others = sorted({key for key, _ in given} - space.parameters.keys() - space.fixed.keys())
+    held = sorted({k for k, value in given if k in space.fixed and space.fixed[k] != value})
+    drawn = [k for k in space.parameters if any(_is_drawn(k, p, space) for p in points.values())]
+    if others:
+        yield f"{source.name}: not searched here, so left out: {', '.join(others)}"
     if held:
         texts = ", ".join(f"{key}={space.fixed[key]}" for key in held)
         yield f"{source.name}: fixed here, so not taken over: {texts}"
-    if reading.drawn:
-        yield f"{source.name}: has no value, so the sampler draws: {', '.join(reading.drawn)}"
+    if drawn:
+        yield f"{source.name}: has no value, so the sampler draws: {', '.join(drawn)}"

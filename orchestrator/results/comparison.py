@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.trials.records import TrialRecord, packed
+from orchestrator.trials.records import TrialRecord
 
 EXACT_PAGES = 12  # so many pages that differ have 4096 sign patterns: all are tried
 FLIPS = 10_000  # random sign patterns where there are more
@@ -33,9 +33,9 @@ class Standing(NamedTuple):
     tied: whether it cannot be told from the best trial; true for the best itself.
     """
 
-    p_best: float | None
-    p_next: float | None
-    tied: bool | None
+    p_best: float | None = None
+    p_next: float | None = None
+    tied: bool | None = None
 
 
 def ties(finished: Sequence[TrialRecord], level: float = 0.05) -> list[Standing]:
@@ -48,19 +48,20 @@ def ties(finished: Sequence[TrialRecord], level: float = 0.05) -> list[Standing]
     two pages in common with the best one has None and does not count for the correction.
     """
     pages = [record.page_bytes for record in finished]
-    against_best = [_paired_p(pages[0], own) for own in pages]
+    against_best = [paired_p(pages[0], own) for own in pages]
     corrected = [*against_best[:1], *holm(against_best[1:])]
-    against_next = [_paired_p(one, other) for one, other in pairwise([*pages, None])]
+    against_next = [paired_p(one, other) for one, other in pairwise([*pages, None])]
     return [
         Standing(p_best, p_next, None if p_best is None else p_best >= level)
         for p_best, p_next in zip(corrected, against_next, strict=True)
     ]
 
 
-def paired_p(one: Sequence[float] | None, other: Sequence[float] | None) -> float | None:
+@lru_cache(maxsize=_PAIRS_KEPT)
+def paired_p(one: bytes | None, other: bytes | None) -> float | None:
     """The two-sided p-value of a paired permutation test of the mean page score.
 
-    `one` and `other` are H-means along one list of pages, NaN for a page that a trial has no
+    `one` and `other` are packed H-means along one list of pages, NaN for a page that a trial has no
     score of, and as long as the last page that it knew of. Pages that both have are compared. If
     the trials were equally good, each page's difference could as well have the other sign; p is
     the share of sign patterns with a mean difference at least as far from 0 as the one found.
@@ -72,7 +73,15 @@ def paired_p(one: Sequence[float] | None, other: Sequence[float] | None) -> floa
     scipy.stats.permutation_test takes 40 to 500 times as long: for 1,000 trials of 69 pages, half
     a minute whenever there is a new best one.
     """
-    return _paired_p(packed(one), packed(other))
+    if one is None or other is None:
+        return None
+    known = min(len(one), len(other))
+    differences = np.frombuffer(one[:known]) - np.frombuffer(other[:known])
+    differences = differences[np.isfinite(differences)]
+    if len(differences) < 2:
+        return None
+    differences = differences[differences != 0]
+    return _exact_p(differences) if len(differences) <= EXACT_PAGES else _sampled_p(differences)
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
@@ -90,20 +99,6 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
         largest = max(largest, p * (len(known) - position))
         corrected[index] = min(largest, 1.0)
     return corrected
-
-
-@lru_cache(maxsize=_PAIRS_KEPT)
-def _paired_p(one: bytes | None, other: bytes | None) -> float | None:
-    """`paired_p` of packed scores."""
-    if one is None or other is None:
-        return None
-    known = min(len(one), len(other))
-    differences = np.frombuffer(one[:known]) - np.frombuffer(other[:known])
-    differences = differences[np.isfinite(differences)]
-    if len(differences) < 2:
-        return None
-    differences = differences[differences != 0]
-    return _exact_p(differences) if len(differences) <= EXACT_PAGES else _sampled_p(differences)
 
 
 def _exact_p(differences: NDArray[np.float64]) -> float:

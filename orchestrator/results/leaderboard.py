@@ -7,37 +7,25 @@ import io
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import fields
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from detector.commands import command
 from detector.errors import InputError
 from detector.escape import csv_cell, encodable
 from detector.files import write_text
-from orchestrator.results.leaderboard_table import table
-from orchestrator.results.ranking import (
-    COLUMNS,
-    LAST_COLUMNS,
-    best,
-    finite,
-    last_columns,
-    ranked,
-    rows,
-)
+from orchestrator.results.ranking import COLUMNS, finite, last_columns, ranked, rows
 from orchestrator.trials.pareto import SCORE_AND_SIZE, Objectives
 from orchestrator.trials.records import TrialRecord
 
-__all__ = ["best", "ranked", "read_leaderboard", "table", "write_leaderboard"]
-
 CSV_NAME = "leaderboard.csv"
 JSON_NAME = "leaderboard.json"
-COMPUTED = (  # of all records, or out of several figures of one
-    *("rank", "hmean_low", "hmean_high", "confirmed_hmean", "confirmed_sd", "confirmed_seeds"),
-    *("expected_hmean", "p_next", "tied", "pareto"),
-)
 PAGE_DIGITS = 6
+_RECORDED = tuple(field.name for field in fields(TrialRecord))
 _TEXTS_KEPT = 1 << 12
 _json = json.JSONEncoder(ensure_ascii=False).encode
 METRIC = "CLEval H-mean, competition dialect, mean over the validation pages"
@@ -56,24 +44,20 @@ def write_leaderboard(
     what `read_leaderboard` reads.
     """
     table_rows = rows(records, parameters, objectives)
-    last = last_columns(objectives)
-    computed = [*COMPUTED, *last[len(LAST_COLUMNS) :]]
-    entries = [
-        _entry({key: row[key] for key in computed}, record)
-        for row, record in zip(table_rows, ranked(records), strict=True)
-    ]
+    columns = [*COLUMNS, *parameters, *last_columns(objectives)]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*COLUMNS, *parameters, *last])
+    writer.writerow(columns)
     writer.writerows([_cell(value) for value in row.values()] for row in table_rows)
-    write_text(folder / JSON_NAME, encodable(_content(parameters, entries)))
-    write_text(folder / CSV_NAME, encodable(text.getvalue()))
-
-
-def _content(parameters: Sequence[str], entries: Sequence[str]) -> str:
-    """leaderboard.json around its trials, which are JSON already."""
+    computed = [name for name in columns if name not in (*_RECORDED, *parameters)]
+    entries = [
+        _entry({name: row[name] for name in computed}, record)
+        for row, record in zip(table_rows, ranked(records), strict=True)
+    ]
     head = f'{{"metric": {_json(METRIC)},\n"parameters": {_json(list(parameters))},\n"trials": [\n'
-    return head + ",\n".join(entries) + "\n]}\n"
+    content = head + ",\n".join(entries) + "\n]}\n"
+    write_text(folder / JSON_NAME, encodable(content))
+    write_text(folder / CSV_NAME, encodable(text.getvalue()))
 
 
 def _entry(computed: dict[str, Any], record: TrialRecord) -> str:
@@ -103,15 +87,15 @@ def _cell(value: Any) -> Any:
 def read_leaderboard(folder: Path) -> list[TrialRecord]:
     """The records of leaderboard.json, in its order; InputError when it cannot be read."""
     path = folder / JSON_NAME
+    remedy = f"write it again with {command('orchestrator.report', {'run': folder})}"
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         return [_record(entry) for entry in content["trials"]]
     except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}; is it a run folder?") from None
+        raise InputError(f"{path}: cannot be read: {error.strerror}; {remedy}") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(
-            f"{path}: not a leaderboard ({type(error).__name__}: {error}); "
-            "write it again with python -m orchestrator.report"
+            f"{path}: not a leaderboard ({type(error).__name__}: {error}); {remedy}"
         ) from None
 
 

@@ -37,7 +37,9 @@ CSV = "leaderboard.csv"
 _PADDING = 2  # a blank after each cell, and the rule between columns
 
 
-class _Column(NamedTuple):
+class Column(NamedTuple):
+    """A column of a table of trials: its text, cell by cell."""
+
     header: str  # may have several lines
     cells: list[str]
     keep: int  # smaller is kept longer
@@ -54,7 +56,6 @@ def table(
     parameters: Sequence[str] = (),
     *,
     width: int = 110,
-    title: str | None = None,
     most: int | None = None,
 ) -> Table:
     """The leaderboard for a terminal of `width` columns, or its first `most` trials.
@@ -68,25 +69,29 @@ def table(
     every = rows(records, parameters)
     shown = every if most is None else every[:most]
     columns = [*_score_columns(shown), *_parameter_columns(shown, parameters)]
-    kept, left_out = _fitting(columns, width)
-    out = Table(
-        title=title,
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        show_edge=False,
-        caption_justify="left",
-    )
-    for column in kept:
-        out.add_column(Text(column.header), justify=column.justify, no_wrap=True)
-    for index, row in enumerate(shown):
-        cells = [Text(printable(column.cells[index])) for column in kept]
-        out.add_row(*cells, style=STYLES[row["state"]])
-    notes = _tie_note(records, shown) if RANK in (column.header for column in kept) else []
-    notes += [CONFIRMED_NOTE] if CONFIRMED in (column.header for column in kept) else []
+    kept, left_out = fitting(columns, width)
+    headers = [column.header for column in kept]
+    notes = _tie_note(records, shown) if RANK in headers else []
+    notes += [CONFIRMED_NOTE] if CONFIRMED in headers else []
     more = len(every) - len(shown)
     notes += [f"{more} more in {CSV}"] if more else []
-    notes += _reasons(every, most=None if most is None else REASONS) + _left_out(left_out)
+    notes += _reasons(every, most=None if most is None else REASONS)
+    if left_out:
+        names = ", ".join(column.header.replace("\n", "_") for column in left_out)
+        notes.append(f"not shown: {names} ({CSV} has every column)")
+    out = drawn(kept, [row["state"] for row in shown], box.SIMPLE_HEAD)
     out.caption = Text(printable_lines("\n".join(notes))) if notes else None
+    return out
+
+
+def drawn(columns: Sequence[Column], states: Sequence[str], frame: box.Box | None) -> Table:
+    """The columns as a table, with a colour for each trial's state."""
+    out = Table(box=frame, padding=(0, 1, 0, 0), show_edge=False, caption_justify="left")
+    for column in columns:
+        out.add_column(Text(column.header), justify=column.justify, no_wrap=True)
+    for index, state in enumerate(states):
+        cells = [Text(printable(column.cells[index])) for column in columns]
+        out.add_row(*cells, style=STYLES[state])
     return out
 
 
@@ -105,7 +110,7 @@ def fitting_table(
     return table(records, parameters, width=console.width, most=most)
 
 
-def _score_columns(shown: Sequence[dict[str, Any]]) -> list[_Column]:
+def _score_columns(shown: Sequence[dict[str, Any]]) -> list[Column]:
     def cells(key: str, form: str = "{}") -> list[str]:
         return ["" if row[key] is None else form.format(row[key]) for row in shown]
 
@@ -114,21 +119,21 @@ def _score_columns(shown: Sequence[dict[str, Any]]) -> list[_Column]:
         for row in shown
     ]
     confirmed = [_confirmed(row) for row in shown]
-    expected = _Column("expected", cells("expected_hmean", "{:.4f}"), 1)
-    again = [_Column(CONFIRMED, confirmed, 1), expected]
+    expected = Column("expected", cells("expected_hmean", "{:.4f}"), 1)
+    again = [Column(CONFIRMED, confirmed, 1), expected]
     return [
-        _Column(RANK, _ranks(shown), 1, "left"),
-        _Column("trial", cells("trial"), 0, "left"),
-        _Column("state", cells("state"), 0, "left"),
+        Column(RANK, _ranks(shown), 1, "left"),
+        Column("trial", cells("trial"), 0, "left"),
+        Column("state", cells("state"), 0, "left"),
         *(again if any(confirmed) else []),
-        _Column("H-mean", cells("hmean", "{:.4f}"), 0),
-        _Column("95 % interval", spans, 9),
-        _Column("tuned", cells("tuned_hmean", "{:.4f}"), 6),
-        _Column("IoU-H", cells("iou_hmean", "{:.4f}"), 3),
-        _Column("P", cells("precision", "{:.3f}"), 8),
-        _Column("R", cells("recall", "{:.3f}"), 8),
-        _Column("epochs", cells("epochs"), 2),
-        _Column("time", [duration(row["seconds"]) for row in shown], 4),
+        Column("H-mean", cells("hmean", "{:.4f}"), 0),
+        Column("95 % interval", spans, 9),
+        Column("tuned", cells("tuned_hmean", "{:.4f}"), 6),
+        Column("IoU-H", cells("iou_hmean", "{:.4f}"), 3),
+        Column("P", cells("precision", "{:.3f}"), 8),
+        Column("R", cells("recall", "{:.3f}"), 8),
+        Column("epochs", cells("epochs"), 2),
+        Column("time", [duration(row["seconds"]) for row in shown], 4),
     ]
 
 
@@ -142,16 +147,14 @@ def _confirmed(row: dict[str, Any]) -> str:
 def _ranks(shown: Sequence[dict[str, Any]]) -> list[str]:
     """Ranks under each other, with a "=" behind those tied with the first."""
     digits = len(str(len(shown)))
-    ranks = ["" if row["rank"] is None else f"{row['rank']:{digits}}" for row in shown]
-    marks = [" =" if _is_marked(row) else "" for row in shown]
-    return [rank + mark for rank, mark in zip(ranks, marks, strict=True)]
+    return ["" if row["rank"] is None else f"{row['rank']:{digits}}{_mark(row)}" for row in shown]
 
 
-def _is_marked(row: dict[str, Any]) -> bool:
-    return bool(row["tied"]) and row["rank"] > 1
+def _mark(row: dict[str, Any]) -> str:
+    return " =" if row["tied"] and row["rank"] > 1 else ""
 
 
-def _parameter_columns(shown: Sequence[dict[str, Any]], parameters: Sequence[str]) -> list[_Column]:
+def _parameter_columns(shown: Sequence[dict[str, Any]], parameters: Sequence[str]) -> list[Column]:
     """The parameters that differ (all of a single trial), headed by their last name."""
     differing = [
         key for key in parameters if len(shown) < 2 or len({repr(r[key]) for r in shown}) > 1
@@ -160,19 +163,20 @@ def _parameter_columns(shown: Sequence[dict[str, Any]], parameters: Sequence[str
     columns = []
     for key, name in zip(differing, last, strict=True):
         header = (name if last.count(name) == 1 else key).replace("_", "\n").replace(".", "\n")
-        cells = [_value(row[key]) for row in shown]
+        cells = [short(row[key]) for row in shown]
         text = any(isinstance(row[key], str) for row in shown)
-        columns.append(_Column(header, cells, 5, "left" if text else "right"))
+        columns.append(Column(header, cells, 5, "left" if text else "right"))
     return columns
 
 
-def _value(value: Any) -> str:
+def short(value: Any) -> str:
+    """A setting in a cell; real numbers to three digits."""
     if value is None:
         return ""
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-def _fitting(columns: Sequence[_Column], width: int) -> tuple[list[_Column], list[_Column]]:
+def fitting(columns: Sequence[Column], width: int) -> tuple[list[Column], list[Column]]:
     """The columns that fit, in their order, and those that do not."""
     chosen: set[int] = set()
     used = 0
@@ -187,7 +191,7 @@ def _fitting(columns: Sequence[_Column], width: int) -> tuple[list[_Column], lis
 
 def _tie_note(records: Sequence[TrialRecord], shown: Sequence[dict[str, Any]]) -> list[str]:
     """What "=" means, where it stands."""
-    if not any(_is_marked(row) for row in shown):
+    if not any(map(_mark, shown)):
         return []
     first = next(record for record in records if record.trial == shown[0]["trial"])
     return [
@@ -211,10 +215,3 @@ def _reasons(every: Sequence[dict[str, Any]], *, most: int | None) -> list[str]:
 def _few(trials: Sequence[str]) -> str:
     more = f" and {len(trials) - NAMED} more" if len(trials) > NAMED else ""
     return ", ".join(trials[:NAMED]) + more
-
-
-def _left_out(columns: Sequence[_Column]) -> list[str]:
-    if not columns:
-        return []
-    names = ", ".join(column.header.replace("\n", "_") for column in columns)
-    return [f"not shown: {names} ({CSV} has every column)"]

@@ -51,7 +51,7 @@ def print_leaderboard(
 def compare(published: Sequence[Published], records: Sequence[TrialRecord]) -> Table:
     """Published beside measured scores, a row for each published result, in their order.
 
-    A result's trial is the one with its settings; of several, the best. Without a trial the
+    A result's trial is the one with its settings; of several, the first by rank. Without one the
     row says so. Scores of a trial that did not finish are those of its best epoch so far.
     """
     out = Table(title="published beside measured", box=box.SIMPLE_HEAD, padding=0)
@@ -74,7 +74,7 @@ def _measured(result: Published, records: Sequence[TrialRecord]) -> list[str]:
     same = [r for r in records if _has(r, result.point)]
     if not same:
         return ["", "", "", "", "not run"]
-    record = next((r for r in ranked(same) if r.state is not TrialState.FAILED), same[-1])
+    record = ranked(same)[0]
     failed = record.state is TrialState.FAILED
     scores = ["" if failed else _score(getattr(record, name)) for name in FIGURES]
     return [*scores, record.trial, record.state.value]

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from orchestrator.results.comparison import Standing, ties
 from orchestrator.results.expected import expected_hmeans
 from orchestrator.trials.pareto import SCORE_AND_SIZE, Objectives, front, value_of
-from orchestrator.trials.records import TrialRecord, TrialState, packed
+from orchestrator.trials.records import TrialRecord, TrialState
 
 COLUMNS = (
     *("rank", "trial", "state", "hmean", "hmean_low", "hmean_high", "precision", "recall"),
@@ -44,22 +44,6 @@ _ORDER = (
 )
 
 
-def _merits(records: Sequence[TrialRecord]) -> dict[str, tuple[Any, ...]]:
-    """Of each trial; smaller is better.
-
-    By the expected H-mean, then the mean over new seeds, H-mean, IoU H-mean; then the earlier one.
-    """
-    expected = expected_hmeans(records)
-    return {
-        r.trial: (
-            -expected.get(r.trial, _number(r.hmean)),
-            *(-_number(score) for score in (confirmed_hmean(r), r.hmean, r.iou_hmean)),
-            r.trial,
-        )
-        for r in records
-    }
-
-
 def _number(score: float | None) -> float:
     return score if score is not None and math.isfinite(score) else -1.0
 
@@ -77,10 +61,16 @@ def confirmed_sd(record: TrialRecord) -> float | None:
 def ranked(records: Sequence[TrialRecord]) -> list[TrialRecord]:
     """Best first: finished, stopped, paused, running, pending, failed, each by merit.
 
-    That is the H-mean, or, as soon as a trial has new seeds, the H-mean to expect.
+    Of equal ones that with the higher mean over new seeds, H-mean, IoU H-mean; then the earlier.
     """
     merits = _merits(records)
-    return sorted(records, key=lambda r: (_ORDER.index(r.state), merits[r.trial]))
+
+    def place(record: TrialRecord) -> tuple[Any, ...]:
+        scores = (confirmed_hmean(record), record.hmean, record.iou_hmean)
+        state, merit = _ORDER.index(record.state), merits[record.trial]
+        return state, -merit, *(-_number(score) for score in scores), record.trial
+
+    return sorted(records, key=place)
 
 
 def best(records: Sequence[TrialRecord]) -> TrialRecord | None:
@@ -91,7 +81,12 @@ def best(records: Sequence[TrialRecord]) -> TrialRecord | None:
     """
     merits = _merits(records)
     scored = [r for r in ranked(records) if _number(r.hmean) >= 0]
-    return min(scored, key=lambda r: merits[r.trial][0], default=None)
+    return max(scored, key=lambda r: merits[r.trial], default=None)
+
+
+def _merits(records: Sequence[TrialRecord]) -> dict[str, float]:
+    """The H-mean of each trial, or, as soon as any has new seeds, the H-mean to expect."""
+    return {r.trial: _number(r.hmean) for r in records} | expected_hmeans(records)
 
 
 def how_far(record: TrialRecord, epochs: int) -> str:
@@ -112,22 +107,15 @@ def _known(page_bytes: bytes | None) -> NDArray[np.float64]:
     return scores[np.isfinite(scores)]
 
 
-def interval(
-    page_hmeans: Sequence[float] | None, *, level: float = 0.95
-) -> tuple[float, float] | None:
-    """A percentile bootstrap interval for the mean of page H-means; None below two pages.
+@lru_cache(maxsize=_INTERVALS_KEPT)
+def interval(page_bytes: bytes | None, *, level: float = 0.95) -> tuple[float, float] | None:
+    """A percentile bootstrap interval for the mean of packed page H-means; None below two pages.
 
     A NaN is a page without a score, and left out.
 
     Efron, "Bootstrap methods: another look at the jackknife" (1979). The draws come from a
     fixed seed, so trials with the same pages are resampled alike and files are repeatable.
     """
-    return _interval(packed(page_hmeans), level)
-
-
-@lru_cache(maxsize=_INTERVALS_KEPT)
-def _interval(page_bytes: bytes | None, level: float = 0.95) -> tuple[float, float] | None:
-    """`interval` of packed scores."""
     scores = _known(page_bytes)
     if len(scores) < 2:
         return None
@@ -142,8 +130,8 @@ def _interval(page_bytes: bytes | None, level: float = 0.95) -> tuple[float, flo
         method="percentile",
         rng=np.random.default_rng(0),
     )
-    low, high = found.confidence_interval
-    return float(low), float(high)
+    low, high = sorted(map(float, found.confidence_interval))  # equal ones differ by rounding
+    return low, high
 
 
 def last_columns(objectives: Objectives) -> tuple[str, ...]:
@@ -169,10 +157,11 @@ def rows(
     out = []
     for position, record in enumerate(ordered):
         is_finished = position < len(finished)
-        standing = standings[position] if is_finished else Standing(None, None, None)
-        low, high = _interval(record.page_bytes) or (None, None)
+        standing = standings[position] if is_finished else Standing()
+        low, high = interval(record.page_bytes) or (None, None)
         values = vars(record) | {  # not to_dict(), which copies the page scores
             "state": record.state.value,
+            "seconds": round(record.seconds, 2),
             "rank": position + 1 if is_finished else None,
             "hmean_low": low,
             "hmean_high": high,
@@ -184,11 +173,11 @@ def rows(
             "tied": standing.tied,
             "pareto": record.trial in efficient if is_finished else None,
         }
-        row = {name: finite(values[name]) for name in COLUMNS}
-        row["seconds"] = round(record.seconds, 2)
-        row |= {key: finite(record.params.get(key)) for key in parameters}
         values |= {name: value_of(record, name) for name, _ in objectives}
-        out.append(row | {name: finite(values[name]) for name in last_columns(objectives)})
+        row = {name: values[name] for name in COLUMNS}
+        row |= {key: record.params.get(key) for key in parameters}
+        row |= {name: values[name] for name in last_columns(objectives)}
+        out.append({name: finite(value) for name, value in row.items()})
     return out
 
 
@@ -203,7 +192,7 @@ def _standings(finished: Sequence[TrialRecord]) -> list[Standing]:
     if not any(record.confirmed for record in finished):
         return standings
     return [
-        Standing(None, None if record.confirmed or below.confirmed else standing.p_next, None)
+        Standing(p_next=None if record.confirmed or below.confirmed else standing.p_next)
         for standing, record, below in zip(
             standings, finished, [*finished[1:], *finished[-1:]], strict=True
         )

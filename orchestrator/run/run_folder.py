@@ -17,7 +17,8 @@ from detector.files import clear_up, flush_folder, write_text
 from detector.plain import dump_yaml
 from detector.settings import flatten, nest
 from orchestrator.config.settings import SearchConfig
-from orchestrator.space.search_space import Budget, SearchSpace, load_space
+from orchestrator.space.parameters import Budget
+from orchestrator.space.search_space import SearchSpace, load_space
 from orchestrator.store.storage import without_password
 
 CONFIG, SPACE = "config.yaml", "space.yaml"

@@ -12,15 +12,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
-from detector.config import PostprocessConfig, SweepConfig
+import numpy as np
+
 from detector.errors import InputError
 from orchestrator.space.parameters import Parameter
 from orchestrator.space.search_space import SearchSpace
+from orchestrator.space.values import DEFAULTS
 
 PREFIX, SWEEP = "postprocess.", "sweep."
 CHOOSE = "sweep.choose"
 MANY, FEW = 11, 5  # values of a range: of settings that only choose among regions, of others
-CHOOSING = ("box_thresh",)
+CHOOSING = ("postprocess.box_thresh",)
 Mode = Literal["nested", "joint"]
 
 
@@ -46,10 +48,12 @@ def nested(space: SearchSpace) -> SearchSpace:
     fixed = dict(space.fixed)
     for key, parameter in inner.items():
         given = [point[key] for point in space.warm_start if key in point]
-        fixed[key] = _configured(parameter, given)
-        fixed.setdefault(_swept(key), list(_values(parameter, given)))
+        # Beside this value the others are tried.
+        beside = (*given, DEFAULTS[key], parameter.values[0])
+        fixed[key] = next(value for value in beside if parameter.contains(value))
+        fixed.setdefault(_swept(key), _values(parameter, given))
     for key in space.fixed:
-        if key.startswith(PREFIX) and _name(key) in SweepConfig.model_fields:
+        if key.startswith(PREFIX) and _swept(key) in DEFAULTS:
             fixed.setdefault(_swept(key), None)
     warm_start: list[dict[str, Any]] = []
     for point in space.warm_start:
@@ -77,36 +81,25 @@ def _check(inner: Mapping[str, Parameter], outer: Mapping[str, Parameter]) -> No
     faults += [
         f"{key}: cannot be chosen after the training{remedy}"
         for key in inner
-        if _name(key) not in SweepConfig.model_fields
+        if _swept(key) not in DEFAULTS
     ]
     if faults:
         raise InputError("\n".join(faults))
 
 
-def _configured(parameter: Parameter, given: list[Any]) -> Any:
-    """The value beside which the others are tried."""
-    default = PostprocessConfig.model_fields[_name(parameter.key)].default
-    if given:
-        return given[0]
-    return default if parameter.contains(default) else parameter.values[0]
-
-
-def _values(parameter: Parameter, given: list[Any]) -> tuple[Any, ...]:
+def _values(parameter: Parameter, given: list[Any]) -> list[Any]:
     """The values of a parameter to try, those of warm starts among them."""
     if parameter.kind == "choice":
-        return parameter.values
-    count = MANY if _name(parameter.key) in CHOOSING else FEW
+        return list(parameter.values)
+    count = MANY if parameter.key in CHOOSING else FEW
     low, high = parameter.values
     if parameter.kind == "int":
-        steps = (high - low) // parameter.step
-        shares = [round(steps * i / (count - 1)) for i in range(count)]
-        return tuple(sorted({low + parameter.step * share for share in shares} | set(given)))
-    if parameter.kind == "log_uniform":
-        spread = [low * (high / low) ** (i / (count - 1)) for i in range(count)]
+        steps = np.linspace(0, (high - low) // parameter.step, count).round()
+        inside = [low + parameter.step * int(step) for step in steps]
     else:
-        spread = [low + (high - low) * i / (count - 1) for i in range(count)]
-    inside = {float(f"{value:.4g}") for value in spread[1:-1]}
-    return tuple(sorted({low, high, *inside, *given}))
+        spread = np.geomspace if parameter.kind == "log_uniform" else np.linspace
+        inside = [float(f"{value:.4g}") for value in spread(low, high, count)[1:-1]]
+    return sorted({low, high, *inside, *given})
 
 
 def _notes(inner: Mapping[str, Parameter], merged: int) -> Iterable[str]:
@@ -116,9 +109,5 @@ def _notes(inner: Mapping[str, Parameter], merged: int) -> Iterable[str]:
         yield f"{merged} warm starts differ from others in post-processing alone: trained once"
 
 
-def _name(key: str) -> str:
-    return key.removeprefix(PREFIX)
-
-
 def _swept(key: str) -> str:
-    return SWEEP + _name(key)
+    return key.replace(PREFIX, SWEEP)

@@ -6,12 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
+from optuna.trial import BaseTrial
 from pydantic import Field, model_validator
 
 from detector.errors import InputError
@@ -52,14 +47,14 @@ class Parameter:
     step: int = 1  # between the values of kind int
     when: dict[str, tuple[Any, ...]] = field(default_factory=dict)  # all must hold
 
-    def distribution(self) -> BaseDistribution:
-        """What Optuna draws this setting from; upper ends are included."""
+    def suggest(self, trial: BaseTrial) -> Any:
+        """A value that Optuna draws; upper ends are included."""
         if self.kind == "choice":
-            return CategoricalDistribution(self.values)
+            return trial.suggest_categorical(self.key, self.values)
         low, high = self.values
         if self.kind == "int":
-            return IntDistribution(low, high, step=self.step)
-        return FloatDistribution(low, high, log=self.kind == "log_uniform")
+            return trial.suggest_int(self.key, low, high, step=self.step)
+        return trial.suggest_float(self.key, low, high, log=self.kind == "log_uniform")
 
     def contains(self, value: Any) -> bool:
         """Whether the value could be drawn; True is not 1 here."""
@@ -156,19 +151,16 @@ def narrowed(parameter: Parameter, wish: list[Any]) -> Parameter:
     outside = [value for value in wish if not parameter.contains(value)]
     if parameter.kind == "choice":
         remedy = f"choose from {', '.join(map(str, parameter.values))}"
-        faults = [f"{value} is not among this space's choices; {remedy}" for value in outside]
-        if not wish:
-            faults = [f"an empty list leaves nothing to search; {remedy}"]
+        faults = [f"{value} is not among this space's choices" for value in outside]
+        faults += [] if wish else ["an empty list leaves nothing to search"]
         wished = replace(parameter, values=tuple(wish))
-        values = [value for value in parameter.values if wished.contains(value)]
+        wish = [value for value in parameter.values if wished.contains(value)]
     else:
         remedy = f"give [low, high] inside {parameter.describe()}"
         if len(wish) == 1:
             remedy += f"; to hold it at one value, give {parameter.key}={wish[0]}"
         fault = _range_fault(wish, whole=parameter.kind == "int")
         faults = [fault] if fault else [f"{value} is not in this space" for value in outside]
-        faults = [f"{text}; {remedy}" for text in faults]
-        values = wish
     if faults:
-        raise InputError("\n".join(faults))
-    return replace(parameter, values=tuple(values))
+        raise InputError("\n".join(f"{fault}; {remedy}" for fault in faults))
+    return replace(parameter, values=tuple(wish))

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import optuna
-from optuna.distributions import BaseDistribution
+from optuna.trial import BaseTrial
 
 from detector.config import TrainConfig, with_values
 from detector.errors import InputError
@@ -24,11 +23,9 @@ from orchestrator.space.layers import (
     read_space,
     resolve,
 )
-from orchestrator.space.parameters import Budget, Kind, Parameter
+from orchestrator.space.parameters import Budget, Parameter
 from orchestrator.space.published import Published
 from orchestrator.space.values import read_settings
-
-__all__ = ["Budget", "Kind", "Parameter", "SearchSpace", "load_space"]
 
 
 @dataclass(frozen=True)
@@ -51,26 +48,12 @@ class SearchSpace:
     notes: tuple[str, ...] = field(default=(), compare=False)
     published: tuple[Published, ...] = ()
 
-    def distributions(self) -> dict[str, BaseDistribution]:
-        """Every searched setting's distribution by dotted name, conditional ones included."""
-        return {key: parameter.distribution() for key, parameter in self.parameters.items()}
-
-    def suggest(self, trial: optuna.trial.BaseTrial) -> dict[str, Any]:
+    def suggest(self, trial: BaseTrial) -> dict[str, Any]:
         """A point drawn define-by-run: only the settings that apply are asked for."""
         point: dict[str, Any] = {}
         for key, parameter in self.parameters.items():
-            if not parameter.applies(point):
-                continue
-            if parameter.kind == "choice":
-                point[key] = trial.suggest_categorical(key, parameter.values)
-            elif parameter.kind == "int":
-                low, high = parameter.values
-                point[key] = trial.suggest_int(key, low, high, step=parameter.step)
-            else:
-                low, high = parameter.values
-                point[key] = trial.suggest_float(
-                    key, low, high, log=parameter.kind == "log_uniform"
-                )
+            if parameter.applies(point):
+                point[key] = parameter.suggest(trial)
         return point
 
     def active(self, point: Mapping[str, Any]) -> tuple[str, ...]:
@@ -110,9 +93,7 @@ class SearchSpace:
         searched = [key for key in values if key in self.parameters]
         if searched:
             raise InputError(f"{', '.join(searched)}: searched in this space; fix it when loading")
-        fixed = self.fixed | dict(values)
-        with_values(TrainConfig(), fixed)
-        return replace(self, fixed=read_settings(fixed))
+        return replace(self, fixed=read_settings(self.fixed | dict(values)))
 
     def to_yaml(self) -> str:
         """The resolved space as a file that `load_space` reads back."""

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from detector.config import TrainConfig
+from detector.config import TrainConfig, with_values
 from detector.errors import InputError
 from detector.settings import describe_faults, flatten, nest
 from orchestrator.space.parameters import Parameter
@@ -36,9 +36,11 @@ def faults_of(values: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def read_settings(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Valid settings as the detector reads them, in plain values (absolute paths as text)."""
-    nested = nest(flatten(TrainConfig().model_dump()) | dict(values))
-    read = flatten(TrainConfig.model_validate(nested).model_dump(mode="json"))
+    """Settings as the detector reads them, in plain values (absolute paths as text).
+
+    InputError for those that it refuses.
+    """
+    read = flatten(with_values(TrainConfig(), dict(values)).model_dump(mode="json"))
     return {key: absolute(key, read[key]) for key in values}
 
 

@@ -22,11 +22,6 @@ FRESH_NS = 60 * 10**9
 Wanted = Callable[[str], bool]
 
 
-def everything(name: str) -> bool:  # noqa: ARG001
-    """Every file."""
-    return True
-
-
 class Mirror:
     """`folder` as a copy of a bucket's files, or the other way; hidden files take no part.
 
@@ -47,7 +42,9 @@ class Mirror:
         """Whether a file was copied before, one way or the other."""
         return name in self._known
 
-    def pull(self, wanted: Wanted = everything, *, under: str = "", exactly: bool = False) -> int:
+    def pull(
+        self, wanted: Wanted = lambda _: True, *, under: str = "", exactly: bool = False
+    ) -> int:
         """Get the files that are new or changed in the bucket; returns how many.
 
         `under` names the only folder to look at. With `exactly`, local files that the bucket does
@@ -63,7 +60,7 @@ class Mirror:
                 self._known.pop(name, None)
         return len(new)
 
-    def push(self, wanted: Wanted = everything) -> int:
+    def push(self, wanted: Wanted = lambda _: True) -> int:
         """Put the files that are new or changed in the folder; returns how many."""
         new = [
             name
@@ -75,9 +72,8 @@ class Mirror:
 
     def _has(self, name: str, entry: Entry) -> bool:
         known = self._known.get(name, {})
-        if known.get("there") != list(entry) or known["here"] != self._here(name):
-            return False
-        return bool(known["seen"] - entry.changed > FRESH_NS)
+        same = known.get("there") == list(entry) and known["here"] == self._here(name)
+        return same and bool(known["seen"] - entry.changed > FRESH_NS)
 
     def _get(self, name: str, entry: Entry) -> None:
         seen = time.time_ns()

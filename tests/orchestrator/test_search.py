@@ -22,7 +22,7 @@ from detector.errors import InputError, JobError
 from orchestrator import report, search
 from orchestrator.place import interruption, share
 from orchestrator.place.resources import TrialResources
-from orchestrator.results.leaderboard import COLUMNS
+from orchestrator.results.ranking import COLUMNS
 from orchestrator.run import run_folder
 from orchestrator.run.study import open_study
 from orchestrator.space.search_space import load_space

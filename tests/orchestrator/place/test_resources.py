@@ -135,7 +135,7 @@ GB = 10**9
         (GB, {"cores": 2}, 0.5),
         (GB, {"cores": 0}, 1.0),
         (GB, {"trials": 3}, 0.3333),
-        (0, {"most": 5}, 0.2),
+        (0, {}, 0.125),
     ],
 )
 def test_a_gpu_is_shared_by_as_many_as_fit_by_hand(trial, limits, share):

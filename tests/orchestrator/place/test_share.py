@@ -14,7 +14,7 @@ from detector.errors import InputError, JobError
 from detector.step_cost import StepCost
 from orchestrator.place import share
 from orchestrator.place.resources import Machine, TrialResources, allot, packed
-from orchestrator.place.share import gpu_share, sharing
+from orchestrator.place.share import sharing
 from orchestrator.run.command_line import parse_arguments
 from orchestrator.space.search_space import SearchSpace, load_space
 
@@ -33,7 +33,7 @@ def space(tmp_path: Path) -> SearchSpace:
     return load_space(str(tmp_path / "s.yaml"), gpu=True, overrides={"data.root": str(tmp_path)})
 
 
-def sizes(configs):
+def sizes(configs, **_):
     """What a step of these trainings would take of a GPU of 24 GB."""
     each = {"mobilenetv3_small_050": GB, "resnet18": 2 * GB}
     return [
@@ -41,9 +41,22 @@ def sizes(configs):
     ]
 
 
-def test_the_largest_trial_decides(space: SearchSpace, capsys):
+@pytest.fixture
+def chosen(space: SearchSpace, monkeypatch):
+    """The share that a machine's trials get, by steps that would be measured on it."""
+
+    def chosen(machine: Machine, *arguments: str, measured=sizes) -> TrialResources:
+        monkeypatch.setattr(share, "this_machine", lambda: machine)
+        monkeypatch.setattr(share, "measured_apart", measured)
+        config, _ = parse_arguments(["space=s", "resources.gpu=auto", *arguments])
+        return share.packed_share(config, space, TrialResources(1, 1, 1))
+
+    return chosen
+
+
+def test_the_largest_trial_decides(chosen, capsys):
     # resnet18 with batches of 4 takes 4 GB; 21.6 GB hold five.
-    assert gpu_share(space, Machine(16, 1), measure=sizes) == 0.2
+    assert chosen(Machine(16, 1)) == TrialResources(3, 0.2, 5)
     assert capsys.readouterr().err == (
         "resources.gpu=auto: the largest trial takes 4.0 of 24.0 GB, so a trial gets 0.2 GPU\n"
     )
@@ -52,22 +65,22 @@ def test_the_largest_trial_decides(space: SearchSpace, capsys):
 @pytest.mark.parametrize(
     ("machine", "wishes", "share"),
     [
-        (Machine(16, 4), {}, 0.3333),  # twelve trials on four GPUs
-        (Machine(3, 1), {}, 0.3333),
-        (Machine(8, 1), {"cpus_per_trial": 4}, 0.5),
-        (Machine(16, 2), {"concurrent": 3}, 0.5),
-        (Machine(1, 2), {}, 1.0),
+        (Machine(16, 4), [], 0.3333),  # twelve trials on four GPUs
+        (Machine(3, 1), [], 0.3333),
+        (Machine(8, 1), ["resources.cpus_per_trial=4"], 0.5),
+        (Machine(16, 2), ["budget.concurrent=3"], 0.5),
+        (Machine(1, 2), [], 1.0),
     ],
 )
-def test_cores_and_trials_limit_how_many_share(space: SearchSpace, machine, wishes, share):
-    assert gpu_share(space, machine, measure=sizes, **wishes) == share
+def test_cores_and_trials_limit_how_many_share(chosen, machine, wishes, share):
+    assert chosen(machine, *wishes).gpus == share
 
 
-def test_without_a_measurement_a_trial_has_a_gpu_for_itself(space: SearchSpace, capsys):
-    def killed(_configs):
+def test_without_a_measurement_a_trial_has_a_gpu_for_itself(chosen, capsys):
+    def killed(_configs, **_):
         raise JobError("killed")
 
-    assert gpu_share(space, Machine(16, 1), measure=killed) == 1.0
+    assert chosen(Machine(16, 1), measured=killed).gpus == 1.0
     said = "resources.gpu=auto: a trial gets a whole GPU, as no step was measured: killed\n"
     assert capsys.readouterr().err == said
 
@@ -81,7 +94,7 @@ def test_how_many_share_a_gpu():
 
 def test_the_search_asks_for_the_share_that_was_measured(space: SearchSpace, monkeypatch):
     monkeypatch.setattr(share, "this_machine", lambda: Machine(16, 1))
-    monkeypatch.setattr(share, "measured_apart", lambda configs, **_: sizes(configs))
+    monkeypatch.setattr(share, "measured_apart", sizes)
     config, _ = parse_arguments(["space=s", "resources.gpu=auto"])
     local = share.share(config, space)
     assert local == TrialResources(16, 1, 1)

@@ -27,7 +27,7 @@ from orchestrator.place import waiting
 from orchestrator.place.autoscaler import can_grow
 from orchestrator.place.cluster import connected, machines
 from orchestrator.place.resources import Machine, TrialResources
-from orchestrator.place.waiting import Demand, Waiting, require_fit
+from orchestrator.place.waiting import Room, require_fit
 
 GPU = TrialResources(1, 1, None)
 TWO_GPUS = TrialResources(1, 2, None)
@@ -58,11 +58,11 @@ def test_a_trial_that_no_machine_can_ever_hold_ends_the_search_with_the_remedy()
     ]
 
 
-def lines_of(check: Callable[[], None], said: list[str]) -> list[str]:
+def lines_of(step: Callable[[], None], said: list[str]) -> list[str]:
     """What two looks say."""
     said.clear()
-    check()
-    check()
+    step()
+    step()
     return list(said)
 
 
@@ -70,16 +70,16 @@ def lines_of(check: Callable[[], None], said: list[str]) -> list[str]:
 def test_what_is_waited_for_is_said_once_and_again_when_it_changes(monkeypatch, wait_for):
     monkeypatch.setattr(waiting, "LOOK_S", 0)
     said: list[str] = []
-    watch = Waiting(TWO_GPUS, said.append)
-    assert lines_of(watch.check, said) == []  # no trial wants room
+    room = Room(TWO_GPUS, lambda: 1, said.append)
+    assert lines_of(room.step, said) == []  # no trial wants room
     group = placement_group([{"GPU": 2}])
-    assert lines_of(watch.check, said) == []  # too early to speak
+    assert lines_of(room.step, said) == []  # too early to speak
     monkeypatch.setattr(waiting, "FIRST_WORD_S", 0)
-    assert lines_of(watch.check, said) == [
+    assert lines_of(room.step, said) == [
         "waiting: a trial needs 1 CPU core and 2 GPU, which no machine has (1 x 2 CPU cores and 1 "
         "GPU); nothing adds such a machine; one may be added by hand"
     ]
-    assert lines_of(watch.check, said) == []
+    assert lines_of(room.step, said) == []
     remove_placement_group(group)
 
     @ray.remote(num_gpus=1, num_cpus=0)
@@ -90,18 +90,18 @@ def test_what_is_waited_for_is_said_once_and_again_when_it_changes(monkeypatch, 
     ray.get(other.works.remote())
     group = placement_group([{"GPU": 1}])
     busy = "waiting: a trial needs 1 CPU core and 1 GPU, and the machines with that do other work"
-    watch = Waiting(GPU, said.append)
-    assert lines_of(watch.check, said) == [busy]
+    room = Room(GPU, lambda: 1, said.append)
+    assert lines_of(room.step, said) == [busy]
     ray.kill(other)
     wait_for(lambda: group.wait(timeout_seconds=0.1), "room for the trial")
-    assert lines_of(watch.check, said) == []
+    assert lines_of(room.step, said) == []
     remove_placement_group(group)
 
 
 @pytest.mark.usefixtures("no_growth")
 def test_a_cluster_that_cannot_grow_is_not_asked():
-    with Demand(TWO_GPUS) as demand:
-        demand.ask(5)
+    with Room(TWO_GPUS, lambda: 5) as room:
+        room.step()
         names = [group["name"] for group in placement_group_table().values()]
     assert not any(name.startswith("room-for-a-trial") for name in names)
 
@@ -125,13 +125,13 @@ def drive_growth() -> None:
         require_fit(GPU, say=print)
         trial = placement_group([{"CPU": 1, "GPU": 1}])  # as Tune makes it
         end = time.monotonic() + 60
-        with Demand(GPU) as demand:
+        with Room(GPU, lambda: 4, [].append) as room:
             while sum(m.gpus for m in machines()) < 2 and time.monotonic() < end:
-                demand.ask(4)
+                room.step()
                 time.sleep(0.1)
             print(f"machines: {sum(m.gpus for m in machines()):g}")
             while trial_state(trial) != "CREATED" and time.monotonic() < end:
-                demand.ask(4)
+                room.step()
                 time.sleep(0.1)
             print(f"trial: {trial_state(trial)}")
         states = [g["state"] for g in placement_group_table().values() if g["name"]]

@@ -257,7 +257,7 @@ def test_a_run_without_a_leaderboard(tmp_path: Path) -> None:
     run = run_of(tmp_path, [])
     Path(run, "leaderboard.json").unlink()
     message = (
-        f"warm_start: {run} has no leaderboard.json; write it with "
+        f"{run}/leaderboard.json: cannot be read: No such file or directory; write it again with "
         f"python -m orchestrator.report run={run}"
     )
     with pytest.raises(InputError, match=f"^{re.escape(message)}$"):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from optuna.trial import TrialState, create_trial
+from optuna.trial import FixedTrial, TrialState, create_trial
 
 from orchestrator.config.settings import SearchConfig
 from orchestrator.report_page.facts import RunFacts, gather
@@ -73,12 +73,14 @@ class Made:
             user[BEST] = {"epoch": hmeans.index(best) + 1, "hmeans": scores}
         if reason is not None:
             user[REASON] = reason
+        drawn = FixedTrial(params)
+        self.run.space.suggest(drawn)
         self.study.add(
             create_trial(
                 state=state,
                 value=max(hmeans) if state is TrialState.COMPLETE else None,
                 params=params,
-                distributions=self.run.space.distributions(),
+                distributions=drawn.distributions,
                 intermediate_values=dict(enumerate(hmeans, 1)),
                 user_attrs=user,
             )

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from orchestrator.results.comparison import EXACT_PAGES, FLIPS, Standing, holm, paired_p, ties
-from orchestrator.trials.records import TrialRecord, TrialState
+from orchestrator.results import comparison
+from orchestrator.results.comparison import EXACT_PAGES, FLIPS, Standing, holm, ties
+from orchestrator.trials.records import TrialRecord, TrialState, packed
 
 NAN = float("nan")
 SCORES = st.lists(st.floats(0, 1), min_size=2, max_size=40)
@@ -20,6 +21,10 @@ def finished(*pages: list[float] | None) -> list[TrialRecord]:
         TrialRecord(str(i), TrialState.FINISHED, page_hmeans=None if p is None else tuple(p))
         for i, p in enumerate(pages)
     ]
+
+
+def paired_p(one: list[float] | None, other: list[float] | None) -> float | None:
+    return comparison.paired_p(packed(one), packed(other))
 
 
 def shifted(scores: list[float], differences: list[float]) -> list[float]:

@@ -10,12 +10,8 @@ import pytest
 
 from detector.errors import InputError
 from orchestrator.results import comparison, leaderboard, ranking
-from orchestrator.results.leaderboard import (
-    best,
-    ranked,
-    read_leaderboard,
-    write_leaderboard,
-)
+from orchestrator.results.leaderboard import read_leaderboard, write_leaderboard
+from orchestrator.results.ranking import best, ranked
 from orchestrator.trials.records import TrialRecord, TrialState
 
 FINISHED, STOPPED, FAILED = TrialState.FINISHED, TrialState.STOPPED, TrialState.FAILED
@@ -208,7 +204,7 @@ def test_one_more_trial_costs_little(tmp_path: Path) -> None:
 
     def worked_out() -> list[int]:
         """Intervals, paired tests and texts of page scores that were not known before."""
-        kept = (ranking._interval, comparison._paired_p, leaderboard._page_scores)
+        kept = (ranking.interval, comparison.paired_p, leaderboard._page_scores)
         return [function.cache_info().misses for function in kept]
 
     records = [trial(i, 0.5) for i in range(60)]

@@ -47,8 +47,8 @@ def test_on_a_terminal_the_table_shows_state_scores_time_and_settings():
     console.print(view._render())
     lines = [" ".join(line.split()) for line in out.getvalue().splitlines()]
     assert "trial state epoch H-mean best time lr" in lines
-    assert lines.index("00001 running 2/5 0.8500 0.9000 1:01 0.00123") < lines.index(
-        "00000 finished 5/5 0.9500 2:05 0.00123"
+    assert lines.index("00001 running 2/5 0.8500 0.9000 1m 01s 0.00123") < lines.index(
+        "00000 finished 5/5 0.9500 2m 05s 0.00123"
     )
     assert lines[-1].startswith("1 of 3 trials over")
     assert "best H-mean 0.9500 (trial 00000)" in lines[-1]
@@ -62,7 +62,7 @@ def test_a_paused_trial_is_neither_over_nor_running():
     view, out = make_view(terminal=True)
     view.show([paused, record("00000", TrialState.FINISHED, 0.8)])
     Console(file=out, width=100, color_system=None).print(view._render())
-    assert "1 of 3 trials over, 1 paused, 0:00, best H-mean 0.9000 (trial 00001)" in out.getvalue()
+    assert "1 of 3 trials over, 1 paused, 0s, best H-mean 0.9000 (trial 00001)" in out.getvalue()
 
 
 @pytest.mark.parametrize("width", [60, 80, 140])

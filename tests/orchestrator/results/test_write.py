@@ -35,14 +35,17 @@ from detector.checkpoint import save_best
 from detector.config import TrainConfig, with_values
 
 torch.set_num_threads(1)
-folder, swaps = Path(sys.argv[1]), sys.argv[2] == "swaps"
+folder, swaps, stop = Path(sys.argv[1]), sys.argv[2] == "swaps", Path(sys.argv[3])
 if not swaps:
     detector.files._exchanged = lambda one, other: False
-for epoch in range(1, 151):
+epoch = 0
+while not stop.exists():
+    epoch += 1
     model = torch.nn.Linear(100, 100)
     torch.nn.init.constant_(model.bias, epoch)
     config = with_values(TrainConfig(), {"train.seed": epoch})
     save_best(folder, model, config, {})
+print(epoch)
 """
 
 
@@ -52,19 +55,24 @@ def test_best_is_of_one_epoch_while_a_training_goes_on(tmp_path: Path, how: str)
     first = torch.nn.Linear(100, 100)
     torch.nn.init.zeros_(first.bias)
     save_best(source, first, TrainConfig(), {})
-    writer = subprocess.Popen([sys.executable, "-c", WRITER, str(source), how])
+    stop = tmp_path / "stop"
+    command = [sys.executable, "-c", WRITER, str(source), how, str(stop)]
+    writer = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     seen: list[int] = []
-    while writer.poll() is None:
-        copy_best(source, target)
-        for folder in (target, source) if how == "swaps" else (target,):
-            weights, config = read_best(folder)
-            assert config.train.seed == int(weights["bias"][0])
-        seen.append(read_best(target)[1].train.seed)
+    try:
+        while len(set(seen)) < 20 and writer.poll() is None:
+            copy_best(source, target)
+            for folder in (target, source) if how == "swaps" else (target,):
+                weights, config = read_best(folder)
+                assert config.train.seed == int(weights["bias"][0])
+            seen.append(read_best(target)[1].train.seed)
+    finally:
+        stop.touch()
+    last, _ = writer.communicate()
     assert writer.returncode == 0
     assert seen == sorted(seen)
-    assert len(set(seen)) > 5
     copy_best(source, target)
-    assert read_best(target)[1].train.seed == 150
+    assert read_best(target)[1].train.seed == int(last)
     for folder in (source.parent, target.parent):
         found = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*"))
         assert found == ["best", "best/config.yaml", "best/model.safetensors"]

@@ -30,7 +30,9 @@ def load(folder: Path, text: str = TEXT) -> SearchSpace:
 def test_a_constant_is_a_choice_of_one(tmp_path: Path) -> None:
     space = load(tmp_path)
     assert space == load(tmp_path, TEXT.replace("const: 1}", "choice: [1]}"))
-    assert space.distributions()["loss.binary_weight"] == CategoricalDistribution((1.0,))
+    trial = optuna.create_study().ask()
+    space.suggest(trial)
+    assert trial.distributions["loss.binary_weight"] == CategoricalDistribution((1.0,))
     assert space.parameters["loss.binary_weight"].describe() == "always 1.0"
     assert load(tmp_path, space.to_yaml()) == space
 

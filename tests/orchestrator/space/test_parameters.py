@@ -1,24 +1,36 @@
 from __future__ import annotations
 
+import optuna
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 from pydantic import ValidationError
 
 from orchestrator.space.parameters import Budget, Parameter
 
 
-def test_distributions_include_both_ends() -> None:
-    assert Parameter("k", "choice", ("a", None)).distribution() == CategoricalDistribution(
-        ("a", None)
-    )
-    assert Parameter("k", "uniform", (0.1, 0.5)).distribution() == FloatDistribution(0.1, 0.5)
-    assert Parameter("k", "log_uniform", (1e-4, 1e-2)).distribution() == FloatDistribution(
-        1e-4, 1e-2, log=True
-    )
-    assert Parameter("k", "int", (8, 16)).distribution() == IntDistribution(8, 16)
-    assert Parameter("k", "int", (64, 256), 32).distribution() == IntDistribution(64, 256, step=32)
+@pytest.mark.parametrize(
+    ("parameter", "distribution"),
+    [
+        (Parameter("k", "choice", ("a", None)), CategoricalDistribution(("a", None))),
+        (Parameter("k", "uniform", (0.1, 0.5)), FloatDistribution(0.1, 0.5)),
+        (Parameter("k", "log_uniform", (1e-4, 1e-2)), FloatDistribution(1e-4, 1e-2, log=True)),
+        (Parameter("k", "int", (8, 16)), IntDistribution(8, 16)),
+        (Parameter("k", "int", (64, 256), 32), IntDistribution(64, 256, step=32)),
+    ],
+)
+def test_values_are_drawn_with_both_ends(
+    parameter: Parameter, distribution: BaseDistribution
+) -> None:
+    trial = optuna.create_study().ask()
+    assert parameter.contains(parameter.suggest(trial))
+    assert trial.distributions == {"k": distribution}
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from optuna.trial import create_trial
 from ray.tune.error import TuneError
-from runs import make_run, session_of
+from sessions import make_run, session_of
 
 from orchestrator.execute.bridge import Bridge, Steps
 from orchestrator.execute.trial import signs_of_life

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from optuna.trial import FixedTrial
 from optuna.trial import TrialState as OptunaState
-from runs import make_run
+from sessions import make_run
 
 from orchestrator.config.settings import ConfirmConfig
 from orchestrator.propose.confirmation import (

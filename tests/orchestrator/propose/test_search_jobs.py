@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState as OptunaState
-from runs import make_run
+from sessions import make_run
 from sqlalchemy import Engine, event
 
 from detector.errors import InputError

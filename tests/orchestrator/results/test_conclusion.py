@@ -6,7 +6,7 @@ import shlex
 
 import pytest
 from optuna.trial import TrialState
-from runs import add_trial, make_run
+from sessions import add_trial, make_run
 
 from detector.errors import JobError
 from orchestrator.results.conclusion import conclude

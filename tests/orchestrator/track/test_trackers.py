@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from optuna.trial import TrialState, create_trial
-from runs import make_run
+from sessions import make_run
 
 from detector.errors import InputError
 from orchestrator import search

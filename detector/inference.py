@@ -18,7 +18,7 @@ from detector.data.crop import text_box
 from detector.data.prepare import Preparation
 from detector.data.preprocess import Prepared, Preprocess
 from detector.device import autocast_dtype, choose_device
-from detector.device_errors import release_memory
+from detector.device_errors import is_out_of_memory, release_memory
 from detector.errors import JobError
 from detector.maps import PageMap, quantize
 from detector.model.dbnet import DBNet, build_model
@@ -98,7 +98,9 @@ class Detector:
         """
         try:
             return self._at_once(images)
-        except torch.OutOfMemoryError as error:
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
             if len(images) == 1:
                 height, width = images.shape[2:]
                 raise JobError(

@@ -30,16 +30,25 @@ class Red(nn.Module):
         return Maps(20 * images[:, :1], None)
 
 
+# As a GPU, cuBLAS and the CPU's allocator say it.
+NO_MEMORY = (
+    torch.OutOfMemoryError("CUDA out of memory."),
+    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 bytes."),
+    MemoryError(),
+)
+
+
 class Short(Red):
     """The same on a device that has memory for so many images."""
 
-    def __init__(self, room: int) -> None:
+    def __init__(self, room: int, error: Exception = NO_MEMORY[0]) -> None:
         super().__init__()
-        self.room = room
+        self.room, self.error = room, error
 
     def forward(self, images: Tensor) -> Maps:
         if len(images) > self.room:
-            raise torch.OutOfMemoryError("CUDA out of memory.")
+            raise self.error
         return super().forward(images)
 
 
@@ -167,15 +176,22 @@ def test_stored_settings_can_be_replaced_and_are_checked():
         override(stored, TrainConfig(), preprocess={"tile_px": 128}, postprocess={})
 
 
-def test_pages_go_through_in_parts_where_there_is_no_memory_for_all():
+@pytest.mark.parametrize("error", NO_MEMORY, ids=["gpu", "cublas", "cpu", "python"])
+def test_pages_go_through_in_parts_where_there_is_no_memory_for_all(error):
     whole = detector()
-    short = replace(whole, model=Short(2))
+    short = replace(whole, model=Short(2, error))
     pages = [whole.preprocess.prepare(page(100, 100, (10 * i, 0, 10 * i + 9, 9))) for i in range(5)]
     names = list("abcde")
     for one, other in zip(whole.maps_of(pages, names), short.maps_of(pages, names), strict=True):
         assert one.name == other.name
         np.testing.assert_array_equal(one.probability, other.probability)
     assert [shape[0] for shape in short.model.seen] == [2, 1, 2]  # 5 are 3 and 2; 3 are 2 and 1
+
+
+def test_another_error_is_none_of_memory():
+    broken = replace(detector(), model=Short(0, RuntimeError("shapes cannot be multiplied")))
+    with pytest.raises(RuntimeError, match="shapes cannot"):
+        broken.map_of(page(400, 300))
 
 
 def test_a_page_without_room_says_so_with_the_remedy():

@@ -128,7 +128,8 @@ def _epoch(job: Job, state: TrainingState, monitor: Monitor) -> Validated | None
     losses = train_epoch(job, state)
     scores = _validate(job, state, monitor) if _is_validated(state.epoch, config) else None
     state.seconds += time.monotonic() - started
-    state.metrics |= losses | {"seconds": state.seconds, "params_m": params_m(state.model)}
+    new = losses | {"seconds": state.seconds, "params_m": params_m(state.model)}
+    state.metrics |= new
     if scores is not None:
         if LATENCY not in state.metrics:  # of the architecture rather than of its weights
             state.metrics[LATENCY] = latency_ms(job.detector, job.val_pages)
@@ -139,7 +140,8 @@ def _epoch(job: Job, state: TrainingState, monitor: Monitor) -> Validated | None
             keep_box_thresh(job.folder, scores.swept, state.epoch)
     keep_previous(checkpoint)
     save_state(checkpoint / LAST, state, config)
-    monitor.scalars(curves(state.metrics), state.epoch)
+    # Between validations there are the scores of an older epoch, which are no points of this one.
+    monitor.scalars(curves(new if scores is None else state.metrics), state.epoch)
     job.log(epoch_line(state.metrics, state.epoch, config.train.epochs, scores))
     return scores
 

@@ -290,3 +290,11 @@ def test_a_pause_without_a_validation_is_refused(tiny, tmp_path: Path, until: in
     with pytest.raises(InputError, match=message):
         train(config, tmp_path, until=until, log=silent)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_curve_has_points_where_something_was_measured(tiny, tmp_path: Path):
+    train(tiny({"train.epochs": 5, "train.eval_every": 2}), tmp_path, log=silent)
+    events = EventAccumulator(str(tmp_path)).Reload()
+    steps = {tag: [e.step for e in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+    assert steps["loss/total"] == [1, 2, 3, 4, 5]
+    assert steps["cleval/hmean"] == steps["iou/hmean"] == [2, 4, 5]

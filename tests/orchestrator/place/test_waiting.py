@@ -35,13 +35,20 @@ HEAD_ID = "f" * 51 + "00000"
 
 
 def drive_fit(resources: TrialResources) -> None:
-    """Say what `require_fit` comes to, as the last line."""
+    """Print what `require_fit` says and comes to.
+
+    It is asked again while it lets the search begin: an autoscaler may be slow on a busy machine.
+    """
     with connected(Machine(1, 0)):
-        try:
-            require_fit(resources, say=print)
-            print("begun")
-        except InputError as error:
-            print(str(error).splitlines()[0])
+        for _ in range(4):
+            said: list[str] = []
+            try:
+                require_fit(resources, say=said.append)
+                said.append("begun")
+            except InputError as error:
+                said.append(str(error).splitlines()[0])
+                break
+        print("\n".join(said))
 
 
 def drive_growth() -> None:

@@ -23,18 +23,23 @@ def can_grow(request: Mapping[str, float]) -> bool | None:
     could hold, or no further one. Of the older one only its presence shows.
     """
     try:
-        newer = _newer(request)
-        return _older() if newer is None else newer
+        from ray._private import worker
+
+        # Of the Ray that this process is connected to. `internal_kv` has one for the whole process,
+        # which any other cluster in it replaces, or takes away as it ends.
+        connection: Any = worker.global_worker
+        client = connection.gcs_client
+        newer = _newer(client, request)
+        return _older(client) if newer is None else newer
     except Exception:  # whatever private names raise when they have changed
         return None
 
 
-def _newer(request: Mapping[str, float]) -> bool | None:
+def _newer(client: Any, request: Mapping[str, float]) -> bool | None:
     """None where there is no newer autoscaler."""
     from ray.core.generated import autoscaler_pb2
-    from ray.experimental.internal_kv import internal_kv_get_gcs_client
 
-    reply = internal_kv_get_gcs_client().get_cluster_status(timeout_s=ANSWER_TIMEOUT_S)
+    reply = client.get_cluster_status(timeout_s=ANSWER_TIMEOUT_S)
     messages: Any = autoscaler_pb2  # made by protobuf as they are imported
     state = messages.GetClusterStatusReply.FromString(reply).autoscaling_state
     if not state.autoscaler_state_version:
@@ -46,11 +51,10 @@ def _newer(request: Mapping[str, float]) -> bool | None:
     return not any(dict(part.resources_bundle) == wanted for r in refused for part in r.requests)
 
 
-def _older() -> bool | None:
+def _older(client: Any) -> bool | None:
     from ray._private.ray_constants import DEBUG_AUTOSCALING_STATUS
-    from ray.experimental.internal_kv import _internal_kv_get
 
-    status = _internal_kv_get(DEBUG_AUTOSCALING_STATUS)
+    status = client.internal_kv_get(DEBUG_AUTOSCALING_STATUS.encode(), None)
     if status is None:
         return False
     report = json.loads(status).get("autoscaler_report") or {}  # none yet in its first seconds

@@ -7,7 +7,7 @@ becomes of the machine.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -41,10 +41,9 @@ class InBucket:
         BucketError when the bucket does not answer.
         """
         with working_folder() as root:
-            mirror = self._mirror(root, job.folder)
-            mirror.alive = signs_of_life(report)
-            mirror.pull(lambda name: not name.startswith(f"{SEEDS_FOLDER}/"))
-            here = replace(job, folder=mirror.folder, twin=self._twin(root, job.twin))
+            mirror, alive = self._mirror(root, job.folder), signs_of_life(report)
+            mirror.pull(lambda name: not name.startswith(f"{SEEDS_FOLDER}/"), alive=alive)
+            here = replace(job, folder=mirror.folder, twin=self._twin(root, job.twin, alive))
 
             def kept(values: dict[str, Any]) -> None:
                 if values:
@@ -60,12 +59,14 @@ class InBucket:
         name = folder.relative_to(self.folder)
         return Mirror(root / name, self.bucket.below(name.as_posix()))
 
-    def _twin(self, root: Path, twin: Twin | None) -> Twin | None:
+    def _twin(self, root: Path, twin: Twin | None, alive: Callable[[], None]) -> Twin | None:
         """With the weights of the trial that was trained alike."""
         if twin is None:
             return None
         mirror = self._mirror(root, twin.source)
-        mirror.pull(lambda name: name.startswith("checkpoint/best/") or name == "record.json")
+        mirror.pull(
+            lambda name: name.startswith("checkpoint/best/") or name == "record.json", alive=alive
+        )
         return replace(twin, source=mirror.folder)
 
 

@@ -32,7 +32,6 @@ class Mirror:
     def __init__(self, folder: Path, bucket: Bucket, *, notes: Path | None = None) -> None:
         self.folder, self.bucket = folder, bucket
         self._notes = notes
-        self.alive: Callable[[], None] = lambda: None  # called for each file that is copied
         self._known: dict[str, dict[str, Any]] = {}
         if notes is not None and notes.is_file():
             with suppress(ValueError):  # cut off by a kill: everything is copied again
@@ -43,17 +42,22 @@ class Mirror:
         return name in self._known
 
     def pull(
-        self, wanted: Wanted = lambda _: True, *, under: str = "", exactly: bool = False
+        self,
+        wanted: Wanted = lambda _: True,
+        *,
+        under: str = "",
+        exactly: bool = False,
+        alive: Callable[[], None] = lambda: None,
     ) -> int:
         """Get the files that are new or changed in the bucket; returns how many.
 
         `under` names the only folder to look at. With `exactly`, local files that the bucket does
-        not have are deleted.
+        not have are deleted. `alive` is called for each file that was copied.
         """
         listed = self.bucket.files(under).items()
         there = {n: e for n, e in listed if wanted(n) and not _is_hidden(n)}
         new = [name for name, entry in there.items() if not self._has(name, entry)]
-        self._each(lambda name: self._get(name, there[name]), new)
+        self._each(lambda name: self._get(name, there[name]), new, alive)
         if exactly:
             for name in [n for n in self._local() if n not in there]:
                 (self.folder / name).unlink(missing_ok=True)
@@ -100,14 +104,19 @@ class Mirror:
             for name in sorted(n for n in names if not n.startswith(".")):
                 yield (Path(place) / name).relative_to(self.folder).as_posix()
 
-    def _each(self, work: Callable[[str], None], names: Sequence[str]) -> None:
+    def _each(
+        self,
+        work: Callable[[str], None],
+        names: Sequence[str],
+        done: Callable[[], None] = lambda: None,
+    ) -> None:
         """Do the work for each name, and note what was done even when a part of it fails."""
         if not names:
             return
         try:
             with ThreadPoolExecutor(THREADS) as pool:
                 for _ in pool.map(work, names):
-                    self.alive()
+                    done()
         finally:
             if self._notes is not None:
                 write_text(self._notes, json.dumps(self._known))

@@ -82,8 +82,7 @@ def local_copy(
             alive()
             time.sleep(LOOK_S)
         mirror = Mirror(folder, Bucket(url, waits), notes=folder.with_suffix(".json"))
-        mirror.alive = alive
-        copied = mirror.pull(exactly=True)
+        copied = mirror.pull(exactly=True, alive=alive)
         if copied:
             say(f"{url}: {copied} files copied to {folder}")
     if not folder.is_dir() or not any(folder.iterdir()):

@@ -89,6 +89,8 @@ class Watch(Listener):
         """A trial has ended or is paused."""
         self.look()
 
+    lost = ended  # a trial that is tried no more has ended
+
     def look(self) -> None:
         """Look at what all trials have taken; `step` tells."""
         if self._limits != Limits(minutes=self._limits.minutes):

@@ -8,6 +8,7 @@ next step, as it was.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,6 +22,8 @@ from orchestrator.propose.jobs import Jobs
 from orchestrator.trials.failure import Failure, Kind
 from orchestrator.trials.job import Listener, TrialJob
 from orchestrator.trials.records import METRIC
+
+UNKNOWN = Failure(Kind.LOST_WORKER, "nothing is known of it")
 
 
 class Keeper(Protocol):
@@ -48,6 +51,16 @@ def kept(event: Callable[..., Any]) -> Callable[..., Any]:
     return guarded
 
 
+@dataclass
+class _Given:
+    """A job that Tune has: its trial once a worker has it, the last epoch told, why it is lost."""
+
+    job: TrialJob
+    trial: Any = None
+    epoch: int | None = None
+    failure: Failure | None = None
+
+
 class Bridge(Searcher):
     """Gives Tune one job after another, and tells the jobs and the listeners what becomes of each.
 
@@ -57,10 +70,7 @@ class Bridge(Searcher):
     def __init__(self, jobs: Jobs, listeners: Sequence[Listener], keeper: Keeper | None) -> None:
         super().__init__(metric=METRIC, mode="max")
         self._jobs, self._listeners, self._keeper = jobs, list(listeners), keeper
-        self._given: dict[str, TrialJob] = {}  # running jobs by Tune's trial id
-        self._actors: dict[tuple[int, int | None], Any] = {}  # Tune's trials by key of their job
-        self._failures: dict[str, Failure] = {}  # by Tune's trial id
-        self._told: dict[str, int] = {}  # the last epoch told of, by Tune's trial id
+        self._given: dict[str, _Given] = {}  # by Tune's trial id
         self.error: Exception | None = None  # the first one
 
     def add(self, listener: Listener) -> None:
@@ -83,68 +93,66 @@ class Bridge(Searcher):
         """The next job as Tune's config, see `as_trainable`; None while there is none."""
         job = self._jobs.next_job()
         if job is not None:
-            self._given[trial_id] = job
+            self._given[trial_id] = _Given(job)
             return {"job": job}
         return None if self._given else Searcher.FINISHED
 
     @kept
     def started(self, trial: Any) -> None:
         """A worker has the job of Tune's `trial`."""
-        job = self._given[trial.trial_id]
-        self._actors[job.key] = trial
+        given = self._given[trial.trial_id]
+        given.trial = trial
         self._put_study()  # a resumed search must know what a folder was begun with
-        self._tell("started", job)
+        self._tell("started", given.job)
 
     @kept
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """A job has reported."""
-        job, report = self._given[trial_id], report_of(result)
+        given, report = self._given[trial_id], report_of(result)
         if not report:
-            self._tell("alive", job)
+            self._tell("alive", given.job)
             return
-        self._get_trial(job, whole=False)
-        self._jobs.reported(job, report)
+        self._get_trial(given.job, whole=False)
+        self._jobs.reported(given.job, report)
         self._put_study()
-        self._tell_epoch(trial_id, report)
+        self._tell_epoch(given, report)
 
     @kept
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
         """The job is over by itself, with its last report, or its worker was lost."""
-        job, report = self._given[trial_id], report_of(result or {})
-        self._get_trial(job, whole=True)
+        given, report = self._given[trial_id], report_of(result or {})
+        self._get_trial(given.job, whole=True)
         if error:
-            unknown = Failure(Kind.LOST_WORKER, "nothing is known of it")
-            self._jobs.lost(job, self._failures.get(trial_id, unknown))
+            self._jobs.lost(given.job, given.failure or UNKNOWN)
         else:
-            self._jobs.ended(job, report)
+            self._jobs.ended(given.job, report)
         self._put_study()
-        self._tell_epoch(trial_id, report)  # a scheduler that stops it hides the last one
+        self._tell_epoch(given, report)  # a scheduler that stops it hides the last one
         del self._given[trial_id]
-        self._actors.pop(job.key, None)
-        self._tell("lost" if error else "ended", job)
+        self._tell("lost" if error else "ended", given.job)
 
     def explain(self, trial_id: str, failure: Failure) -> None:
         """Say why a worker was lost, before Tune does (it only says that it was).
 
         The first to say so is right: who ends a worker knows why, the others see that it is gone.
         """
-        self._failures.setdefault(trial_id, failure)
+        given = self._given[trial_id]
+        given.failure = given.failure or failure
 
     def end_worker(self, job: TrialJob, failure: Failure) -> None:
         """End the worker of a running job, whose failure this is."""
-        trial = self._actors.get(job.key)
-        if trial is None or trial.temporary_state.ray_actor is None:
-            return  # it is on its way out by itself
-        self.explain(trial.trial_id, failure)
-        ray.kill(trial.temporary_state.ray_actor)
+        trial = next(g.trial for g in self._given.values() if g.job is job)
+        if trial.temporary_state.ray_actor is not None:  # else it is on its way out by itself
+            self.explain(trial.trial_id, failure)
+            ray.kill(trial.temporary_state.ray_actor)
 
-    def _tell_epoch(self, trial_id: str, report: Mapping[str, Any]) -> None:
+    def _tell_epoch(self, given: _Given, report: Mapping[str, Any]) -> None:
         """Tell of a finished epoch, once."""
-        if METRIC in report and report.get("epoch") != self._told.get(trial_id):
-            self._told[trial_id] = report["epoch"]
-            self._tell("reported", self._given[trial_id], report)
+        if METRIC in report and report["epoch"] != given.epoch:
+            given.epoch = report["epoch"]
+            self._tell("reported", given.job, report)
 
     def _get_trial(self, job: TrialJob, *, whole: bool) -> None:
         if self._keeper is not None:

@@ -47,9 +47,7 @@ class HangWatch(Listener):
         """Nothing is expected any more."""
         self._heard.pop(job.key, None)
 
-    def lost(self, job: TrialJob) -> None:
-        """Nothing is expected any more."""
-        self._heard.pop(job.key, None)
+    lost = ended
 
     def step(self) -> None:
         """Look at every job."""

@@ -150,8 +150,7 @@ class SeedJobs:
 
     def lost(self, job: TrialJob, failure: Failure) -> None:
         """Keep why the training failed, or leave it to be the next again."""
-        index = [training.key for training in self._every].index(job.key)
-        reason = self._retries.verdict(index, self._epochs[job.key], failure)
+        reason = self._retries.verdict(job.key, self._epochs[job.key], failure)
         if reason is None:
             del self._epochs[job.key]
         else:

@@ -100,6 +100,8 @@ class LiveReport(Listener):
         """There is something new."""
         self.write()
 
+    lost = ended
+
     def write(self) -> None:
         """Write the report if it is time to."""
         started = self._clock()

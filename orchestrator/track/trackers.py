@@ -99,9 +99,7 @@ class Tracking(Listener):
         """Perhaps the end of its run."""
         self._end()
 
-    def lost(self, job: TrialJob) -> None:  # noqa: ARG002
-        """Perhaps the end of its run."""
-        self._end()
+    lost = ended
 
     def close(self) -> None:
         """End the runs of trials that are over, and release the trackers."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Hashable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -42,14 +43,14 @@ class Retries:
 
     def __init__(self, most: int = MOST_LOSSES) -> None:
         self._most = most
-        self._lost: Counter[tuple[int, int]] = Counter()
+        self._lost: Counter[tuple[Hashable, int]] = Counter()
 
-    def verdict(self, number: int, epoch: int, failure: Failure) -> str | None:
-        """None when trial `number`, lost after this `epoch`, is to be tried again; else why not."""
+    def verdict(self, key: Hashable, epoch: int, failure: Failure) -> str | None:
+        """None when what has this key, lost after `epoch`, is to be tried again; else why not."""
         if not failure.kind.is_retried:
             return failure.reason
-        self._lost[number, epoch] += 1
-        lost = self._lost[number, epoch]
+        self._lost[key, epoch] += 1
+        lost = self._lost[key, epoch]
         if lost <= self._most:
             return None
         return f"its worker was lost {lost} times after epoch {epoch}: {failure.reason}"

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from orchestrator.config.limits import LimitReachedError, Limits, Spending, Watch
+from orchestrator.trials.job import TrialJob
 
 SPENT = Spending(epochs=7, seconds=5 * 1800.0, since_best=2)
 
@@ -54,4 +55,12 @@ def test_limits_of_spending_keep_the_clock_and_forget_patience():
     with pytest.raises(LimitReachedError, match=r"budget.minutes=2 are over"):
         spending.step()
     with pytest.raises(LimitReachedError, match=r"budget.patience"):
+        watch.step()
+
+
+@pytest.mark.parametrize("event", ["ended", "lost"])
+def test_a_trial_that_failed_with_its_worker_counts_at_once(event: str, tmp_path):
+    watch = Watch(Limits(patience=2), lambda: SPENT, gpus=0)
+    getattr(watch, event)(TrialJob(0, tmp_path, {}))
+    with pytest.raises(LimitReachedError, match="2 trials after the best one"):
         watch.step()

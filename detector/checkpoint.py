@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 
-from detector.cli import read_yaml
+from detector.cli import yaml_mapping, yaml_text
 from detector.config import SweepConfig, TrainConfig
 from detector.errors import InputError
 from detector.files import of_one_generation, replacing, replacing_folder, write_text
@@ -178,14 +178,13 @@ def read_best(checkpoint: Path) -> tuple[dict[str, Tensor], TrainConfig]:
     settings are chosen afterwards.
     """
     path = find_best(checkpoint)
-    return of_one_generation(path.parent, lambda: _read_best(path))
-
-
-def _read_best(path: Path) -> tuple[dict[str, Tensor], TrainConfig]:
-    tensors, metadata = _load(path)
     settings_file = path.with_name("config.yaml")
-    if settings_file.is_file():
-        settings = read_yaml(settings_file)
+    tensors, metadata, text = of_one_generation(
+        path.parent,
+        lambda: (*_load(path), yaml_text(settings_file) if settings_file.is_file() else None),
+    )
+    if text is not None:
+        settings = yaml_mapping(text, settings_file)
     elif "config" in metadata:
         settings = parse_json(metadata["config"], f"{path}: its config")
     else:

@@ -66,12 +66,21 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
     InputError names file and line when it is not one.
     """
+    return yaml_mapping(yaml_text(path), path)
+
+
+def yaml_text(path: Path) -> str:
+    """What a YAML file holds, of at most YAML_BYTES; InputError when it cannot be read."""
     try:
-        text = read_bounded(path, YAML_BYTES).decode()
+        return read_bounded(path, YAML_BYTES).decode()
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not valid YAML: {error.reason}; save it as UTF-8") from None
+
+
+def yaml_mapping(text: str, path: Path) -> dict[str, Any]:
+    """The mapping that a YAML text of this file stands for; InputError when it is none."""
     content = parse_yaml(text, str(path))
     if not isinstance(content, dict):
         raise InputError(f"{path}: must hold `key: value` lines, got {type(content).__name__}")

@@ -189,7 +189,7 @@ def losses(run: Run, before: list[TrialRecord], *, faults: int) -> list[str]:
     trained once more for each fault that could cut it off.
     """
     records, rows = run.records(), run.rows()
-    found = [f"trial {r.trial} is {r.state.value}" for r in records if r.state not in OVER]
+    found = [f"trial {r.trial} is {r.state.value}" for r in records if not r.state.is_over]
     if [r.trial for r in records] != [trial_id(n) for n in range(run.trials)]:
         found.append(f"{len(records)} trials in place of {run.trials}")
     points = Counter(json.dumps(r.params, sort_keys=True) for r in records)
@@ -203,9 +203,6 @@ def losses(run: Run, before: list[TrialRecord], *, faults: int) -> list[str]:
     return found
 
 
-OVER = (TrialState.FINISHED, TrialState.STOPPED, TrialState.FAILED)
-
-
 def over(run: Run) -> list[TrialRecord]:
     """The trials that are over now and will not change; none before there is a study."""
     database = run.folder / "study.db"
@@ -216,7 +213,7 @@ def over(run: Run) -> list[TrialRecord]:
             begun = connection.execute("SELECT 1 FROM studies").fetchone()
     except sqlite3.OperationalError:
         begun = None
-    return [r for r in run.records() if r.state in OVER] if begun else []
+    return [r for r in run.records() if r.state.is_over] if begun else []
 
 
 def _in_leaderboard(record: TrialRecord, row: dict[str, str] | None) -> list[str]:

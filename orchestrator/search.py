@@ -47,7 +47,7 @@ from orchestrator.run.run import Run, open_run
 from orchestrator.run.spending import spending
 from orchestrator.run.trial_data import check_data, copied_data, with_data
 from orchestrator.space import dry_run
-from orchestrator.space.nested import mode_of, nested
+from orchestrator.space.nested import as_searched
 from orchestrator.space.search_space import SearchSpace, load_space
 from orchestrator.track.trackers import tracking
 
@@ -106,9 +106,7 @@ def new_space(config: SearchConfig, overrides: Mapping[str, Any], *, gpu: bool) 
         budget=config.budget,
         narrow=config.search.narrow,
     )
-    space = warm_started(space, config.warm_start)
-    nests = mode_of(space, config.search.postprocess) == "nested"
-    return nested(space) if nests else space
+    return as_searched(warm_started(space, config.warm_start), config.search.postprocess)
 
 
 def reopened(

@@ -17,6 +17,7 @@ from orchestrator.report_page.blocks import (
 )
 from orchestrator.report_page.facts import RunFacts
 from orchestrator.results.comparison import ties
+from orchestrator.results.conclusion import why_nothing
 from orchestrator.results.ranking import confirmed_hmean, confirmed_sd, how_far, scored_pages
 from orchestrator.trials.records import TrialRecord, TrialState
 
@@ -48,13 +49,10 @@ def _without_a_model(facts: RunFacts) -> list[Block]:
         return [Paragraph(text, strong=True), Paragraph("Their reasons are under Faults met.")]
     if facts.best is None:
         return [Paragraph("No trial has a score yet.", strong=True)]
-    longest = counted(facts.space.budget.epochs, "epoch")
     return [
         Paragraph("Nothing to ship: every H-mean is 0, so nothing was learnt.", strong=True),
-        Paragraph(
-            f"It may be that trainings are too short ({longest} at most), that labels do not fit "
-            "their pages, or that thresholds are above what the maps reach."
-        ),
+        Paragraph("It may be that"),
+        Items(why_nothing(facts.space.budget.epochs)),
     ]
 
 

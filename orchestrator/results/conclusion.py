@@ -35,16 +35,23 @@ def conclude(run: Run) -> int:
     return 0
 
 
+def why_nothing(epochs: int) -> tuple[str, str, str]:
+    """What it may come from that no trial has found a word in at most so many epochs."""
+    return (
+        f"trainings are too short: at most {epochs} epochs here (budget.epochs)",
+        "labels do not fit their pages",
+        "thresholds are above what the maps reach (postprocess.box_thresh, postprocess.thresh)",
+    )
+
+
 def _why_nothing(space: SearchSpace, folder: Path) -> str:
     """Where everything lies, and what to look at when no trial has found a word."""
     look = command("detector.inspect", {"data.root": space.fixed["data.root"], "output": "review"})
+    short, labels, thresholds = why_nothing(space.budget.epochs)
     return (
         _places(folder)
         + "\nnothing was learnt: every H-mean is 0, so there is no model to use. It may be that\n"
-        f"- trainings are too short: at most {space.budget.epochs} epochs here (budget.epochs)\n"
-        "- labels do not fit their pages; to look at both:\n"
-        f"  {look}\n"
-        "- thresholds are above what the maps reach (postprocess.box_thresh, postprocess.thresh)"
+        f"- {short}\n- {labels}; to look at both:\n  {look}\n- {thresholds}"
     )
 
 

@@ -68,7 +68,7 @@ class View:
             self.say(f"trial {record.trial}  {record.state}{score}{reason}")
 
     def _render(self) -> Group:
-        over = sum(_is_over(r) for r in self._records)
+        over = sum(r.state.is_over for r in self._records)
         top = best(self._records)
         paused = sum(r.state is TrialState.PAUSED for r in self._records)
         line = f"{over} of {self._trials} trials over"
@@ -81,7 +81,7 @@ class View:
     def _table(self) -> Table:
         size = self._console.size
         room = max(size.height - ROWS_BESIDE_TABLE, 3)
-        order = sorted(self._records, key=lambda r: (_is_over(r), -(r.hmean or 0), r.trial))
+        order = sorted(self._records, key=lambda r: (r.state.is_over, -(r.hmean or 0), r.trial))
         kept, _ = fitting(self._columns(order[:room]), size.width)
         table = drawn(kept, [record.state for record in order[:room]], frame=None)
         if len(order) > room:
@@ -106,7 +106,3 @@ class View:
 
 def _score(hmean: float | None) -> str:
     return "" if hmean is None else f"{hmean:.4f}"
-
-
-def _is_over(record: TrialRecord) -> bool:
-    return record.state not in (TrialState.RUNNING, TrialState.PAUSED, TrialState.PENDING)

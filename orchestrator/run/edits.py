@@ -7,7 +7,7 @@ from typing import Any
 
 from detector.errors import InputError
 from orchestrator.config.settings import SearchConfig
-from orchestrator.space.nested import mode_of, nested
+from orchestrator.space.nested import as_searched
 from orchestrator.space.search_space import SearchSpace, load_space
 
 _OF_THE_BUDGET = ("epochs", "grace_epochs", "reduction_factor")
@@ -36,7 +36,7 @@ def _from_file(config: SearchConfig, overrides: Mapping[str, Any], *, gpu: bool)
     space = load_space(
         config.space, gpu=gpu, overrides=overrides, budget=config.budget, narrow=narrow
     )
-    return nested(space) if mode_of(space, config.search.postprocess) == "nested" else space
+    return as_searched(space, config.search.postprocess)
 
 
 def _differences(

@@ -26,6 +26,11 @@ CHOOSING = ("postprocess.box_thresh",)
 Mode = Literal["nested", "joint"]
 
 
+def as_searched(space: SearchSpace, wish: Mode | None) -> SearchSpace:
+    """The space as trials go through it: `nested`, where its mode says so."""
+    return nested(space) if mode_of(space, wish) == "nested" else space
+
+
 def mode_of(space: SearchSpace, wish: Mode | None) -> Mode:
     """How post-processing is searched: as wished, else nested unless the space fixes otherwise."""
     if wish is not None:

@@ -35,7 +35,6 @@ METRICS = {
     "latency_ms": ("latency, ms", "of a validation page, network and post-processing"),
     "params_m": ("parameters, millions", "weights of the network"),
 }
-_OVER = (TrialState.FINISHED, TrialState.STOPPED, TrialState.FAILED)
 
 
 def write_trial(folder: Path, record: TrialRecord, parameters: Mapping[str, Parameter]) -> None:
@@ -59,7 +58,7 @@ def write_trial(folder: Path, record: TrialRecord, parameters: Mapping[str, Para
 def _experiment(parameters: Mapping[str, Parameter]) -> Summary.Value:
     """The columns of HParams: the same from every trial of a run."""
     state = api_pb2.HParamInfo(name=STATE, type=api_pb2.DATA_TYPE_STRING, differs=True)
-    state.domain_discrete.extend([s.value for s in _OVER])
+    state.domain_discrete.extend([s.value for s in TrialState if s.is_over])
     metrics = [
         api_pb2.MetricInfo(
             name=api_pb2.MetricName(tag=f"final/{name}"), display_name=title, description=note

@@ -22,9 +22,7 @@ from orchestrator.run.as_records import trial_id
 from orchestrator.run.run import Run
 from orchestrator.track.tensorboard import METRICS
 from orchestrator.trials.job import Listener, TrialJob
-from orchestrator.trials.records import METRIC, TrialRecord, TrialState
-
-OVER = (TrialState.FINISHED, TrialState.STOPPED, TrialState.FAILED)
+from orchestrator.trials.records import METRIC, TrialRecord
 
 
 class Tracker(Protocol):
@@ -85,7 +83,7 @@ class Tracking(Listener):
     ) -> None:
         self._trackers, self._run, self._say = dict(trackers), run, say
         self._begun: set[str] = set()
-        self._ended = {record.trial for record in run.records() if record.state in OVER}
+        self._ended = {record.trial for record in run.records() if record.state.is_over}
 
     def reported(self, job: TrialJob, report: Mapping[str, Any]) -> None:
         """A step of the trial's run."""
@@ -112,7 +110,7 @@ class Tracking(Listener):
             self._all(lambda tracker: tracker.begin(name, params))
 
     def _end(self) -> None:
-        over = [r for r in self._run.records() if r.state in OVER]
+        over = [r for r in self._run.records() if r.state.is_over]
         for record in (r for r in over if r.trial not in self._ended):
             self._ended.add(record.trial)
             self._begin(record.trial, record.params)

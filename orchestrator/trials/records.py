@@ -25,6 +25,11 @@ class TrialState(str, Enum):
     def __str__(self) -> str:
         return self.value
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the trial goes no further."""
+        return self in (TrialState.FINISHED, TrialState.STOPPED, TrialState.FAILED)
+
 
 @dataclass(frozen=True)
 class TrialRecord:

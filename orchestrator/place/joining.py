@@ -36,30 +36,40 @@ def cluster_fault(environment: Mapping[str, str] = os.environ) -> str | None:
     if named is None:
         return None
     try:
-        # `auto` is the cluster that this machine belongs to.
-        address = get_ray_address_from_environment(named, None) if named == "auto" else named
-        scheme, _, place = address.rpartition("://")
-        host, _, port = place.rpartition(":")
+        scheme, host, port = _parts(named)
         if not host or not port.isdigit():
             return None
-        socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT_S).close()
+        _connect(host, port)
     except (OSError, ValueError) as error:
         return no_answer(named, error)
-    refused = None if scheme else refusal(place, environment, automatic=named == "auto")
+    automatic = named == "auto"
+    refused = None if scheme else refusal(f"{host}:{port}", environment, automatic=automatic)
     return refused and f"RAY_ADDRESS={named}: {refused}"
 
 
 def is_of_this_machine_alone(address: str) -> bool:
     """Whether the Ray at an address, or `auto`, listens on loopback only, as that of a search."""
-    place = get_ray_address_from_environment(address, None) if address == "auto" else address
-    host, _, port = place.rpartition(":")
-    if host not in ("127.0.0.1", "localhost") or not port.isdigit():
+    scheme, host, port = _parts(address)
+    if scheme or host not in ("127.0.0.1", "localhost") or not port.isdigit():
         return False
     try:
-        socket.create_connection((get_node_ip_address(), int(port)), CONNECT_TIMEOUT_S).close()
+        _connect(get_node_ip_address(), port)
     except OSError:
         return True
     return False
+
+
+def _parts(address: str) -> tuple[str, str, str]:
+    """Scheme, host and port; `auto` is the cluster that this machine belongs to."""
+    if address == "auto":
+        address = get_ray_address_from_environment(address, None)
+    scheme, _, place = address.rpartition("://")
+    host, _, port = place.rpartition(":")
+    return scheme, host, port
+
+
+def _connect(host: str, port: str) -> None:
+    socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT_S).close()
 
 
 def no_answer(address: str, error: Exception) -> str:

@@ -485,15 +485,17 @@ def test_a_trial_waits_for_the_weights_of_one_that_is_paused_to_the_end(tmp_path
     assert session.states() == ["PRUNED", "PRUNED", "COMPLETE"]
 
 
+def two_trainings(trials) -> SearchSpace:
+    """A space of which every point has one of two trainings."""
+    parameters = {
+        BACKBONE: Parameter(BACKBONE, "choice", ("resnet18", "resnet34")),
+        THRESH: Parameter(THRESH, "uniform", (0.1, 0.9)),
+    }
+    return replace(make_space(trials=trials), parameters=parameters)
+
+
 def test_trials_are_not_proposed_ahead_of_the_scores_that_guide_them(tmp_path):
-    # All have one of two trainings: of 40 trials, 38 can only wait for these.
-    space = replace(
-        make_space(trials=40),
-        parameters={
-            BACKBONE: Parameter(BACKBONE, "choice", ("resnet18", "resnet34")),
-            THRESH: Parameter(THRESH, "uniform", (0.1, 0.9)),
-        },
-    )
+    space = two_trainings(trials=40)  # of which 38 can only wait for the others
     session = Session(tmp_path, space=space)
     at_work = [name for name in "abcd" if session.next(name)]  # four workers ask for work
     for _ in range(50):
@@ -504,13 +506,7 @@ def test_trials_are_not_proposed_ahead_of_the_scores_that_guide_them(tmp_path):
 
 
 def test_trials_that_wait_for_paused_ones_make_these_go_on(tmp_path):
-    space = replace(
-        make_space(trials=12),
-        parameters={
-            BACKBONE: Parameter(BACKBONE, "choice", ("resnet18", "resnet34")),
-            THRESH: Parameter(THRESH, "uniform", (0.1, 0.9)),
-        },
-    )
+    space = two_trainings(trials=12)
     session = Session(tmp_path, space=space, halving=Halving(epochs=4, grace=1, factor=3))
     trained, proposed = [], []
     while (job := session.next("x")) is not None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -128,38 +129,56 @@ def raising(error: Exception) -> None:
 
 
 KILLED = """
-import itertools, sys
+import json, os, signal, sys
+from itertools import count
 from pathlib import Path
 from detector import files
 
 folder = Path(sys.argv[1])
 if sys.argv[2] == "renames":
     files._exchanged = lambda *_: False
-for number in itertools.count():
+
+def write(generation):
     with files.replacing_folder(folder / "best") as fresh:
         for name in ("a", "b"):
-            files.write_text(fresh / name, str(number))
-    files.write_text(folder / "state", str(number))
-    print(number, flush=True)
+            files.write_text(fresh / name, generation)
+
+def die_at(event):
+    left = iter(range(event))
+    def watch(*_):
+        if next(left, None) is None:
+            os.kill(os.getpid(), signal.SIGKILL)
+    sys.addaudithook(watch)
+
+write("old")
+for event in count():
+    child = os.fork()
+    if child == 0:
+        die_at(event)
+        write("new")
+        os._exit(0)
+    if os.waitpid(child, 0)[1] == 0:
+        break
+    left = len(os.listdir(folder)) - 1
+    files.clear_up(folder)
+    kept = [(folder / "best" / name).read_text() for name in ("a", "b")]
+    print(json.dumps([left, os.listdir(folder), kept]))
+    write("old")
 """
 
 
 def test_after_a_kill_there_is_one_generation_and_then_nothing_else(tmp_path: Path, way: str):
-    left = 0
-    for rounds in range(8):
-        command = [sys.executable, "-c", KILLED, str(tmp_path), way]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
-            assert writer.stdout is not None
-            for _ in range(3 + 5 * rounds):
-                writer.stdout.readline()
-            writer.kill()
-        left += len(names(tmp_path)) - 2
-        clear_up(tmp_path)
-        assert names(tmp_path) == ["best", "state"]
-        best = read_folder(tmp_path / "best")
-        assert best["a"] == best["b"]
-        assert int(best["a"]) - int((tmp_path / "state").read_text()) in (0, 1)
-    assert left > 0  # kills that hit a writer at work
+    """Killed before each thing that Python asks of the system, as its audit events tell."""
+    command = [sys.executable, "-c", KILLED, str(tmp_path), way]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    kills = [json.loads(line) for line in lines]
+    assert len(kills) > 20
+    assert sum(left > 0 for left, _, _ in kills) > 10  # hit a writer at work
+    assert all(names == ["best"] for _, names, _ in kills)
+    generations = [a for _, _, (a, b) in kills if a == b]
+    assert len(generations) == len(kills)
+    assert generations == sorted(generations, reverse=True)  # the old one, then the new one
+    assert set(generations) == {"old", "new"}
 
 
 def test_a_folder_that_a_kill_left_without_its_name_is_put_back(tmp_path: Path):

@@ -21,7 +21,7 @@ import numpy as np
 from bench_postprocess import word_outlines
 from timing import best_times, run
 
-from detector.cli import log
+from detector.config.cli import log
 from detector.metrics.cleval import CLEval, Dialect
 from detector.metrics.files import Pages, PageShapes, read_pair
 from detector.metrics.iou import IoU

@@ -23,14 +23,14 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from timing import best_times, run
 
-from detector.config import AugmentConfig
-from detector.data.annotations import read_split
-from detector.data.cache import PageCache
-from detector.data.dataset import TrainingPages
-from detector.data.pages import Page
-from detector.data.preprocess import Preprocess
-from detector.data.synthetic import synthesize
-from detector.data.transforms import Augment
+from detector.config.settings import AugmentConfig
+from detector.data.crops.dataset import TrainingPages
+from detector.data.crops.transforms import Augment
+from detector.data.labels.annotations import read_split
+from detector.data.labels.pages import Page
+from detector.data.page.cache import PageCache
+from detector.data.page.preprocess import Preprocess
+from detector.data.synthetic.receipts import synthesize
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 DEFAULTS = {"data": None, "pages": 12, "page_px": 1280, "side": 1024, "crop": 640, "rounds": 3}

@@ -61,7 +61,7 @@ def trainable() -> Callable[[dict[str, Any]], None]:
         begun = time.time()
 
         def body() -> None:
-            import detector.trainer  # noqa: F401  # what takes its time in a new process
+            import detector.training.trainer  # noqa: F401  # what takes its time in a new process
 
             found = {"process": os.getpid(), "begun": begun, "ready": time.time()}
             Path(config["path"]).write_text(json.dumps(found))

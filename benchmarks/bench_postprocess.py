@@ -20,9 +20,9 @@ import shapely
 from numpy.typing import NDArray
 from timing import best_times, run
 
-from detector.config import PostprocessConfig
-from detector.data.targets import make_targets
-from detector.postprocess import detect
+from detector.config.settings import PostprocessConfig
+from detector.data.crops.targets import make_targets
+from detector.postprocess.polygons import detect
 
 Boxes = list[NDArray[Any]]
 PAGE = (1000, 1000)  # width, height of the page that the map shows

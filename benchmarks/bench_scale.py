@@ -26,7 +26,7 @@ import numpy as np
 from ray.cluster_utils import Cluster
 from timing import run
 
-from detector.errors import InputError
+from detector.core.errors import InputError
 from orchestrator import search
 from orchestrator.config.settings import SearchConfig
 from orchestrator.execute.trial import Report

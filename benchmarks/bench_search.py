@@ -46,8 +46,8 @@ from replay import (
 from replay_policies import POLICIES
 from timing import run
 
-from detector.errors import InputError
-from detector.files import write_text
+from detector.core.errors import InputError
+from detector.core.files import write_text
 from orchestrator.place.cluster import connected
 from orchestrator.place.resources import Machine
 

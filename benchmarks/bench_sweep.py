@@ -18,18 +18,18 @@ import numpy as np
 from bench_postprocess import word_map, word_outlines
 from timing import best_times, run
 
-from detector.config import PostprocessConfig
-from detector.data.annotations import read_split
-from detector.data.pages import Page, Word
-from detector.errors import InputError
-from detector.evaluate import collect_keeping_maps, evaluate
-from detector.inference import load_detector
-from detector.maps import PageMap, PageMaps, quantize
+from detector.config.settings import PostprocessConfig
+from detector.core.errors import InputError
+from detector.data.labels.annotations import read_split
+from detector.data.labels.pages import Page, Word
+from detector.inference.detector import load_detector
+from detector.inference.evaluation import collect_keeping_maps, evaluate
 from detector.metrics.cleval import CLEval
 from detector.metrics.iou import IoU
-from detector.postprocess import detect
-from detector.scores import Scores, assemble
-from detector.sweep import grid, sweep
+from detector.metrics.scores import Scores, assemble
+from detector.postprocess.maps import PageMap, PageMaps, quantize
+from detector.postprocess.polygons import detect
+from detector.postprocess.sweep import grid, sweep
 
 DEFAULTS = {
     "pages": 40,

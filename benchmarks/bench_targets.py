@@ -29,7 +29,7 @@ from bench_postprocess import word_outlines
 from numpy.typing import NDArray
 from timing import best_times, run
 
-from detector.data.targets import make_targets
+from detector.data.crops.targets import make_targets
 
 RATIO, LOW, HIGH = 0.4, 0.3, 0.7
 DEFAULTS = {"words": 54, "side": 640, "rounds": 60}

@@ -8,8 +8,8 @@ these steps are compared. Each has a process of its own, as an allocator cannot 
 they take turns, so that one always rests while the other is timed; torch's own threads on both.
 Processor time adds up all threads, so it says less about what else the machine does.
 
-Ours is `detector.step.update` and `TrainingPages` with a filled `data.cache`, as the trainer
-sets them up on a CPU; gradient clipping and the average of the weights are off, for the
+Ours is `detector.training.step.update` and `TrainingPages` with a filled `data.cache`, as the
+trainer sets them up on a CPU; gradient clipping and the average of the weights are off, for the
 alternative has neither. The alternative is written from a description of the contest's entry,
 and no slower than it:
 
@@ -43,18 +43,18 @@ from timing import run
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
-from detector.checkpoint import TrainingState
-from detector.config import TrainConfig
-from detector.data.annotations import read_split
-from detector.data.dataset import Batch, TrainingPages, collate
-from detector.data.pages import Page
-from detector.data.synthetic import synthesize
-from detector.device import suits_channels_last
-from detector.loss import DBLoss
-from detector.memory import keep_freed_memory
+from detector.config.settings import TrainConfig
+from detector.core.device import suits_channels_last
+from detector.core.memory import keep_freed_memory
+from detector.data.crops.dataset import Batch, TrainingPages, collate
+from detector.data.labels.annotations import read_split
+from detector.data.labels.pages import Page
+from detector.data.synthetic.receipts import synthesize
 from detector.model.dbnet import DBNet, build_model
-from detector.optim import build_optimizer, parameter_groups
-from detector.step import update
+from detector.training.loss import DBLoss
+from detector.training.optimizer import build_optimizer, parameter_groups
+from detector.training.step import update
+from detector.training.storage.state_file import TrainingState
 
 DEFAULTS = {
     "backbone": "resnet18",

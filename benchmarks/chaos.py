@@ -24,8 +24,8 @@ from chaos_faults import FAULTS, Fault
 from chaos_runs import Run
 from timing import run as run_command
 
-from detector.cli import log
-from detector.errors import InputError, JobError
+from detector.config.cli import log
+from detector.core.errors import InputError, JobError
 
 DEFAULTS = {"seed": 1, "minutes": 60, "faults": None}
 

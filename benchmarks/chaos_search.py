@@ -19,8 +19,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from detector.cli import guarded
-from detector.files import write_text
+from detector.config.cli import guarded
+from detector.core.files import write_text
 from orchestrator import search
 from orchestrator.execute.trial import Report, TrialFunction
 from orchestrator.store import storage
@@ -124,7 +124,7 @@ def trouble(job: TrialJob, kind: str | None) -> float | None:
 
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has")
     if kind == "nan_loss":
-        from detector.errors import JobError
+        from detector.core.errors import JobError
 
         raise JobError("the loss is not finite at step 3; try a smaller optimizer.lr")
     if kind == "hang":

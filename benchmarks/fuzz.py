@@ -30,11 +30,12 @@ from safetensors.torch import save_file
 from timing import run
 from torch import nn
 
-from detector.checkpoint import TrainingState, load_state, load_weights, read_best, save_state
-from detector.config import TrainConfig
-from detector.data.annotations import scan_split
-from detector.errors import InputError
-from detector.generations import fault_of
+from detector.config.settings import TrainConfig
+from detector.core.errors import InputError
+from detector.core.weight_files import fault_of
+from detector.data.labels.annotations import scan_split
+from detector.inference.checkpoint import load_weights, read_best
+from detector.training.storage.state_file import TrainingState, load_state, save_state
 from orchestrator.space.dry_run import draws
 from orchestrator.space.files import available_spaces
 from orchestrator.space.search_space import load_space

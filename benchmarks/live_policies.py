@@ -153,8 +153,8 @@ def _training() -> Callable[..., None]:
 
     def trainable(config: dict[str, Any], fixed: dict[str, Any], folder: str) -> None:
         # Ten seconds of imports, needed in workers only.
-        from detector.config import TrainConfig, with_values
-        from detector.trainer import EpochReport, train
+        from detector.config.settings import TrainConfig, with_values
+        from detector.training.trainer import EpochReport, train
 
         trial = f"trials/{tune.get_context().get_trial_id()}"
 

@@ -40,16 +40,16 @@ from policies import Rules, chosen
 from record_trainings import FIXED, SPACE, given_or_drawn
 from timing import run
 
-from detector.cli import log
-from detector.config_postprocess import SweepConfig
-from detector.data.annotations import read_split
-from detector.data.pages import Page, evenly_spaced
-from detector.device import set_threads
-from detector.errors import InputError
-from detector.evaluate import evaluate
-from detector.files import write_text
-from detector.inference import load_detector
-from detector.settings import flatten
+from detector.config.cli import log
+from detector.config.postprocess import SweepConfig
+from detector.config.sections import flatten
+from detector.core.device import set_threads
+from detector.core.errors import InputError
+from detector.core.files import write_text
+from detector.data.labels.annotations import read_split
+from detector.data.labels.pages import Page, evenly_spaced
+from detector.inference.detector import load_detector
+from detector.inference.evaluation import evaluate
 from orchestrator.place.cluster import connected
 from orchestrator.place.resources import Machine
 from orchestrator.run.trial_data import check_data

@@ -14,7 +14,7 @@ from ray.tune import Callback
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
 
-from detector.errors import InputError, JobError
+from detector.core.errors import InputError, JobError
 from orchestrator.config.limits import Limits, Spending, Watch
 from orchestrator.execute.tuner import NoPrinting
 from orchestrator.run.run import Run

@@ -34,12 +34,12 @@ import torch
 from numpy.typing import NDArray
 from timing import run
 
-from detector.cli import log
-from detector.config import TrainConfig, with_values
-from detector.data.synthetic import synthesize
-from detector.files import replacing
-from detector.sweep_scores import SweepScores
-from detector.trainer import EpochReport, train
+from detector.config.cli import log
+from detector.config.settings import TrainConfig, with_values
+from detector.core.files import replacing
+from detector.data.synthetic.receipts import synthesize
+from detector.postprocess.sweep_scores import SweepScores
+from detector.training.trainer import EpochReport, train
 
 DEFAULTS = {
     "data": None,
@@ -113,7 +113,7 @@ def halves(swept: SweepScores) -> NDArray[np.uint16]:
 
 def gather(files: dict[int, Path], options: dict[str, Any], config: TrainConfig) -> None:
     """Write those of `files` that are complete, by the index of their point, to `output`."""
-    from detector.sweep import QUICK_GRID, grid
+    from detector.postprocess.sweep import QUICK_GRID, grid
 
     chosen = sorted(files)
     found = [np.load(files[i]) for i in chosen]

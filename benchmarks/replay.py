@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.errors import InputError
+from detector.core.errors import InputError
 
 LEVELS = 65535
 MARGIN = 0.002  # H-mean below the table's best that counts as having reached it

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from time import perf_counter
 from typing import Any
 
-from detector.cli import guarded, parse_arguments, wants_help
-from detector.errors import InputError
+from detector.config.cli import guarded, parse_arguments, wants_help
+from detector.core.errors import InputError
 
 
 def run(

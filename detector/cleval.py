@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from detector.cli import log, run
-from detector.data.images import read_image, write_png
+from detector.config.cli import log, run
+from detector.config.sections import Section
+from detector.data.page.images import read_image, write_png
 from detector.metrics.cleval import CLEval, Dialect, PageMatch, read_words
 from detector.metrics.files import PageShapes, read_pair
 from detector.metrics.iou import IoU
 from detector.metrics.picture import draw_page
-from detector.settings import Section
 
 PICTURE_SIDE_PX = 2000.0  # of pages drawn without their image
 

@@ -18,19 +18,19 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from detector.cli import log, run
-from detector.data.annotations import list_images, list_splits, read_image, scan_split
-from detector.data.cleaning import REASONS, Suspicion, outline_doubts, suspicious_words
-from detector.data.contact_sheet import draw_sheet
-from detector.data.exclusion import list_of
-from detector.data.images import write_png
-from detector.data.pages import KINDS, Page, Split, fault
-from detector.data.statistics import describe
-from detector.data.statistics_picture import draw_statistics
-from detector.errors import InputError
-from detector.escape import csv_cell, encodable, printable
-from detector.files import write_text
-from detector.settings import Section
+from detector.config.cli import log, run
+from detector.config.sections import Section
+from detector.core.errors import InputError
+from detector.core.escape import csv_cell, encodable, printable
+from detector.core.files import write_text
+from detector.data.labels.annotations import list_images, list_splits, read_image, scan_split
+from detector.data.labels.exclusion import REASONS, Suspicion, list_of
+from detector.data.labels.pages import KINDS, Page, Split, fault
+from detector.data.page.images import write_png
+from detector.review.cleaning import outline_doubts, suspicious_words
+from detector.review.contact_sheet import draw_sheet
+from detector.review.statistics import describe
+from detector.review.statistics_picture import draw_statistics
 
 _LIST = "suspicious.json"
 _BY_LIST = ("excluded-by-list", "ignored-by-list")
@@ -107,7 +107,7 @@ class _Look:
 def _judge(checkpoint: Path | None) -> _Judge:
     if checkpoint is None:
         return lambda _page, _image: []
-    from detector.disagreement import load_judge  # PyTorch takes seconds to import
+    from detector.review.disagreement import load_judge  # PyTorch takes seconds to import
 
     return load_judge(checkpoint)
 

@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from detector.cli import run
-from detector.config import ModelConfig, TrainConfig
-from detector.inference import new_model
+from detector.config.cli import run
+from detector.config.sections import Section
+from detector.config.settings import ModelConfig, TrainConfig
+from detector.inference.detector import new_model
 from detector.model.dbnet import count_parameters
-from detector.settings import Section
 
 
 @dataclass(frozen=True)

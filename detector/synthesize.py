@@ -6,9 +6,9 @@ from pathlib import Path
 
 from pydantic import Field
 
-from detector.cli import log, run
-from detector.data.synthetic import synthesize
-from detector.settings import Section
+from detector.config.cli import log, run
+from detector.config.sections import Section
+from detector.data.synthetic.receipts import synthesize
 
 
 class SynthesizeConfig(Section):

@@ -11,14 +11,14 @@ from typing import Any
 
 from pydantic import ConfigDict, Field
 
-from detector.cli import log, run
-from detector.commands import command
-from detector.config import TrainConfig
-from detector.errors import InputError, JobError
-from detector.monitor import show_box_thresh
-from detector.reproduction import find_training, reproduce
-from detector.settings import flatten
-from detector.trainer import EpochReport, train
+from detector.config.cli import log, run
+from detector.config.sections import flatten
+from detector.config.settings import TrainConfig
+from detector.core.commands import command
+from detector.core.errors import InputError, JobError
+from detector.training.monitor import show_box_thresh
+from detector.training.reproduction import find_training, reproduce
+from detector.training.trainer import EpochReport, train
 
 
 class TrainSettings(TrainConfig):

@@ -19,11 +19,9 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from detector.checkpoint import find_best, write_config
-from detector.cli import log, run
-from detector.config import PostprocessConfig, with_values
-from detector.config_input import Probability
-from detector.config_postprocess import (
+from detector.config.cli import log, run
+from detector.config.input import Probability
+from detector.config.postprocess import (
     Count,
     Epsilon,
     ScoreMode,
@@ -34,17 +32,19 @@ from detector.config_postprocess import (
     Unclip,
     UnclipRatio,
 )
-from detector.data.annotations import Page
-from detector.errors import InputError
-from detector.evaluate import EvaluateData, collect_keeping_maps, labelled_pages
-from detector.files import write_text
-from detector.inference import Detector, load_detector
-from detector.maps import PageMaps, has_maps
-from detector.onnx_model import is_onnx
-from detector.scores import METRICS
-from detector.settings import Section
-from detector.sweep import grid, sweep
-from detector.sweep_scores import SweepScores
+from detector.config.sections import Section
+from detector.config.settings import PostprocessConfig, with_values
+from detector.core.errors import InputError
+from detector.core.files import write_text
+from detector.data.labels.annotations import Page
+from detector.inference.checkpoint import find_best, write_config
+from detector.inference.detector import Detector, load_detector
+from detector.inference.evaluation import EvaluateData, collect_keeping_maps, labelled_pages
+from detector.inference.onnx_model import is_onnx
+from detector.metrics.scores import METRICS
+from detector.postprocess.maps import PageMaps, has_maps
+from detector.postprocess.sweep import grid, sweep
+from detector.postprocess.sweep_scores import SweepScores
 
 CSV_NAME = "curve.csv"
 PNG_NAME = "curve.png"
@@ -137,7 +137,7 @@ def _identity(weights: Path, detector: Detector, pages: Sequence[Page]) -> str:
 
 
 def _write_curve(folder: Path, swept: SweepScores) -> None:
-    from detector.curves import draw_curves  # matplotlib takes a second to import
+    from detector.postprocess.curves import draw_curves  # matplotlib takes a second to import
 
     folder.mkdir(parents=True, exist_ok=True)
     keys = list(PostprocessConfig.model_fields)

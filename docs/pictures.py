@@ -22,9 +22,9 @@ sys.path.append(str(ROOT / "benchmarks"))  # as for a script that lies there
 from chromium import chromium, find_chromium  # noqa: E402
 from timing import run  # noqa: E402
 
-from detector.errors import InputError, JobError  # noqa: E402
-from detector.inference import load_detector  # noqa: E402
-from detector.predict import find_images, predict  # noqa: E402
+from detector.core.errors import InputError, JobError  # noqa: E402
+from detector.inference.detector import load_detector  # noqa: E402
+from detector.inference.prediction import find_images, predict  # noqa: E402
 from orchestrator import search  # noqa: E402
 
 REPORT, RECEIPT = ROOT / "docs" / "report.png", ROOT / "docs" / "receipt.png"

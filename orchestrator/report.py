@@ -6,9 +6,9 @@ from pathlib import Path
 
 from pydantic import Field
 
-from detector import cli
-from detector.cli import log
-from detector.settings import Section
+from detector.config import cli
+from detector.config.cli import log
+from detector.config.sections import Section
 from orchestrator.report_page.write import write_report
 from orchestrator.results.printed import print_leaderboard
 from orchestrator.results.write import write_results

@@ -12,8 +12,8 @@ from typing import Any, NoReturn
 
 from rich.console import Console
 
-from detector.cli import guarded, help_text, log, wants_help
-from detector.generations import forget_states
+from detector.config.cli import guarded, help_text, log, wants_help
+from detector.training.storage.generations import forget_states
 from orchestrator.config.limits import LimitReachedError, Watch
 from orchestrator.config.settings import SearchConfig, run_name
 from orchestrator.execute.confirm import confirm

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 import pytest
 from pydantic import BaseModel
 
-from detector.help import help_text, keys, rule
+from detector.config.help import help_text, keys, rule
 from orchestrator.run.command_line import SearchArguments
 
 ROOT = Path(__file__).parents[1]

@@ -11,7 +11,7 @@ import optuna
 import pytest
 import timm
 
-from detector.config import with_values
+from detector.config.settings import with_values
 from orchestrator.space.files import read_space_file
 from orchestrator.space.search_space import SearchSpace, load_space
 

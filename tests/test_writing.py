@@ -1,4 +1,4 @@
-"""Files are whole or not at all: whatever the packages write goes through `detector.files`.
+"""Files are whole or not at all: whatever the packages write goes through `detector.core.files`.
 
 The source is read, so a writer that no test runs is found too. What writes otherwise stands in a
 list with its reason.
@@ -21,15 +21,15 @@ CALLS |= {"SummaryWriter", "FileWriter", "FileHandler"}
 NAMES = CALLS - {"write_text", "link", "save", "touch"}  # as plain functions
 FLAGS = {"O_WRONLY", "O_RDWR", "O_CREAT", "O_APPEND"}
 ELSEWHERE = {
-    "detector/files.py": "the functions themselves",
-    "detector/data/cache.py:_write": "a machine's cache: entries carry checksums",
-    "detector/data/fonts/make_subset.py:subset": "made the font that is in the repository",
-    "detector/data/synthetic.py:_publish": "a dataset gets its name when it is whole and flushed",
-    "detector/data/synthetic.py:_write_json": "in a dataset's hidden folder",
-    "detector/data/synthetic.py:_write_split": "in a dataset's hidden folder",
-    "detector/generations.py:newest_state": "sets a broken state aside",
-    "detector/maps.py:_open": "maps are made anew; their index comes last and tells their length",
-    "detector/monitor.py:__init__": "TensorBoard's events: readers stop at half a record",
+    "detector/core/files.py": "the functions themselves",
+    "detector/data/page/cache.py:_write": "a machine's cache: entries carry checksums",
+    "detector/data/synthetic/font_subset.py:subset": "made the font that is in the repository",
+    "detector/data/synthetic/receipts.py:_publish": "a dataset is named when it is whole",
+    "detector/data/synthetic/receipts.py:_write_json": "in a dataset's hidden folder",
+    "detector/data/synthetic/receipts.py:_write_split": "in a dataset's hidden folder",
+    "detector/training/storage/generations.py:newest_state": "sets a broken state aside",
+    "detector/postprocess/maps.py:_open": "maps are made anew; their index comes last",
+    "detector/training/monitor.py:__init__": "TensorBoard's events: readers stop at half a record",
     "orchestrator/execute/trial.py:__init__": "log.txt: lines are added",
     "orchestrator/run/run_folder.py:create": "a hidden folder of flushed files gets its name",
     "orchestrator/run/run_folder.py:locked": "a lock, which holds nothing",

@@ -1,1 +1,1 @@
-"""Pages and words: reading, checking, augmenting, label maps and batches."""
+"""Pages and words: what a training learns from and a score is measured on."""

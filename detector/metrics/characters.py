@@ -13,7 +13,7 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from detector.geometry import canonical_order
+from detector.core.geometry import canonical_order
 from detector.metrics.polygons import Indices, Points, Polygons
 
 Dialect = Literal["competition", "official"]
@@ -156,7 +156,7 @@ def reading_order(dialect: Dialect, polygons: Polygons) -> Polygons:
 
 
 def _canonical_quads(corners: Points) -> Points:
-    """`detector.geometry.canonical_order` of `(n, 4, 2)` quads at once."""
+    """`detector.core.geometry.canonical_order` of `(n, 4, 2)` quads at once."""
     corners = corners.astype(np.float32).astype(np.float64)
     x, y = (corners[:, 1:] - corners[:, :1]).T
     backwards = x[0] * y[1] + x[1] * y[2] < y[0] * x[1] + y[1] * x[2]

@@ -19,7 +19,7 @@ from typing import Literal, get_args
 
 from numpy.typing import ArrayLike
 
-from detector.errors import InputError
+from detector.core.errors import InputError
 from detector.metrics.characters import Dialect
 from detector.metrics.counts import Collector, PageCounts
 from detector.metrics.matching import PageMatch, Words, count_page, read_words

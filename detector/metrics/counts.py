@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from detector.errors import InputError
+from detector.core.errors import InputError
 
 
 @dataclass(frozen=True, slots=True)

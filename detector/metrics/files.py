@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.errors import InputError
-from detector.escape import csv_text, shown
-from detector.plain import JSON_BYTES, parse_json, read_bounded
+from detector.core.errors import InputError
+from detector.core.escape import csv_text, shown
+from detector.core.plain import JSON_BYTES, parse_json, read_bounded
 
 _IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 _IGNORED_TEXT = "###"

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike
 
-from detector.errors import InputError
+from detector.core.errors import InputError
 from detector.metrics.counts import Collector, active_rows
 from detector.metrics.overlap import meeting_pairs, shared_areas
 from detector.metrics.polygons import Indices, read_polygons

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageDraw
 
-from detector.data.synthetic_fonts import BUNDLED, load_face
-from detector.draw import SHIFT, fixed_point
+from detector.core.draw import SHIFT, fixed_point
+from detector.core.face import BUNDLED, load_face
 from detector.metrics.cleval import PageCounts, PageMatch
 from detector.metrics.explain import Kind, detection_kinds, found_of, score_lines
 from detector.metrics.polygons import Points, as_points

@@ -10,7 +10,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from detector.errors import InputError
+from detector.core.errors import InputError
 
 STRIDES = (4, 8, 16, 32)
 

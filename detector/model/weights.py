@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from detector.errors import InputError
+from detector.core.errors import InputError
 from detector.model.backbone import Backbone
 from detector.model.hub import HubError, hub_file
 

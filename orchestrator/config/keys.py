@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from difflib import get_close_matches
 
-from detector.config import TrainConfig
+from detector.config.settings import TrainConfig
 
 
 def unknown_key(key: str, names: Sequence[str]) -> str:

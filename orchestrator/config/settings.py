@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from detector.settings import Section, flatten
+from detector.config.sections import Section, flatten
 from orchestrator.config.limits import Limits
 from orchestrator.config.tracker_names import TrackerNames
 from orchestrator.store.bucket import address_fault, is_url

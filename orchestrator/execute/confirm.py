@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from detector.cli import log
+from detector.config.cli import log
 from orchestrator.execute.session import Session
 from orchestrator.execute.tuner import run_jobs
 from orchestrator.propose.confirmation import SEEDS_FOLDER, SeedJobs, Training, trainings

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from detector.generations import forget_states
+from detector.training.storage.generations import forget_states
 from orchestrator.results.live import View
 from orchestrator.results.write import write_results
 from orchestrator.run.run import Run

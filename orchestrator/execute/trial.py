@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 from ray import tune
 
-from detector.config import with_values
-from detector.device_errors import is_out_of_memory, out_of_memory_text
-from detector.errors import InputError, JobError
-from detector.files import write_text
+from detector.config.settings import with_values
+from detector.core.device_errors import is_out_of_memory, out_of_memory_text
+from detector.core.errors import InputError, JobError
+from detector.core.files import write_text
 from orchestrator.execute.worker import in_this_process
 from orchestrator.store.own_disk import local_copy
 from orchestrator.trials.job import TrialJob
 from orchestrator.trials.records import METRIC
 
 if TYPE_CHECKING:
-    from detector.trainer import EpochReport
+    from detector.training.trainer import EpochReport
     from orchestrator.space.search_space import SearchSpace
 
 REASON_LENGTH = 500
@@ -48,9 +48,9 @@ def detector_trial(
 
     def run(job: TrialJob, report: Report) -> None:
         # Ten seconds of imports, needed in workers only.
-        from detector.device import set_threads
-        from detector.rescore import rescore
-        from detector.trainer import train
+        from detector.core.device import set_threads
+        from detector.training.rescore import rescore
+        from detector.training.trainer import train
 
         # Not a setting of the training: whoever trains the best config further has other cores.
         set_threads(threads)

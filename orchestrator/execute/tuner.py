@@ -15,7 +15,7 @@ from ray.tune.error import TuneError
 from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
-from detector.cli import log
+from detector.config.cli import log
 from orchestrator.execute.bridge import Bridge, Steps
 from orchestrator.execute.bucket_trial import InBucket
 from orchestrator.execute.failures import error_of, failure_of

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-from detector.device_errors import is_device_error, memory_given_back, release_memory
+from detector.core.device_errors import is_device_error, memory_given_back, release_memory
 from orchestrator.store.bucket import BucketError
 
 LEFT_BYTES = 64 * 2**20  # on a GPU, after a trial: cuBLAS keeps that much for itself

@@ -15,8 +15,8 @@ import ray
 from ray._private import ray_constants, ray_logging
 from ray.exceptions import RayError
 
-from detector.cli import log
-from detector.errors import InputError, JobError
+from detector.config.cli import log
+from detector.core.errors import InputError, JobError
 from orchestrator.place.interruption import handlers_kept
 from orchestrator.place.joining import (
     cluster_address,

@@ -7,17 +7,20 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
+from typing import TYPE_CHECKING, TypeAlias
 
-from detector.config import TrainConfig
-from detector.errors import JobError
-from detector.step_cost import StepCost
+from detector.config.settings import TrainConfig
+from detector.core.errors import JobError
 from orchestrator.space.search_space import SearchSpace
 from orchestrator.trials.duration import duration
+
+if TYPE_CHECKING:  # seconds of imports
+    from detector.training.step_cost import StepCost
 
 BACKBONE = "model.backbone"
 # What the memory of a training depends on; 0 for a crop is a whole page.
 SIZES = ("train.batch_size", "augment.crop_px", "data.longest_side_px", "model.neck_channels")
-Measure = Callable[[Sequence[TrainConfig]], list[StepCost]]
+Measure: TypeAlias = "Callable[[Sequence[TrainConfig]], list[StepCost]]"
 
 
 def estimate(
@@ -69,8 +72,8 @@ def measured_apart(configs: Sequence[TrainConfig], *, threads: int) -> list[Step
 
 def _measure_all(configs: Sequence[TrainConfig], threads: int) -> list[StepCost]:
     # Seconds of imports, needed here only.
-    from detector.device import set_threads
-    from detector.warmup import step_cost
+    from detector.core.device import set_threads
+    from detector.training.step_cost import step_cost
 
     set_threads(threads)
     return [step_cost(config) for config in configs]

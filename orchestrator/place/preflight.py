@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from pkgutil import resolve_name
 
-from detector.cli import log
-from detector.errors import InputError
+from detector.config.cli import log
+from detector.core.errors import InputError
 from orchestrator.place.joining import cluster_address
 
 CHECKS = (  # FILE.FUNCTION of this room

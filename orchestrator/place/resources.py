@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from detector.errors import InputError
+from detector.core.errors import InputError
 from orchestrator.place.cores import usable_cores
 
 TRIALS_AT_ONCE = 4  # on one machine without a GPU

@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from functools import partial
 
-from detector.cli import log
-from detector.errors import InputError, JobError
+from detector.config.cli import log
+from detector.core.errors import InputError, JobError
 from orchestrator.config.settings import SearchConfig
 from orchestrator.place.cost import backbones, estimate, example, measured_apart
 from orchestrator.place.joining import cluster_address

@@ -15,8 +15,8 @@ from ray.util.placement_group import (
     remove_placement_group,
 )
 
-from detector.cli import log
-from detector.errors import InputError
+from detector.config.cli import log
+from detector.core.errors import InputError
 from orchestrator.place.autoscaler import can_grow
 from orchestrator.place.cluster import machines
 from orchestrator.place.resources import Machine, TrialResources, amount, fits, too_much

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
-from detector.config import AugmentConfig, DataConfig, ModelConfig, TrainConfig
+from detector.config.settings import AugmentConfig, DataConfig, ModelConfig, TrainConfig
 from orchestrator.place.cost import backbones, example
 from orchestrator.space.search_space import SearchSpace
 
@@ -27,7 +27,7 @@ def flops(config: TrainConfig) -> int:
 
 @lru_cache(maxsize=4096)
 def _flops(model: ModelConfig, crop_px: int, longest_side_px: int) -> int:
-    from detector.work import forward_flops  # seconds of imports, for this only
+    from detector.training.step_cost import forward_flops  # seconds of imports, for this only
 
     data, augment = DataConfig(longest_side_px=longest_side_px), AugmentConfig(crop_px=crop_px)
     return forward_flops(TrainConfig(data=data, augment=augment, model=model))

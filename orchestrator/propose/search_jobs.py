@@ -15,7 +15,7 @@ from typing import Any
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
-from detector.config import TrainConfig
+from detector.config.settings import TrainConfig
 from orchestrator.place.work import relative_work
 from orchestrator.propose.halving import (
     Halving,

@@ -13,7 +13,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from detector.errors import InputError
+from detector.core.errors import InputError
 from orchestrator.results.leaderboard import read_leaderboard
 from orchestrator.results.ranking import ranked
 from orchestrator.run.run_folder import SPACE

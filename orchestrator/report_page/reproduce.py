@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
 
-from detector.commands import command
-from detector.errors import InputError
-from detector.provenance import Provenance, read_record
-from detector.settings import flatten
+from detector.config.sections import flatten
+from detector.core.commands import command
+from detector.core.errors import InputError
+from detector.training.storage.provenance import Provenance, read_record
 from orchestrator.report_page.blocks import Block, Command, Facts, Paragraph, Section
 from orchestrator.report_page.facts import RunFacts
 from orchestrator.run.endings import again

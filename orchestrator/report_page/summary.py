@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from detector.commands import command
+from detector.core.commands import command
 from orchestrator.report_page.blocks import (
     Block,
     Command,

@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.config import DataConfig
-from detector.data.annotations import Page, read_image, read_split
-from detector.errors import InputError, JobError
-from detector.inference import Detector, load_detector
+from detector.config.settings import DataConfig
+from detector.core.errors import InputError, JobError
+from detector.data.labels.annotations import Page, read_image, read_split
+from detector.inference.detector import Detector, load_detector
 from detector.metrics.cleval import PageMatch, read_words
 from detector.metrics.explain import detection_kinds, explain, found_of
 from detector.metrics.picture import draw_page

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from detector.cli import log
-from detector.files import write_text
+from detector.config.cli import log
+from detector.core.files import write_text
 from orchestrator.report_page import (
     board,
     cost,

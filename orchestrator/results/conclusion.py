@@ -6,8 +6,8 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from detector.commands import command
-from detector.errors import JobError
+from detector.core.commands import command
+from detector.core.errors import JobError
 from orchestrator.results.printed import print_leaderboard
 from orchestrator.results.ranking import best, how_far
 from orchestrator.results.write import write_results

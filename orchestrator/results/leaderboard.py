@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from detector.commands import command
-from detector.errors import InputError
-from detector.escape import csv_cell, encodable
-from detector.files import write_text
+from detector.core.commands import command
+from detector.core.errors import InputError
+from detector.core.escape import csv_cell, encodable
+from detector.core.files import write_text
 from orchestrator.results.ranking import COLUMNS, finite, last_columns, ranked, rows
 from orchestrator.trials.pareto import SCORE_AND_SIZE, Objectives
 from orchestrator.trials.records import TrialRecord

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from detector.escape import printable, printable_lines
+from detector.core.escape import printable, printable_lines
 from orchestrator.results.ranking import rows, scored_pages
 from orchestrator.trials.duration import duration
 from orchestrator.trials.records import TrialRecord, TrialState

@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from detector.escape import printable_lines
+from detector.core.escape import printable_lines
 from orchestrator.results.leaderboard_table import Column, drawn, fitting, short
 from orchestrator.results.ranking import best
 from orchestrator.trials.duration import duration

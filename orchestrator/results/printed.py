@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from detector.escape import printable
+from detector.core.escape import printable
 from orchestrator.results.leaderboard_table import fitting_table, table
 from orchestrator.results.ranking import ranked
 from orchestrator.space.published import FIGURES, Published

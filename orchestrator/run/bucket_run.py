@@ -15,10 +15,10 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
-from detector.cli import log
-from detector.errors import InputError
-from detector.files import replacing
-from detector.generations import BROKEN, LAST, PREVIOUS, forget_states
+from detector.config.cli import log
+from detector.core.errors import InputError
+from detector.core.files import replacing
+from detector.training.storage.generations import BROKEN, LAST, PREVIOUS, forget_states
 from orchestrator.config.settings import SearchConfig
 from orchestrator.run.run_folder import CONFIG
 from orchestrator.store.bucket import Bucket, BucketError

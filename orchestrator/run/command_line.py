@@ -7,10 +7,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from detector import cli
-from detector.config import TrainConfig
-from detector.errors import InputError
-from detector.settings import describe_faults, field_names, nest
+from detector.config import cli
+from detector.config.sections import describe_faults, field_names, nest
+from detector.config.settings import TrainConfig
+from detector.core.errors import InputError
 from orchestrator.config.keys import unknown_key
 from orchestrator.config.settings import SearchConfig
 from orchestrator.config.tracker_names import not_installed

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from detector.errors import InputError
+from detector.core.errors import InputError
 from orchestrator.config.settings import SearchConfig
 from orchestrator.space.nested import as_searched
 from orchestrator.space.search_space import SearchSpace, load_space

@@ -10,8 +10,8 @@ from typing import Any
 
 from optuna.exceptions import StorageInternalError
 
-from detector.commands import command
-from detector.errors import JobError
+from detector.core.commands import command
+from detector.core.errors import JobError
 from orchestrator.config.settings import SearchConfig
 from orchestrator.store.bucket import BucketError
 from orchestrator.store.storage import without_password

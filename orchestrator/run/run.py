@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from detector.errors import InputError
+from detector.core.errors import InputError
 from orchestrator.config.settings import SearchConfig
 from orchestrator.run.as_records import FOLDER
 from orchestrator.run.endings import again

@@ -11,11 +11,11 @@ from pathlib import Path
 from shutil import rmtree
 from typing import Any
 
-from detector.cli import build, read_yaml
-from detector.errors import InputError
-from detector.files import clear_up, flush_folder, write_text
-from detector.plain import dump_yaml
-from detector.settings import flatten, nest
+from detector.config.cli import build, read_yaml
+from detector.config.sections import flatten, nest
+from detector.core.errors import InputError
+from detector.core.files import clear_up, flush_folder, write_text
+from detector.core.plain import dump_yaml
 from orchestrator.config.settings import SearchConfig
 from orchestrator.space.parameters import Budget
 from orchestrator.space.search_space import SearchSpace, load_space

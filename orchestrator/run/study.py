@@ -30,7 +30,7 @@ from optuna.trial import FrozenTrial, create_trial
 from optuna.trial import TrialState as OptunaState
 from sqlalchemy.exc import SQLAlchemyError
 
-from detector.errors import InputError
+from detector.core.errors import InputError
 from orchestrator.run.as_records import confirmed, to_record
 from orchestrator.store.storage import open_storage, without_password
 from orchestrator.trials.records import TrialRecord

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from detector.cli import log
-from detector.commands import command
-from detector.config import DataConfig
-from detector.data.annotations import read_split, require_words
-from detector.data.synthetic import synthesize
-from detector.errors import InputError
+from detector.config.cli import log
+from detector.config.settings import DataConfig
+from detector.core.commands import command
+from detector.core.errors import InputError
+from detector.data.labels.annotations import read_split, require_words
+from detector.data.synthetic.receipts import synthesize
 from orchestrator.config.settings import SearchConfig
 from orchestrator.space.search_space import SearchSpace
 from orchestrator.store.bucket import Bucket

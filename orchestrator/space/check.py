@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from detector.config import TrainConfig
-from detector.errors import InputError
-from detector.settings import field_names
+from detector.config.sections import field_names
+from detector.config.settings import TrainConfig
+from detector.core.errors import InputError
 from orchestrator.config.keys import unknown_key
 from orchestrator.space.files import meant
 from orchestrator.space.layers import COMMAND_LINE, Entry, Fault, Layer

@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from detector.errors import InputError
-from detector.escape import printable, printable_lines
+from detector.core.errors import InputError
+from detector.core.escape import printable, printable_lines
 from orchestrator.space.search_space import SearchSpace
 
 SHOWN = 10  # sampled configurations

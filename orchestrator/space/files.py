@@ -10,8 +10,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from detector.errors import InputError
-from detector.plain import YAML_BYTES, KeyPath, parse_lines, read_bounded
+from detector.core.errors import InputError
+from detector.core.plain import YAML_BYTES, KeyPath, parse_lines, read_bounded
 
 LOCAL_FOLDER = Path("search_spaces")
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from detector.errors import InputError
+from detector.core.errors import InputError
 from orchestrator.space.files import SpaceFile, find_space, meant, read_space_file
 
 SECTIONS = ("fixed", "parameters", "warm_start", "budget")

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from detector.errors import InputError
+from detector.core.errors import InputError
 from orchestrator.space.parameters import Parameter
 from orchestrator.space.search_space import SearchSpace
 from orchestrator.space.values import DEFAULTS

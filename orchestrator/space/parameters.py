@@ -9,8 +9,8 @@ from typing import Any, Literal
 from optuna.trial import BaseTrial
 from pydantic import Field, model_validator
 
-from detector.errors import InputError
-from detector.settings import Section
+from detector.config.sections import Section
+from detector.core.errors import InputError
 
 Kind = Literal["choice", "uniform", "log_uniform", "int"]
 FORMS: tuple[Kind | Literal["const"], ...] = ("choice", "uniform", "log_uniform", "int", "const")

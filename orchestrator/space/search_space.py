@@ -8,9 +8,9 @@ from typing import Any
 
 from optuna.trial import BaseTrial
 
-from detector.config import TrainConfig, with_values
-from detector.errors import InputError
-from detector.plain import dump_yaml
+from detector.config.settings import TrainConfig, with_values
+from detector.core.errors import InputError
+from detector.core.plain import dump_yaml
 from orchestrator.config.keys import unknown_key
 from orchestrator.config.settings import BudgetConfig
 from orchestrator.space.check import check

@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from detector.config import TrainConfig, with_values
-from detector.errors import InputError
-from detector.settings import describe_faults, flatten, nest
+from detector.config.sections import describe_faults, flatten, nest
+from detector.config.settings import TrainConfig, with_values
+from detector.core.errors import InputError
 from orchestrator.space.parameters import Parameter
 from orchestrator.store.bucket import is_url
 

@@ -23,8 +23,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, NamedTuple, TypeVar
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
-from detector.errors import JobError
-from detector.files import replacing
+from detector.core.errors import JobError
+from detector.core.files import replacing
 
 SCHEMES = ("s3", "gs", "gcs", "abfs", "abfss")
 WAITS_S = (1.0, 4.0, 15.0, 40.0)  # between tries, beside those that the store's own library makes

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from detector.files import write_text
+from detector.core.files import write_text
 from orchestrator.store.bucket import Bucket, Entry
 
 THREADS = 16  # a small object takes as long to ask for as to send

@@ -17,8 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from detector.cli import log
-from detector.errors import InputError
+from detector.config.cli import log
+from detector.core.errors import InputError
 from orchestrator.store.bucket import WAITS_S, Bucket
 from orchestrator.store.mirror import Mirror
 

@@ -20,8 +20,8 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import (
     SessionStartInfo,
 )
 
-from detector.event_files import write_events
-from detector.monitor import box_thresh_scalars
+from detector.training.event_files import write_events
+from detector.training.monitor import box_thresh_scalars
 from orchestrator.space.parameters import Parameter
 from orchestrator.trials.records import TrialRecord, TrialState
 

@@ -15,8 +15,8 @@ from functools import partial
 from importlib import import_module
 from typing import Any, Protocol
 
-from detector.errors import InputError
-from detector.monitor import curves
+from detector.core.errors import InputError
+from detector.training.monitor import curves
 from orchestrator.config.tracker_names import not_installed
 from orchestrator.run.as_records import trial_id
 from orchestrator.run.run import Run

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.errors import InputError
+from detector.core.errors import InputError
 from orchestrator.trials.records import TrialRecord, TrialState
 
 Way = Literal["max", "min"]

@@ -12,7 +12,7 @@ import pytest
 import replay
 import timing
 
-from detector.errors import InputError
+from detector.core.errors import InputError
 
 SCRIPT = Path(bench_search.__file__)
 

@@ -18,7 +18,7 @@ from chaos_search import ACCOUNT, STATE, chain_of, score
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
 
-from detector.errors import InputError, JobError
+from detector.core.errors import InputError, JobError
 from orchestrator.results.write import write_results
 from orchestrator.run.as_records import LATEST, REASON, trial_id
 from orchestrator.run.study import open_study

@@ -12,9 +12,9 @@ import timing
 from live_policies import Trained, Watch, incumbents
 from policies import EnoughError
 
-from detector.config_postprocess import SweepConfig
-from detector.data.annotations import read_split
-from detector.errors import InputError, JobError
+from detector.config.postprocess import SweepConfig
+from detector.core.errors import InputError, JobError
+from detector.data.labels.annotations import read_split
 from orchestrator.space.nested import nested
 
 

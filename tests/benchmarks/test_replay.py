@@ -12,9 +12,9 @@ import replay
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detector.config import PostprocessConfig
-from detector.errors import InputError
-from detector.sweep_scores import SweepScores
+from detector.config.settings import PostprocessConfig
+from detector.core.errors import InputError
+from detector.postprocess.sweep_scores import SweepScores
 
 CONFIGS = [{"lr": 0.1}, {"lr": 0.2}]
 SETTINGS = [{"thresh": 0.2}, {"thresh": 0.3}]

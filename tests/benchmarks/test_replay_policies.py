@@ -11,7 +11,7 @@ import replay_policies
 from policies import Rules
 from replay_policies import POLICIES
 
-from detector.errors import JobError
+from detector.core.errors import JobError
 from orchestrator.trials.job import TrialJob
 
 NESTED = ("ours", "ours-asha", "ray-nested")

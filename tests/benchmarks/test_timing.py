@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from detector.errors import InputError
+from detector.core.errors import InputError
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 _spec = importlib.util.spec_from_file_location("timing", FOLDER / "timing.py")

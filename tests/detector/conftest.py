@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from detector.config import TrainConfig, with_values
-from detector.trainer import train
+from detector.config.settings import TrainConfig, with_values
+from detector.training.trainer import train
 
 # Enough steps, and low enough thresholds, to find the words of the drawn pages.
 LEARNT = {

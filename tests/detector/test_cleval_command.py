@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from detector.cleval import Settings, main, score_files
-from detector.errors import InputError
+from detector.core.errors import InputError
 
 
 def word(left, top, right, bottom, **more):
@@ -117,7 +117,7 @@ def test_the_command(gt, pred):
 
 
 def test_pages_are_drawn_on_white_and_on_their_photos(gt, pred, tmp_path):
-    from detector.data.images import read_image
+    from detector.data.page.images import read_image
 
     score_files(Settings(gt=gt, pred=pred, draw=tmp_path / "white"))
     assert sorted(p.name for p in (tmp_path / "white").iterdir()) == ["a.png", "b.png"]

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from detector.checkpoint import read_best
-from detector.data.annotations import read_split
-from detector.errors import InputError, JobError
-from detector.evaluate import evaluate
-from detector.inference import load_detector, override
+from detector.core.errors import InputError, JobError
+from detector.data.labels.annotations import read_split
+from detector.inference.checkpoint import read_best
+from detector.inference.detector import load_detector, override
+from detector.inference.evaluation import evaluate
 from detector.metrics.cleval import CLEval
 
 
@@ -33,7 +33,7 @@ def test_scores_are_those_of_the_metric_on_the_detections(trained: Path, drawn_r
 
 def test_a_page_gives_the_same_detections_alone_as_in_a_split(trained: Path, drawn_root: Path):
     """Training, evaluation and prediction share one preprocessing."""
-    from detector.data.images import read_image
+    from detector.data.page.images import read_image
 
     detector, _ = load_detector(trained, device="cpu")
     found = {}

@@ -10,11 +10,12 @@ import pytest
 import torch
 from torch import nn
 
-from detector.config import TrainConfig
-from detector.data.preprocess import Preprocess
-from detector.errors import InputError, JobError
-from detector.export import ExportSettings, export, main
-from detector.inference import Detector
+from detector.config.settings import TrainConfig
+from detector.core.errors import InputError, JobError
+from detector.data.page.preprocess import Preprocess
+from detector.export import ExportSettings, main
+from detector.inference.detector import Detector
+from detector.inference.onnx_export import export
 from detector.model.dbnet import Maps, build_model
 from detector.model.fusion import FUSIONS
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from detector.cli import build, guarded
-from detector.data.annotations import read_split
-from detector.data.pages import Split, fault
-from detector.errors import InputError
+from detector.config.cli import build, guarded
+from detector.core.errors import InputError
+from detector.data.labels.annotations import read_split
+from detector.data.labels.pages import Split, fault
 from detector.inspect import InspectConfig, faults_csv, main
 
 Make = Callable[..., Path]

@@ -7,10 +7,10 @@ import timm
 import torch
 from torch import nn
 
-from detector.cli import build
-from detector.config import ModelConfig, TrainConfig
-from detector.errors import InputError
-from detector.inference import new_model
+from detector.config.cli import build
+from detector.config.settings import ModelConfig, TrainConfig
+from detector.core.errors import InputError
+from detector.inference.detector import new_model
 from detector.models import ModelsSettings, count_macs, main, measure
 
 

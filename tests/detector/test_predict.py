@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from detector.cli import build, parse_arguments
-from detector.errors import InputError
-from detector.export import export
-from detector.inference import load_detector
-from detector.predict import PredictSettings, find_images, main
+from detector.config.cli import build, parse_arguments
+from detector.core.errors import InputError
+from detector.inference.detector import load_detector
+from detector.inference.onnx_export import export
+from detector.inference.prediction import find_images
+from detector.predict import PredictSettings, main
 
 
 def test_a_folder_becomes_json_csv_and_pictures_that_score_alike(

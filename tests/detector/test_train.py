@@ -11,11 +11,11 @@ import yaml
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from detector.checkpoint import read_best
-from detector.cli import run
-from detector.config import TrainConfig
+from detector.config.cli import run
+from detector.config.settings import TrainConfig
+from detector.inference.checkpoint import read_best
 from detector.train import TrainSettings, main
-from detector.trainer import EpochReport, train
+from detector.training.trainer import EpochReport, train
 
 
 def command(*arguments: str) -> int:

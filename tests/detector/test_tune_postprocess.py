@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from detector.checkpoint import read_best
-from detector.config import PostprocessConfig
-from detector.data.annotations import read_split
-from detector.errors import InputError, JobError
-from detector.evaluate import evaluate
-from detector.inference import load_detector, override
+from detector.config.settings import PostprocessConfig
+from detector.core.errors import InputError, JobError
+from detector.data.labels.annotations import read_split
+from detector.inference.checkpoint import read_best
+from detector.inference.detector import load_detector, override
+from detector.inference.evaluation import evaluate
 from detector.tune_postprocess import Grid, Settings, main
 
 GRID = {"thresh": (0.2, 0.3), "box_thresh": (0.2, 0.6), "unclip_ratio": (1.0, 1.6)}

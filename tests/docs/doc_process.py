@@ -48,7 +48,7 @@ def run(request: Mapping[str, Any]) -> dict[str, Any]:
 
 def check(request: Mapping[str, Any]) -> dict[str, Any]:
     """Read arguments as their command does: unknown keys and wrong values are the fault."""
-    from detector.errors import InputError
+    from detector.core.errors import InputError
 
     with _standing_in(request):
         try:
@@ -78,7 +78,7 @@ def _check_search(arguments: Sequence[str], *, gpu: bool) -> None:
 
 def _check_settings(request: Mapping[str, Any]) -> None:
     """Build the settings of a detector command, or the options of a benchmark."""
-    from detector.cli import _with_file, build
+    from detector.config.cli import _with_file, build
 
     settings = _what_is_run(request)
     if isinstance(settings, dict):
@@ -91,7 +91,7 @@ def _check_settings(request: Mapping[str, Any]) -> None:
 
 def keys(request: Mapping[str, Any]) -> dict[str, Any]:
     """All dotted keys that a command takes, short forms included."""
-    from detector.settings import field_names
+    from detector.config.sections import field_names
 
     if request.get("module") == SEARCH:
         from orchestrator.run.command_line import SearchArguments
@@ -105,7 +105,7 @@ def keys(request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _what_is_run(request: Mapping[str, Any]) -> Any:
-    """The settings class that a module hands to `detector.cli.run`, or a benchmark's defaults."""
+    """The settings that a module hands to `detector.config.cli.run`, or a benchmark's defaults."""
     taken: list[Any] = []
 
     def take(_main: Any, settings: Any, *_: Any, **__: Any) -> None:
@@ -120,7 +120,7 @@ def _what_is_run(request: Mapping[str, Any]) -> Any:
             runpy.run_path(str(script), run_name="__main__")
         sys.path.remove(str(script.parent))
     else:
-        with mock.patch("detector.cli.run", take):
+        with mock.patch("detector.config.cli.run", take):
             runpy.run_module(request["module"], run_name="__main__", alter_sys=True)
     (settings,) = taken
     return settings

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from doc_markdown import ROOT, split_fences
-from house import PACKAGE, upward
+from house import ORCHESTRATOR, House, upward
 from house_picture import drawn
 
 TITLE = "## Three small additions"
@@ -64,7 +64,7 @@ USES = {
     ),
     "A check before Ray starts": (
         """
-        from detector.errors import InputError
+        from detector.core.errors import InputError
         from orchestrator.place.preflight import require_ready
 
         for value in ("4", "2,1", "all"):
@@ -133,8 +133,9 @@ def added(request, tmp_path) -> Path:
 
 @pytest.mark.parametrize("added", USES, indirect=True)
 def test_an_addition_obeys_the_rules_of_the_house(added):
-    assert upward(added / "orchestrator") == []
-    assert drawn(added / "orchestrator") == drawn(PACKAGE)
+    house = House(added / "orchestrator", ORCHESTRATOR.floors)
+    assert upward(house) == []
+    assert drawn(house) == drawn(ORCHESTRATOR)
     ruff = [sys.executable, "-m", "ruff"]
     config = ["--config", str(ROOT / "pyproject.toml"), "orchestrator"]
     for command in (["check"], ["format", "--check"]):

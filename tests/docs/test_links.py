@@ -37,7 +37,7 @@ def test_links_lead_to_files_and_headings(page: Path) -> None:
 
 @pages
 def test_paths_in_code_exist(page: Path) -> None:
-    """`detector/loss.py` and the like; `*` and `{a,b}` stand for what is there."""
+    """`detector/training/loss.py` and the like; `*` and `{a,b}` stand for what is there."""
     wrong = [
         f"{page.name}:{line}: {path}"
         for line, path in paths_in_code(outside_of(page))

@@ -17,8 +17,8 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
 
-from detector.cli import guarded
-from detector.errors import InputError, JobError
+from detector.config.cli import guarded
+from detector.core.errors import InputError, JobError
 from orchestrator import report, search
 from orchestrator.place import interruption, share
 from orchestrator.place.resources import TrialResources

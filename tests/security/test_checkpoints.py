@@ -16,17 +16,11 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from detector.checkpoint import (
-    TrainingState,
-    load_state,
-    load_weights,
-    read_best,
-    save_best,
-    save_state,
-)
-from detector.config import TrainConfig
-from detector.errors import InputError
+from detector.config.settings import TrainConfig
+from detector.core.errors import InputError
+from detector.inference.checkpoint import load_weights, read_best, save_best
 from detector.model.weights import read_weights
+from detector.training.storage.state_file import TrainingState, load_state, save_state
 
 SOURCES = sorted(
     path

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from detector.data import competition, icdar, images
-from detector.data.annotations import read_split, scan_split
-from detector.data.images import TooLargeError, image_size, read_image
-from detector.errors import InputError
+from detector.core.errors import InputError
+from detector.data.labels import competition, icdar
+from detector.data.labels.annotations import read_split, scan_split
+from detector.data.page import images
+from detector.data.page.images import TooLargeError, image_size, read_image
 
 BOX = [[10, 20], [50, 20], [50, 40], [10, 40]]
 PAGE = {"words": {"1": {"points": BOX}}}

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from detector.cli import parse_arguments, read_yaml
-from detector.data.exclusion import read_exclusions
-from detector.errors import InputError
-from detector.maps import PageMaps
+from detector.config.cli import parse_arguments, read_yaml
+from detector.core.errors import InputError
+from detector.data.labels.exclusion import read_exclusions
 from detector.metrics.files import read_pages
-from detector.provenance import read_record
+from detector.postprocess.maps import PageMaps
+from detector.training.storage.provenance import read_record
 from orchestrator.results.leaderboard import read_leaderboard
 from orchestrator.space.search_space import load_space
 

@@ -14,17 +14,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from detector.cli import guarded, log
-from detector.data.cleaning import Suspicion
-from detector.data.contact_sheet import draw_sheet
-from detector.data.exclusion import list_of
-from detector.data.images import write_png
-from detector.data.pages import Page, Word
-from detector.errors import InputError
-from detector.escape import csv_cell, csv_text, encodable, printable, printable_lines, shown
+from detector.config.cli import guarded, log
+from detector.core.errors import InputError
+from detector.core.escape import csv_cell, csv_text, encodable, printable, printable_lines, shown
+from detector.data.labels.exclusion import Suspicion, list_of
+from detector.data.labels.pages import Page, Word
+from detector.data.page.images import write_png
+from detector.inference.submission import write_csv, write_json
 from detector.metrics.files import read_pages
-from detector.postprocess import Detections
-from detector.submission import write_csv, write_json
+from detector.postprocess.polygons import Detections
+from detector.review.contact_sheet import draw_sheet
 from orchestrator.results.leaderboard import write_leaderboard
 from orchestrator.results.leaderboard_table import table
 from orchestrator.trials.records import TrialRecord, TrialState

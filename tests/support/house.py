@@ -11,19 +11,48 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PACKAGE = ROOT / "orchestrator"
 COMMANDS = ""  # the room of what lies at the top
-# From the lowest to the highest; rooms of one floor do not know each other.
-FLOORS = (
-    ("trials", "store"),
-    ("config",),
-    ("space",),
-    ("run",),
-    ("place", "results", "track"),
-    ("propose",),
-    ("execute", "report_page"),
-    (COMMANDS,),
+
+
+@dataclass(frozen=True)
+class House:
+    """A package and its rooms (folders, dotted), from the lowest floor to the highest.
+
+    Rooms of one floor do not know each other.
+    """
+
+    package: Path
+    floors: tuple[tuple[str, ...], ...]
+
+
+ORCHESTRATOR = House(
+    ROOT / "orchestrator",
+    (
+        ("trials", "store"),
+        ("config",),
+        ("space",),
+        ("run",),
+        ("place", "results", "track"),
+        ("propose",),
+        ("execute", "report_page"),
+        (COMMANDS,),
+    ),
 )
+DETECTOR = House(
+    ROOT / "detector",
+    (
+        ("core",),
+        ("config", "model", "data.page"),
+        ("data.labels",),
+        ("data.crops", "data.synthetic", "metrics"),
+        ("postprocess",),
+        ("inference",),
+        ("review", "training.storage", "training.distributed"),
+        ("training",),
+        (COMMANDS,),
+    ),
+)
+HOUSES = (DETECTOR, ORCHESTRATOR)
 
 
 @dataclass(frozen=True)
@@ -42,12 +71,12 @@ def modules_of(package: Path) -> list[Module]:
     return [_module(path, package) for path in paths]
 
 
-def upward(package: Path, floors: tuple[tuple[str, ...], ...] = FLOORS) -> list[str]:
+def upward(house: House) -> list[str]:
     """Every import that does not lead to a lower floor."""
-    floor = {room: number for number, rooms in enumerate(floors) for room in rooms}
+    floor = {room: number for number, rooms in enumerate(house.floors) for room in rooms}
     return [
-        f"{module.path.relative_to(package)} uses {used or 'a command'}"
-        for module in modules_of(package)
+        f"{module.path.relative_to(house.package)} uses {used or 'a command'}"
+        for module in modules_of(house.package)
         for used in sorted(module.uses)
         if floor[used] >= floor[module.room]
     ]
@@ -60,9 +89,14 @@ def ways(modules: list[Module]) -> set[tuple[str, str]]:
 
 def purpose(package: Path, room: str) -> str:
     """The first paragraph of a room's docstring as one line."""
-    text = (package / room / "__init__.py").read_text(encoding="utf-8")
+    text = (folder_of(package, room) / "__init__.py").read_text(encoding="utf-8")
     docstring = ast.get_docstring(ast.parse(text)) or ""
     return " ".join(docstring.partition("\n\n")[0].split())
+
+
+def folder_of(package: Path, room: str) -> Path:
+    """The folder that a room is."""
+    return package.joinpath(*filter(None, room.split(".")))
 
 
 def _module(path: Path, package: Path) -> Module:
@@ -73,8 +107,7 @@ def _module(path: Path, package: Path) -> Module:
 
 
 def _room_of(path: Path, package: Path) -> str:
-    parts = path.relative_to(package).parts
-    return parts[0] if len(parts) > 1 else COMMANDS
+    return ".".join(path.relative_to(package).parts[:-1])
 
 
 def _imported(tree: ast.Module) -> Iterator[str]:
@@ -92,4 +125,6 @@ def _room(name: str, package: Path) -> str | None:
     first, *rest = name.split(".")
     if first != package.name:
         return None
-    return rest[0] if rest and (package / rest[0]).is_dir() else COMMANDS
+    while rest and not package.joinpath(*rest).is_dir():
+        rest.pop()
+    return ".".join(rest)

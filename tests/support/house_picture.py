@@ -1,7 +1,7 @@
-"""docs/house.svg: the house as a picture, with the imports as lifts.
+"""The two packages as pictures of houses in docs/, with the imports as lifts.
 
-`python tests/support/house_picture.py regenerate` draws it again from the code. Each room has a
-row, the highest floor on top, and a lift that goes down from it and stops at all rooms that it
+`python tests/support/house_picture.py regenerate` draws them again from the code. Each room has
+a row, the highest floor on top, and a lift that goes down from it and stops at all rooms that it
 imports from. Higher rooms have their lifts further to the right, so no way to a lift crosses
 another lift. Modules are not counted: a new one changes the picture only where its room uses
 another room for the first time.
@@ -15,13 +15,12 @@ from collections.abc import Iterator
 from html import escape
 from pathlib import Path
 
-from house import FLOORS, PACKAGE, ROOT, modules_of, purpose, ways
+from house import HOUSES, ROOT, House, modules_of, purpose, ways
 
-PICTURE = ROOT / "docs" / "house.svg"
 COMMAND = "python tests/support/house_picture.py regenerate"
 LEFT, TOP, BOTTOM = 16, 76, 40  # around the floors
 ROW, GAP, INSET = 42, 8, 4  # of a room; between floors; of a box in its floor
-BOX, NAME = 480, 104  # widths of a box, and of the name in it
+BOX, NAME = 540, 164  # widths of a box, and of the name in it
 LETTERS = 60  # in a line of a purpose, of which a box holds two
 LIFT, FIRST_LIFT, STOP = 26, 36, 5  # from lift to lift; from a box to the first; its radius
 STYLE = """
@@ -38,16 +37,21 @@ STYLE = """
 """
 
 
-def drawn(package: Path = PACKAGE, floors: tuple[tuple[str, ...], ...] = FLOORS) -> str:
+def picture_of(house: House) -> Path:
+    """Where the picture of a house lies."""
+    return ROOT / "docs" / f"{house.package.name}.svg"
+
+
+def drawn(house: House) -> str:
     """The picture as SVG; the same text for the same code.
 
     ValueError for a room whose docstring begins with more than its box holds.
     """
-    rows = _rows(floors)
-    lines = [*_head(package.name, rows), *_floors(floors, rows)]
+    rows = _rows(house.floors)
+    lines = [*_head(house.package.name, rows), *_floors(house.floors, rows)]
     for room, y in rows.items():
-        lines += _box(y, room, purpose(package, room))
-    lines += _lifts(rows, ways(modules_of(package)))
+        lines += _box(y, room, purpose(house.package, room))
+    lines += _lifts(rows, ways(modules_of(house.package)))
     return "\n".join([*lines, "</svg>", ""])
 
 
@@ -140,4 +144,5 @@ def _lifts(rows: dict[str, int], used: set[tuple[str, str]]) -> Iterator[str]:
 if __name__ == "__main__":
     if sys.argv[1:] != ["regenerate"]:
         raise SystemExit(f"usage: {COMMAND}")
-    PICTURE.write_text(drawn(), encoding="utf-8")
+    for house in HOUSES:
+        picture_of(house).write_text(drawn(house), encoding="utf-8")

@@ -10,7 +10,7 @@ from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detector.geometry import canonical_order
+from detector.core.geometry import canonical_order
 from detector.metrics.characters import (
     box_sides,
     count_characters,

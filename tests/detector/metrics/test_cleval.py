@@ -13,7 +13,7 @@ from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detector.errors import InputError
+from detector.core.errors import InputError
 from detector.metrics.cleval import CLEval, Dialect, PageCounts, count_page, read_words
 
 DIALECTS: tuple[Dialect, ...] = ("competition", "official")

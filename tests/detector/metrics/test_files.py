@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from detector.errors import InputError
+from detector.core.errors import InputError
 from detector.metrics.files import read_pages, read_pair
 
 QUAD = [[0, 0], [10, 0], [10, 5], [0, 5]]

@@ -10,7 +10,7 @@ from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detector.errors import InputError
+from detector.core.errors import InputError
 from detector.metrics.iou import IoU, IoUCounts, iou_words
 
 

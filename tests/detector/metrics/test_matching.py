@@ -10,7 +10,7 @@ from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detector.errors import InputError
+from detector.core.errors import InputError
 from detector.metrics import matching
 from detector.metrics.cleval import PageCounts, count_page, read_words
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from detector.loss import DBLoss
 from detector.model.dbnet import DBNet
+from detector.training.loss import DBLoss
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@ import pytest
 import timm
 import torch
 
-from detector.errors import InputError
+from detector.core.errors import InputError
 from detector.model.backbone import ALTERNATIVES, Backbone, _positions
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from detector.errors import InputError
+from detector.core.errors import InputError
 from detector.model.dbnet import DBNet, build_model, count_parameters
 from detector.model.fusion import FUSIONS, Concatenate
 from detector.model.head import UPSAMPLES

@@ -7,15 +7,15 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from detector.config import TrainConfig
-from detector.data.preprocess import Preprocess
-from detector.export import convert
-from detector.inference import Detector
+from detector.config.settings import TrainConfig
+from detector.data.page.preprocess import Preprocess
+from detector.inference.detector import Detector
+from detector.inference.onnx_export import convert
+from detector.inference.onnx_model import OnnxNetwork
 from detector.model.backbone import Backbone
 from detector.model.dbnet import DBNet, build_model
 from detector.model.weights import _full_model_shapes, match_weights
-from detector.onnx_model import OnnxNetwork
-from detector.optim import parameter_groups
+from detector.training.optimizer import parameter_groups
 
 SIDE = 64
 

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from detector.errors import InputError
+from detector.core.errors import InputError
 from detector.model.backbone import Backbone
 from detector.model.dbnet import build_model
 from detector.model.weights import _lite0_file, load_backbone_weights, match_weights, read_weights

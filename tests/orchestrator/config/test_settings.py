@@ -5,7 +5,7 @@ from datetime import datetime
 import pytest
 from pydantic import ValidationError
 
-from detector.errors import InputError
+from detector.core.errors import InputError
 from orchestrator.config.settings import SearchConfig, run_name
 from orchestrator.run.command_line import parse_arguments
 from orchestrator.trials.pareto import SCORE_AND_SIZE

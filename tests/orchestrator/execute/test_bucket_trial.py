@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from detector.generations import LAST, PREVIOUS
+from detector.training.storage.generations import LAST, PREVIOUS
 from orchestrator.execute.bucket_trial import STATE, InBucket
 from orchestrator.execute.trial import detector_trial
 from orchestrator.space.parameters import Budget, Parameter

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from detector.reproduction import find_training
+from detector.training.reproduction import find_training
 from orchestrator import search
 
 SPACE = """\

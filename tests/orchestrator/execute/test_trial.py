@@ -10,8 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from detector.checkpoint import read_best
-from detector.errors import InputError, JobError
+from detector.core.errors import InputError, JobError
+from detector.inference.checkpoint import read_best
 from orchestrator.execute.trial import Log, detector_trial, explain, summary
 from orchestrator.space.parameters import Budget, Parameter
 from orchestrator.space.search_space import SearchSpace

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import ray
 
-from detector.errors import JobError
+from detector.core.errors import JobError
 from orchestrator.place import cluster
 from orchestrator.place.resources import Machine
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from detector.errors import InputError
-from detector.step_cost import StepCost
+from detector.core.errors import InputError
+from detector.training.step_cost import StepCost
 from orchestrator.place.cost import backbones, estimate, example, measured_apart
 from orchestrator.space.search_space import SearchSpace, load_space
 

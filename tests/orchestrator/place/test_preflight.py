@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from detector.errors import InputError
+from detector.core.errors import InputError
 from orchestrator.place import preflight
 from orchestrator.place.preflight import require_ready, short_folder
 
@@ -74,7 +74,9 @@ def test_it_is_told_before_ray_is_started():
         text=True,
         check=False,
     )
-    assert done.stderr.splitlines()[-1].startswith(f"detector.errors.InputError: HOME: {NOWHERE}")
+    assert done.stderr.splitlines()[-1].startswith(
+        f"detector.core.errors.InputError: HOME: {NOWHERE}"
+    )
 
 
 @pytest.mark.parametrize("name", ["TMPDIR", "RAY_TMPDIR"])

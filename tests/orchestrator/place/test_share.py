@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import ray
 
-from detector.errors import InputError, JobError
-from detector.step_cost import StepCost
+from detector.core.errors import InputError, JobError
+from detector.training.step_cost import StepCost
 from orchestrator.place import share
 from orchestrator.place.resources import Machine, TrialResources, allot, packed
 from orchestrator.place.share import sharing

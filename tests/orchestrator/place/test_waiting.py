@@ -23,7 +23,7 @@ import ray
 from ray.experimental import internal_kv
 from ray.util.placement_group import placement_group, placement_group_table, remove_placement_group
 
-from detector.errors import InputError
+from detector.core.errors import InputError
 from orchestrator.place import waiting
 from orchestrator.place.autoscaler import can_grow
 from orchestrator.place.cluster import connected, machines

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from detector.config import TrainConfig
-from detector.inference import new_model
-from detector.work import forward_flops
+from detector.config.settings import TrainConfig
+from detector.inference.detector import new_model
+from detector.training.step_cost import forward_flops
 from orchestrator.place.work import flops, relative_work
 from orchestrator.space.parameters import Budget, Parameter
 from orchestrator.space.search_space import SearchSpace

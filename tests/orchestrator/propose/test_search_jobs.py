@@ -13,7 +13,7 @@ from optuna.trial import TrialState as OptunaState
 from sessions import make_run
 from sqlalchemy import Engine, event
 
-from detector.errors import InputError
+from detector.core.errors import InputError
 from orchestrator.propose.halving import Halving
 from orchestrator.propose.proposals import HMEAN
 from orchestrator.propose.search_jobs import AHEAD, SearchJobs, folder_name

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from detector.errors import InputError
+from detector.core.errors import InputError
 from orchestrator.config.settings import SearchConfig
 from orchestrator.propose.proposals import propose
 from orchestrator.propose.warm_start import points_for

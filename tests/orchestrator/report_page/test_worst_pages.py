@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from detector.data.annotations import Page, Word
-from detector.errors import InputError
+from detector.core.errors import InputError
+from detector.data.labels.annotations import Page, Word
 from detector.metrics.cleval import read_words
 from orchestrator.report_page.blocks import Paragraph, Section
 from orchestrator.report_page.worst_pages import (

@@ -8,7 +8,7 @@ import pytest
 from optuna.trial import TrialState
 from sessions import add_trial, make_run
 
-from detector.errors import JobError
+from detector.core.errors import JobError
 from orchestrator.results.conclusion import conclude
 from orchestrator.run.run import Run
 from orchestrator.space.parameters import Budget

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from detector.errors import InputError
+from detector.core.errors import InputError
 from orchestrator.results import comparison, leaderboard, ranking
 from orchestrator.results.leaderboard import read_leaderboard, write_leaderboard
 from orchestrator.results.ranking import best, ranked

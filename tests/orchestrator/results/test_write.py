@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from detector.checkpoint import read_best, save_best
-from detector.config import TrainConfig
+from detector.config.settings import TrainConfig
+from detector.inference.checkpoint import read_best, save_best
 from orchestrator.results.write import copy_best, write_results
 from orchestrator.trials.records import TrialRecord, TrialState
 
@@ -30,9 +30,9 @@ WRITER = """\
 import sys
 from pathlib import Path
 import torch
-import detector.files
-from detector.checkpoint import save_best
-from detector.config import TrainConfig, with_values
+import detector.core.files
+from detector.inference.checkpoint import save_best
+from detector.config.settings import TrainConfig, with_values
 
 torch.set_num_threads(1)
 folder, swaps, stop = Path(sys.argv[1]), sys.argv[2] == "swaps", Path(sys.argv[3])

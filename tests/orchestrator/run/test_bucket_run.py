@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from detector.cli import build
-from detector.errors import InputError, JobError
+from detector.config.cli import build
+from detector.core.errors import InputError, JobError
 from orchestrator import report, search
 from orchestrator.run.bucket_run import BucketRun
 from orchestrator.run.endings import again

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from detector.cli import help_text
-from detector.config import TrainConfig
-from detector.errors import InputError
+from detector.config.cli import help_text
+from detector.config.settings import TrainConfig
+from detector.core.errors import InputError
 from orchestrator.config.settings import SearchConfig
 from orchestrator.run.command_line import SearchArguments, parse_arguments
 

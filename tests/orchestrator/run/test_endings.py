@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from optuna.exceptions import StorageInternalError
 
-from detector.errors import InputError, JobError
+from detector.core.errors import InputError, JobError
 from orchestrator.config.settings import SearchConfig
 from orchestrator.run.endings import advice, again, explained
 

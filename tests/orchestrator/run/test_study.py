@@ -8,7 +8,7 @@ import pytest
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
 
-from detector.errors import InputError
+from detector.core.errors import InputError
 from orchestrator.run import study as store
 from orchestrator.run.as_records import BEST, LATEST, trial_id
 from orchestrator.store.storage import storage_url

@@ -8,7 +8,7 @@ import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution
 
-from detector.errors import InputError
+from detector.core.errors import InputError
 from orchestrator.propose.proposals import sampler
 from orchestrator.space.search_space import SearchSpace, load_space
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from detector.errors import InputError
+from detector.core.errors import InputError
 from orchestrator.run.command_line import parse_arguments
 from orchestrator.space.dry_run import CHECKED, draws, show
 from orchestrator.space.search_space import SearchSpace, load_space

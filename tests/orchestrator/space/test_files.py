@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from detector.errors import InputError
+from detector.core.errors import InputError
 from orchestrator.space.files import available_spaces, find_space, read_space_file
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from detector.errors import InputError
+from detector.core.errors import InputError
 from orchestrator.space.search_space import SearchSpace, load_space
 
 PARENT = """\

@@ -12,9 +12,9 @@ from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detector.cli import help_text
-from detector.errors import InputError
-from detector.settings import flatten, nest
+from detector.config.cli import help_text
+from detector.config.sections import flatten, nest
+from detector.core.errors import InputError
 from orchestrator.run import run_folder
 from orchestrator.run.command_line import SearchArguments, parse_arguments
 from orchestrator.space.files import available_spaces

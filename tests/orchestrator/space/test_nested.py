@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detector.config import SweepConfig, TrainConfig
-from detector.errors import InputError
+from detector.config.settings import SweepConfig, TrainConfig
+from detector.core.errors import InputError
 from orchestrator.space.nested import mode_of, nested
 from orchestrator.space.parameters import Budget, Parameter
 from orchestrator.space.search_space import SearchSpace, load_space

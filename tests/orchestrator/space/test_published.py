@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from detector.errors import InputError
+from detector.core.errors import InputError
 from orchestrator.results.printed import compare
 from orchestrator.space.published import Published
 from orchestrator.space.search_space import SearchSpace, load_space

@@ -7,7 +7,7 @@ import optuna
 import pytest
 from optuna.distributions import FloatDistribution, IntDistribution
 
-from detector.errors import InputError
+from detector.core.errors import InputError
 from orchestrator.config.settings import BudgetConfig
 from orchestrator.space.search_space import SearchSpace, load_space
 

@@ -7,8 +7,8 @@ import threading
 
 import pytest
 
-from detector.data.annotations import read_split
-from detector.errors import InputError
+from detector.core.errors import InputError
+from detector.data.labels.annotations import read_split
 from orchestrator.store.bucket import Bucket
 from orchestrator.store.mirror import Mirror
 from orchestrator.store.own_disk import cache_folder, local_copy

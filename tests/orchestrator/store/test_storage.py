@@ -20,7 +20,7 @@ import pytest
 import ray
 from optuna.trial import create_trial
 
-from detector.errors import InputError
+from detector.core.errors import InputError
 from orchestrator import report, search
 from orchestrator.run import run_folder
 from orchestrator.run import study as store

@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 import pytest
 
-from detector.monitor import CAPTION_PX, box_thresh_scalars
+from detector.training.monitor import CAPTION_PX, box_thresh_scalars
 from orchestrator import search
 from orchestrator.space.parameters import Parameter
 from orchestrator.track.tensorboard import METRICS, write_trial

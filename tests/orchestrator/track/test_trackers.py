@@ -13,7 +13,7 @@ import pytest
 from optuna.trial import TrialState, create_trial
 from sessions import make_run
 
-from detector.errors import InputError
+from detector.core.errors import InputError
 from orchestrator import search
 from orchestrator.config import tracker_names
 from orchestrator.run.command_line import parse_arguments

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detector.errors import InputError
+from detector.core.errors import InputError
 from orchestrator.trials.pareto import (
     FIGURES,
     OBJECTIVES,

@@ -1,0 +1,3 @@
+"""Every setting with its default, range and meaning; commands and their `--help` are made from
+them.
+"""

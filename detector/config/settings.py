@@ -1,0 +1,88 @@
+"""Every setting of the detector, with its default, range and unit.
+
+Sections are frozen pydantic models, so a config is checked whole when it is built and
+all faults are reported together. The dotted paths (`loss.negative_ratio`) are the keys of
+the command line and of the search spaces; `--help` is made from the descriptions in the files
+`config_*.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import ValidationError, model_validator
+
+from detector.config.input import AugmentConfig, DataConfig, PreprocessConfig, TargetConfig
+from detector.config.postprocess import PostprocessConfig, SweepConfig
+from detector.config.sections import Section, describe_faults, flatten, nest
+from detector.config.training import LossConfig, ModelConfig, OptimizerConfig, RunConfig
+from detector.core.errors import InputError
+
+__all__ = [
+    "AugmentConfig",
+    "DataConfig",
+    "LossConfig",
+    "ModelConfig",
+    "OptimizerConfig",
+    "PostprocessConfig",
+    "PreprocessConfig",
+    "RunConfig",
+    "SweepConfig",
+    "TargetConfig",
+    "TrainConfig",
+    "with_values",
+]
+
+
+class TrainConfig(Section):
+    """One training, complete: the same config gives the same weights on a CPU."""
+
+    data: DataConfig = DataConfig()
+    preprocess: PreprocessConfig = PreprocessConfig()
+    augment: AugmentConfig = AugmentConfig()
+    targets: TargetConfig = TargetConfig()
+    model: ModelConfig = ModelConfig()
+    loss: LossConfig = LossConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    train: RunConfig = RunConfig()
+    postprocess: PostprocessConfig = PostprocessConfig()
+    sweep: SweepConfig = SweepConfig()
+
+    @model_validator(mode="after")
+    def _check(self) -> TrainConfig:
+        trained, undone = self.targets.shrink_ratio, self.postprocess.shrink_ratio
+        if self.postprocess.unclip == "exact" and undone != trained:
+            raise ValueError(
+                f"postprocess.shrink_ratio must equal targets.shrink_ratio with "
+                f"postprocess.unclip=exact, got {undone} and {trained}; "
+                f"set postprocess.shrink_ratio={trained}"
+            )
+        if "exact" in (self.sweep.unclip or ()) and undone != trained:
+            raise ValueError(
+                f"postprocess.shrink_ratio must equal targets.shrink_ratio with exact in "
+                f"sweep.unclip, got {undone} and {trained}; set postprocess.shrink_ratio={trained}"
+            )
+        if self.sweep.choose and not self.train.sweep:
+            raise ValueError(
+                "sweep.choose=true needs train.sweep=true, since it chooses by that sweep, got "
+                "train.sweep=false; set it to true, or sweep.choose=false"
+            )
+        return self
+
+
+def with_values(config: TrainConfig, values: dict[str, Any]) -> TrainConfig:
+    """A copy of `config` with dotted keys replaced, checked whole; InputError lists all faults."""
+    flat = flatten(config.model_dump()) | values
+    try:
+        return TrainConfig.model_validate(nest(flat))
+    except ValidationError as error:
+        raise InputError("\n".join(describe_faults(error, TrainConfig))) from None
+
+
+# Settings that change where or how fast a job runs or what it tells, not what it computes
+# (a cache resamples large pages twice, which is less than another seed does).
+PLACEMENT = (
+    *("data.root", "data.workers", "data.cache", "data.cache_gb"),
+    *("train.device", "train.threads", "train.processes", "train.channels_last"),
+    *("train.sweep", "model.weights"),
+)

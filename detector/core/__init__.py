@@ -1,0 +1,3 @@
+"""What all rooms need: polygons, files that are whole or not at all, errors, text from strangers,
+the device.
+"""

@@ -1,0 +1,57 @@
+"""Which device and number format a job runs in."""
+
+from __future__ import annotations
+
+import cv2
+import torch
+from torch import nn
+
+from detector.core.errors import InputError
+
+
+def choose_device(name: str) -> torch.device:
+    """The torch device for `auto | cpu | cuda`; InputError when a GPU is asked for in vain."""
+    available = torch.cuda.is_available()
+    if name == "cuda" and not available:
+        raise InputError("train.device: cuda was asked for but torch sees no GPU; use auto or cpu")
+    return torch.device("cuda" if available and name != "cpu" else "cpu")
+
+
+def autocast_dtype(amp: str, device: torch.device) -> torch.dtype | None:
+    """The autocast dtype for `auto | off | bf16 | fp16`, or None for plain float32.
+
+    bf16 is preferred wherever it is native: it has the range of float32 and so needs no
+    loss scaling. A CPU gains nothing from float16, which is refused there.
+    """
+    if amp == "off" or (amp == "auto" and device.type == "cpu"):
+        return None
+    if amp == "fp16" and device.type == "cpu":
+        raise InputError("train.amp: fp16 needs a GPU; use off or bf16 on a CPU")
+    if amp == "bf16" or (amp == "auto" and torch.cuda.is_bf16_supported()):
+        return torch.bfloat16
+    return torch.float16
+
+
+def set_threads(threads: int | None) -> None:
+    """Bound the CPU threads of torch and OpenCV; None leaves both as they are."""
+    if threads is not None:
+        torch.set_num_threads(threads)
+        cv2.setNumThreads(threads)
+
+
+def suits_channels_last(network: nn.Module, device: torch.device) -> bool:
+    """Whether `network` trains faster with the channels of images and weights last.
+
+    On a GPU it does. On a CPU it does when most weights are of pointwise and depthwise
+    convolutions and linear layers; for dense ones over several pixels the gradient of the weights
+    is the slower, the fewer numbers the processor takes at a time.
+    """
+    if device.type != "cpu":
+        return True
+    layers = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    dense = sum(m.weight.numel() for m in layers if isinstance(m, nn.Conv2d) and _is_dense(m))
+    return 2 * dense < sum(m.weight.numel() for m in layers)
+
+
+def _is_dense(convolution: nn.Conv2d) -> bool:
+    return convolution.groups == 1 and max(convolution.kernel_size) > 1

@@ -1,0 +1,1 @@
+"""Training samples: augmented crops, their label maps, and batches of them."""

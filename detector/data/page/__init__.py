@@ -1,0 +1,1 @@
+"""Pixels of a page: read, prepared, cropped, resized to what the network sees, and cached."""

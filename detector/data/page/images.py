@@ -1,0 +1,165 @@
+"""Image files: read as upright 8-bit RGB whatever they hold, damage named; written as PNG."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image
+
+from detector.core.errors import InputError
+from detector.core.files import replacing
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+
+# What files with these suffixes really hold in collections from the web and from phones.
+# The list is closed because some of Pillow's other readers start external programs.
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
+
+# EXIF 2.32, tag 274: what turns the stored rows and columns into the displayed page.
+_TO_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+#: Most pixels of a page, Pillow's own limit against decompression bombs, and of a side, since
+#: OpenCV cannot warp a longer one. Both are looked up in the header, before anything is decoded.
+MAX_PIXELS = 2**30 // 4 // 3
+MAX_SIDE_PX = 32_766
+
+
+class TooLargeError(InputError):
+    """The image has more than MAX_PIXELS or a side longer than MAX_SIDE_PX."""
+
+
+def list_images(folder: Path) -> list[Path]:
+    """Image files directly in `folder`, sorted by name; the suffix counts in any case.
+
+    Hidden files (`._scan.jpg` beside copies from a Mac) are left out. Raises InputError
+    when the folder is missing.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder of images; check the path")
+    return sorted(
+        (
+            path
+            for path in folder.iterdir()
+            if path.suffix.lower() in IMAGE_SUFFIXES
+            and not path.name.startswith(".")
+            and path.is_file()
+        ),
+        key=lambda path: path.name,
+    )
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """`(width, height)` in pixels as displayed (EXIF applied), from the header alone.
+
+    Raises InputError naming the file when the header cannot be read, TooLargeError when the
+    page is beyond MAX_PIXELS or MAX_SIDE_PX.
+    """
+    with _opened(path) as image:
+        width, height = image.size
+        return (height, width) if _orientation(image) >= 5 else (width, height)
+
+
+def write_png(path: Path, picture: NDArray[np.uint8]) -> None:
+    """Replace a file by `picture`, `(H, W, 3)` uint8 RGB, atomically."""
+    with replacing(path) as temporary:
+        Image.fromarray(picture).save(temporary, format="PNG")
+
+
+def read_image(path: Path) -> NDArray[np.uint8]:
+    """The page as `(H, W, 3)` uint8 RGB, EXIF orientation applied.
+
+    16-bit grey keeps its high byte, transparency is laid on white, palettes and CMYK are
+    converted, the first frame of an animation is taken. Raises InputError naming the file
+    when it is missing, not an image, truncated or beyond MAX_PIXELS or MAX_SIDE_PX.
+    """
+    with _opened(path) as image:
+        orientation = _orientation(image)
+        image.load()
+        rgb = _to_rgb(image)
+        if orientation in _TO_UPRIGHT:
+            rgb = rgb.transpose(_TO_UPRIGHT[orientation])
+        return np.array(rgb)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """The image opened; every way a decoder can fail becomes an InputError naming the file."""
+    try:
+        with warnings.catch_warnings():
+            # Between one and two times its limit Pillow only warns.
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path, formats=_FORMATS) as image:
+                _require_size(path, image)
+                yield image
+    except TooLargeError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise TooLargeError(
+            f"{path}: more than {Image.MAX_IMAGE_PIXELS} pixels, Pillow's limit against "
+            f"decompression bombs; make the image smaller ({error})"
+        ) from None
+    except Image.UnidentifiedImageError:
+        raise InputError(f"{path}: {_why_not_an_image(path)}") from None
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; check the path") from None
+    except MemoryError:
+        raise
+    except PermissionError:
+        raise InputError(f"{path}: no permission to read it; change its access rights") from None
+    except Exception as error:  # decoders raise almost anything on damaged files
+        raise InputError(
+            f"{path}: broken or truncated image ({error}); copy it again or remove it"
+        ) from None
+
+
+def _require_size(path: Path, image: Image.Image) -> None:
+    """Raise TooLargeError for a page beyond the limits; other libraries may lift Pillow's."""
+    width, height = image.size
+    if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE_PX:
+        raise TooLargeError(
+            f"{path}: {width} x {height} pixels, but a page has at most {MAX_PIXELS} and "
+            f"{MAX_SIDE_PX} on a side; make the image smaller"
+        )
+
+
+def _why_not_an_image(path: Path) -> str:
+    if path.stat().st_size == 0:
+        return "the file is empty (0 bytes); copy it again or remove it"
+    return f"not an image in a format read here ({', '.join(_FORMATS)}); convert or remove it"
+
+
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation, 1 to 8; 1 when there is none or it makes no sense."""
+    try:
+        # The PNG class overrides this to decode the whole file in search of a late EXIF
+        # chunk, which would make the header check as slow as reading every page.
+        value = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
+    except Exception:  # a damaged EXIF block says nothing about the pixels
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):
+        # Pillow's own conversion clips 16-bit grey at 255, which turns pages white.
+        high = np.asarray(image).astype(np.int64) >> 8
+        return Image.fromarray(high.clip(0, 255).astype(np.uint8)).convert("RGB")
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        over = image.convert("RGBA")
+        white = Image.new("RGBA", over.size, (255, 255, 255, 255))
+        return Image.alpha_composite(white, over).convert("RGB")
+    return image.convert("RGB")

@@ -1,0 +1,86 @@
+"""The best weights of a training with their settings: `best/`, all that prediction needs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from pydantic import ValidationError
+from torch import Tensor, nn
+
+from detector.config.cli import yaml_mapping, yaml_text
+from detector.config.sections import describe_faults
+from detector.config.settings import TrainConfig
+from detector.core.errors import InputError
+from detector.core.files import of_one_generation, replacing_folder, write_text
+from detector.core.plain import dump_yaml, parse_json
+from detector.core.weight_files import listed, load_tensors, misfits, save_tensors
+
+
+def save_best(
+    folder: Path, model: nn.Module, config: TrainConfig, scores: dict[str, float]
+) -> None:
+    """Replace a folder by one with `model.safetensors` and `config.yaml`, both or neither."""
+    metadata = {"config": json.dumps(config.model_dump(mode="json")), "scores": json.dumps(scores)}
+    with replacing_folder(folder) as fresh:
+        write_config(fresh / "config.yaml", config)
+        save_tensors(fresh / "model.safetensors", model.state_dict(), metadata)
+
+
+def write_config(path: Path, config: TrainConfig) -> None:
+    """Replace a `config.yaml`, atomically."""
+    write_text(path, dump_yaml(config.model_dump(mode="json")))
+
+
+def find_best(checkpoint: Path) -> Path:
+    """The model.safetensors of a `best/` folder, or of a folder above it; InputError if none."""
+    choices = [
+        checkpoint,
+        checkpoint / "model.safetensors",
+        checkpoint / "best" / "model.safetensors",
+        checkpoint / "checkpoint" / "best" / "model.safetensors",
+    ]
+    path = next((c for c in choices if c.is_file()), None)
+    if path is None:
+        raise InputError(
+            f"checkpoint={checkpoint}: no model.safetensors there; give the best/ folder of a run"
+        )
+    return path
+
+
+def read_best(checkpoint: Path) -> tuple[dict[str, Tensor], TrainConfig]:
+    """Weights and config of what `find_best` finds, written together.
+
+    `config.yaml` counts where it differs from the config inside the weights: that is how
+    settings are chosen afterwards.
+    """
+    path = find_best(checkpoint)
+    settings_file = path.with_name("config.yaml")
+    tensors, metadata, text = of_one_generation(
+        path.parent,
+        lambda: (
+            *load_tensors(path),
+            yaml_text(settings_file) if settings_file.is_file() else None,
+        ),
+    )
+    if text is not None:
+        settings = yaml_mapping(text, settings_file)
+    elif "config" in metadata:
+        settings = parse_json(metadata["config"], f"{path}: its config")
+    else:
+        raise InputError(f"{settings_file}: missing; it is written beside the weights")
+    try:
+        return tensors, TrainConfig.model_validate(settings)
+    except ValidationError as error:
+        lines = describe_faults(error, TrainConfig)
+        raise InputError("\n".join(f"{settings_file}: {line}" for line in lines)) from None
+
+
+def load_weights(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
+    """Copy weights into a model of the same shape; InputError names what does not fit."""
+    faults = misfits(model, tensors, exact=False)
+    if faults:
+        raise InputError(
+            f"{path}: the weights do not fit the model of its config.yaml: {listed(faults)}"
+        )
+    model.load_state_dict(tensors)

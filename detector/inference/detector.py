@@ -1,0 +1,224 @@
+"""A trained model with its preprocessing and post-processing: image in, polygons out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from detector.config.settings import PostprocessConfig, TrainConfig, with_values
+from detector.core.device import autocast_dtype, choose_device
+from detector.core.device_errors import is_out_of_memory, release_memory
+from detector.core.errors import JobError
+from detector.data.page.crop import text_box
+from detector.data.page.prepare import Preparation
+from detector.data.page.preprocess import Prepared, Preprocess
+from detector.inference.checkpoint import load_weights, read_best
+from detector.inference.onnx_model import is_onnx, read_onnx
+from detector.inference.tiles import tiled
+from detector.model.dbnet import DBNet, build_model
+from detector.postprocess.maps import PageMap, quantize
+from detector.postprocess.polygons import Detections, detect
+
+# Scale of the first pass that finds the text of a page to crop, as a share of the second's.
+COARSE = 0.5
+
+Channels = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Detector:
+    """Everything between an image and its polygons, the same for every command.
+
+    `model` takes normalised images `(N, 3, H, W)` and returns `detector.model.dbnet.Maps` of
+    logits: a trained network, an ONNX file (`detector.inference.onnx_model`) or an average of
+    several (`detector.inference.augmented`).
+    """
+
+    model: nn.Module
+    preprocess: Preprocess
+    postprocess: PostprocessConfig
+    device: torch.device
+    amp: torch.dtype | None = None
+
+    def __call__(self, image: NDArray[np.uint8]) -> Detections:
+        """Polygons of one image, `(H, W, 3)` uint8 RGB, in its own pixels."""
+        return self.locate(self.map_of(image))
+
+    def map_of(self, image: NDArray[np.uint8], name: str = "") -> PageMap:
+        """The probability map of one image, `(H, W, 3)` uint8 RGB."""
+        return self.maps_of([self.preprocess.prepare(image)], [name])[0]
+
+    def maps_of(self, pages: Sequence[Prepared], names: Sequence[str]) -> list[PageMap]:
+        """The probability maps of pages, by name.
+
+        Those that take the same room go through the network together.
+        """
+        pages = [self._cropped(page) for page in pages]
+        tensors = [self.preprocess.tensor(page.image) for page in pages]
+        maps: dict[int, PageMap] = {}
+        for shape in sorted({tuple(tensor.shape) for tensor in tensors}):
+            group = [i for i, tensor in enumerate(tensors) if tuple(tensor.shape) == shape]
+            found = self._probabilities(torch.stack([tensors[i] for i in group]))
+            for i, padded in zip(group, found, strict=True):
+                page, (height, width) = pages[i], pages[i].image.shape[:2]
+                kept = quantize(padded[:height, :width])
+                maps[i] = PageMap(names[i], kept, page.affine, page.size, page.flattening)
+        return [maps[i] for i in range(len(pages))]
+
+    def probability(self, tensor: Tensor, *, size: tuple[int, int]) -> NDArray[np.float32]:
+        """The `(h, w)` probability map of one preprocessed `(3, H, W)` image.
+
+        `size` is the (width, height) that the page covers of it: the padding holds no text
+        and is left out, so that no region reaches into it. Values are rounded to 1/65535, the
+        precision at which maps are kept (`detector.postprocess.maps`).
+        """
+        return quantize(self._probabilities(tensor[None])[0, : size[1], : size[0]])
+
+    def locate(self, page_map: PageMap) -> Detections:
+        """Polygons in pixels of the page."""
+        return detect(
+            page_map.probability,
+            **self.postprocess.model_dump(),
+            affine=page_map.affine,
+            size=page_map.size,
+            flattening=page_map.flattening,
+        )
+
+    def _probabilities(self, images: Tensor) -> NDArray[np.float32]:
+        """`(N, H, W)` of `(N, 3, H, W)`; fewer at a time where the device has no memory for all.
+
+        JobError when it has none for one.
+        """
+        try:
+            return self._at_once(images)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            if len(images) == 1:
+                height, width = images.shape[2:]
+                raise JobError(
+                    f"out of memory: the device has no memory for a page of {width} x {height} "
+                    "pixels; use a smaller data.longest_side_px, or a smaller preprocess.tile_px "
+                    "to look at it in parts"
+                ) from error
+        # Not above: as long as the error is handled, it holds what it was computing with.
+        release_memory()
+        halves = images.tensor_split(2)
+        return np.concatenate([self._probabilities(half) for half in halves])
+
+    def _at_once(self, images: Tensor) -> NDArray[np.float32]:
+        """`(N, H, W)` of `(N, 3, H, W)`, by tiles where the preprocessing says so."""
+        self.model.eval()
+        batch = images.to(self.device, memory_format=torch.channels_last)
+        settings = self.preprocess
+        with (
+            torch.inference_mode(),
+            torch.autocast(self.device.type, self.amp, enabled=self.amp is not None),
+        ):
+            found = tiled(
+                lambda part: self.model(part).probability.float().sigmoid(),
+                batch,
+                tile=settings.tile_px or max(images.shape[2:]),
+                overlap=settings.tile_overlap_px if settings.tile_px else 0,
+                stride=settings.stride,
+            )
+        return np.asarray(found[:, 0].cpu().numpy())
+
+    def _cropped(self, page: Prepared) -> Prepared:
+        """The part of a page that holds text, by a first pass at `COARSE` of the scale."""
+        margin = self.preprocess.crop_margin
+        if margin is None:
+            return page
+        image, affine = self.preprocess.resize(page.image, COARSE)
+        height, width = image.shape[:2]
+        probability = self.probability(self.preprocess.tensor(image), size=(width, height))
+        found = detect(probability, **self._loose, affine=affine, size=page.image.shape[1::-1])
+        return self.preprocess.crop(page, text_box(found.polygons, page.image.shape[1::-1], margin))
+
+    @property
+    def _loose(self) -> dict[str, Any]:
+        """Settings of the first pass: a region too many costs scale, one too few costs words."""
+        settings = self.postprocess
+        loose = {"box_thresh": settings.box_thresh / 2, "min_side_px": 0.0}
+        return settings.model_dump() | loose
+
+
+def make_preprocess(config: TrainConfig, *, mean: Channels, std: Channels) -> Preprocess:
+    """The preprocessing of a config, with the statistics of its backbone."""
+    settings = config.preprocess
+    masks = None if config.data.cache is None else config.data.cache / "masks"
+    return Preprocess(
+        longest_side_px=config.data.longest_side_px,
+        mean=mean,
+        std=std,
+        shortest_side_px=settings.shortest_side_px,
+        preparation=Preparation(
+            background=settings.background,
+            background_model=settings.background_model,
+            contrast=settings.contrast,
+            flatten=settings.flatten,
+            masks=masks,
+        ),
+        crop_margin=settings.crop_margin if settings.crop else None,
+        tile_px=settings.tile_px,
+        tile_overlap_px=settings.tile_overlap_px,
+    )
+
+
+def override(
+    detector: Detector,
+    config: TrainConfig,
+    *,
+    preprocess: Mapping[str, Any],
+    postprocess: Mapping[str, Any],
+) -> Detector:
+    """The detector with some settings of `config` replaced, checked like any setting."""
+    values = {f"preprocess.{key}": value for key, value in preprocess.items()}
+    values |= {f"postprocess.{key}": value for key, value in postprocess.items()}
+    changed = with_values(config, values)
+    stored = detector.preprocess
+    return replace(
+        detector,
+        preprocess=make_preprocess(changed, mean=stored.mean, std=stored.std),
+        postprocess=changed.postprocess,
+    )
+
+
+def new_model(config: TrainConfig) -> DBNet:
+    """The network a config describes, with new weights."""
+    return build_model(
+        backbone=config.model.backbone,
+        neck=config.model.neck,
+        neck_channels=config.model.neck_channels,
+        fusion=config.model.fusion,
+        upsample=config.model.upsample,
+    )
+
+
+def load_detector(
+    checkpoint: Path, *, device: str = "auto", amp: str = "auto"
+) -> tuple[Detector, TrainConfig]:
+    """The detector kept in a `best/` folder or in an ONNX file; InputError if unreadable."""
+    place = choose_device(device)
+    read = read_onnx if is_onnx(checkpoint) else _read_trained
+    model, preprocess, config = read(checkpoint, place)
+    model.eval()
+    return Detector(
+        model, preprocess, config.postprocess, place, autocast_dtype(amp, place)
+    ), config
+
+
+def _read_trained(path: Path, device: torch.device) -> tuple[DBNet, Preprocess, TrainConfig]:
+    """What a training kept: the network on `device`, its preprocessing and its settings."""
+    tensors, config = read_best(path)
+    model = new_model(config)
+    load_weights(model, tensors, path)
+    model.to(device).to(memory_format=torch.channels_last)
+    return model, make_preprocess(config, mean=model.mean, std=model.std), config

@@ -1,0 +1,87 @@
+"""Polygons for images: the files of a folder, batch by batch, those that cannot be read told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from time import monotonic
+
+from detector.config.cli import log
+from detector.core.draw import draw
+from detector.core.errors import InputError
+from detector.data.crops.dataset import whole_page_loader
+from detector.data.labels.annotations import list_images, read_image
+from detector.data.page.images import write_png
+from detector.inference.detector import Detector
+from detector.postprocess.polygons import Detections
+
+PROGRESS_S = 10.0  # seconds between two lines of progress
+
+
+Predicted = dict[str, tuple[Detections, tuple[int, int]]]
+
+
+def find_images(path: Path, *, recursive: bool = False) -> dict[str, Path]:
+    """The image itself, or those of a folder, by name and sorted; InputError if there is none.
+
+    A name is the path below the folder with `/`, so that two folders may hold the same file
+    name. Hidden files and folders are left out.
+    """
+    if path.is_file():
+        return {path.name: path}
+    if not path.is_dir():
+        raise InputError(f"images={path}: no such file or folder")
+    folders = [path]
+    if recursive:
+        below = (folder for folder in path.rglob("*") if folder.is_dir())
+        folders += [f for f in below if not _hidden(f.relative_to(path))]
+    found = [image for folder in folders for image in list_images(folder)]
+    if not found:
+        where = "this folder or one below it" if recursive else "this folder"
+        hint = "" if recursive else "; recursive=true looks in the folders below too"
+        raise InputError(f"images={path}: no jpg, jpeg or png file in {where}{hint}")
+    return dict(sorted((image.relative_to(path).as_posix(), image) for image in found))
+
+
+def _hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
+
+
+def predict(
+    detector: Detector,
+    paths: dict[str, Path],
+    *,
+    batch_size: int = 1,
+    workers: int = 0,
+    visualize: Path | None = None,
+) -> tuple[Predicted, list[str]]:
+    """Detections and (width, height) of every image by name, and why others are missing.
+
+    Tells its progress on stderr. With `visualize`, drawn pictures go to that folder.
+    """
+    results: Predicted = {}
+    skipped: list[str] = []
+    names, told, done = list(paths), monotonic(), 0
+    files = list(paths.values())
+    for items in whole_page_loader(
+        files, detector.preprocess, workers=workers, batch_size=batch_size
+    ):
+        pages = {names[item.index]: item.page for item in items if item.page is not None}
+        for item in items:
+            if item.page is None:
+                skipped.append(item.error)
+                log(f"skipped: {item.error}")
+        for page_map in detector.maps_of(list(pages.values()), list(pages)):
+            found = detector.locate(page_map)
+            results[page_map.name] = found, page_map.size
+            if visualize is not None:
+                _save_picture(visualize / f"{page_map.name}.png", paths[page_map.name], found)
+        done += len(items)
+        if monotonic() - told > PROGRESS_S or done % 50 < len(items):
+            log(f"{done} of {len(paths)} images")
+            told = monotonic()
+    return results, skipped
+
+
+def _save_picture(target: Path, image: Path, found: Detections) -> None:
+    picture = draw(read_image(image), predicted=found.polygons, true=[], ignored=[])
+    write_png(target, picture)

@@ -1,0 +1,1 @@
+"""One training, from the first weights to the best ones: loss, steps, epochs, validations."""

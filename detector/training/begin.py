@@ -1,0 +1,177 @@
+"""What a training begins with: its pages, its network with the first weights, and its record."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from timm.utils.model_ema import ModelEmaV3
+
+from detector.config.settings import TrainConfig
+from detector.config.training import peak_lr
+from detector.core.commands import command
+from detector.core.device import autocast_dtype, set_threads, suits_channels_last
+from detector.core.errors import InputError
+from detector.core.memory import keep_freed_memory
+from detector.data.crops.dataset import TrainingPages
+from detector.data.crops.transforms import Augment
+from detector.data.labels.annotations import Split, read_split, require_words
+from detector.data.page.cache import PageCache
+from detector.data.page.preprocess import Preprocess
+from detector.inference.detector import Detector, make_preprocess, new_model
+from detector.model.backbone import Backbone
+from detector.model.dbnet import DBNet
+from detector.model.weights import load_backbone_weights
+from detector.training.distributed.processes import device_of, threads_of
+from detector.training.epoch import Job
+from detector.training.loss import DBLoss
+from detector.training.optimizer import build_optimizer, parameter_groups
+from detector.training.storage.provenance import Provenance, keep_record
+from detector.training.storage.state_file import TrainingState
+
+
+def prepare(
+    config: TrainConfig,
+    folder: Path,
+    log: Callable[[str], None],
+    *,
+    fresh: bool,
+    rank: int = 0,
+    expected: Provenance | None = None,
+) -> tuple[Job, TrainingState]:
+    """Read the data and build the model; pretrained weights only when training starts.
+
+    `rank` is that of this process among `train.processes`; the first one writes the record,
+    which must agree with `expected`. Raises InputError for data or settings that cannot be used.
+    """
+    if config.data.root is None:
+        raise InputError("data.root: no dataset folder given; add data.root=FOLDER")
+    world = config.train.processes
+    set_threads(threads_of(config.train.threads, world))
+    torch.manual_seed(config.train.seed)
+    device = device_of(config.train.device, rank, world)
+    if device.type == "cpu":
+        keep_freed_memory()
+    train_split = _read(config, config.data.train_split, config.data.train_pages, log)
+    val_split = _read(config, config.data.val_split, config.data.val_pages, log)
+    if config.sweep.choose and len(val_split.pages) < 2:
+        raise InputError(
+            "sweep.choose: settings are chosen on half of the validation pages and scored on the "
+            f"others, so at least 2 are needed, got {len(val_split.pages)}; add pages to the split "
+            f"{config.data.val_split!r}, raise data.val_pages, or set sweep.choose=false"
+        )
+    model = new_model(config)
+    if rank == 0:
+        splits, given = (train_split, val_split), model.backbone
+        _begin(config, folder, splits, given, device, fresh=fresh, expected=expected, log=log)
+    channels_last = place(model, config, device)
+    preprocess = make_preprocess(config, mean=model.mean, std=model.std)
+    state = new_state(model, config, device)
+    amp = autocast_dtype(config.train.amp, device)
+    detector = Detector(state.evaluated, preprocess, config.postprocess, device, amp)
+    samples = _samples(config, train_split, preprocess)
+    steps = math.ceil(len(samples) / config.train.batch_size)
+    loss = DBLoss(**config.loss.model_dump(), step_k=config.model.step_k)
+    job = Job(
+        config=config,
+        folder=folder,
+        detector=detector,
+        samples=samples,
+        val_pages=val_split.pages,
+        loss=loss,
+        steps_per_epoch=steps,
+        backbone=model.backbone,
+        channels_last=channels_last,
+        log=log,
+    )
+    return job, state
+
+
+def _begin(
+    config: TrainConfig,
+    folder: Path,
+    splits: tuple[Split, Split],
+    backbone: Backbone,
+    device: torch.device,
+    *,
+    fresh: bool,
+    expected: Provenance | None,
+    log: Callable[[str], None],
+) -> None:
+    """Load the pretrained weights of a new training, and keep what it was made from."""
+    origin = None
+    if fresh:
+        origin = load_backbone_weights(backbone, config.model.backbone, config.model.weights)
+        log(origin)
+    keep_record(folder, config, splits, backbone, origin, device, expected=expected, log=log)
+
+
+def _read(config: TrainConfig, name: str, limit: int | None, log: Callable[[str], None]) -> Split:
+    assert config.data.root is not None
+    split = read_split(config.data.root, name, limit=limit, exclude=config.data.exclude)
+    require_words(split, config.data.root)
+    words = sum(len(page.words) for page in split.pages)
+    log(f"{name}: {len(split.pages)} pages, {words} words")
+    if split.faults:
+        kinds = Counter(fault.kind for fault in split.faults)
+        counts = ", ".join(f"{kind} {count}" for kind, count in kinds.most_common())
+        log(
+            f"{name}: {len(split.faults)} annotation faults ({counts}); "
+            f"{command('detector.inspect', {'data.root': config.data.root})} lists them"
+        )
+    return split
+
+
+def _samples(config: TrainConfig, split: Split, preprocess: Preprocess) -> TrainingPages:
+    augment = Augment(
+        longest_side_px=preprocess.longest_side_px,
+        shortest_side_px=preprocess.shortest_side_px,
+        **config.augment.model_dump(),
+    )
+    cache = None
+    if config.data.cache is not None:
+        size = round(config.data.cache_gb * 1e9)
+        cache = PageCache(config.data.cache, size, preprocess.preparation, preprocess.fill)
+    return TrainingPages(
+        split.pages,
+        augment,
+        preprocess,
+        seed=config.train.seed,
+        cache=cache,
+        **config.targets.model_dump(),
+    )
+
+
+def place(model: DBNet, config: TrainConfig, device: torch.device) -> bool:
+    """Move `model` to its device and memory layout; whether that is channels last."""
+    model.to(device)
+    last = config.train.channels_last
+    if last is None:
+        last = suits_channels_last(model.backbone, device)
+    if last:
+        model.to(memory_format=torch.channels_last)
+    return last
+
+
+def new_state(model: DBNet, config: TrainConfig, device: torch.device) -> TrainingState:
+    """The state of a training before its first step, for a model that has its place."""
+    settings = config.optimizer
+    groups = parameter_groups(
+        model,
+        backbone=model.backbone,
+        lr=peak_lr(settings.name, settings.lr),
+        backbone_lr_ratio=settings.backbone_lr_ratio,
+        weight_decay=settings.weight_decay,
+        layer_decay=settings.layer_decay,
+    )
+    optimizer = build_optimizer(groups, name=settings.name, momentum=settings.momentum)
+    ema = None
+    if settings.ema_decay > 0:
+        # The warm-up lets a short training forget its random start.
+        ema = ModelEmaV3(model, decay=settings.ema_decay, use_warmup=True)
+    fp16 = autocast_dtype(config.train.amp, device) is torch.float16
+    scaler = torch.amp.GradScaler(device.type, enabled=fp16)
+    return TrainingState(model, ema, optimizer, scaler, parts=config.train.accumulate)

@@ -1,0 +1,133 @@
+"""One pass over the training pages, by one process or several."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from detector.config.settings import TrainConfig
+from detector.core.errors import JobError
+from detector.data.crops.dataset import Batch, TrainingPages, training_loader
+from detector.data.labels.annotations import Page
+from detector.inference.detector import Detector
+from detector.training.distributed.peers import ALONE, Peers
+from detector.training.loss import DBLoss
+from detector.training.optimizer import freeze, lr_factor, set_lr
+from detector.training.step import update
+from detector.training.storage.state_file import TrainingState
+
+CHECK_EVERY = 20  # steps between two looks at the loss; a look waits for the GPU
+
+
+@dataclass(frozen=True)
+class Job:
+    """What stays the same through a training."""
+
+    config: TrainConfig
+    folder: Path
+    detector: Detector
+    samples: TrainingPages
+    val_pages: tuple[Page, ...]
+    loss: DBLoss
+    steps_per_epoch: int
+    backbone: nn.Module
+    channels_last: bool
+    log: Callable[[str], None]
+    peers: Peers = ALONE
+
+
+def train_epoch(job: Job, state: TrainingState) -> dict[str, float]:
+    """One pass over the training pages: mean losses, last learning rate, pages skipped.
+
+    Every process of `job.peers` makes the same steps and returns the same figures, but only the
+    leading one knows of pages that others skipped. Raises JobError for a loss that is not finite
+    and when no page can be read.
+    """
+    settings, device, peers = job.config.train, job.detector.device, job.peers
+    if not peers.leads:  # its own dropout; only the leader's random state is kept for a resume
+        draw = np.random.SeedSequence([settings.seed, state.epoch, peers.rank])
+        torch.manual_seed(int(draw.generate_state(1)[0]))
+    loader = training_loader(
+        job.samples,
+        batch_size=settings.batch_size,
+        workers=job.config.data.workers,
+        epoch=state.epoch,
+        seed=settings.seed,
+        pin_memory=device.type == "cuda",
+        rank=peers.rank,
+        world=peers.world,
+    )
+    state.model.train()
+    freeze(job.backbone, frozen=_frozen(job, state))
+    total, count, rate = torch.zeros(4, device=device), 0, 0.0
+    skipped = 0
+    unsaid: list[str] = []
+    for batch in loader:
+        if peers.leads:
+            skipped += _tell_broken(job, batch.broken)
+        else:
+            unsaid += batch.broken
+        rate = _set_rate(job, state)
+        found = _step(job, state, batch)
+        if found is not None:
+            total += found
+            count += 1
+        state.step += 1
+        if count % CHECK_EVERY == 1:
+            _require_finite(total, state)
+    skipped += sum(_tell_broken(job, messages) for messages in peers.gathered(unsaid))
+    if not count:
+        raise JobError("no training page could be read; see the lines above")
+    _require_finite(total, state)
+    state.epoch += 1
+    names = ("loss/total", "loss/probability", "loss/threshold", "loss/binary")
+    losses = dict(zip(names, (total / count).tolist(), strict=True))
+    return losses | {"lr": rate, "skipped": skipped}
+
+
+def _tell_broken(job: Job, messages: Sequence[str]) -> int:
+    """Name the pages that were skipped, and count them."""
+    for message in messages:
+        job.log(f"skipped: {message}")
+    return len(messages)
+
+
+def _frozen(job: Job, state: TrainingState) -> bool:
+    settings = job.config.optimizer
+    return settings.backbone_lr_ratio == 0 or state.epoch < settings.freeze_epochs
+
+
+def _set_rate(job: Job, state: TrainingState) -> float:
+    settings = job.config.optimizer
+    factor = lr_factor(
+        state.step,
+        total_steps=job.steps_per_epoch * job.config.train.epochs,
+        warmup_steps=round(settings.warmup_epochs * job.steps_per_epoch),
+        schedule=settings.schedule,
+    )
+    return set_lr(state.optimizer, factor)
+
+
+def _step(job: Job, state: TrainingState, batch: Batch) -> torch.Tensor | None:
+    return update(
+        state,
+        batch.to(job.detector.device, channels_last=job.channels_last),
+        loss=job.loss,
+        amp=job.detector.amp,
+        clip_norm=job.config.optimizer.clip_norm,
+        log=job.log,
+        peers=job.peers,
+    )
+
+
+def _require_finite(total: torch.Tensor, state: TrainingState) -> None:
+    if not torch.isfinite(total).all():
+        raise JobError(
+            f"the loss is not finite at step {state.step}; try a smaller optimizer.lr, "
+            "a smaller optimizer.clip_norm or train.amp=off"
+        )

@@ -1,0 +1,106 @@
+"""Optimizer, learning-rate schedule and parameter groups."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+from torch.func import functional_call
+
+
+def parameter_groups(
+    model: nn.Module,
+    *,
+    backbone: nn.Module,
+    lr: float,
+    backbone_lr_ratio: float,
+    weight_decay: float,
+    layer_decay: float = 1.0,
+) -> list[dict]:
+    """The backbone's groups, then those of the rest, decayed before not; empty ones left out.
+
+    Biases and normalisation parameters (one dimension) are not decayed. Each group keeps
+    its peak rate as `peak_lr`. With a ratio of 0 the backbone is in none. A `layer_decay`
+    below 1 gives each stage of the backbone (see `stages`) groups of its own, the earliest
+    first, and multiplies a stage's rate by it once for each stage that follows, as ELECTRA
+    does (arXiv:2003.10555).
+    """
+    body = stages(backbone) if layer_decay < 1 else [list(backbone.parameters())]
+    inside = {id(p) for stage in body for p in stage}
+    rest = [p for p in model.parameters() if id(p) not in inside]
+    rates = [lr * backbone_lr_ratio * layer_decay**i for i in reversed(range(len(body)))]
+    groups = []
+    for part, rate in zip([*body, rest], [*rates, lr], strict=True):
+        for decayed in (True, False):
+            chosen = [p for p in part if (p.ndim > 1) == decayed]
+            if chosen and rate > 0:
+                decay = weight_decay if decayed else 0.0
+                groups.append(
+                    {"params": chosen, "lr": rate, "peak_lr": rate, "weight_decay": decay}
+                )
+    return groups
+
+
+def stages(backbone: nn.Module) -> list[list[nn.Parameter]]:
+    """The backbone's parameters by the first of its maps that needs them, finest map first.
+
+    `backbone` makes a list of maps, finest first, of images `(1, 3, 64, 64)`. The stem thus
+    counts to the first stage, and a parameter that no map needs to the last. Stages without
+    parameters, such as the pooling that ends VGG, are left out.
+    """
+    # The graph of the maps says it for every model, whatever its modules are named.
+    # Detached, since parameters that are frozen for now have a stage too.
+    weights = {k: p.detach().requires_grad_() for k, p in backbone.named_parameters()}
+    image = next(iter(weights.values())).new_zeros(1, 3, 64, 64)
+    training = backbone.training
+    backbone.eval()  # leaves running statistics and random numbers alone
+    maps = functional_call(backbone, weights, (image,))
+    backbone.train(training)
+    stage = dict.fromkeys(weights, len(maps) - 1)
+    for level, features in reversed(list(enumerate(maps[:-1]))):
+        reached = torch.autograd.grad(
+            features.sum(), list(weights.values()), allow_unused=True, retain_graph=True
+        )
+        stage |= {k: level for k, g in zip(weights, reached, strict=True) if g is not None}
+    found: list[list[nn.Parameter]] = [[] for _ in maps]
+    for name, parameter in backbone.named_parameters():
+        found[stage[name]].append(parameter)
+    return [part for part in found if part]
+
+
+def freeze(backbone: nn.Module, *, frozen: bool) -> None:
+    """Keep the backbone as it is, its running statistics included, or train it again."""
+    backbone.requires_grad_(not frozen)
+    if frozen:
+        backbone.eval()
+
+
+def build_optimizer(groups: list[dict], *, name: str, momentum: float) -> torch.optim.Optimizer:
+    """AdamW, or SGD with Nesterov momentum."""
+    if name == "adamw":
+        return torch.optim.AdamW(groups)
+    return torch.optim.SGD(groups, momentum=momentum, nesterov=momentum > 0)
+
+
+def lr_factor(step: int, *, total_steps: int, warmup_steps: int, schedule: str) -> float:
+    """The share of the peak rate at a step counted from 0: linear warm-up, then the schedule.
+
+    A function of the step alone, so resuming needs no scheduler state. `cosine` ends at 1 %
+    of the peak; `poly` is (1 - t)^0.9 as in DBNet (arXiv:1911.08947, section 4.2).
+    """
+    if step < warmup_steps:
+        return (step + 1) / warmup_steps
+    if schedule == "constant":
+        return 1.0
+    t = min(1.0, (step - warmup_steps) / max(1, total_steps - warmup_steps))
+    if schedule == "poly":
+        return max(0.01, (1 - t) ** 0.9)
+    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * t))
+
+
+def set_lr(optimizer: torch.optim.Optimizer, factor: float) -> float:
+    """Scale every group to `factor` of its peak; returns the rate of the last group (the head)."""
+    for group in optimizer.param_groups:
+        group["lr"] = group["peak_lr"] * factor
+    return float(optimizer.param_groups[-1]["lr"])

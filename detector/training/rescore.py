@@ -1,0 +1,102 @@
+"""A trained detector under other post-processing settings: scored, not trained again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from detector.config.cli import log as log_to_stderr
+from detector.config.sections import flatten
+from detector.config.settings import PLACEMENT, TrainConfig
+from detector.core.errors import InputError
+from detector.data.labels.annotations import read_split
+from detector.inference.checkpoint import save_best
+from detector.inference.detector import load_detector
+from detector.inference.latency import latency_ms
+from detector.training.monitor import keep_box_thresh
+from detector.training.storage.provenance import read_record, write_record
+from detector.training.trainer import LATENCY, EpochReport, params_m, with_chosen
+from detector.training.validation import record, validate
+
+# What may differ between two trainings of the same weights.
+_AFTERWARDS = ("postprocess.", "sweep.", "train.sweep")
+
+
+def rescore(
+    config: TrainConfig,
+    folder: Path,
+    *,
+    source: Path,
+    epochs: int,
+    best_epoch: int,
+    finished: bool,
+    log: Callable[[str], None] = log_to_stderr,
+) -> EpochReport:
+    """The last report of a training as `config` says, from the weights of an equal one.
+
+    `source` is the folder of that training, which differs in post-processing alone; it ran for
+    `epochs` and kept the weights of `best_epoch`, the best one at its own settings. Another epoch
+    may be the best at these, so a training could have given a little more. Writes `folder` as a
+    training does, without anything to resume. `seconds` are those of the scoring. Raises InputError
+    when the weights are missing or were trained otherwise, JobError as `validate` does.
+    """
+    started = time.monotonic()
+    detector, other = load_detector(
+        source / "checkpoint", device=config.train.device, amp=config.train.amp
+    )
+    _require_same_training(config, other, source)
+    detector = replace(detector, postprocess=config.postprocess)
+    assert config.data.root is not None
+    split = read_split(
+        config.data.root,
+        config.data.val_split,
+        limit=config.data.val_pages,
+        exclude=config.data.exclude,
+    )
+    scores = validate(
+        detector,
+        split.pages,
+        epoch=best_epoch,
+        monitor=None,
+        maps=folder / "maps" if config.train.sweep else None,
+        workers=config.data.workers,
+        log=log,
+        tried=config.sweep.tried(),
+        choose=config.sweep.choose,
+    )
+    assert scores is not None  # a single process leads
+    metrics: dict[str, float] = {LATENCY: latency_ms(detector, split.pages)}
+    record(metrics, scores, best_epoch)
+    checkpoint = folder / "checkpoint"
+    save_best(checkpoint / "best", detector.model, with_chosen(config, scores), scores.figures)
+    keep_box_thresh(folder, scores.swept, best_epoch)
+    metrics["params_m"] = params_m(detector.model)
+    metrics["seconds"] = time.monotonic() - started
+    # What made the weights, with the settings that they are scored at.
+    write_record(folder, read_record(source).model_copy(update={"config": config}))
+    log(f"the weights of {source.name}, trained alike: H-mean {metrics['hmean']:.4f}")
+    return EpochReport(
+        epoch=epochs,
+        metrics=metrics,
+        page_hmeans=scores.page_hmeans,
+        checkpoint=checkpoint,
+        finished=finished,
+        swept=scores.swept,
+        tuned=scores.tuned,
+    )
+
+
+def _require_same_training(config: TrainConfig, other: TrainConfig, source: Path) -> None:
+    old, new = (flatten(one.model_dump(mode="json")) for one in (other, config))
+    changed = [
+        f"{key}: {old[key]!r} there, {value!r} here"
+        for key, value in new.items()
+        if old[key] != value and key not in PLACEMENT and not key.startswith(_AFTERWARDS)
+    ]
+    if changed:
+        raise InputError(
+            f"{source}: was trained otherwise, so its weights cannot stand for these settings\n"
+            + "\n".join(changed)
+        )

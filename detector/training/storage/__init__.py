@@ -1,0 +1,1 @@
+"""What a training keeps on disk: its state, the state before, and what it was made from."""

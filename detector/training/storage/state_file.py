@@ -1,0 +1,127 @@
+"""Weights and training state as safetensors plus JSON; nothing is ever unpickled.
+
+A checkpoint folder holds `last.safetensors` (all that an exact resume needs), the one before it
+(see `detector.training.storage.generations`) and `best/` (`model.safetensors` with
+`config.yaml`: all that prediction needs).
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from timm.utils.model_ema import ModelEmaV3
+from torch import Tensor, nn
+
+from detector.config.sections import field_names, flatten
+from detector.config.settings import PLACEMENT, SweepConfig, TrainConfig
+from detector.config.training import peak_lr
+from detector.core.errors import InputError
+from detector.core.weight_files import load_tensors, save_tensors
+from detector.training.storage.state_check import below, read_state_record, require_state
+
+# Where the sweep chooses nothing, the values it tries are among those too.
+_TRIED = tuple(f"sweep.{key}" for key in field_names(SweepConfig) if key != "choose")
+
+
+@dataclass
+class TrainingState:
+    """Everything that changes while training; `epoch` and `step` count what is finished."""
+
+    model: nn.Module
+    ema: ModelEmaV3 | None
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    epoch: int = 0
+    step: int = 0
+    seconds: float = 0.0
+    metrics: dict[str, float] = field(default_factory=dict)
+    tuned: dict[str, Any] = field(default_factory=dict)  # by the sweep of the last validation
+    parts: int = 1  # a batch is worked through in; not kept, since machines differ
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """The weights that are scored and kept: the average when there is one."""
+        return self.model if self.ema is None else self.ema.module
+
+
+def save_state(path: Path, state: TrainingState, config: TrainConfig) -> None:
+    """Write the whole training state to one file, atomically."""
+    tensors = {f"model/{k}": v for k, v in state.model.state_dict().items()}
+    if state.ema is not None:
+        tensors |= {f"ema/{k}": v for k, v in state.ema.module.state_dict().items()}
+    for index, parameter in enumerate(_parameters(state.optimizer)):
+        for key, value in state.optimizer.state.get(parameter, {}).items():
+            if value is not None:
+                tensors[f"optimizer/{index}/{key}"] = value
+    tensors["rng/cpu"] = torch.get_rng_state()
+    if torch.cuda.is_available():
+        tensors["rng/cuda"] = torch.cuda.get_rng_state()
+    record = {
+        "epoch": state.epoch,
+        "step": state.step,
+        "seconds": state.seconds,
+        "metrics": state.metrics,
+        "tuned": state.tuned,
+        "scaler": state.scaler.state_dict(),
+        "config": config.model_dump(mode="json"),
+    }
+    save_tensors(path, tensors, {"state": json.dumps(record)})
+
+
+def load_state(path: Path, state: TrainingState, config: TrainConfig) -> None:
+    """Fill `state` from a file, exactly; InputError when it is broken or of another config."""
+    tensors, metadata = load_tensors(path)
+    record = read_state_record(path, metadata)
+    _require_same(path, record.config, config)
+    require_state(path, tensors, state, record.scaler)
+    state.model.load_state_dict(below(tensors, "model/"))
+    if state.ema is not None:
+        state.ema.module.load_state_dict(below(tensors, "ema/"))
+    _load_optimizer(state.optimizer, below(tensors, "optimizer/"))
+    if record.scaler:  # saved where nothing was scaled, it is empty
+        state.scaler.load_state_dict(record.scaler)
+    torch.set_rng_state(tensors["rng/cpu"])
+    if "rng/cuda" in tensors and torch.cuda.is_available():
+        torch.cuda.set_rng_state(tensors["rng/cuda"])
+    state.epoch, state.step = record.epoch, record.step
+    state.seconds, state.metrics, state.tuned = record.seconds, record.metrics, record.tuned
+
+
+def _parameters(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
+    return [p for group in optimizer.param_groups for p in group["params"]]
+
+
+def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    parameters = _parameters(optimizer)
+    for name, value in tensors.items():
+        index, _, key = name.partition("/")
+        parameter = parameters[int(index)]
+        if value.shape == parameter.shape:
+            # empty_like keeps the parameter's memory layout, so later steps round alike
+            value = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+        optimizer.state[parameter][key] = value
+
+
+def _require_same(path: Path, saved: dict[str, Any], config: TrainConfig) -> None:
+    # A setting that is younger than the file had its default then.
+    old = flatten(TrainConfig().model_dump(mode="json")) | flatten(saved)
+    new = flatten(config.model_dump(mode="json"))
+    for flat in (old, new):  # a rate left to the optimizer equals the same rate given
+        with suppress(LookupError, TypeError):  # no optimizer's name, which is told below
+            flat["optimizer.lr"] = peak_lr(flat["optimizer.name"], flat["optimizer.lr"])
+    free = PLACEMENT if config.sweep.choose else (*PLACEMENT, *_TRIED)
+    changed = [
+        f"{key}: {old.get(key)!r} when it was saved, {value!r} now"
+        for key, value in new.items()
+        if old.get(key) != value and key not in free
+    ]
+    if changed:
+        raise InputError(
+            f"{path}: was trained with other settings, so it cannot be resumed with these; "
+            "use the former values or another output folder\n" + "\n".join(changed)
+        )

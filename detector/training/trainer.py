@@ -1,0 +1,226 @@
+"""One training, from a config to the best weights by H-mean, resumable to the bit."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from detector.config.cli import log as log_to_stderr
+from detector.config.settings import TrainConfig, with_values
+from detector.core.errors import InputError
+from detector.inference.checkpoint import save_best
+from detector.inference.latency import latency_ms
+from detector.postprocess.sweep_scores import SweepScores
+from detector.training.begin import prepare
+from detector.training.distributed.peers import Peers
+from detector.training.distributed.processes import shared
+from detector.training.distributed.shared_norm import share_statistics
+from detector.training.epoch import Job, train_epoch
+from detector.training.monitor import Monitor, curves, keep_box_thresh
+from detector.training.storage.generations import LAST, has_state, keep_previous, newest_state
+from detector.training.storage.provenance import Provenance
+from detector.training.storage.state_file import TrainingState, load_state, save_state
+from detector.training.validation import STALE, Validated, epoch_line, record, validate
+
+LATENCY = "latency_ms"
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """What a finished and validated epoch gave.
+
+    `epoch` counts from 1. `metrics` holds the figures of this epoch and, as `best_*`, those
+    of the best epoch so far. `checkpoint` is a folder complete in itself. `finished` says that
+    the training is over: all epochs are done, or patience has run out. `swept` has the scores at
+    every post-processing setting tried; None without a sweep, and when nothing was left to train.
+    `tuned` has the best of these settings in the last validation, by name in PostprocessConfig:
+    those that differ among the tried ones; empty without a sweep.
+    """
+
+    epoch: int
+    metrics: dict[str, float]
+    page_hmeans: dict[str, float]
+    checkpoint: Path
+    finished: bool
+    swept: SweepScores | None = None
+    tuned: Mapping[str, Any] = field(default_factory=dict)
+
+
+def train(
+    config: TrainConfig,
+    folder: Path,
+    *,
+    report: Callable[[EpochReport], None] | None = None,
+    resume: bool = False,
+    expected: Provenance | None = None,
+    until: int | None = None,
+    log: Callable[[str], None] = log_to_stderr,
+) -> EpochReport:
+    """Train as `config` says and return the last report.
+
+    Writes `folder/checkpoint/` (see `detector.training.storage.state_file`), TensorBoard events and
+    `folder/record.json`, what the training was made from. With `resume` it continues after
+    the last finished epoch, or the one before where that file is broken (`log` says so), and on a
+    CPU the weights equal those of an uninterrupted training bit for bit. `until` pauses it after
+    that epoch, one that is validated: the learning rate still follows all epochs of `config`, and
+    a later call with `resume` goes on as if there had been no pause. `expected` is the record of
+    another training, which this one repeats. With several processes (`train.processes`) this one
+    leads: it alone writes, reports and logs.
+    Raises InputError for unusable data or settings, and data or weights that are not those of
+    `expected`, and JobError for a loss or score that is not finite and for a process that ended.
+    """
+    _require_validated(until, config)
+    checkpoint = folder / "checkpoint"
+    if has_state(checkpoint) and not resume:
+        raise InputError(f"{folder}: holds a training already; add resume=true or choose another")
+    last = newest_state(checkpoint, log)
+    job, state = prepare(config, folder, log, fresh=last is None, expected=expected)
+    if last is not None:
+        load_state(last, state, config)
+        log(f"resuming after epoch {state.epoch} of {config.train.epochs}")
+    world, cuda = config.train.processes, job.detector.device.type == "cuda"
+    with shared(world, cuda=cuda, work=_follow, arguments=(config, folder)) as peers:
+        return _lead(replace(job, peers=peers), state, report, until)
+
+
+def _lead(
+    job: Job,
+    state: TrainingState,
+    report: Callable[[EpochReport], None] | None,
+    until: int | None,
+) -> EpochReport:
+    """Train to the end or the pause, keep what comes of it, and return the last report."""
+    config, peers = job.config, job.peers
+    checkpoint = job.folder / "checkpoint"
+    _join(job, state)
+    monitor = Monitor(job.folder, finished=state.epoch)
+    over = _over(state, config)
+    result = EpochReport(state.epoch, state.metrics, {}, checkpoint, over, tuned=state.tuned)
+    try:
+        while not peers.told(_over(state, config) or _paused(state, until)):
+            scores = _epoch(job, state, monitor)
+            if scores is None:
+                continue
+            result = EpochReport(
+                epoch=state.epoch,
+                metrics=dict(state.metrics),
+                page_hmeans=scores.page_hmeans,
+                checkpoint=checkpoint,
+                finished=_over(state, config),
+                swept=scores.swept,
+                tuned=scores.tuned,
+            )
+            if report is not None:
+                report(result)
+    finally:
+        monitor.close()
+    return result
+
+
+def _epoch(job: Job, state: TrainingState, monitor: Monitor) -> Validated | None:
+    """Train for an epoch, keep what came of it and tell it; the scores where it is validated."""
+    config, checkpoint = job.config, job.folder / "checkpoint"
+    started = time.monotonic()
+    losses = train_epoch(job, state)
+    scores = _validate(job, state, monitor) if _is_validated(state.epoch, config) else None
+    state.seconds += time.monotonic() - started
+    new = losses | {"seconds": state.seconds, "params_m": params_m(state.model)}
+    state.metrics |= new
+    if scores is not None:
+        if LATENCY not in state.metrics:  # of the architecture rather than of its weights
+            state.metrics[LATENCY] = latency_ms(job.detector, job.val_pages)
+        state.tuned = scores.tuned
+        if record(state.metrics, scores, state.epoch):
+            kept = with_chosen(config, scores)
+            save_best(checkpoint / "best", state.evaluated, kept, scores.figures)
+            keep_box_thresh(job.folder, scores.swept, state.epoch)
+    keep_previous(checkpoint)
+    save_state(checkpoint / LAST, state, config)
+    # Between validations there are the scores of an older epoch, which are no points of this one.
+    monitor.scalars(curves(new if scores is None else state.metrics), state.epoch)
+    job.log(epoch_line(state.metrics, state.epoch, config.train.epochs, scores))
+    return scores
+
+
+def with_chosen(config: TrainConfig, scores: Validated) -> TrainConfig:
+    """The config to keep with the best weights: with the settings chosen for them, if any."""
+    if scores.chosen is None:
+        return config
+    chosen = scores.chosen.model_dump()
+    return with_values(config, {f"postprocess.{key}": value for key, value in chosen.items()})
+
+
+def _follow(peers: Peers, config: TrainConfig, folder: Path) -> None:
+    """Train as the process that does not lead: the same steps, and a share of the pages."""
+    job, state = prepare(config, folder, lambda _: None, fresh=False, rank=peers.rank)
+    last = newest_state(folder / "checkpoint", lambda _: None)  # the leader's choice: it was first
+    if last is not None:
+        load_state(last, state, config)
+    job = replace(job, peers=peers)
+    _join(job, state)
+    while not peers.told(True):  # the leader alone knows of a pause
+        train_epoch(job, state)
+        if _is_validated(state.epoch, config):
+            _validate(job, state, None)
+
+
+def _join(job: Job, state: TrainingState) -> None:
+    """Start from the leader's weights, and look at the batches of all."""
+    job.peers.same_weights(state.model)
+    if state.ema is not None:
+        job.peers.same_weights(state.ema.module)
+    share_statistics(state.model, job.peers)
+
+
+def _is_validated(epoch: int, config: TrainConfig) -> bool:
+    return epoch % config.train.eval_every == 0 or epoch == config.train.epochs
+
+
+def _require_validated(until: int | None, config: TrainConfig) -> None:
+    """A validation that only a pause asks for could make another epoch the best one."""
+    if until is None or until >= config.train.epochs:
+        return
+    every = config.train.eval_every
+    if until < 1 or not _is_validated(until, config):
+        raise InputError(
+            f"until: must be an epoch that is validated, every {every} of them "
+            f"(train.eval_every), got {until}; use {max(1, round(until / every)) * every}, or "
+            "train.eval_every=1"
+        )
+
+
+def _paused(state: TrainingState, until: int | None) -> bool:
+    return until is not None and state.epoch >= until
+
+
+def _over(state: TrainingState, config: TrainConfig) -> bool:
+    """Whether nothing is left to train: of the state alone, so that a resume agrees."""
+    patience = config.train.patience
+    stale = state.metrics.get(STALE, 0)
+    return state.epoch >= config.train.epochs or (patience > 0 and stale >= patience)
+
+
+def params_m(model: nn.Module) -> float:
+    """Millions of weights."""
+    return sum(p.numel() for p in model.parameters()) / 1e6
+
+
+def _validate(job: Job, state: TrainingState, monitor: Monitor | None) -> Validated | None:
+    job.peers.same_weights(state.evaluated)
+    return validate(
+        job.detector,
+        job.val_pages,
+        epoch=state.epoch,
+        monitor=monitor,
+        maps=job.folder / "maps" if job.config.train.sweep else None,
+        workers=job.config.data.workers,
+        log=job.log,
+        peers=job.peers,
+        tried=job.config.sweep.tried(),
+        choose=job.config.sweep.choose,
+    )

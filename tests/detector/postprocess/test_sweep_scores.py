@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from detector.config.settings import PostprocessConfig
+from detector.core.errors import InputError
+from detector.postprocess.sweep_scores import SweepScores
+
+
+def table(hmeans: list[list[float]]) -> SweepScores:
+    """A sweep with given H-means, `[setting][page]`, and no other figures."""
+    values = np.array(hmeans)
+    count, pages = values.shape
+    tried = tuple(PostprocessConfig(box_thresh=i / 10) for i in range(count))
+    scores = np.repeat(values[:, :, None], 3, axis=2)
+    names = tuple(f"{i}.jpg" for i in range(pages))
+    counts = np.zeros((count, 11), np.int64)
+    return SweepScores(tried, names, scores, counts, np.zeros((count, 4), np.int64))
+
+
+def test_cross_fitting_by_hand():
+    """Pages 0 and 2 prefer setting 1, pages 1 and 3 setting 0; the mean prefers setting 2."""
+    swept = table([[0.1, 0.9, 0.3, 0.9], [0.9, 0.3, 0.9, 0.1], [0.8, 0.8, 0.8, 0.8]])
+    assert swept.best() == 2
+    fitted = swept.cross_fit()
+    assert fitted is not None
+    # Each half is scored at the other's choice: 0.1 + 0.3 at setting 0, 0.3 + 0.1 at setting 1.
+    assert fitted.hmean == pytest.approx(0.2)
+    assert fitted.optimism == pytest.approx(0.6)
+    assert {s.box_thresh for s in fitted.settings} == {0.0, 0.1}
+    assert fitted.page_hmeans == {"0.jpg": 0.1, "1.jpg": 0.3, "2.jpg": 0.3, "3.jpg": 0.1}
+    assert swept.tuned() == {"box_thresh": 0.2}
+
+
+def test_cross_fitting_takes_recall_and_precision_from_the_same_settings():
+    """Pages 1 and 3 choose setting 1 for pages 0 and 2, which choose setting 0 for the others."""
+    swept = table([[0.9, 0.2, 0.9, 0.4], [0.5, 0.6, 0.7, 0.8]])
+    scores = swept.page_scores.copy()
+    scores[:, :, 0] = [[0.1, 0.2, 0.3, 0.4], [0.5, 0.6, 0.7, 0.8]]  # recall
+    scores[:, :, 1] = [[0.8, 0.7, 0.6, 0.5], [0.4, 0.3, 0.2, 0.1]]  # precision
+    fitted = replace(swept, page_scores=scores).cross_fit()
+    assert fitted is not None
+    assert [s.box_thresh for s in fitted.settings] == [0.1, 0.0]
+    assert fitted.page_hmeans == {"0.jpg": 0.5, "1.jpg": 0.2, "2.jpg": 0.7, "3.jpg": 0.4}
+    assert fitted.hmean == pytest.approx((0.5 + 0.2 + 0.7 + 0.4) / 4)
+    assert fitted.recall == pytest.approx((0.5 + 0.2 + 0.7 + 0.4) / 4)
+    assert fitted.precision == pytest.approx((0.4 + 0.7 + 0.2 + 0.5) / 4)
+
+
+def test_cross_fitting_leaves_blank_pages_out_and_needs_two_pages():
+    nan = math.nan
+    fitted = table([[0.5, nan, 0.7, 0.6]]).cross_fit()
+    assert fitted is not None
+    assert fitted.hmean == pytest.approx(0.6)
+    assert fitted.page_hmeans == {"0.jpg": 0.5, "2.jpg": 0.7, "3.jpg": 0.6}
+    assert fitted.optimism == pytest.approx(0)
+    assert table([[0.5]]).cross_fit() is None
+    assert table([[nan, nan]]).cross_fit() is None
+
+
+def drawn(pages: list[int]) -> SweepScores:
+    """A sweep of two settings over pages, each with figures of its own."""
+    tried = (PostprocessConfig(), PostprocessConfig(box_thresh=0.1))
+    scores = np.stack([np.random.default_rng(p).random((2, 3)) for p in pages], axis=1)
+    counts = sum(np.random.default_rng(p).integers(0, 99, (2, 15)) for p in pages)
+    names = tuple(f"{p:03d}.jpg" for p in pages)
+    return SweepScores(tried, names, scores, counts[:, :11], counts[:, 11:])
+
+
+@given(st.permutations(range(6)), st.integers(1, 5))
+def test_merged_sweeps_are_that_of_all_pages_however_they_were_dealt(pages: list[int], cut: int):
+    merged = drawn(sorted(pages[:cut])).merged(drawn(sorted(pages[cut:])))
+    whole = drawn(sorted(pages))
+    assert (merged.names, merged.settings) == (whole.names, whole.settings)
+    assert np.array_equal(merged.page_scores, whole.page_scores)
+    assert np.array_equal(merged.official, whole.official)
+    assert np.array_equal(merged.overlap, whole.overlap)
+
+
+def test_sweeps_that_do_not_belong_together_are_not_merged():
+    with pytest.raises(InputError, match=r"both have page 001\.jpg"):
+        drawn([0, 1]).merged(drawn([1, 2]))
+    with pytest.raises(InputError, match="over different settings"):
+        drawn([0]).merged(table([[0.5]]))

@@ -91,7 +91,7 @@ def test_everything_is_written_through_the_functions_for_it():
                 key = name if name in ELSEWHERE else f"{name}:{function}"
                 found.setdefault(key, []).append(f"{name}:{line} in {function}")
     new = [place for key in found.keys() - ELSEWHERE.keys() for place in found[key]]
-    assert not new, "use detector.files, or say in ELSEWHERE why not:\n" + "\n".join(new)
+    assert not new, "use detector.core.files, or say in ELSEWHERE why not:\n" + "\n".join(new)
     assert not ELSEWHERE.keys() - found.keys(), "these write no more: shorten the list"
 
 

@@ -32,7 +32,7 @@ def tiny_space(root: Path, settings: dict[str, Any]) -> SearchSpace:
 
 @dataclass(frozen=True)
 class Report:
-    """The shape of detector.trainer.EpochReport, which costs ten seconds to import."""
+    """The shape of detector.training.trainer.EpochReport, which costs ten seconds to import."""
 
     epoch: int
     metrics: dict[str, float]

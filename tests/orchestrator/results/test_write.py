@@ -37,7 +37,7 @@ from detector.config.settings import TrainConfig, with_values
 torch.set_num_threads(1)
 folder, swaps, stop = Path(sys.argv[1]), sys.argv[2] == "swaps", Path(sys.argv[3])
 if not swaps:
-    detector.files._exchanged = lambda one, other: False
+    detector.core.files._exchanged = lambda one, other: False
 epoch = 0
 while not stop.exists():
     epoch += 1

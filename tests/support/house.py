@@ -43,6 +43,15 @@ DETECTOR = House(
     (
         ("core",),
         ("config", "model", "data.page"),
+        ("data.raw",),
+        (
+            "data.formats.aihub",
+            "data.formats.datasets",
+            "data.formats.documents",
+            "data.formats.services",
+            "data.formats.text",
+            "data.formats.tools",
+        ),
         ("data.labels",),
         ("data.crops", "data.synthetic", "metrics"),
         ("postprocess",),

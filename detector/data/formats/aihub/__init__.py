@@ -1,0 +1,1 @@
+"""The collections of AI-Hub, which are all laid out differently."""

@@ -1,0 +1,1 @@
+"""How published datasets are laid out."""

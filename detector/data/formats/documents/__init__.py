@@ -1,0 +1,1 @@
+"""XML and HTML of documents with their words: ALTO, PAGE and hOCR."""

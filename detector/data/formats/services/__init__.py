@@ -1,0 +1,1 @@
+"""Answers of text recognition services, as first labels."""

@@ -1,0 +1,1 @@
+"""Label files of lines of text, one file a page."""

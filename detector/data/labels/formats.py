@@ -1,0 +1,108 @@
+"""The formats of labels, found by the names of their modules, and which of them a folder holds."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path, PurePosixPath
+from typing import Protocol, cast
+
+from detector.core.errors import InputError
+from detector.data.raw.label_file import LabelFile
+from detector.data.raw.labelled import Labelled
+
+# Beside labels in many folders, and none themselves.
+_ASIDE = ("readme*", "license*", "classes.txt", "*.md")
+
+
+class Format(Protocol):
+    """What a module below `detector.data.formats` has; its name is that of the format.
+
+    SUFFIXES: of its label files, in small letters.
+    ASIDE: patterns of the names of files that come with the labels and are none. Optional.
+    OVER: names of more general formats that also claim its files, and yield to it. Optional.
+    claims: whether a file is of this format; an InputError means that it is not.
+    read: the images of a file with their words. An InputError excludes the file.
+    """
+
+    SUFFIXES: tuple[str, ...]
+
+    def claims(self, file: LabelFile) -> bool: ...
+
+    def read(self, file: LabelFile) -> Iterator[Labelled]: ...
+
+
+@cache
+def formats() -> Mapping[str, Format]:
+    """Every format by its name, sorted."""
+    package = importlib.import_module("detector.data.formats")
+    found = pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
+    names = [module.name for module in found if not module.ispkg]
+    modules = {name.rpartition(".")[2]: importlib.import_module(name) for name in names}
+    return {name: cast(Format, modules[name]) for name in sorted(modules)}
+
+
+def label_files(root: Path) -> list[LabelFile]:
+    """The files below a folder that may hold labels, by path; hidden ones are left out."""
+    suffixes = {suffix for format_ in formats().values() for suffix in format_.SUFFIXES}
+    aside = [*_ASIDE, *(p for f in formats().values() for p in getattr(f, "ASIDE", ()))]
+    found = []
+    for path in sorted(root.rglob("*")):
+        name = PurePosixPath(path.relative_to(root).as_posix())
+        hidden = any(part.startswith(".") for part in name.parts)
+        known = path.name.lower().endswith(tuple(suffixes))
+        if known and not hidden and not any(_named(name, p) for p in aside) and path.is_file():
+            found.append(LabelFile(path, name))
+    return found
+
+
+def _named(name: PurePosixPath, pattern: str) -> bool:
+    return PurePosixPath(str(name).lower()).match(pattern.lower())
+
+
+def claimants(file: LabelFile) -> set[str]:
+    """The formats that a file may be of, without those that yield to another of them."""
+    found = {name for name, format_ in formats().items() if _is_claimed(file, format_)}
+    yielding = {over for name in found for over in getattr(formats()[name], "OVER", ())}
+    return found - yielding
+
+
+def _is_claimed(file: LabelFile, format_: Format) -> bool:
+    if not file.path.name.lower().endswith(format_.SUFFIXES):
+        return False
+    try:
+        return format_.claims(file)
+    except InputError:
+        return False
+
+
+def recognised(root: Path, files: Sequence[LabelFile]) -> tuple[str, list[LabelFile]]:
+    """The one format of the label files of a folder, and the files that are of it.
+
+    InputError, with what was found, for none, for several, and where it cannot be told.
+    """
+    claims = {file: claimants(file) for file in files}
+    known = [file for file in files if claims[file]]
+    if not known:
+        told = ", ".join(str(file.name) for file in files[:3]) or "no file that could hold any"
+        raise InputError(
+            f"{root}: no labels in a format that is known ({told}); the formats are "
+            f"{', '.join(formats())}"
+        )
+    common = set.intersection(*(claims[file] for file in known))
+    if len(common) == 1:
+        return common.pop(), known
+    if common:
+        raise InputError(
+            f"{root}: its labels may be {' or '.join(sorted(common))}; say which, as in "
+            f"data.format={min(common)}"
+        )
+    counts = Counter(" or ".join(sorted(claims[file])) for file in known)
+    told = ", ".join(f"{count} files of {name}" for name, count in counts.most_common())
+    raise InputError(
+        f"{root}: holds labels of several formats ({told}); say which count, as in "
+        f"data.format={min(min(claims[file]) for file in known)}"
+    )

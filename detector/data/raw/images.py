@@ -1,0 +1,85 @@
+"""Which image file a label file means, whatever it calls it: a name, a path, one of elsewhere."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from pathlib import PurePosixPath
+
+from detector.data.page.images import IMAGE_SUFFIXES
+
+
+class Images:
+    """The image files below a dataset's folder, by their paths there.
+
+    A Mac's archives decompose Hangul, and cameras write suffixes in capitals, so names are
+    compared in Unicode form C and suffixes in small letters.
+    """
+
+    def __init__(self, names: Iterable[PurePosixPath]) -> None:
+        self._by_path = {_loose(name): name for name in names}
+        self._by_name: dict[str, list[PurePosixPath]] = defaultdict(list)
+        self._by_stem: dict[str, list[PurePosixPath]] = defaultdict(list)
+        for loose, name in self._by_path.items():
+            self._by_name[loose.name].append(name)
+            self._by_stem[loose.stem].append(name)
+
+    def find(self, reference: str, label: PurePosixPath) -> list[PurePosixPath]:
+        """The images that `reference`, in the label file `label`, may mean; one when it is sure.
+
+        Tried in this order: the path from the label's folder and each above it; the images of
+        that name, or of that stem where no such image has its suffix. Of several those stay whose
+        paths share most parts with the reference from its end, and then most with the label's.
+        """
+        wanted = _loose(PurePosixPath(reference))
+        for folder in label.parents:
+            path = _within(folder, wanted)
+            if path is not None and path in self._by_path:
+                return [self._by_path[path]]
+        found = self._by_name.get(wanted.name) or self._by_stem.get(_stem(wanted), [])
+        found = _most(found, lambda name: _same_end(_loose(name), wanted))
+        return _most(found, lambda name: _shared(_loose(name), _loose(label)))
+
+
+def _loose(name: PurePosixPath) -> PurePosixPath:
+    path = PurePosixPath(unicodedata.normalize("NFC", str(name)))
+    return path.with_suffix(path.suffix.lower()) if path.suffix else path
+
+
+def _stem(name: PurePosixPath) -> str:
+    return name.stem if name.suffix in IMAGE_SUFFIXES else name.name
+
+
+def _within(folder: PurePosixPath, path: PurePosixPath) -> PurePosixPath | None:
+    """`path` from a folder of the dataset; None when it leads out of it."""
+    parts: list[str] = []
+    for part in (*(() if path.is_absolute() else _loose(folder).parts), *path.parts):
+        if part == ".." and not parts:
+            return None
+        if part == "..":
+            parts.pop()
+        elif part not in (".", "/"):
+            parts.append(part)
+    return PurePosixPath(*parts)
+
+
+def _most(names: list[PurePosixPath], score: Callable[[PurePosixPath], int]) -> list[PurePosixPath]:
+    """Those with the highest score."""
+    best = max(map(score, names), default=0)
+    return [name for name in names if score(name) == best]
+
+
+def _same_end(name: PurePosixPath, wanted: PurePosixPath) -> int:
+    """How many folders above both names are the same, from the last one up."""
+    count = 0
+    for one, other in zip(reversed(name.parts[:-1]), reversed(wanted.parts[:-1]), strict=False):
+        if one != other:
+            break
+        count += 1
+    return count
+
+
+def _shared(name: PurePosixPath, label: PurePosixPath) -> int:
+    """How many folders of the two paths have the same name, wherever they stand."""
+    return len(set(name.parts[:-1]) & set(label.parts[:-1]))

@@ -1,0 +1,75 @@
+"""Outlines from the ways in which label files describe them, as lists of `[x, y]`.
+
+Corners are clockwise on the screen from the top left one. What is not made of numbers is given
+back as it is, so that the check of words can show it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+
+def box_of_corners(left: Any, top: Any, right: Any, bottom: Any) -> Any:
+    """A box by two opposite corners, in any order."""
+    values = numbers([left, top, right, bottom])
+    if values is None:
+        return [left, top, right, bottom]
+    (x0, x1), (y0, y1) = sorted(values[::2]), sorted(values[1::2])
+    return [[x0, y0], [x1, y0], [x1, y1], [x0, y1]]
+
+
+def box_of_size(left: Any, top: Any, width: Any, height: Any) -> Any:
+    """A box by its corner with the lowest coordinates and its size."""
+    values = numbers([left, top, width, height])
+    if values is None:
+        return [left, top, width, height]
+    x, y, w, h = values
+    return box_of_corners(x, y, x + w, y + h)
+
+
+def turned(outline: Any, degrees: Any, pivot: tuple[float, float]) -> Any:
+    """An outline in pixels turned clockwise on the screen about a point."""
+    values = numbers([degrees])
+    if values is None or not isinstance(outline, list) or not are_points(outline):
+        return outline
+    angle = math.radians(values[0])
+    cos, sin = math.cos(angle), math.sin(angle)
+    moved = [(x - pivot[0], y - pivot[1]) for x, y in outline]
+    return [[pivot[0] + x * cos - y * sin, pivot[1] + x * sin + y * cos] for x, y in moved]
+
+
+def pairs(flat: Any) -> Any:
+    """`[x1, y1, x2, y2, ...]` as points."""
+    if not isinstance(flat, Sequence) or isinstance(flat, str) or len(flat) % 2:
+        return flat
+    return [[x, y] for x, y in zip(flat[::2], flat[1::2], strict=True)]
+
+
+def of_xy(point: Any) -> Any:
+    """`{"x": 1, "y": 2}` in either case as `[1, 2]`."""
+    if not isinstance(point, dict):
+        return point
+    return [point.get("x", point.get("X")), point.get("y", point.get("Y"))]
+
+
+def numbers(values: Sequence[Any]) -> list[float] | None:
+    """The values as floats, text of a number too; None unless all are finite numbers."""
+    found = [_number(value) for value in values]
+    return None if None in found else [value for value in found if value is not None]
+
+
+def are_points(outline: list[Any]) -> bool:
+    """Whether all are pairs of finite numbers."""
+    return all(isinstance(p, list | tuple) and len(p) == 2 and numbers(p) for p in outline)
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None

@@ -12,8 +12,8 @@ from typing import Any
 
 from detector.config.cli import build, log, read_yaml
 from detector.config.sections import flatten, nest
-from detector.core.errors import InputError
 from detector.core import files
+from detector.core.errors import InputError
 from detector.core.files import clear_up, flush_folder, write_text
 from detector.core.plain import dump_yaml
 from orchestrator.config.settings import SearchConfig

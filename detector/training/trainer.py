@@ -23,7 +23,7 @@ from detector.training.epoch import Job, train_epoch
 from detector.training.monitor import Monitor, box_thresh_curve, curves
 from detector.training.storage.best import complete_best, keep_best
 from detector.training.storage.generations import LAST, has_state, keep_previous, newest_state
-from detector.training.storage.provenance import Provenance
+from detector.training.storage.provenance import Provenance, reading_images
 from detector.training.storage.state_file import TrainingState, load_state, save_state
 from detector.training.validation import STALE, Validated, epoch_line, record, validate
 
@@ -85,8 +85,12 @@ def train(
         log(f"resuming after epoch {state.epoch} of {config.train.epochs}")
         complete_best(folder, state, config, log)
     world, cuda = config.train.processes, job.detector.device.type == "cuda"
-    with shared(world, cuda=cuda, work=_follow, arguments=(config, folder)) as peers:
-        return _lead(replace(job, peers=peers), state, report, until)
+    splits = (job.samples.pages, job.val_pages)
+    with (
+        reading_images(folder, splits, expected=expected, log=log) as look,
+        shared(world, cuda=cuda, work=_follow, arguments=(config, folder)) as peers,
+    ):
+        return _lead(replace(job, peers=peers), state, report, until, look)
 
 
 def _lead(
@@ -94,8 +98,12 @@ def _lead(
     state: TrainingState,
     report: Callable[[EpochReport], None] | None,
     until: int | None,
+    look: Callable[[], None],
 ) -> EpochReport:
-    """Train to the end or the pause, keep what comes of it, and return the last report."""
+    """Train to the end or the pause, keep what comes of it, and return the last report.
+
+    `look` is called after each epoch.
+    """
     config, peers = job.config, job.peers
     _join(job, state)
     monitor = Monitor(job.folder, finished=state.epoch)
@@ -103,6 +111,7 @@ def _lead(
     try:
         while not peers.told(_over(state, config) or _paused(state, until)):
             scores = _epoch(job, state, monitor)
+            look()
             if scores is None:
                 continue
             result = _report(job, state, scores.swept)

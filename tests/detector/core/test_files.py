@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -9,11 +12,14 @@ from pathlib import Path
 import pytest
 
 from detector.core import files
+from detector.core.errors import InputError
 from detector.core.files import (
     clear_up,
     content_digest,
     copy_folder,
     file_digest,
+    is_locked,
+    locked,
     of_one_generation,
     replacing,
     replacing_folder,
@@ -190,6 +196,61 @@ def test_a_folder_that_a_kill_left_without_its_name_is_put_back(tmp_path: Path):
     assert read_folder(tmp_path / "best")["a"] == ".best.0123abcd.old"
     clear_up(tmp_path / "none")
     assert not (tmp_path / "none").exists()
+
+
+def test_a_folder_is_held_by_one_process_at_a_time_whatever_it_forks(tmp_path: Path):
+    """The children of a killed holder, such as loader processes, do not keep its lock."""
+    folder, said = tmp_path / "new" / "run", []
+    code = (
+        "import os, sys, time; from pathlib import Path; from detector.core.files import locked\n"
+        "with locked(Path(sys.argv[1]), 'output: in use', print):\n"
+        "    child = os.fork()\n"
+        "    if child: print(os.getpid(), child, flush=True)\n"
+        "    time.sleep(600)"
+    )
+    command = [sys.executable, "-c", code, str(folder)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        pid, child = map(int, holder.stdout.readline().split())
+        try:
+            assert is_locked(folder)
+            message = rf"^output: in use \(process {pid} on .+\); wait for it, stop it, or use"
+            with (
+                pytest.raises(InputError, match=message),
+                locked(folder, "output: in use", said.append),
+            ):
+                pass
+            holder.kill()
+            holder.wait()
+            with locked(folder, "output: in use", said.append):
+                assert is_locked(folder)
+        finally:
+            holder.kill()
+            os.kill(child, signal.SIGKILL)
+    assert not is_locked(folder)
+    assert said == []
+    assert names(folder) == [".lock"]  # it was there before this process came
+
+
+def test_a_folder_that_was_made_to_be_held_goes_when_nothing_was_written(tmp_path: Path):
+    with locked(tmp_path / "runs" / "one", "", pytest.fail):
+        pass
+    assert names(tmp_path) == []
+    with locked(tmp_path / "runs" / "one", "", pytest.fail):
+        write_text(tmp_path / "runs" / "one" / "a", "text")
+    assert names(tmp_path / "runs" / "one") == [".lock", "a"]
+
+
+def test_where_nothing_can_be_locked_it_is_said(tmp_path: Path, monkeypatch):
+    def refuse(*_) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    said: list[str] = []
+    with locked(tmp_path, "", said.append):
+        assert not is_locked(tmp_path)
+    message = "cannot be locked (No locks available); let nothing else write there"
+    assert said == [f"{tmp_path}: {message}"]
 
 
 def test_a_file_is_read_again_only_when_it_changed(tmp_path: Path):

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 
 from detector.core.errors import InputError
-from detector.core.files import content_digest, file_digest, replacing
+from detector.core.files import content_digest, expand_home, file_digest, replacing
 
 Method = Literal["paper", "rembg"]
 Image = NDArray[np.uint8]
@@ -250,7 +250,7 @@ def find_model(model: str) -> Path:
     """
     if not _is_path(model):
         return _find_named(model)
-    path = Path(model).expanduser()
+    path = expand_home(model)
     if not path.is_file():
         raise InputError(
             f"preprocess.background_model: no such file {model}; give the path of an ONNX file "

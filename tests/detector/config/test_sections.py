@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pydantic import Field
 
 from detector.config.cli import build
 from detector.config.sections import Section
@@ -13,7 +14,7 @@ from detector.core.errors import InputError
 class Paths(Section):
     one: Path = Path("~/default")
     maybe: Path | None = None
-    several: list[Path] = []
+    several: list[Path] = Field([])
     text: str = "~/kept"
 
 

@@ -252,4 +252,7 @@ if os.geteuid() == 0:
 require_writable("output", Path("/new/pred.json"))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert "output: /new/pred.json cannot be written: Permission denied; give another path" in done.stderr
+    assert (
+        "output: /new/pred.json cannot be written: Permission denied; give another path"
+        in done.stderr
+    )

@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 import socket
+import stat
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -30,6 +31,63 @@ _held: set[IO[bytes]] = set()  # locks of this process
 _AT_CWD, _EXCHANGE = -100, 2  # of Linux's renameat2
 
 Result = TypeVar("Result")
+
+
+def expand_home(path: Path | str) -> Path:
+    """A path with the home folder in the place of a leading `~` or `~user`.
+
+    InputError where there is no such user.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise InputError(
+            f"{path}: there is no user of this name, so no home folder; write the path in full"
+        ) from None
+
+
+def require_writable(key: str, path: Path | None, *, folder: bool = False) -> None:
+    """InputError, naming the setting `key`, unless `path` can be written; None is no output.
+
+    A file is written beside the one that it replaces, so the folder must take new files; what is
+    missing of it is made later. Nothing that is there is changed, and nothing stays.
+    """
+    if path is None:
+        return
+    try:
+        fault = _kind_fault(path, folder=folder) or _place_fault(path, folder=folder)
+    except OSError as error:
+        fault = f"cannot be written: {error.strerror}; give another path or change its rights"
+    if fault:
+        raise InputError(f"{key}: {path} {fault}")
+
+
+def _kind_fault(path: Path, *, folder: bool) -> str | None:
+    """What is there and is not to be replaced."""
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    if folder:
+        return None if stat.S_ISDIR(mode) else "is a file; give a folder"
+    if stat.S_ISDIR(mode):
+        return "is a folder; give a file"
+    return None if stat.S_ISREG(mode) else "is a pipe or device; give a file"
+
+
+def _place_fault(path: Path, *, folder: bool) -> str | None:
+    """Try a new file where the first new name of `path` would be."""
+    new = path / "x" if folder else path
+    while not new.parent.exists():
+        new = new.parent
+    if not new.parent.is_dir():
+        return f"lies below {new.parent}, which is a file; give another path"
+    trial = _beside(new, "tmp")
+    try:
+        trial.touch(exist_ok=False)
+    finally:
+        trial.unlink(missing_ok=True)
+    return None
 
 
 @contextmanager

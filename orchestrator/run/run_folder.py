@@ -14,7 +14,7 @@ from detector.config.cli import build, log, read_yaml
 from detector.config.sections import flatten, nest
 from detector.core import files
 from detector.core.errors import InputError
-from detector.core.files import clear_up, flush_folder, write_text
+from detector.core.files import clear_up, expand_home, flush_folder, write_text
 from detector.core.plain import dump_yaml
 from orchestrator.config.settings import SearchConfig
 from orchestrator.space.parameters import Budget
@@ -100,12 +100,12 @@ def reopen(
 
 
 def _same(stored: Any, given: Any) -> bool:
-    """Whether two values mean the same: `receipts/` and `./receipts`, 0.001 and `1e-3`."""
+    """Whether two values mean the same: `~/x/` and `/home/me/x`, 0.001 and `1e-3`."""
     was, now = str(stored), str(given)
     if isinstance(stored, float) and isinstance(given, str):
         with suppress(ValueError):
             return stored == float(given)
-    return was == now or Path(was).absolute() == Path(now).absolute()
+    return was == now or expand_home(was).absolute() == expand_home(now).absolute()
 
 
 def _bare(config: SearchConfig) -> SearchConfig:

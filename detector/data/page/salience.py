@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 
 from detector.core.errors import InputError
+from detector.core.files import expand_home
 
 Image = NDArray[np.uint8]
 Salience = Callable[[Image], Image]  # (H, W, 3) RGB to (H, W), high on the salient object
@@ -44,7 +45,7 @@ def find_model(model: str) -> Path:
     """
     if not _is_path(model):
         return _find_named(model)
-    path = Path(model).expanduser()
+    path = expand_home(model)
     if not path.is_file():
         raise InputError(
             f"preprocess.background_model: no such file {model}; give the path of an ONNX file "

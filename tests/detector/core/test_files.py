@@ -23,6 +23,7 @@ from detector.core.files import (
     of_one_generation,
     replacing,
     replacing_folder,
+    require_writable,
     write_text,
 )
 
@@ -139,6 +140,7 @@ import json, os, signal, sys
 from itertools import count
 from pathlib import Path
 from detector.core import files
+from detector.core.errors import InputError
 
 folder = Path(sys.argv[1])
 if sys.argv[2] == "renames":
@@ -263,3 +265,54 @@ def test_a_file_is_read_again_only_when_it_changed(tmp_path: Path):
     assert file_digest(path) == content_digest(b"other")
     with pytest.raises(FileNotFoundError):
         file_digest(tmp_path / "none.jpg")
+
+
+def test_an_output_that_can_be_written_leaves_no_trace(tmp_path: Path):
+    old = tmp_path / "old.json"
+    old.write_text("kept")
+    require_writable("output", old)
+    require_writable("output", tmp_path / "a" / "b" / "new.json")
+    require_writable("draw", tmp_path / "a" / "b", folder=True)
+    require_writable("draw", tmp_path, folder=True)
+    require_writable("csv", None)
+    assert list(tmp_path.iterdir()) == [old]
+    assert old.read_text() == "kept"
+
+
+@pytest.mark.parametrize(
+    ("name", "folder", "message"),
+    [
+        ("file", True, "is a file; give a folder"),
+        ("folder", False, "is a folder; give a file"),
+        ("pipe", False, "is a pipe or device; give a file"),
+        ("file/below/new.json", False, "lies below .*file, which is a file; give another path"),
+        ("file/below", True, "lies below .*file, which is a file; give another path"),
+        ("x" * 250, False, "cannot be written: File name too long; give another path"),
+    ],
+)
+def test_an_output_that_cannot_be_written_is_named(
+    tmp_path: Path, name: str, folder: bool, message: str
+):
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(InputError, match=f"^output: {tmp_path}/{name} {message}"):
+        require_writable("output", tmp_path / name, folder=folder)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_place_without_the_right_to_write_is_named():
+    code = """
+import os
+from pathlib import Path
+from detector.core.files import require_writable
+if os.geteuid() == 0:
+    os.seteuid(65534)  # nobody
+require_writable("output", Path("/new/pred.json"))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (
+        "output: /new/pred.json cannot be written: Permission denied; give another path"
+        in done.stderr
+    )

@@ -170,9 +170,10 @@ class TestNames:
         assert kinds(root) == (["a.jpg"], [(name, "bad-name")])
 
     def test_other_suffixes_are_named(self, tmp_path: Path) -> None:
-        root = write(tmp_path, {"a.jpg": PAGE, "b.tif": PAGE}, ("a.jpg",))
+        root = write(tmp_path, {"a.jpg": PAGE, "b.pdf": PAGE}, ("a.jpg",))
         (fault,) = read_split(root, "train").faults
-        assert "must be one of .jpg, .jpeg, .png, got '.tif'; page excluded" in fault.message
+        assert "must be one of .jpg, .jpeg, .png, .webp, .bmp, " in fault.message
+        assert ".gif, got '.pdf'; page excluded" in fault.message
 
 
 class TestJson:

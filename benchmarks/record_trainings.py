@@ -11,8 +11,8 @@ The file holds, for C trainings, E epochs and S settings:
 
 configs: JSON of the C points, by dotted name, in the order of the arrays.
 settings: JSON of the S post-processing settings.
-hmeans: `(C, E, 2, S)` uint16, H-mean in units of 1/65535, the mean over every second page (of the
-    first, third, … and of the others), as a cross-fit needs them.
+hmeans: `(C, E, 2, S)` uint16, H-mean in units of 1/65535, the mean over either half of the pages
+    (`detector.postprocess.sweep_scores.second_half`), as a cross-fit needs them.
 seconds: `(C, E)` float32, one thread, all epochs so far, validation included.
 about: JSON of what the trainings share.
 """
@@ -38,7 +38,7 @@ from detector.config.cli import log
 from detector.config.settings import TrainConfig, with_values
 from detector.core.files import replacing
 from detector.data.synthetic.receipts import synthesize
-from detector.postprocess.sweep_scores import SweepScores
+from detector.postprocess.sweep_scores import SweepScores, second_half
 from detector.training.trainer import EpochReport, train
 
 DEFAULTS = {
@@ -105,9 +105,9 @@ def record(point: dict[str, Any], config: TrainConfig, folder: Path) -> Path:
 
 
 def halves(swept: SweepScores) -> NDArray[np.uint16]:
-    """`(2, S)` mean H-mean of every second page, as levels; blank pages are left out."""
-    hmeans = swept.page_scores[:, :, 2]
-    means = np.stack([np.nanmean(hmeans[:, start::2], axis=1) for start in (0, 1)])
+    """`(2, S)` mean H-mean of either half of the pages, as levels; blank pages are left out."""
+    hmeans, second = swept.page_scores[:, :, 2], second_half(len(swept.names))
+    means = np.stack([np.nanmean(hmeans[:, half], axis=1) for half in (~second, second)])
     return np.rint(means * LEVELS).astype(np.uint16)
 
 

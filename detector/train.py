@@ -16,6 +16,7 @@ from detector.config.sections import flatten
 from detector.config.settings import TrainConfig
 from detector.core.commands import command
 from detector.core.errors import InputError, JobError
+from detector.core.files import locked
 from detector.training.monitor import show_box_thresh
 from detector.training.reproduction import find_training, reproduce
 from detector.training.trainer import EpochReport, train
@@ -39,10 +40,13 @@ class TrainSettings(TrainConfig):
 
 
 def main(settings: TrainSettings) -> int:
-    if settings.source is not None:
-        return _repeat(settings, settings.source)
-    if settings.trial is not None:
+    if settings.trial is not None and settings.source is None:
         raise InputError("trial: names a trial of a run to repeat; add from=runs/RUN")
+    with locked(settings.output, f"output: another training is at work in {settings.output}", log):
+        return _train(settings) if settings.source is None else _repeat(settings, settings.source)
+
+
+def _train(settings: TrainSettings) -> int:
     config = TrainConfig.model_validate(
         {name: getattr(settings, name) for name in TrainConfig.model_fields}
     )

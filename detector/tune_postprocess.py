@@ -11,6 +11,7 @@ import csv
 import hashlib
 import io
 import json
+import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -34,7 +35,7 @@ from detector.config.postprocess import (
 )
 from detector.config.sections import Section
 from detector.config.settings import PostprocessConfig, with_values
-from detector.core.errors import InputError
+from detector.core.errors import InputError, JobError
 from detector.core.files import write_text
 from detector.data.labels.annotations import Page
 from detector.inference.checkpoint import find_best, write_config
@@ -87,6 +88,7 @@ def main(settings: Settings) -> int:
             f"checkpoint={weights}: settings lie inside an ONNX file; tune the best/ folder with "
             "write=true and export it again"
         )
+    read = weights.parent.stat()
     detector, config = load_detector(weights, device=settings.device, amp=settings.amp)
     tried = grid(detector.postprocess, _values(settings.grid))
     pages = labelled_pages(settings.data)
@@ -98,6 +100,11 @@ def main(settings: Settings) -> int:
     config = with_values(config, changed)  # checked before anything is written
     _write_curve(settings.output, swept)
     if settings.write:
+        if not os.path.samestat(read, weights.parent.stat()):
+            raise JobError(
+                f"{weights.parent}: a training has put better weights there meanwhile, which these "
+                "settings were not found for; tune them when it is over"
+            )
         write_config(weights.with_name("config.yaml"), config)
     print(json.dumps(_result(settings, pages, swept, best), indent=2, ensure_ascii=False))
     return 0

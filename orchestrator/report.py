@@ -9,11 +9,11 @@ from pydantic import Field
 from detector.config import cli
 from detector.config.cli import log
 from detector.config.sections import Section
+from detector.core.files import is_locked
 from orchestrator.report_page.write import write_report
 from orchestrator.results.printed import print_leaderboard
 from orchestrator.results.write import write_results
 from orchestrator.run.run import stored_run
-from orchestrator.run.run_folder import is_locked
 from orchestrator.trials.records import at_rest
 
 

@@ -32,7 +32,6 @@ ELSEWHERE = {
     "detector/training/monitor.py:__init__": "TensorBoard's events: readers stop at half a record",
     "orchestrator/execute/trial.py:__init__": "log.txt: lines are added",
     "orchestrator/run/run_folder.py:create": "a hidden folder of flushed files gets its name",
-    "orchestrator/run/run_folder.py:locked": "a lock, which holds nothing",
     "orchestrator/store/own_disk.py:_remove_left": "a lock, which holds nothing",
     "orchestrator/store/own_disk.py:local_copy": "a lock, which holds nothing",
     "orchestrator/store/own_disk.py:working_folder": "a lock, which holds nothing",

@@ -20,6 +20,7 @@ from detector.config.sections import describe_faults, flatten, nest
 from detector.core.device_errors import is_out_of_memory, out_of_memory_text
 from detector.core.errors import InputError, JobError
 from detector.core.escape import printable_lines, shown
+from detector.core.files import expand_home
 from detector.core.plain import YAML_BYTES, parse_yaml, read_bounded
 
 Settings = TypeVar("Settings", bound=BaseModel)
@@ -129,7 +130,7 @@ def wants_help(arguments: Sequence[str]) -> bool:
 def _with_file(settings: type[BaseModel], arguments: Sequence[str]) -> dict[str, Any]:
     values = parse_arguments(arguments)
     if "config" in settings.model_fields and values.get("config"):
-        values = flatten(read_yaml(Path(values["config"]))) | values
+        values = flatten(read_yaml(expand_home(values["config"]))) | values
     return values
 
 

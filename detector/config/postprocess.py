@@ -84,7 +84,8 @@ class SweepConfig(Section):
     choose: bool = Field(
         False,
         description="score every epoch, choose the best epoch and keep the weights at the best of "
-        "these settings instead of the configured ones",
+        "these settings instead of the configured ones; scores are cross-fitted, between two "
+        "halves of the pages dealt in blocks by name",
     )
 
     @model_validator(mode="after")

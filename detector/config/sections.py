@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from detector.core.errors import InputError
 from detector.core.escape import shown
+from detector.core.files import expand_home
 
 
 class Section(BaseModel):
-    """A frozen group of settings that refuses unknown keys and non-finite numbers."""
+    """A frozen group of settings that refuses unknown keys and non-finite numbers.
+
+    `~` at the beginning of a path is the user's home folder: shells leave it as it is in `key=~/x`.
+    """
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False
     )
+
+    @field_validator("*")
+    @classmethod
+    def _expand(cls, value: Any) -> Any:
+        if isinstance(value, list):
+            return [cls._expand(each) for each in value]
+        return expand_home(value) if isinstance(value, Path) else value
 
 
 def nest(flat: dict[str, Any]) -> dict[str, Any]:

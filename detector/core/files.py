@@ -7,23 +7,87 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import hashlib
 import os
 import re
 import shutil
+import socket
+import stat
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import TypeVar
+from typing import IO, TypeVar
+
+from detector.core.errors import InputError
 
 WAITS_S = tuple(0.01 * tries for tries in range(15))  # a second in all, for a folder that is moved
 _LEFT = re.compile(r"\.(.+)\.[0-9a-f]{8}\.(tmp|new|old)")
+_LOCK = ".lock"
+_held: set[IO[bytes]] = set()  # locks of this process
 _AT_CWD, _EXCHANGE = -100, 2  # of Linux's renameat2
 
 Result = TypeVar("Result")
+
+
+def expand_home(path: Path | str) -> Path:
+    """A path with the home folder in the place of a leading `~` or `~user`.
+
+    InputError where there is no such user.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise InputError(
+            f"{path}: there is no user of this name, so no home folder; write the path in full"
+        ) from None
+
+
+def require_writable(key: str, path: Path | None, *, folder: bool = False) -> None:
+    """InputError, naming the setting `key`, unless `path` can be written; None is no output.
+
+    A file is written beside the one that it replaces, so the folder must take new files; what is
+    missing of it is made later. Nothing that is there is changed, and nothing stays.
+    """
+    if path is None:
+        return
+    try:
+        fault = _kind_fault(path, folder=folder) or _place_fault(path, folder=folder)
+    except OSError as error:
+        fault = f"cannot be written: {error.strerror}; give another path or change its rights"
+    if fault:
+        raise InputError(f"{key}: {path} {fault}")
+
+
+def _kind_fault(path: Path, *, folder: bool) -> str | None:
+    """What is there and is not to be replaced."""
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    if folder:
+        return None if stat.S_ISDIR(mode) else "is a file; give a folder"
+    if stat.S_ISDIR(mode):
+        return "is a folder; give a file"
+    return None if stat.S_ISREG(mode) else "is a pipe or device; give a file"
+
+
+def _place_fault(path: Path, *, folder: bool) -> str | None:
+    """Try a new file where the first new name of `path` would be."""
+    new = path / "x" if folder else path
+    while not new.parent.exists():
+        new = new.parent
+    if not new.parent.is_dir():
+        return f"lies below {new.parent}, which is a file; give another path"
+    trial = _beside(new, "tmp")
+    try:
+        trial.touch(exist_ok=False)
+    finally:
+        trial.unlink(missing_ok=True)
+    return None
 
 
 @contextmanager
@@ -148,6 +212,74 @@ def clear_up(folder: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(folder: Path, conflict: str, log: Callable[[str], None]) -> Iterator[None]:
+    """Hold a folder for this process; one that is made for that and stays empty is deleted.
+
+    The lock ends with the process, however it ends, and processes that it forks do not have it.
+    InputError, which begins with `conflict` and says who, when another one has it. Where a file
+    system has no locks, `log` is told and the block runs without.
+    """
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    with _lock_file(folder) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            holder = file.read(200).decode(errors="replace")
+            raise InputError(
+                f"{conflict}{holder and f' ({holder})'}; wait for it, stop it, or use another one"
+            ) from None
+        except OSError as error:
+            log(f"{folder}: cannot be locked ({error.strerror}); let nothing else write there")
+        with suppress(OSError):  # a full disk: the lock itself takes no room
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {socket.gethostname()}".encode())
+        _held.add(file)
+        try:
+            yield
+        finally:
+            _held.discard(file)
+            if made:
+                _delete_empty(folder, made)
+
+
+def _lock_file(folder: Path) -> IO[bytes]:
+    folder.mkdir(parents=True, exist_ok=True)
+    return (folder / _LOCK).open("ab+", buffering=0)
+
+
+def _delete_empty(folder: Path, made: list[Path]) -> None:
+    """Delete a folder that holds its lock alone, and those `made` above it."""
+    with suppress(OSError):
+        if [path.name for path in folder.iterdir()] == [_LOCK]:
+            (folder / _LOCK).unlink()
+            for path in made:
+                path.rmdir()
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether a process holds a folder; False where that cannot be known."""
+    try:
+        with (folder / _LOCK).open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # no such file, or no locks
+        return False
+    return False
+
+
+def _let_go() -> None:
+    """Close what a fork has inherited: a loader process that outlives a kill must hold nothing."""
+    for file in _held:
+        file.close()
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=_let_go)
 
 
 def _beside(path: Path, kind: str) -> Path:

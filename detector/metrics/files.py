@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from detector.core.errors import InputError
 from detector.core.escape import csv_text, shown
 from detector.core.plain import JSON_BYTES, parse_json, read_bounded
+from detector.data.page.images import IMAGE_SUFFIXES
 
-_IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 _IGNORED_TEXT = "###"
 _LAYOUTS = "a .json or .csv file, or a .zip or folder of ICDAR .txt files"
 _LONGEST_CSV_FIELD = 1 << 30
@@ -97,7 +97,7 @@ def _without_suffix(pages: Pages, path: Path) -> Pages:
     renamed: Pages = {}
     for name, page in pages.items():
         stem, dot, suffix = name.rpartition(".")
-        short = stem if dot and f".{suffix}".lower() in _IMAGE_SUFFIXES else name
+        short = stem if dot and f".{suffix}".lower() in IMAGE_SUFFIXES else name
         _put(renamed, short, page, path)
     return renamed
 

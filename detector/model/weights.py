@@ -21,6 +21,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from detector.core.errors import InputError
+from detector.core.files import expand_home
 from detector.model.backbone import Backbone
 from detector.model.hub import HubError, hub_file
 
@@ -48,7 +49,7 @@ def load_backbone_weights(
     if source == "none":
         return f"{name}: starting from scratch, as model.weights=none says"
     if source != "auto":
-        path = Path(source).expanduser()
+        path = expand_home(source)
         _load(backbone, match_weights(read_weights(path), backbone, str(path)))
         return f"{name}: weights from {path}"
     package = _lite0_file() if _architecture(name) == _LITE0 else None

@@ -22,8 +22,9 @@ from detector.data.labels.annotations import Split, read_split, require_words
 from detector.data.page.cache import PageCache
 from detector.data.page.preprocess import Preprocess
 from detector.inference.detector import Detector, make_preprocess, new_model
-from detector.model.backbone import Backbone
+from detector.model.backbone import STRIDES, Backbone
 from detector.model.dbnet import DBNet
+from detector.model.norm import keep_single_values
 from detector.model.weights import load_backbone_weights
 from detector.training.distributed.processes import device_of, threads_of
 from detector.training.epoch import Job
@@ -67,6 +68,9 @@ def prepare(
     if rank == 0:
         splits, given = (train_split, val_split), model.backbone
         _begin(config, folder, splits, given, device, fresh=fresh, expected=expected, log=log)
+    if world == 1:  # several share their statistics (see `share_statistics`)
+        keep_single_values(model)
+        _tell_single_values(config, log)
     channels_last = place(model, config, device)
     preprocess = make_preprocess(config, mean=model.mean, std=model.std)
     state = new_state(model, config, device)
@@ -107,6 +111,18 @@ def _begin(
         origin = load_backbone_weights(backbone, config.model.backbone, config.model.weights)
         log(origin)
     keep_record(folder, config, splits, backbone, origin, device, expected=expected, log=log)
+
+
+def _tell_single_values(config: TrainConfig, log: Callable[[str], None]) -> None:
+    """Say where no batch has the statistics that the deepest maps are to be normalised with."""
+    settings, side = config.train, config.augment.crop_px
+    if side <= STRIDES[-1] and settings.batch_size <= settings.accumulate:
+        log(
+            f"augment.crop_px={side} with one crop at a time leaves one value per channel in the "
+            "deepest maps: batch norm keeps the statistics it begins with there; to learn them, "
+            f"use augment.crop_px={2 * STRIDES[-1]}, a larger train.batch_size or a smaller "
+            "train.accumulate"
+        )
 
 
 def _read(config: TrainConfig, name: str, limit: int | None, log: Callable[[str], None]) -> Split:

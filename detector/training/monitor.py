@@ -15,19 +15,18 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from torch.utils.tensorboard import SummaryWriter
 
 from detector.core.draw import draw
-from detector.core.files import write_text
 from detector.data.labels.annotations import Page, read_image
 from detector.data.page.preprocess import compose, resize_affine
 from detector.postprocess.maps import PageMap
 from detector.postprocess.polygons import Detections
 from detector.postprocess.sweep_scores import SweepScores
 from detector.training.event_files import wait_for_the_next_second, write_events
+from detector.training.storage.best import BOX_THRESH
 
 PICTURE_SIDE_PX = 800  # the longest side of each of the three parts
 CAPTIONS = ("true", "predicted", "probability")
 CAPTION_PX = 64  # TensorBoard shows a picture at a quarter of its size until it is clicked
 JPEG_QUALITY = 85  # a picture per page and epoch: as PNG they would outgrow the checkpoints
-BOX_THRESH = "box_thresh.json"
 CURVE = "sweep/hmean_by_box_thresh_percent"
 
 
@@ -115,26 +114,23 @@ def _titled(part: NDArray[Any], text: str) -> NDArray[np.uint8]:
     return np.concatenate([bar, part], axis=0)
 
 
-def keep_box_thresh(folder: Path, swept: SweepScores | None, epoch: int) -> None:
-    """Keep how the scores of an epoch depend on box_thresh, the other settings being the best.
+def box_thresh_curve(swept: SweepScores | None, epoch: int) -> dict[str, Any]:
+    """How the scores of an epoch depend on box_thresh, the other settings being the best.
 
-    Writes `folder/box_thresh.json`: the `epoch`, and as lists of equal length `box_thresh`, in
-    rising order, with `hmean`, `precision` and `recall` as `evaluate` gives them. Without a sweep
-    the file is removed, as it would be that of an older epoch.
+    It holds the `epoch`, and as lists of equal length `box_thresh`, in rising order, with `hmean`,
+    `precision` and `recall` as `evaluate` gives them. Empty without a sweep.
     """
     if swept is None:
-        (folder / BOX_THRESH).unlink(missing_ok=True)
-        return
+        return {}
     indices = swept.along("box_thresh", around=swept.best())
     scores = [swept.scores(i) for i in indices]
-    curve = {
+    return {
         "epoch": epoch,
         "box_thresh": [swept.settings[i].box_thresh for i in indices],
         "hmean": [s.hmean for s in scores],
         "precision": [s.precision for s in scores],
         "recall": [s.recall for s in scores],
     }
-    write_text(folder / BOX_THRESH, json.dumps(curve))
 
 
 def box_thresh_scalars(folder: Path) -> dict[int, Summary.Value]:

@@ -15,9 +15,10 @@ from detector.data.labels.annotations import read_split
 from detector.inference.checkpoint import save_best
 from detector.inference.detector import load_detector
 from detector.inference.latency import latency_ms
-from detector.training.monitor import keep_box_thresh
+from detector.training.monitor import box_thresh_curve
+from detector.training.storage.best import keep_box_thresh, with_chosen
 from detector.training.storage.provenance import read_record, write_record
-from detector.training.trainer import LATENCY, EpochReport, params_m, with_chosen
+from detector.training.trainer import LATENCY, EpochReport, params_m
 from detector.training.validation import record, validate
 
 # What may differ between two trainings of the same weights.
@@ -70,8 +71,9 @@ def rescore(
     metrics: dict[str, float] = {LATENCY: latency_ms(detector, split.pages)}
     record(metrics, scores, best_epoch)
     checkpoint = folder / "checkpoint"
-    save_best(checkpoint / "best", detector.model, with_chosen(config, scores), scores.figures)
-    keep_box_thresh(folder, scores.swept, best_epoch)
+    kept = with_chosen(config, scores.tuned)
+    save_best(checkpoint / "best", detector.model, kept, scores.figures)
+    keep_box_thresh(folder, box_thresh_curve(scores.swept, best_epoch))
     metrics["params_m"] = params_m(detector.model)
     metrics["seconds"] = time.monotonic() - started
     # What made the weights, with the settings that they are scored at.

@@ -11,9 +11,8 @@ from typing import Any
 from torch import nn
 
 from detector.config.cli import log as log_to_stderr
-from detector.config.settings import TrainConfig, with_values
+from detector.config.settings import TrainConfig
 from detector.core.errors import InputError
-from detector.inference.checkpoint import save_best
 from detector.inference.latency import latency_ms
 from detector.postprocess.sweep_scores import SweepScores
 from detector.training.begin import prepare
@@ -21,9 +20,10 @@ from detector.training.distributed.peers import Peers
 from detector.training.distributed.processes import shared
 from detector.training.distributed.shared_norm import share_statistics
 from detector.training.epoch import Job, train_epoch
-from detector.training.monitor import Monitor, curves, keep_box_thresh
+from detector.training.monitor import Monitor, box_thresh_curve, curves
+from detector.training.storage.best import complete_best, keep_best
 from detector.training.storage.generations import LAST, has_state, keep_previous, newest_state
-from detector.training.storage.provenance import Provenance
+from detector.training.storage.provenance import Provenance, reading_images
 from detector.training.storage.state_file import TrainingState, load_state, save_state
 from detector.training.validation import STALE, Validated, epoch_line, record, validate
 
@@ -83,9 +83,14 @@ def train(
     if last is not None:
         load_state(last, state, config)
         log(f"resuming after epoch {state.epoch} of {config.train.epochs}")
+        complete_best(folder, state, config, log)
     world, cuda = config.train.processes, job.detector.device.type == "cuda"
-    with shared(world, cuda=cuda, work=_follow, arguments=(config, folder)) as peers:
-        return _lead(replace(job, peers=peers), state, report, until)
+    splits = (job.samples.pages, job.val_pages)
+    with (
+        reading_images(folder, splits, expected=expected, log=log) as look,
+        shared(world, cuda=cuda, work=_follow, arguments=(config, folder)) as peers,
+    ):
+        return _lead(replace(job, peers=peers), state, report, until, look)
 
 
 def _lead(
@@ -93,33 +98,40 @@ def _lead(
     state: TrainingState,
     report: Callable[[EpochReport], None] | None,
     until: int | None,
+    look: Callable[[], None],
 ) -> EpochReport:
-    """Train to the end or the pause, keep what comes of it, and return the last report."""
+    """Train to the end or the pause, keep what comes of it, and return the last report.
+
+    `look` is called after each epoch.
+    """
     config, peers = job.config, job.peers
-    checkpoint = job.folder / "checkpoint"
     _join(job, state)
     monitor = Monitor(job.folder, finished=state.epoch)
-    over = _over(state, config)
-    result = EpochReport(state.epoch, state.metrics, {}, checkpoint, over, tuned=state.tuned)
+    result = _report(job, state)
     try:
         while not peers.told(_over(state, config) or _paused(state, until)):
             scores = _epoch(job, state, monitor)
+            look()
             if scores is None:
                 continue
-            result = EpochReport(
-                epoch=state.epoch,
-                metrics=dict(state.metrics),
-                page_hmeans=scores.page_hmeans,
-                checkpoint=checkpoint,
-                finished=_over(state, config),
-                swept=scores.swept,
-                tuned=scores.tuned,
-            )
+            result = _report(job, state, scores.swept)
             if report is not None:
                 report(result)
     finally:
         monitor.close()
     return result
+
+
+def _report(job: Job, state: TrainingState, swept: SweepScores | None = None) -> EpochReport:
+    return EpochReport(
+        epoch=state.epoch,
+        metrics=dict(state.metrics),
+        page_hmeans=state.page_hmeans,
+        checkpoint=job.folder / "checkpoint",
+        finished=_over(state, job.config),
+        swept=swept,
+        tuned=state.tuned,
+    )
 
 
 def _epoch(job: Job, state: TrainingState, monitor: Monitor) -> Validated | None:
@@ -128,31 +140,25 @@ def _epoch(job: Job, state: TrainingState, monitor: Monitor) -> Validated | None
     started = time.monotonic()
     losses = train_epoch(job, state)
     scores = _validate(job, state, monitor) if _is_validated(state.epoch, config) else None
+    best = False
     state.seconds += time.monotonic() - started
     new = losses | {"seconds": state.seconds, "params_m": params_m(state.model)}
     state.metrics |= new
     if scores is not None:
         if LATENCY not in state.metrics:  # of the architecture rather than of its weights
             state.metrics[LATENCY] = latency_ms(job.detector, job.val_pages)
-        state.tuned = scores.tuned
-        if record(state.metrics, scores, state.epoch):
-            kept = with_chosen(config, scores)
-            save_best(checkpoint / "best", state.evaluated, kept, scores.figures)
-            keep_box_thresh(job.folder, scores.swept, state.epoch)
+        state.tuned, state.page_hmeans = scores.tuned, scores.page_hmeans
+        best = record(state.metrics, scores, state.epoch)
+        if best:
+            state.curve = box_thresh_curve(scores.swept, state.epoch)
     keep_previous(checkpoint)
     save_state(checkpoint / LAST, state, config)
+    if best:
+        keep_best(job.folder, state, config)
     # Between validations there are the scores of an older epoch, which are no points of this one.
     monitor.scalars(curves(new if scores is None else state.metrics), state.epoch)
     job.log(epoch_line(state.metrics, state.epoch, config.train.epochs, scores))
     return scores
-
-
-def with_chosen(config: TrainConfig, scores: Validated) -> TrainConfig:
-    """The config to keep with the best weights: with the settings chosen for them, if any."""
-    if scores.chosen is None:
-        return config
-    chosen = scores.chosen.model_dump()
-    return with_values(config, {f"postprocess.{key}": value for key, value in chosen.items()})
 
 
 def _follow(peers: Peers, config: TrainConfig, folder: Path) -> None:

@@ -9,7 +9,6 @@ from functools import reduce
 from pathlib import Path
 from typing import Any
 
-from detector.config.settings import PostprocessConfig
 from detector.core.errors import JobError
 from detector.data.labels.annotations import Page
 from detector.inference.detector import Detector
@@ -32,14 +31,12 @@ class Validated:
     """The figures of a validation by name, the H-mean of every page, and what was swept.
 
     tuned: the best of the settings tried, those of them that differ among the tried ones.
-    chosen: all settings to keep with the weights, where the sweep chooses them.
     """
 
     figures: dict[str, float]
     page_hmeans: dict[str, float]
     swept: SweepScores | None = None
     tuned: dict[str, Any] = field(default_factory=dict)
-    chosen: PostprocessConfig | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +114,7 @@ def choice(swept: SweepScores | None) -> Validated:
     figures = swept.scores(best).metrics()
     figures |= {"hmean": fitted.hmean, "precision": fitted.precision, "recall": fitted.recall}
     figures |= quick_figures(swept) | {"configured_hmean": swept.scores(0).hmean}
-    return Validated(figures, fitted.page_hmeans, swept, swept.tuned(), swept.settings[best])
+    return Validated(figures, fitted.page_hmeans, swept, swept.tuned())
 
 
 def _scores(parts: Sequence[Part], epoch: int, monitor: Monitor | None) -> Scores:

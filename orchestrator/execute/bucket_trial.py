@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from detector.training.storage.best import BOX_THRESH
 from orchestrator.execute.trial import Report, signs_of_life
 from orchestrator.propose.confirmation import SEEDS_FOLDER
 from orchestrator.run.bucket_run import BEFORE, STATE, is_result
@@ -21,6 +22,7 @@ from orchestrator.store.mirror import Mirror
 from orchestrator.store.own_disk import working_folder
 from orchestrator.trials.job import TrialJob, Twin
 
+BEST = ("checkpoint/best/", BOX_THRESH)  # what is kept of the best epoch
 MAPS = "maps/"  # large, and made anew at each validation: kept once, at the end
 
 
@@ -71,11 +73,14 @@ class InBucket:
 
 
 def keep(mirror: Mirror) -> None:
-    """Put a trial's files into the bucket; the state comes last, since it says what is done.
+    """Put a trial's files into the bucket: the state, and then the best weights that it tells of.
 
+    Whoever goes on from the state can write these again (see `detector.training.storage.best`).
     The state before stays as well, by a copy inside the bucket.
     """
-    mirror.push(lambda name: is_result(name) and not name.startswith(MAPS))
+    mirror.push(lambda name: is_result(name) and not name.startswith((MAPS, *BEST)))
     if mirror.knows(STATE):
         mirror.bucket.copy(STATE, BEFORE)
     mirror.push(lambda name: name == STATE)
+    mirror.push(lambda name: name.startswith(BEST) and not name.endswith(".safetensors"))
+    mirror.push(lambda name: name.startswith(BEST))  # the weights last: they say of what epoch

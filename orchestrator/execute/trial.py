@@ -6,7 +6,7 @@ import math
 import time
 import traceback
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from ray import tune
 from detector.config.settings import with_values
 from detector.core.device_errors import is_out_of_memory, out_of_memory_text
 from detector.core.errors import InputError, JobError
-from detector.core.files import write_text
+from detector.core.files import locked, write_text
 from orchestrator.execute.worker import in_this_process
 from orchestrator.store.own_disk import local_copy
 from orchestrator.trials.job import TrialJob
@@ -67,7 +67,7 @@ def detector_trial(
             reported = True
             report(summary(epoch, job.folder))
 
-        with Log(job.folder / "log.txt") as log:
+        with Log(job.folder / "log.txt") as log, held(job.folder, log):
             if job.twin is not None:
                 scored = rescore(config, job.folder, log=log, **vars(job.twin))
                 report(summary(scored, job.folder) | of_the_best(scored))
@@ -77,6 +77,20 @@ def detector_trial(
             forward(last)
 
     return run
+
+
+def held(folder: Path, log: Callable[[str], None]) -> ExitStack:
+    """The lock that keeps a training by hand out of a trial's folder.
+
+    Where another process has it the trial goes on without, and `log` is told: that may be a worker
+    that is beyond reach, which must not keep the trial from going on elsewhere.
+    """
+    stack = ExitStack()
+    try:
+        stack.enter_context(locked(folder, f"another process is at work in {folder}", log))
+    except InputError as error:
+        log(str(error))
+    return stack
 
 
 def summary(report: EpochReport, folder: Path) -> dict[str, Any]:

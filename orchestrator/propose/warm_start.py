@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from detector.core.errors import InputError
+from detector.core.files import expand_home
 from orchestrator.results.leaderboard import read_leaderboard
 from orchestrator.results.ranking import ranked
 from orchestrator.run.run_folder import SPACE
@@ -76,7 +77,7 @@ def _published() -> Iterator[_Source]:
 
 def _of_run(ref: str) -> _Source:
     """The trials of a run that may be tried again; InputError when there are none."""
-    folder = Path(ref).expanduser()
+    folder = expand_home(ref)
     if not folder.is_dir():
         raise InputError(f"warm_start: there is no run at {ref}; {_nearby(folder)}")
     if not (folder / SPACE).is_file():

@@ -80,7 +80,7 @@ def _pairs(record: Provenance) -> list[tuple[str, str]]:
         (
             f"{role} pages",
             f"{pages.pages} of split {pages.split!r} with {pages.words} words; images "
-            f"{pages.images}, annotations {pages.annotations}",
+            f"{pages.images or 'not all read yet'}, annotations {pages.annotations}",
         )
         for role, pages in (("training", record.train), ("validation", record.val))
     ]

@@ -16,7 +16,7 @@ from typing import Any
 import optuna
 from optuna import visualization
 
-from detector.training.monitor import BOX_THRESH
+from detector.training.storage.best import BOX_THRESH
 from orchestrator.report_page.blocks import (
     Block,
     Chart,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -11,10 +10,11 @@ from pathlib import Path
 from shutil import rmtree
 from typing import Any
 
-from detector.config.cli import build, read_yaml
+from detector.config.cli import build, log, read_yaml
 from detector.config.sections import flatten, nest
+from detector.core import files
 from detector.core.errors import InputError
-from detector.core.files import clear_up, flush_folder, write_text
+from detector.core.files import clear_up, expand_home, flush_folder, write_text
 from detector.core.plain import dump_yaml
 from orchestrator.config.settings import SearchConfig
 from orchestrator.space.parameters import Budget
@@ -100,12 +100,12 @@ def reopen(
 
 
 def _same(stored: Any, given: Any) -> bool:
-    """Whether two values mean the same: `receipts/` and `./receipts`, 0.001 and `1e-3`."""
+    """Whether two values mean the same: `~/x/` and `/home/me/x`, 0.001 and `1e-3`."""
     was, now = str(stored), str(given)
     if isinstance(stored, float) and isinstance(given, str):
         with suppress(ValueError):
             return stored == float(given)
-    return was == now or Path(was).absolute() == Path(now).absolute()
+    return was == now or expand_home(was).absolute() == expand_home(now).absolute()
 
 
 def _bare(config: SearchConfig) -> SearchConfig:
@@ -143,29 +143,10 @@ def study_name(folder: Path) -> str:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold the run for this process; the lock ends with the process, however it ends.
+    """Hold the run for this process, see `detector.core.files.locked`.
 
-    What a killed search left half-written is deleted.
-    InputError when another search holds it.
+    What a killed search left half-written is deleted. InputError when another search holds it.
     """
-    with (folder / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(
-                f"name: another search is working on {folder}; wait for it or stop it"
-            ) from None
+    with files.locked(folder, f"name: another search is working on {folder}", log):
         clear_up(folder)
         yield
-
-
-def is_locked(folder: Path) -> bool:
-    """Whether a search is working on the run, on this machine at least."""
-    try:
-        with (folder / ".lock").open() as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False

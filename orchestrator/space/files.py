@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from detector.core.errors import InputError
+from detector.core.files import expand_home
 from detector.core.plain import YAML_BYTES, KeyPath, parse_lines, read_bounded
 
 LOCAL_FOLDER = Path("search_spaces")
@@ -53,7 +54,7 @@ def find_space(ref: str, *, folder: Path = Path(), place: str = "space") -> Path
     spaces = available_spaces()
     if ref in spaces:
         return spaces[ref]
-    path = folder / ref
+    path = folder / expand_home(ref)
     with suppress(OSError):  # a name longer than any file's
         if path.is_file():
             return path

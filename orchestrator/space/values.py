@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -12,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from detector.config.sections import describe_faults, flatten, nest
 from detector.config.settings import TrainConfig, with_values
 from detector.core.errors import InputError
+from detector.core.files import expand_home
 from orchestrator.space.parameters import Parameter
 from orchestrator.store.bucket import is_url
 
@@ -60,7 +60,7 @@ def absolute(key: str, value: Any) -> Any:
         if key == "data.root":
             remedy = f"give {key}=s3://BUCKET/KEY on the command line: each machine makes a copy"
         raise InputError(f"{key}: {value} is not a path; {remedy}")
-    return str(Path(value).expanduser().absolute())
+    return str(expand_home(value).absolute())
 
 
 def read_one(fixed: Mapping[str, Any], key: str, value: Any) -> Any:

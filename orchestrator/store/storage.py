@@ -14,6 +14,8 @@ from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
+from detector.core.files import expand_home
+
 DATABASE, JOURNAL = "study.db", "study.journal"  # names in the run folder
 JOURNAL_SCHEME = "journal:"
 LOCK_TIMEOUT_S = 60.0
@@ -52,7 +54,7 @@ def open_storage(url: str) -> BaseStorage:
     does not answer, and OSError for a journal's file.
     """
     if url.startswith(JOURNAL_SCHEME):
-        return _open_journal(Path(url.removeprefix(JOURNAL_SCHEME)).expanduser().resolve())
+        return _open_journal(expand_home(url.removeprefix(JOURNAL_SCHEME)).resolve())
     if url.startswith("sqlite"):
         # A report tool may be reading while the search writes: wait for it rather than fail.
         return RDBStorage(url, engine_kwargs={"connect_args": {"timeout": LOCK_TIMEOUT_S}})

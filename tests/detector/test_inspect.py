@@ -52,7 +52,7 @@ def test_faults_by_file_and_word(
     assert "train: 2 faults" in out
     assert "  train_000.jpg  -  truncated-image  " in out
     assert "  train_001.jpg  0002  few-points  an outline needs at least 4 points, got 3" in out
-    assert "1  few-points (word excluded)" in out
+    assert "1  few-points (word kept as don't-care)" in out
 
 
 def test_output_files(tmp_path: Path, make_dataset: Make) -> None:
@@ -66,7 +66,7 @@ def test_output_files(tmp_path: Path, make_dataset: Make) -> None:
         ("train", "train_001.jpg", "0002", "few-points"),
     ]
     stats = json.loads((tmp_path / "out/stats.json").read_text(encoding="utf-8"))["train"]
-    assert (stats["pages"], stats["words"], stats["excluded_words"]) == (1, 3, {"few-points": 1})
+    assert (stats["pages"], stats["words"], stats["dont_care"]) == (1, 4, 1)
     source, scaled = stats["word_height_source_px"], stats["word_height_at_320_px"]
     assert scaled["p50"] == pytest.approx(2 * source["p50"])
 

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from detector.config.cli import run
 from detector.config.settings import TrainConfig
+from detector.core.files import locked
 from detector.inference.checkpoint import read_best
 from detector.train import TrainSettings, main
 from detector.training.trainer import EpochReport, train
@@ -45,6 +48,25 @@ def test_a_config_file_is_trained_with_what_the_command_line_changes(
     assert command(*arguments, "resume=true") == 0
     assert command(*arguments[:1], "train.epochs=3", *arguments[2:], "resume=true") == 2
     assert "train.epochs: 2 when it was saved, 3 now" in capsys.readouterr().err
+
+
+def test_a_second_training_in_a_folder_is_refused_and_says_who_is_there(
+    tiny: Callable[..., TrainConfig], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    """Before it has read or deleted anything there."""
+    file, out = tmp_path / "config.yaml", tmp_path / "out"
+    file.write_text(yaml.safe_dump(tiny().model_dump(mode="json")))
+    left = out / "checkpoint" / ".last.safetensors.0123abcd.tmp"
+    left.parent.mkdir(parents=True)
+    left.touch()  # as the first one has while it writes
+    with locked(out, "", pytest.fail):
+        for more in ("train.epochs=1", "resume=true"):
+            assert command(f"config={file}", f"output={out}", more) == 2
+    said = capsys.readouterr().err
+    who = f"process {os.getpid()} on {socket.gethostname()}"
+    assert f"output: another training is at work in {out} ({who}); wait for it, stop it" in said
+    assert [path for path in out.rglob("*") if path.is_file()] == [out / ".lock", left]
+    assert command(f"config={file}", f"output={out}", "train.epochs=1") == 0
 
 
 def test_without_data_it_says_what_to_add(capsys: pytest.CaptureFixture[str]):

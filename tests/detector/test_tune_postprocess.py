@@ -13,9 +13,10 @@ from pydantic import ValidationError
 from detector.config.settings import PostprocessConfig
 from detector.core.errors import InputError, JobError
 from detector.data.labels.annotations import read_split
-from detector.inference.checkpoint import read_best
+from detector.inference.checkpoint import find_best, read_best, save_best
 from detector.inference.detector import load_detector, override
 from detector.inference.evaluation import evaluate
+from detector.postprocess.sweep import sweep
 from detector.tune_postprocess import Grid, Settings, main
 
 GRID = {"thresh": (0.2, 0.3), "box_thresh": (0.2, 0.6), "unclip_ratio": (1.0, 1.6)}
@@ -123,6 +124,22 @@ def test_a_full_disk_is_one_message(checkpoint: Path, drawn_root: Path, tmp_path
     kept = settings(checkpoint, drawn_root, tmp_path / "out", maps=tmp_path / "maps")
     with pytest.raises(JobError, match="probability maps cannot be kept"), file_limit(1000):
         main(kept)
+
+
+def test_settings_found_for_weights_that_are_gone_are_not_written_to_others(
+    checkpoint: Path, drawn_root: Path, tmp_path: Path, monkeypatch
+):
+    """A training has put better ones there meanwhile."""
+    config = read_best(checkpoint)[1]
+
+    def slow(*given):
+        save_best(find_best(checkpoint).parent, load_detector(checkpoint)[0].model, config, {})
+        return sweep(*given)
+
+    monkeypatch.setattr("detector.tune_postprocess.sweep", slow)
+    with pytest.raises(JobError, match="a training has put better weights there meanwhile"):
+        main(settings(checkpoint, drawn_root, tmp_path / "out", write=True))
+    assert read_best(checkpoint)[1] == config
 
 
 def test_every_swept_setting_is_one_of_postprocess():

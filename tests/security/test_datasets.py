@@ -140,7 +140,7 @@ def nested(depth: int) -> str:
 @pytest.mark.parametrize("depth", [10, 100, 800])
 def test_nesting_is_a_fault(tmp_path: Path, depth: int) -> None:
     split = scan_split(dataset(tmp_path, nested(depth)), "train")
-    assert {f.kind for f in split.faults} == {"bad-points", "no-usable-words"}
+    assert {f.kind for f in split.faults} == {"no-place", "no-usable-words"}
     assert all(len(f.message) < 300 for f in split.faults)
 
 
@@ -167,21 +167,22 @@ def test_endless_nesting_is_a_clean_error(tmp_path: Path, depth: int) -> None:
 )
 def test_numbers_that_are_no_coordinates(tmp_path: Path, number: str, kind: str) -> None:
     points = f"[[10, 20], [50, 20], [50, {number}], [10, 40]]"
-    good = json.dumps({"points": BOX})
+    good = json.dumps({"points": [[60, 20], [90, 20], [90, 40], [60, 40]]})
     words = f'{{"1": {{"points": {points}}}, "2": {good}}}'
     root = dataset(tmp_path, f'{{"images": {{"a.png": {{"words": {words}}}}}}}')
     split = scan_split(root, "train")
     assert [f.kind for f in split.faults] == [kind]
-    assert [word.id for word in split.pages[0].words] == ["2"]
+    assert [(word.id, word.ignore) for word in split.pages[0].words] == [("1", True), ("2", False)]
 
 
-def test_outlines_of_thousands_of_points_are_left_out(tmp_path: Path) -> None:
+def test_outlines_of_thousands_of_points_are_dont_care(tmp_path: Path) -> None:
     angle = np.linspace(0, 2 * np.pi, 1002)[:-1]
     circle = np.stack([50 + 30 * np.cos(angle), 40 + 30 * np.sin(angle)], axis=1)
     words = {"1": {"points": circle.tolist()}, "2": {"points": circle[:-1].tolist()}}
     split = scan_split(dataset(tmp_path, {"a.png": {"words": words}}), "train")
     assert [(f.word, f.kind) for f in split.faults] == [("1", "many-points")]
-    assert [len(word.points) for word in split.pages[0].words] == [1000]
+    words = split.pages[0].words
+    assert [(len(word.points), word.ignore) for word in words] == [(501, True), (1000, False)]
 
 
 def test_a_tangle_is_not_repaired_point_by_point(tmp_path: Path) -> None:

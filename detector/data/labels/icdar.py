@@ -13,7 +13,10 @@ from detector.core.errors import InputError
 from detector.core.plain import read_bounded
 from detector.data.labels.pages import Entry, Fault, fault
 
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
+# Coordinates that are not finite are read too: the others of the line still say where text is.
+_NUMBER = re.compile(
+    r"[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d{1,3})?|nan|inf(inity)?)", re.ASCII | re.IGNORECASE
+)
 # So many numbers after a quadrilateral are hardly its text.
 _SUSPICIOUS = 16
 _MOST_BYTES = 16 * 2**20  # of the words of one page

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -22,10 +23,7 @@ _FARTHEST_PX = 2.0**20
 _SMALLEST_AREA_PX2 = 0.01
 # Annotations count from pixel centres or from edges; either is inside with this much room.
 _ROOM_PX = 0.5
-# More points than any word's outline has. Repairing one that crosses itself takes shapely a time
-# that grows with the fourth power of its points, 20 s for 256 of them.
-_MOST_POINTS = 1000
-_MOST_REPAIRED = 32
+_MOST_POINTS = 1000  # more than any word's outline has
 
 
 class _ExcludedError(Exception):
@@ -36,38 +34,51 @@ class _ExcludedError(Exception):
         self.kind = kind
 
 
+class _NoOutlineError(_ExcludedError):
+    """Points that are no outline, though they may tell where text is."""
+
+
 def check_words(
     file: str, words: Mapping[str, Any], width: int, height: int
 ) -> tuple[tuple[Word, ...], list[Fault]]:
     """The usable words of a page of `width` x `height` pixels, and the faults of all.
 
-    - Excluded: not an object, points that are not pairs of numbers, under four points or over
-      a thousand, not finite, beyond 2**20 px, without area, wholly outside the page, and the
-      second of two words with the same corners (no detection could match both).
+    - Don't-care: what is no outline but says where text is, which must not be learnt as
+      background. Points that are not pairs of numbers, not finite or beyond 2**20 px are left
+      out; the convex hull of the others, of two the box that they span, is the word. So are
+      outlines of under four points or over a thousand.
+    - Excluded: what says nowhere on the page that text is, being no object, without area or
+      wholly outside, and one of two words with the same corners (no detection could match
+      both), the don't-care one or else the second.
     - Kept with a fault: partly outside the page (not clipped), a repeated closing point
       (dropped).
     - An outline that crosses itself: four corners are put in order, the order being unique.
       Otherwise what is text cannot be known, and the convex hull becomes don't-care.
     """
-    kept: list[Word] = []
-    faults: list[Fault] = []
-    outlines: dict[tuple[Any, ...], str] = {}
+    found: dict[str, Word] = {}
+    notes: dict[str, list[tuple[str, str]]] = {key: [] for key in words}
     for key, raw in words.items():
-        notes: list[tuple[str, str]] = []
         try:
-            word = _word(key, raw, width, height, notes)
-            outline = tuple(sorted(map(tuple, word.points.tolist())))
-            if outline in outlines:
-                raise _ExcludedError(
-                    "duplicate-word",
-                    f"the same corners as word {outlines[outline]}; remove one of them",
-                )
-            outlines[outline] = key
-            kept.append(word)
+            found[key] = _word(key, raw, width, height, notes[key])
         except _ExcludedError as error:
-            notes = [(error.kind, str(error))]  # what was kept of it no longer matters
-        faults += [fault(file, key, kind, message) for kind, message in notes]
-    return tuple(kept), faults
+            notes[key] = [(error.kind, str(error))]  # what was kept of it no longer matters
+    for key, first in _repeated(found.values()):
+        del found[key]
+        message = f"the same corners as word {first}; remove one of them"
+        notes[key] = [("duplicate-word", message)]
+    faults = [fault(file, key, kind, message) for key in words for kind, message in notes[key]]
+    return tuple(found.values()), faults
+
+
+def _repeated(words: Iterable[Word]) -> list[tuple[str, str]]:
+    """Words with the same corners as another, and that one: one that counts, or else the first."""
+    outlines: dict[tuple[Any, ...], str] = {}
+    pairs = []
+    for word in sorted(words, key=lambda word: word.ignore):
+        first = outlines.setdefault(tuple(sorted(map(tuple, word.points.tolist()))), word.id)
+        if first != word.id:
+            pairs.append((word.id, first))
+    return pairs
 
 
 def _word(key: str, raw: Any, width: int, height: int, notes: list[tuple[str, str]]) -> Word:
@@ -75,11 +86,10 @@ def _word(key: str, raw: Any, width: int, height: int, notes: list[tuple[str, st
         raise _ExcludedError(
             "bad-word", f"a word must be an object with points, got {type(raw).__name__}"
         )
-    points = _points(raw.get("points"), notes)
-    points, tangled = _simple(points, notes)
+    points, rough = _outline(raw.get("points"), notes)
     _check_place(points, width, height, notes)
     text = _text(raw.get("transcription"), notes)
-    ignore = _ignore(raw.get("ignore"), notes) or text == DONT_CARE or tangled
+    ignore = _ignore(raw.get("ignore"), notes) or text == DONT_CARE or rough
     orientation = raw.get("orientation")
     return Word(
         id=key,
@@ -91,25 +101,30 @@ def _word(key: str, raw: Any, width: int, height: int, notes: list[tuple[str, st
     )
 
 
-def _points(raw: Any, notes: list[tuple[str, str]]) -> Points:
-    """`(K >= 4, 2)` float32 finite points of an outline with some area."""
+def _outline(raw: Any, notes: list[tuple[str, str]]) -> tuple[Points, bool]:
+    """A word's outline, and whether it is but the rough place of what is none."""
     if not isinstance(raw, list):
-        raise _ExcludedError("bad-points", f"points must be a list of [x, y], got {shown(raw)}")
+        raise _ExcludedError("no-place", f"points must be a list of [x, y], got {shown(raw)}")
+    try:
+        return _simple(_points(raw, notes), notes)
+    except _NoOutlineError as error:
+        hull = _hull(raw)
+        if hull is None:
+            raise _ExcludedError("no-place", f"{error}, and no area on which text is") from None
+        notes[:] = [(error.kind, f"{error}; the hull of its points is used")]
+        return hull, True
+
+
+def _points(raw: list[Any], notes: list[tuple[str, str]]) -> Points:
+    """`(K >= 4, 2)` float32 finite points of an outline."""
     rows = [_pair(item) for item in raw]
     if len(rows) < 4:
-        raise _ExcludedError("few-points", f"an outline needs at least 4 points, got {len(rows)}")
+        raise _NoOutlineError("few-points", f"an outline needs at least 4 points, got {len(rows)}")
     if len(rows) > _MOST_POINTS:
-        raise _ExcludedError(
+        raise _NoOutlineError(
             "many-points", f"an outline has at most {_MOST_POINTS} points, got {len(rows)}"
         )
     points = np.array(rows, dtype=np.float64)
-    if not np.isfinite(points).all():
-        raise _ExcludedError("non-finite", "coordinates must be finite, got NaN or infinity")
-    if np.abs(points).max() > _FARTHEST_PX:
-        raise _ExcludedError(
-            "huge-coordinate",
-            f"coordinates are source pixels, at most 2**20, got {np.abs(points).max():g}",
-        )
     if len(points) > 4 and (points[0] == points[-1]).all():
         points = points[:-1]
         notes.append(("closed-outline", "the last point repeats the first and was dropped"))
@@ -120,23 +135,50 @@ def _pair(item: Any) -> tuple[float, float]:
     pair = list(item) if isinstance(item, list | tuple) else []
     numbers = [v for v in pair if isinstance(v, int | float) and not isinstance(v, bool)]
     if len(pair) != 2 or len(numbers) != 2:
-        raise _ExcludedError("bad-points", f"a point must be two numbers, got {shown(item)}")
+        raise _NoOutlineError("bad-points", f"a point must be two numbers, got {shown(item)}")
     try:
-        return float(pair[0]), float(pair[1])
+        x, y = float(pair[0]), float(pair[1])
     except OverflowError:  # an integer of hundreds of digits
-        return math.inf, math.inf
+        x = y = math.inf
+    if not (math.isfinite(x) and math.isfinite(y)):
+        raise _NoOutlineError("non-finite", "coordinates must be finite, got NaN or infinity")
+    if max(abs(x), abs(y)) > _FARTHEST_PX:
+        raise _NoOutlineError(
+            "huge-coordinate",
+            f"coordinates are source pixels, at most 2**20, got {max(abs(x), abs(y)):g}",
+        )
+    return x, y
+
+
+def _hull(raw: list[Any]) -> Points | None:
+    """Where the points are that can be read: their hull, of two the box they span; None without
+    area."""
+    readable = []
+    for item in raw:
+        with suppress(_NoOutlineError):
+            readable.append(_pair(item))
+    points = np.array(readable, dtype=np.float32).reshape(-1, 2).astype(np.float64)
+    if len(points) == 2:
+        points = shapely.get_coordinates(shapely.box(*points.min(axis=0), *points.max(axis=0)))
+    hull = shapely.MultiPoint(points).convex_hull
+    if hull.area < _SMALLEST_AREA_PX2:
+        return None
+    corners = _corners(hull)
+    if len(corners) == 3:  # most often of a box that has lost one, opposite its right angle
+        sides = np.linalg.norm(np.roll(corners, -1, axis=0) - np.roll(corners, -2, axis=0), axis=1)
+        corner, one, other = np.roll(corners, -int(sides.argmax()), axis=0)
+        corners = np.stack([corner, one, one + other - corner, other])
+    return canonical_order(corners[:: -(-len(corners) // _MOST_POINTS)])
 
 
 def _simple(points: Points, notes: list[tuple[str, str]]) -> tuple[Points, bool]:
     """The outline without self-crossings, and whether it had to become don't-care."""
     polygon = shapely.Polygon(points.astype(np.float64))
-    valid = bool(polygon.is_valid)
-    area = polygon.area if valid else _enclosed(polygon, len(points))
-    if area < _SMALLEST_AREA_PX2:
-        raise _ExcludedError("zero-area", f"the outline encloses no area, got {_listed(points)}")
-    if valid:
-        return points, False
     hull = polygon.convex_hull
+    if hull.area < _SMALLEST_AREA_PX2:
+        raise _ExcludedError("zero-area", f"the outline encloses no area, got {_listed(points)}")
+    if polygon.is_valid and polygon.area >= _SMALLEST_AREA_PX2:
+        return points, False
     corners = _corners(hull)
     if len(points) == len(corners) == 4:
         notes.append(
@@ -147,13 +189,6 @@ def _simple(points: Points, notes: list[tuple[str, str]]) -> tuple[Points, bool]
         corners = _corners(hull.minimum_rotated_rectangle)
     notes.append(("tangled", f"the outline crosses itself, its hull is used: {_listed(points)}"))
     return canonical_order(corners), True
-
-
-def _enclosed(polygon: shapely.Polygon, count: int) -> float:
-    """Square pixels inside an outline of `count` points that crosses itself; of its hull where
-    finding them would take too long."""
-    repaired = count <= _MOST_REPAIRED
-    return float((shapely.make_valid(polygon) if repaired else polygon.convex_hull).area)
 
 
 def _corners(polygon: shapely.Geometry) -> NDArray[np.float32]:

@@ -14,11 +14,13 @@ from PIL import ExifTags, Image
 from detector.core.errors import InputError
 from detector.core.files import replacing
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 
-# What files with these suffixes really hold in collections from the web and from phones.
-# The list is closed because some of Pillow's other readers start external programs.
-_FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
+# What the content may be, whatever the suffix: collections from the web mix them up. The list is
+# closed because some of Pillow's other readers start external programs.
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
+# Files of these often hold several pages or frames.
+_SEVERAL = (".tif", ".tiff", ".gif", ".webp")
 
 # EXIF 2.32, tag 274: what turns the stored rows and columns into the displayed page.
 _TO_UPRIGHT = {
@@ -62,6 +64,30 @@ def list_images(folder: Path) -> list[Path]:
     )
 
 
+def left_out(folder: Path) -> list[str]:
+    """Names of what is in `folder` beside `list_images`, sorted; those of folders end with `/`.
+
+    Hidden ones are not listed.
+    """
+    others = set(folder.iterdir()).difference(list_images(folder))
+    names = (f"{path.name}/" if path.is_dir() else path.name for path in others)
+    return sorted(name for name in names if not name.startswith("."))
+
+
+def frames(path: Path) -> int:
+    """How many pages or frames a file holds, of which the first alone is read.
+
+    1 for the kinds that seldom hold several, and for what cannot be read.
+    """
+    if path.suffix.lower() not in _SEVERAL:
+        return 1
+    try:
+        with _opened(path) as image:
+            return int(getattr(image, "n_frames", 1))
+    except InputError:
+        return 1
+
+
 def image_size(path: Path) -> tuple[int, int]:
     """`(width, height)` in pixels as displayed (EXIF applied), from the header alone.
 
@@ -69,7 +95,7 @@ def image_size(path: Path) -> tuple[int, int]:
     page is beyond MAX_PIXELS or MAX_SIDE_PX.
     """
     with _opened(path) as image:
-        width, height = image.size
+        width, height = _stored_size(image)
         return (height, width) if _orientation(image) >= 5 else (width, height)
 
 
@@ -83,11 +109,11 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     """The page as `(H, W, 3)` uint8 RGB, EXIF orientation applied.
 
     16-bit grey keeps its high byte, transparency is laid on white, palettes and CMYK are
-    converted, the first frame of an animation is taken. Raises InputError naming the file
+    converted, the first page or frame is taken (see `frames`). Raises InputError naming the file
     when it is missing, not an image, truncated or beyond MAX_PIXELS or MAX_SIDE_PX.
     """
     with _opened(path) as image:
-        orientation = _orientation(image)
+        orientation = 1 if image.format == "TIFF" else _orientation(image)  # Pillow turns those
         image.load()
         rgb = _to_rgb(image)
         if orientation in _TO_UPRIGHT:
@@ -102,10 +128,13 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         with warnings.catch_warnings():
             # Between one and two times its limit Pillow only warns.
             warnings.simplefilter("error", Image.DecompressionBombWarning)
+            warnings.simplefilter("ignore", UserWarning)  # of metadata, which say nothing of pixels
             with Image.open(path, formats=_FORMATS) as image:
                 _require_size(path, image)
+                if image.mode == "F":  # whose black and white nothing tells
+                    raise InputError(f"{path}: has fractions as pixels; save it with 8 or 16 bits")
                 yield image
-    except TooLargeError:
+    except InputError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise TooLargeError(
@@ -124,6 +153,13 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         raise InputError(
             f"{path}: broken or truncated image ({error}); copy it again or remove it"
         ) from None
+
+
+def _stored_size(image: Image.Image) -> tuple[int, int]:
+    """(width, height) before the orientation; of a TIFF Pillow's versions give either."""
+    tags = getattr(image, "tag_v2", None)
+    width, height = image.size if tags is None else (tags[256], tags[257])
+    return int(width), int(height)
 
 
 def _require_size(path: Path, image: Image.Image) -> None:

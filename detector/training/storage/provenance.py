@@ -9,15 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import platform
-import subprocess
-from collections.abc import Callable, Mapping
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-import cv2
 import torch
 from pydantic import ValidationError
 from torch import Tensor
@@ -25,31 +21,21 @@ from torch import Tensor
 from detector.config.sections import Section, describe_faults
 from detector.config.settings import TrainConfig
 from detector.core.errors import InputError
-from detector.core.files import file_digest, write_text
+from detector.core.files import write_text
 from detector.data.labels.annotations import Page, Split
 from detector.model.backbone import Backbone
+from detector.training.storage.environment import (
+    Code,
+    Environment,
+    read_code,
+    read_environment,
+)
+from detector.training.storage.fingerprint import Contents, Pages, fingerprint, sizes_of
 
 RECORD = "record.json"
 VERSION = 1  # of the record; raise it when fields or fingerprints change their meaning
-PACKAGES = ("torch", "torchvision", "timm", "numpy", "pillow", "shapely", "pyclipper")
-GIT_S = 5.0  # that git may take to answer
 
-_CODE = Path(__file__).parent
 _SCRATCH = "starting from scratch"  # in the line of `load_backbone_weights`
-
-
-class Pages(Section):
-    """The pages of a split that a training used.
-
-    `images` is the digest of their names and files, `annotations` of their words as read:
-    outlines, texts and ignore flags, after exclusions.
-    """
-
-    split: str
-    pages: int
-    words: int
-    images: str
-    annotations: str
 
 
 class Weights(Section):
@@ -62,31 +48,6 @@ class Weights(Section):
     def scratch(self) -> bool:
         """Whether these are new random weights, which the seed and torch's version decide."""
         return _SCRATCH in self.source
-
-
-class Code(Section):
-    """The detector's code: a digest of its files, and its git commit when it lies in a checkout.
-
-    `changed` says that the files were not those of the commit.
-    """
-
-    digest: str
-    commit: str | None
-    changed: bool | None
-
-    def __str__(self) -> str:
-        files = f"files of digest {self.digest[:12]}"
-        return files if self.commit is None else f"{files} (commit {self.commit[:12]})"
-
-
-class Environment(Section):
-    """What decides the rounding of sums; `threads` are torch's CPU threads of a process."""
-
-    versions: dict[str, str]
-    platform: str
-    cpu_capability: str
-    threads: int
-    device: str
 
 
 class Provenance(Section):
@@ -112,7 +73,7 @@ def keep_record(
     expected: Provenance | None,
     log: Callable[[str], None],
 ) -> None:
-    """Write `folder/record.json` when a training starts.
+    """Write `folder/record.json` when a training starts, without the digests of image contents.
 
     `splits` are those for training and validation, `origin` is the line that says where the
     weights of `backbone` are from, or None when a training is resumed: its record then stays,
@@ -139,6 +100,65 @@ def keep_record(
         for line in [*_other_data(before, now), *other_rounding(before, now)]:
             log(line)
     if own is None:
+        write_record(folder, now)
+
+
+@contextmanager
+def reading_images(
+    folder: Path,
+    splits: tuple[Sequence[Page], Sequence[Page]],
+    *,
+    expected: Provenance | None,
+    log: Callable[[str], None],
+) -> Iterator[Callable[[], None]]:
+    """Read the images of a training in a thread while the block runs, for its record.
+
+    `splits` are the pages for training and validation. The block gets a function to call now and
+    then: when all is read, it completes the record, logs what differs from a complete one and, for
+    images that are not those of `expected`, raises InputError. The end of the block waits for that;
+    where it is left by an exception the record stays as it is, for a resume to complete.
+    """
+    contents, looked = Contents(splits), False
+
+    def look() -> None:
+        nonlocal looked
+        if not looked and not contents.left:
+            looked = True
+            _complete(folder, splits, contents.wait(), expected, log)
+
+    try:
+        yield look
+        if contents.left:
+            log(f"reading {contents.left} images for the digests in {folder / RECORD}")
+        contents.wait()
+        look()
+    finally:
+        contents.stop()
+
+
+def _complete(
+    folder: Path,
+    splits: Sequence[Sequence[Page]],
+    digests: Sequence[str],
+    expected: Provenance | None,
+    log: Callable[[str], None],
+) -> None:
+    try:
+        own = read_record(folder)
+    except InputError:
+        return  # which was told when the training was resumed
+    now = own.model_copy(
+        update={
+            name: getattr(own, name).model_copy(update={"images": digest})
+            for name, digest in zip(("train", "val"), digests, strict=True)
+        }
+    )
+    if expected is not None:
+        require_same(expected, now)
+    for line in _other_data(own, now):
+        log(line)
+    same = [sizes_of(pages) for pages in splits] == [own.train.sizes, own.val.sizes]
+    if same and None in (own.train.images, own.val.images):
         write_record(folder, now)
 
 
@@ -189,33 +209,6 @@ def read_record(folder: Path) -> Provenance:
         raise InputError("\n".join(f"{path}: {line}" for line in lines)) from None
 
 
-def fingerprint(split: Split) -> Pages:
-    """Counts and digests of a split's pages; an image file is read once a process."""
-    images, annotations = hashlib.blake2b(digest_size=16), hashlib.blake2b(digest_size=16)
-    for page in split.pages:
-        images.update(f"{page.name}\0{_file_digest(page.path)}\0".encode())
-        annotations.update(_words(page))
-    return Pages(
-        split=split.name,
-        pages=len(split.pages),
-        words=sum(len(page.words) for page in split.pages),
-        images=images.hexdigest(),
-        annotations=annotations.hexdigest(),
-    )
-
-
-def _file_digest(path: Path) -> str:
-    try:
-        return file_digest(path)
-    except OSError:
-        return "unreadable"  # the training skips such a page, and goes on
-
-
-def _words(page: Page) -> bytes:
-    words = [[word.points.tolist(), word.text, word.ignore] for word in page.words]
-    return json.dumps([page.name, words]).encode()
-
-
 def digest_of(tensors: Mapping[str, Tensor]) -> str:
     """A digest of tensors with their names, types and shapes, wherever they are stored."""
     digest = hashlib.blake2b(digest_size=16)
@@ -224,55 +217,6 @@ def digest_of(tensors: Mapping[str, Tensor]) -> str:
         plain = tensor.detach().cpu().contiguous().reshape(-1)
         digest.update(plain.view(torch.uint8).numpy().data)
     return digest.hexdigest()
-
-
-def read_code() -> Code:
-    """The code that runs; without git, or outside a checkout, its digest alone."""
-    digest = hashlib.blake2b(digest_size=16)
-    for path in sorted(_CODE.rglob("*.py")):
-        digest.update(f"{path.relative_to(_CODE).as_posix()}\0".encode())
-        digest.update(path.read_bytes() + b"\0")
-    # An installed copy below someone else's checkout is not part of it.
-    tracked = _git("ls-files", "--error-unmatch", "__init__.py") is not None
-    commit = _git("rev-parse", "HEAD") if tracked else None
-    status = _git("status", "--porcelain", "--", ".") if commit else None
-    changed = None if status is None else bool(status)
-    return Code(digest=digest.hexdigest(), commit=commit, changed=changed)
-
-
-def _git(*arguments: str) -> str | None:
-    """What git says of the folder of this package; None when it cannot."""
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(_CODE), *arguments],
-            capture_output=True,
-            text=True,
-            timeout=GIT_S,
-            check=False,
-            env=os.environ | {"GIT_OPTIONAL_LOCKS": "0"},  # so that `status` writes nothing
-        )
-    except (OSError, ValueError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
-
-
-def read_environment(device: torch.device) -> Environment:
-    """Versions and machine as they are in this process now."""
-    versions = {"python": platform.python_version(), "opencv": cv2.__version__}
-    return Environment(
-        versions=versions | {name: _version(name) for name in PACKAGES},
-        platform=f"{platform.system()} {platform.machine()}",
-        cpu_capability=torch.backends.cpu.get_cpu_capability(),
-        threads=torch.get_num_threads(),
-        device="cpu" if device.type == "cpu" else torch.cuda.get_device_name(device),
-    )
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "unknown"
 
 
 def require_same(recorded: Provenance, now: Provenance) -> None:
@@ -303,11 +247,16 @@ def _other_data(recorded: Provenance, now: Provenance) -> list[str]:
         if counts:
             lines.append(f"split {new.split!r}: {', '.join(counts)}")
             continue
-        if old.images != new.images:
+        if _differ(old.sizes, new.sizes) or _differ(old.images, new.images):
             lines.append(f"split {new.split!r}: image files were renamed or have other content")
         if old.annotations != new.annotations:
             lines.append(f"split {new.split!r}: words have other outlines, texts or ignore flags")
     return lines
+
+
+def _differ(old: str | None, new: str | None) -> bool:
+    """Whether two digests are known and not the same."""
+    return None not in (old, new) and old != new
 
 
 def other_rounding(recorded: Provenance, now: Provenance) -> list[str]:

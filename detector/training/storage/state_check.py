@@ -34,7 +34,10 @@ class StateRecord(BaseModel):
     step: int = Field(ge=0, le=_MOST)
     seconds: float = Field(ge=0, allow_inf_nan=False)
     metrics: dict[str, _Number]
-    tuned: dict[str, bool | _Number | str | None] = {}  # files from before it had none
+    # Files from before had none of these three.
+    tuned: dict[str, bool | _Number | str | None] = {}
+    page_hmeans: dict[str, _Number] = {}
+    curve: dict[str, _Number | list[_Number]] = {}
     scaler: dict[str, _Number]
     config: dict[str, Any]
 

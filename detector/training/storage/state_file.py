@@ -40,7 +40,11 @@ class TrainingState:
     step: int = 0
     seconds: float = 0.0
     metrics: dict[str, float] = field(default_factory=dict)
-    tuned: dict[str, Any] = field(default_factory=dict)  # by the sweep of the last validation
+    # Of the last validation: the settings found by the sweep, the H-mean of every page, and of
+    # the best one how it depends on box_thresh.
+    tuned: dict[str, Any] = field(default_factory=dict)
+    page_hmeans: dict[str, float] = field(default_factory=dict)
+    curve: dict[str, Any] = field(default_factory=dict)
     parts: int = 1  # a batch is worked through in; not kept, since machines differ
 
     @property
@@ -67,6 +71,8 @@ def save_state(path: Path, state: TrainingState, config: TrainConfig) -> None:
         "seconds": state.seconds,
         "metrics": state.metrics,
         "tuned": state.tuned,
+        "page_hmeans": state.page_hmeans,
+        "curve": state.curve,
         "scaler": state.scaler.state_dict(),
         "config": config.model_dump(mode="json"),
     }
@@ -90,6 +96,7 @@ def load_state(path: Path, state: TrainingState, config: TrainConfig) -> None:
         torch.cuda.set_rng_state(tensors["rng/cuda"])
     state.epoch, state.step = record.epoch, record.step
     state.seconds, state.metrics, state.tuned = record.seconds, record.metrics, record.tuned
+    state.page_hmeans, state.curve = record.page_hmeans, record.curve
 
 
 def _parameters(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from detector.config.settings import PostprocessConfig
 from detector.core.errors import InputError
-from detector.postprocess.sweep_scores import SweepScores
+from detector.postprocess.sweep_scores import SweepScores, second_half
 
 
 def table(hmeans: list[list[float]]) -> SweepScores:
@@ -24,9 +24,35 @@ def table(hmeans: list[list[float]]) -> SweepScores:
     return SweepScores(tried, names, scores, counts, np.zeros((count, 4), np.int64))
 
 
+@pytest.mark.parametrize(
+    "halves",
+    [
+        *("", "1", "12", "112", "1122", "11111112222222", "111222222111111222"),
+        "1111222222221111111122222222111111112222",  # of 40 pages: changes at 4, 12, 20, 28, 36
+    ],
+)
+def test_pages_are_dealt_in_blocks_by_hand(halves: str):
+    assert "".join("12"[int(half)] for half in second_half(len(halves))) == halves
+
+
+@given(st.integers(2, 3000))
+def test_halves_differ_by_a_page_at_most(pages: int):
+    second = second_half(pages)
+    assert abs(2 * second.sum() - pages) <= 1
+    assert not second[0]
+    assert np.count_nonzero(second[1:] != second[:-1]) <= 5
+
+
+@given(st.integers(1, 300))
+def test_near_duplicates_do_not_choose_for_each_other(receipts: int):
+    """Each receipt photographed twice: dealt odd and even, every twin would be opposite."""
+    second = second_half(2 * receipts).reshape(receipts, 2)
+    assert np.count_nonzero(second[:, 0] != second[:, 1]) <= 5
+
+
 def test_cross_fitting_by_hand():
-    """Pages 0 and 2 prefer setting 1, pages 1 and 3 setting 0; the mean prefers setting 2."""
-    swept = table([[0.1, 0.9, 0.3, 0.9], [0.9, 0.3, 0.9, 0.1], [0.8, 0.8, 0.8, 0.8]])
+    """Pages 0 and 1 prefer setting 1, pages 2 and 3 setting 0; the mean prefers setting 2."""
+    swept = table([[0.1, 0.3, 0.9, 0.9], [0.9, 0.9, 0.3, 0.1], [0.8, 0.8, 0.8, 0.8]])
     assert swept.best() == 2
     fitted = swept.cross_fit()
     assert fitted is not None
@@ -39,15 +65,15 @@ def test_cross_fitting_by_hand():
 
 
 def test_cross_fitting_takes_recall_and_precision_from_the_same_settings():
-    """Pages 1 and 3 choose setting 1 for pages 0 and 2, which choose setting 0 for the others."""
-    swept = table([[0.9, 0.2, 0.9, 0.4], [0.5, 0.6, 0.7, 0.8]])
+    """Pages 2 and 3 choose setting 1 for pages 0 and 1, which choose setting 0 for the others."""
+    swept = table([[0.9, 0.9, 0.2, 0.4], [0.5, 0.7, 0.6, 0.8]])
     scores = swept.page_scores.copy()
-    scores[:, :, 0] = [[0.1, 0.2, 0.3, 0.4], [0.5, 0.6, 0.7, 0.8]]  # recall
-    scores[:, :, 1] = [[0.8, 0.7, 0.6, 0.5], [0.4, 0.3, 0.2, 0.1]]  # precision
+    scores[:, :, 0] = [[0.1, 0.3, 0.2, 0.4], [0.5, 0.7, 0.6, 0.8]]  # recall
+    scores[:, :, 1] = [[0.8, 0.6, 0.7, 0.5], [0.4, 0.2, 0.3, 0.1]]  # precision
     fitted = replace(swept, page_scores=scores).cross_fit()
     assert fitted is not None
     assert [s.box_thresh for s in fitted.settings] == [0.1, 0.0]
-    assert fitted.page_hmeans == {"0.jpg": 0.5, "1.jpg": 0.2, "2.jpg": 0.7, "3.jpg": 0.4}
+    assert fitted.page_hmeans == {"0.jpg": 0.5, "1.jpg": 0.7, "2.jpg": 0.2, "3.jpg": 0.4}
     assert fitted.hmean == pytest.approx((0.5 + 0.2 + 0.7 + 0.4) / 4)
     assert fitted.recall == pytest.approx((0.5 + 0.2 + 0.7 + 0.4) / 4)
     assert fitted.precision == pytest.approx((0.4 + 0.7 + 0.2 + 0.5) / 4)

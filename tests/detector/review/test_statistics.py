@@ -19,15 +19,15 @@ def test_counts_and_heights() -> None:
     second = Page("b.jpg", Path("b.jpg"), 100, 50, (word(0, 30, ignore=True),))
     blank = Page("c.jpg", Path("c.jpg"), 100, 50, ())
     faults = [
-        fault("a.jpg", "2", "few-points", "x"),
-        fault("a.jpg", "3", "few-points", "x"),
+        fault("a.jpg", "2", "zero-area", "x"),
+        fault("a.jpg", "3", "zero-area", "x"),
         fault("a.jpg", "4", "partly-outside", "x"),
         fault("d.jpg", None, "no-image", "x"),
     ]
     stats = describe([first, second, blank], faults, 800)
     assert (stats["pages"], stats["pages_without_words"], stats["excluded_pages"]) == (3, 1, 1)
     assert (stats["words"], stats["dont_care"], stats["words_with_text"]) == (3, 1, 2)
-    assert stats["excluded_words"] == {"few-points": 2}
+    assert stats["excluded_words"] == {"zero-area": 2}
     assert stats["words_per_page"] == {"min": 0, "median": 1.0, "max": 2}
     assert stats["word_height_source_px"]["p50"] == 20
     # Heights 10 and 20 on a page scaled by 2, height 30 on one scaled by 8.

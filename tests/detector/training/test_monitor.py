@@ -19,10 +19,11 @@ from detector.postprocess.sweep_scores import SweepScores
 from detector.training.monitor import (
     CAPTION_PX,
     CURVE,
-    keep_box_thresh,
+    box_thresh_curve,
     page_picture,
     show_box_thresh,
 )
+from detector.training.storage.best import keep_box_thresh
 
 HALF = np.array([[0.5, 0, 0], [0, 0.5, 0]])  # from page to map
 
@@ -70,7 +71,7 @@ def swept(hmeans: dict[tuple[float, float], float]) -> SweepScores:
 def test_the_kept_curve_is_the_one_through_the_best_setting(tmp_path: Path):
     other = {(0.3, 0.7): 0.5, (0.3, 0.4): 0.6}
     found = swept(other | {(0.2, 0.7): 0.75, (0.2, 0.6): 0.875, (0.2, 0.4): 0.625})
-    keep_box_thresh(tmp_path, found, 3)
+    keep_box_thresh(tmp_path, box_thresh_curve(found, 3))
     kept = json.loads((tmp_path / "box_thresh.json").read_text())
     assert (kept["epoch"], kept["box_thresh"]) == (3, [0.4, 0.6, 0.7])
     assert kept["hmean"] == kept["recall"] == kept["precision"] == [0.625, 0.875, 0.75]
@@ -84,8 +85,8 @@ def test_the_kept_curve_is_the_one_through_the_best_setting(tmp_path: Path):
 
 
 def test_a_best_epoch_without_a_sweep_leaves_no_older_curve(tmp_path: Path):
-    keep_box_thresh(tmp_path, swept({(0.3, 0.4): 0.5, (0.3, 0.5): 0.25}), 1)
-    keep_box_thresh(tmp_path, None, 2)
+    keep_box_thresh(tmp_path, box_thresh_curve(swept({(0.3, 0.4): 0.5, (0.3, 0.5): 0.25}), 1))
+    keep_box_thresh(tmp_path, box_thresh_curve(None, 2))
     assert not list(tmp_path.iterdir())
     show_box_thresh(tmp_path)
     assert not list(tmp_path.iterdir())

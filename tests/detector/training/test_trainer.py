@@ -67,6 +67,19 @@ def test_each_optimizer_trains_at_a_rate_of_its_own(tiny, tmp_path: Path, name: 
     assert train(config, tmp_path, log=silent).metrics["lr"] == rate
 
 
+@pytest.mark.parametrize(("batch_size", "accumulate"), [(3, 1), (1, 1), (2, 2)])
+def test_a_crop_whose_deepest_map_is_one_pixel_is_trained_on_alone_too(
+    tiny, tmp_path: Path, batch_size: int, accumulate: int
+):
+    """As the last batch, as every batch, and as a part of each: told where that is always so."""
+    values = {"augment.crop_px": 32, "train.batch_size": batch_size, "train.epochs": 1}
+    lines: list[str] = []
+    config = tiny(values | {"train.accumulate": accumulate})
+    assert train(config, tmp_path, log=lines.append).metrics["loss/total"] > 0
+    told = [line for line in lines if line.startswith("augment.crop_px=32 with one crop at a time")]
+    assert len(told) == (batch_size != 3)
+
+
 def test_mixed_precision_trains_and_resumes_exactly_too(tiny, tmp_path: Path):
     config = tiny({"train.amp": "bf16"})
     last = train(config, tmp_path / "straight", log=silent)

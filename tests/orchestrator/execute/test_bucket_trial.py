@@ -121,6 +121,22 @@ def test_an_epoch_is_told_when_it_is_safe_and_not_before(bucket):
     }
 
 
+def test_the_state_is_kept_before_the_best_weights_that_it_tells_of(bucket, monkeypatch):
+    """So what a kill cuts off can be written again from the state, as it can on a disk."""
+    names, put = [], Bucket.put
+    monkeypatch.setattr(Bucket, "put", lambda *a: (names.append(a[2]), put(*a)))
+    with InBucket(bucket, RUN)(job(), lambda _: None) as (here, say):
+        best = here.folder / "checkpoint" / "best"
+        best.mkdir(parents=True)
+        kept = ("checkpoint/best/model.safetensors", "checkpoint/best/config.yaml")
+        for name in (*kept, STATE, "record.json", "box_thresh.json"):
+            (here.folder / name).write_text(name)
+        say({"epoch": 1})
+    assert names[:2] == ["record.json", STATE]
+    assert set(names[2:4]) == {kept[1], "box_thresh.json"}
+    assert names[4:] == [kept[0]]
+
+
 def test_a_bucket_that_is_full_keeps_an_epoch_from_being_told(bucket, monkeypatch):
     def full(*_: Any) -> None:
         raise BucketError("full")

@@ -73,8 +73,8 @@ class TestPages:
         assert kinds(root, labelled=False) == (["a.jpg", "b.jpg", "c.jpg"], [])
 
     def test_page_with_only_unusable_words_is_not_a_page_without_text(self, tmp_path: Path) -> None:
-        root = write(tmp_path, {"a.jpg": {"words": {"1": {"points": BOX[:3]}}}, "b.jpg": PAGE})
-        assert kinds(root) == (["b.jpg"], [("a.jpg", "no-usable-words"), ("a.jpg", "few-points")])
+        root = write(tmp_path, {"a.jpg": {"words": {"1": {"points": BOX[:1]}}}, "b.jpg": PAGE})
+        assert kinds(root) == (["b.jpg"], [("a.jpg", "no-usable-words"), ("a.jpg", "no-place")])
 
     def test_all_dont_care_page_is_kept(self, tmp_path: Path) -> None:
         root = write(tmp_path, {"a.jpg": {"words": {"1": {"points": BOX, "ignore": True}}}})
@@ -82,10 +82,13 @@ class TestPages:
         assert [w.ignore for w in page.words] == [True]
 
     def test_faults_name_file_word_and_outcome(self, tmp_path: Path) -> None:
-        words = WORDS | {"0002": {"points": BOX[:3]}}
+        words = WORDS | {"0002": {"points": [[1, 1], [2, 1], [2, 2]]}}
         (fault,) = read_split(write(tmp_path, {"a.jpg": {"words": words}}), "train").faults
         assert (fault.file, fault.word, fault.kind) == ("a.jpg", "0002", "few-points")
-        assert fault.message == "an outline needs at least 4 points, got 3; word excluded"
+        assert fault.message == (
+            "an outline needs at least 4 points, got 3; the hull of its points is used; "
+            "word kept as don't-care"
+        )
 
     @pytest.mark.parametrize(("raw", "kind"), [([], "bad-page"), ({"words": []}, "bad-words")])
     def test_page_of_wrong_shape(self, tmp_path: Path, raw: Any, kind: str) -> None:
@@ -167,9 +170,10 @@ class TestNames:
         assert kinds(root) == (["a.jpg"], [(name, "bad-name")])
 
     def test_other_suffixes_are_named(self, tmp_path: Path) -> None:
-        root = write(tmp_path, {"a.jpg": PAGE, "b.tif": PAGE}, ("a.jpg",))
+        root = write(tmp_path, {"a.jpg": PAGE, "b.pdf": PAGE}, ("a.jpg",))
         (fault,) = read_split(root, "train").faults
-        assert "must be one of .jpg, .jpeg, .png, got '.tif'; page excluded" in fault.message
+        assert "must be one of .jpg, .jpeg, .png, .webp, .bmp, " in fault.message
+        assert ".gif, got '.pdf'; page excluded" in fault.message
 
 
 class TestJson:

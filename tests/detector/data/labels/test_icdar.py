@@ -57,13 +57,22 @@ def test_longer_outlines_when_every_line_has_them(tmp_path: Path) -> None:
     assert words(tmp_path, text) == [("0001", 6, "A,B", False), ("0002", 5, "7", False)]
 
 
-def test_lines_with_too_few_numbers_are_excluded(tmp_path: Path) -> None:
-    text = f"{QUAD},A\n1,2,3,4,B\nnan,1,9,1,9,9,1,9,C\n"
+def test_lines_without_four_points_are_dont_care_where_they_say_a_place(tmp_path: Path) -> None:
+    text = f"{QUAD},A\n1,2,3,4,B\nnan,1,9,1,9,9,1,9,C\n5,6,D\nE\n"
     split = scan_split(write(tmp_path, {"gt_a.txt": text}, ("a.png",)), "train")
-    assert len(split.pages[0].words) == 1
+    found = split.pages[0].words
+    assert [(word.id, word.ignore) for word in found] == [
+        ("0001", False),
+        ("0002", True),
+        ("0003", True),
+    ]
+    np.testing.assert_array_equal(found[1].points, [[1, 2], [3, 2], [3, 4], [1, 4]])
+    np.testing.assert_array_equal(found[2].points, [[1, 1], [9, 1], [9, 9], [1, 9]])
     assert [(f.word, f.kind) for f in split.faults] == [
         ("0002", "few-points"),
-        ("0003", "few-points"),
+        ("0003", "non-finite"),
+        ("0004", "no-place"),
+        ("0005", "no-place"),
     ]
 
 

@@ -36,19 +36,15 @@ def test_a_good_word_is_taken_as_it_is() -> None:
 @pytest.mark.parametrize(
     ("points", "kind"),
     [
-        (BOX[:3], "few-points"),
-        ([], "few-points"),
-        (None, "bad-points"),
-        ("10,20", "bad-points"),
-        ([10, 20, 50, 20, 50, 40, 10, 40], "bad-points"),
-        ([[10, "20"], *BOX[1:]], "bad-points"),
-        ([[True, 20], *BOX[1:]], "bad-points"),
-        ([[1, 2, 3], *BOX[1:]], "bad-points"),
-        ([[None, 2], *BOX[1:]], "bad-points"),
-        ([[math.nan, 20], *BOX[1:]], "non-finite"),
-        ([[math.inf, 20], *BOX[1:]], "non-finite"),
-        ([[10**400, 20], *BOX[1:]], "non-finite"),
-        ([[1e30, 20], *BOX[1:]], "huge-coordinate"),
+        ([], "no-place"),
+        ([[10, 20]], "no-place"),
+        ([[10, 20], [50, 20]], "no-place"),  # a line, no box
+        ([[0, 0], [10, 10], [20, 20]], "no-place"),
+        (None, "no-place"),
+        ("10,20", "no-place"),
+        ([10, 20, 50, 20, 50, 40, 10, 40], "no-place"),
+        ([[math.nan, 20]] * 4, "no-place"),
+        ([[200, 20], [240, 20], [240, 40]], "outside-page"),
         ([[5, 5]] * 4, "zero-area"),
         ([[0, 0], [10, 10], [20, 20], [30, 30]], "zero-area"),
         ([[200, 20], [240, 20], [240, 40], [200, 40]], "outside-page"),
@@ -59,6 +55,31 @@ def test_a_good_word_is_taken_as_it_is() -> None:
 )
 def test_unusable_words_are_excluded(points: object, kind: str) -> None:
     assert check(points) == (None, [kind])
+
+
+@pytest.mark.parametrize(
+    ("points", "kind"),
+    [
+        (BOX[:3], "few-points"),
+        ([BOX[2], BOX[0]], "few-points"),  # two corners
+        ([[10, "20"], *BOX[1:]], "bad-points"),
+        ([[True, 20], *BOX[1:]], "bad-points"),
+        ([[1, 2, 3], *BOX[1:]], "bad-points"),
+        ([[None, 2], *BOX[1:]], "bad-points"),
+        ([7, *BOX], "bad-points"),
+        ([[math.nan, 20], *BOX[1:]], "non-finite"),
+        ([[math.inf, 20], *BOX[1:]], "non-finite"),
+        ([[10**400, 20], *BOX[1:]], "non-finite"),
+        ([[1e30, 20], *BOX[1:]], "huge-coordinate"),
+        (BOX * 251, "many-points"),
+    ],
+)
+def test_what_says_where_text_is_becomes_dont_care(points: object, kind: str) -> None:
+    """Excluded, the text would be learnt as background. A lost corner of a box is found again."""
+    word, faults = check(points, transcription="x")
+    assert faults == [kind]
+    assert word.ignore
+    assert Polygon(word.points).equals(Polygon(BOX))
 
 
 def test_a_word_that_is_no_object_is_excluded() -> None:
@@ -110,6 +131,23 @@ def test_a_spike_becomes_dont_care() -> None:
     assert len(word.points) == 4
 
 
+def test_an_outline_there_and_back_becomes_dont_care() -> None:
+    """It encloses nothing, but its three points say where text is."""
+    word, faults = check([BOX[0], BOX[1], BOX[2], BOX[1]])
+    assert faults == ["tangled"]
+    assert word.ignore
+    assert Polygon(word.points).area == pytest.approx(40 * 20)
+
+
+def test_a_place_has_a_thousand_corners_at_most() -> None:
+    angles = np.linspace(0, 2 * math.pi, 1500, endpoint=False)
+    word, faults = check(np.stack([50 + 30 * np.cos(angles), 40 + 30 * np.sin(angles)], 1).tolist())
+    assert faults == ["many-points"]
+    assert word.ignore
+    assert Polygon(word.points).area == pytest.approx(math.pi * 30**2, rel=1e-3)
+    assert len(word.points) == 750
+
+
 def test_repeated_closing_point_is_dropped() -> None:
     word, faults = check([*BOX, BOX[0]])
     assert faults == ["closed-outline"]
@@ -130,6 +168,13 @@ def test_second_word_with_the_same_corners_is_excluded() -> None:
     assert [w.id for w in kept] == ["1"]
     assert [(f.word, f.kind) for f in faults] == [("2", "duplicate-word"), ("3", "duplicate-word")]
     assert "the same corners as word 1" in faults[0].message
+
+
+def test_of_two_words_with_the_same_corners_the_one_that_counts_is_kept() -> None:
+    words = {"1": {"points": BOX[:3]}, "2": {"points": BOX}}
+    kept, faults = check_words("a.jpg", words, 100, 80)
+    assert [(w.id, w.ignore) for w in kept] == [("2", False)]
+    assert [(f.word, f.kind) for f in faults] == [("1", "duplicate-word")]
 
 
 @pytest.mark.parametrize(

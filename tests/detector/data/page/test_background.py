@@ -14,8 +14,9 @@ from PIL import Image as Pillow
 from torch.utils.data import DataLoader
 
 from detector.core.errors import InputError
-from detector.data.page.background import MODELS, BackgroundRemover, find_model, find_paper
+from detector.data.page.background import BackgroundRemover, find_paper
 from detector.data.page.images import read_image
+from detector.data.page.salience import MODELS, find_model
 
 FILL = (250, 0, 250)
 PAPER = BackgroundRemover("paper")

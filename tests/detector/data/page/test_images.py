@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from detector.core.errors import InputError
-from detector.data.page.images import image_size, list_images, read_image
+from detector.data.page.images import frames, image_size, left_out, list_images, read_image
 
 # 3 wide, 2 high, every pixel different.
 PIXELS = np.array(
@@ -42,9 +42,10 @@ def with_orientation(path: Path, value: int) -> Path:
 
 
 class TestOrientation:
+    @pytest.mark.parametrize("suffix", ["png", "tif"])
     @pytest.mark.parametrize("value", range(1, 9))
-    def test_all_eight_are_applied(self, tmp_path: Path, value: int) -> None:
-        path = with_orientation(tmp_path / "a.png", value)
+    def test_all_eight_are_applied(self, tmp_path: Path, value: int, suffix: str) -> None:
+        path = with_orientation(tmp_path / f"a.{suffix}", value)
         image = read_image(path)
         np.testing.assert_array_equal(image, UPRIGHT[value](PIXELS))
         np.testing.assert_array_equal(image, ImageOps.exif_transpose(Image.open(path)))
@@ -104,6 +105,31 @@ class TestModes:
         assert image.shape == (16, 16, 3)
         assert np.abs(image.astype(int) - [255, 0, 0]).max() <= 4
 
+    @pytest.mark.parametrize("suffix", ["bmp", "tif", "tiff", "gif", "webp"])
+    def test_other_kinds_give_the_same_pixels(self, tmp_path: Path, suffix: str) -> None:
+        options = {"lossless": True} if suffix == "webp" else {}
+        path = save(tmp_path / f"a.{suffix}", Image.fromarray(PIXELS), **options)
+        np.testing.assert_array_equal(read_image(path), PIXELS)
+        assert image_size(path) == (3, 2)
+        assert frames(path) == 1
+
+    @pytest.mark.parametrize("suffix", ["tif", "gif", "webp"])
+    def test_of_several_pages_the_first_counts(self, tmp_path: Path, suffix: str) -> None:
+        pages = [Image.new("RGB", (8, 8), colour) for colour in ("#000000", "#ff0000", "#0000ff")]
+        path = save(tmp_path / f"a.{suffix}", pages[0], save_all=True, append_images=pages[1:])
+        assert frames(path) == 3
+        assert read_image(path).max() < 8
+
+    def test_frames_of_what_cannot_be_read(self, tmp_path: Path) -> None:
+        (tmp_path / "a.tif").write_bytes(b"II*\x00nonsense")
+        assert frames(tmp_path / "a.tif") == frames(tmp_path / "none.gif") == 1
+
+    def test_fractions_have_no_known_white(self, tmp_path: Path) -> None:
+        path = save(tmp_path / "a.tif", Image.fromarray(np.ones((2, 3), np.float32)))
+        for read in (image_size, read_image):
+            with pytest.raises(InputError, match=r"a\.tif: has fractions as pixels; save it"):
+                read(path)
+
     def test_array_is_writable_and_contiguous(self, tmp_path: Path) -> None:
         image = read_image(with_orientation(tmp_path / "a.png", 6))
         assert image.dtype == np.uint8
@@ -156,7 +182,7 @@ class TestBroken:
 
     def test_other_decoders_are_not_started(self, tmp_path: Path) -> None:
         data = io.BytesIO()
-        Image.new("RGB", (4, 4)).save(data, "TIFF")
+        Image.new("RGB", (4, 4)).save(data, "PPM")
         (tmp_path / "a.png").write_bytes(data.getvalue())
         with pytest.raises(InputError, match="convert or remove it"):
             read_image(tmp_path / "a.png")
@@ -168,6 +194,13 @@ class TestListImages:
             (tmp_path / name).touch()
         (tmp_path / "folder.jpg").mkdir()
         assert [p.name for p in list_images(tmp_path)] == ["C.Png", "a.jpeg", "b.JPG"]
+
+    def test_what_is_left_out(self, tmp_path: Path) -> None:
+        for name in ("a.webp", "b.BMP", "c.tif", "d.TIFF", "e.gif", "f.pdf", "notes", ".hidden"):
+            (tmp_path / name).touch()
+        (tmp_path / "more").mkdir()
+        assert len(list_images(tmp_path)) == 5
+        assert left_out(tmp_path) == ["f.pdf", "more/", "notes"]
 
     def test_missing_folder(self, tmp_path: Path) -> None:
         with pytest.raises(InputError, match="no such folder of images"):

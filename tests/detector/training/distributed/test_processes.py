@@ -91,7 +91,7 @@ def test_a_validation_in_parts_is_that_of_one_process_exactly(both: Any):
 def test_settings_chosen_in_parts_are_those_of_one_process_exactly(both: Any):
     several, one = (b["chosen"][0] for b in both)
     assert (several.figures, several.page_hmeans) == (one.figures, one.page_hmeans)
-    assert several.chosen == one.chosen
+    assert several.tuned == one.tuned
     assert several.figures["hmean"] == both[0]["validated"][0].figures["crossfit_hmean"] > 0
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,20 +14,21 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+import detector
 from detector.config.settings import TrainConfig
 from detector.core.errors import InputError
 from detector.data.labels.annotations import read_split
 from detector.model.backbone import Backbone
+from detector.training.storage.environment import read_code, read_environment
+from detector.training.storage.fingerprint import Contents
 from detector.training.storage.provenance import (
     RECORD,
     Provenance,
     digest_of,
-    fingerprint,
     other_rounding,
-    read_code,
-    read_environment,
     read_record,
     require_same,
+    write_record,
 )
 from detector.training.trainer import EpochReport, train
 
@@ -72,7 +76,7 @@ def test_a_resume_keeps_the_record_and_says_what_is_other_now(
     begun: Path, tiny: Callable[..., TrainConfig], data: Path, tmp_path: Path
 ):
     folder = Path(shutil.copytree(begun, tmp_path / "run"))
-    before = (folder / RECORD).read_bytes()
+    before = but_for_images(read_record(folder))
     lines: list[str] = []
     train(tiny({"train.epochs": 3}), folder, resume=True, log=lines.append)
     assert not any("in the record" in line for line in lines)
@@ -80,9 +84,104 @@ def test_a_resume_keeps_the_record_and_says_what_is_other_now(
     folder = Path(shutil.copytree(begun, tmp_path / "again"))
     edit(data, "train", lambda words: words.pop("0001"))
     train(tiny({"data.root": data, "train.threads": 2}), folder, resume=True, log=lines.append)
-    assert (folder / RECORD).read_bytes() == before
+    assert but_for_images(read_record(folder)) == before
     assert "split 'train': 16 words in the record, 15 now" in lines
     assert any(line.startswith("number of threads: 1 in the record, 2 now") for line in lines)
+
+
+def but_for_images(record: Provenance) -> Provenance:
+    """Without the digests that are read while a training runs."""
+    return changed(record, {"train.images": None, "val.images": None})
+
+
+SLOW = """
+import json, os, sys, threading
+from pathlib import Path
+from detector.config.settings import TrainConfig
+from detector.training.storage.fingerprint import THREAD
+from detector.training.storage.provenance import read_record
+from detector.training.trainer import train
+
+config = TrainConfig.model_validate_json(Path(sys.argv[1]).read_text())
+folder, read = Path(sys.argv[2]), threading.Event()
+
+def watch(event, arguments):
+    if event == "open" and str(arguments[0]).endswith(".jpg"):
+        if threading.current_thread().name == THREAD:
+            read.wait()
+
+def report(done):
+    record = read_record(folder)
+    print(json.dumps([record.train.images, record.val.images]), flush=True)
+    if done.epoch == 2:
+        if sys.argv[3] == "killed":
+            os._exit(0)
+        read.set()
+
+sys.addaudithook(watch)
+train(config, folder, report=report)
+"""
+
+
+def test_no_step_waits_for_images_to_be_read_whole(
+    tiny: Callable[..., TrainConfig], tmp_path: Path
+):
+    """A disk so slow that the first digest would take two epochs; killed then, and resumed."""
+    (tmp_path / "config.json").write_text(tiny().model_dump_json())
+    records = []
+    for ending, epochs in (("finished", 3), ("killed", 2)):
+        folder = tmp_path / ending
+        command = [sys.executable, "-c", SLOW, str(tmp_path / "config.json"), str(folder), ending]
+        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        images = [json.loads(line) for line in said.splitlines()]
+        assert images[:2] == [[None, None]] * 2
+        assert len(images) == epochs
+        if ending == "killed":
+            assert read_record(folder).train.images is None
+            train(tiny(), folder, resume=True, log=lambda _: None)
+        records.append(read_record(folder))
+    one, resumed = records
+    assert one == resumed
+    root = tiny().data.root
+    assert root is not None
+    contents = Contents([read_split(root, name).pages for name in ("train", "val")])
+    assert contents.wait() == (one.train.images, one.val.images)
+
+
+def test_images_that_are_others_are_not_put_into_an_incomplete_record(
+    begun: Path, tiny: Callable[..., TrainConfig], data: Path, tmp_path: Path
+):
+    folder = Path(shutil.copytree(begun, tmp_path / "run"))
+    write_record(folder, but_for_images(read_record(folder)))
+    page = min((data / "images" / "val").iterdir())
+    page.write_bytes(page.read_bytes() + b"0")
+    lines: list[str] = []
+    train(tiny({"data.root": data}), folder, resume=True, log=lines.append)
+    assert "split 'val': image files were renamed or have other content" in lines
+    assert read_record(folder).val.images is None
+
+
+def test_a_training_that_is_repeated_ends_when_images_are_found_to_be_others(
+    begun: Path, tiny: Callable[..., TrainConfig], data: Path, tmp_path: Path
+):
+    """Of the same size, so that only reading them tells."""
+    folder = Path(shutil.copytree(begun, tmp_path / "whole"))
+    train(tiny(), folder, resume=True, log=lambda _: None)
+    page = min((data / "images" / "train").iterdir())
+    content = bytearray(page.read_bytes())
+    content[-1] ^= 1
+    page.write_bytes(content)
+    config = tiny({"data.root": data})
+    with pytest.raises(InputError, match="split 'train': image files were renamed or have other"):
+        train(config, tmp_path / "again", expected=read_record(folder), log=lambda _: None)
+
+
+def test_the_code_is_that_of_the_whole_package():
+    package, expected = Path(detector.__file__).parent, hashlib.blake2b(digest_size=16)
+    for path in sorted(package.rglob("*.py")):
+        expected.update(path.relative_to(package).as_posix().encode() + b"\0")
+        expected.update(path.read_bytes() + b"\0")
+    assert read_code().digest == expected.hexdigest()
 
 
 def test_a_training_from_before_records_is_resumed(
@@ -101,49 +200,6 @@ def test_a_record_from_before_a_section_of_settings_has_its_defaults(begun: Path
     del content["config"]["sweep"]
     (tmp_path / RECORD).write_text(json.dumps(content))
     assert read_record(tmp_path) == read_record(begun)
-
-
-def test_a_fingerprint_counts_what_is_used_and_nothing_else(data: Path):
-    before = fingerprint(read_split(data, "train"))
-    assert fingerprint(read_split(data, "train")) == before
-    assert fingerprint(read_split(data, "train", limit=2)).pages == 2
-
-    def retag(words: dict) -> None:
-        words["0001"]["language"] = ["ko"]
-
-    edit(data, "train", retag)
-    assert fingerprint(read_split(data, "train")) == before
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda words: words["0001"].update(ignore=True),
-        lambda words: words["0001"].update(transcription="other"),
-        lambda words: words["0001"]["points"].__setitem__(0, [1, 1]),
-    ],
-)
-def test_every_edit_of_a_word_changes_the_annotations_alone(
-    data: Path, change: Callable[[dict], None]
-):
-    before = fingerprint(read_split(data, "val"))
-    edit(data, "val", change)
-    after = fingerprint(read_split(data, "val"))
-    assert after.annotations != before.annotations
-    assert (after.images, after.words) == (before.images, before.words)
-
-
-def test_other_image_content_changes_the_images_alone(data: Path):
-    before = fingerprint(read_split(data, "val"))
-    first, second = sorted((data / "images" / "val").iterdir())
-    first.write_bytes(second.read_bytes())
-    after = fingerprint(read_split(data, "val"))
-    assert after.images != before.images
-    assert after.annotations == before.annotations
-    second.unlink()
-    split = read_split(data, "train")
-    split.pages[0].path.unlink()  # a page that goes while it is read does not end a training
-    assert fingerprint(split).pages == 4
 
 
 def test_a_digest_depends_on_values_names_types_and_shapes_not_on_memory():

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import Field
+
+from detector.config.cli import build
+from detector.config.sections import Section
+from detector.config.settings import TrainConfig
+from detector.core.errors import InputError
+
+
+class Paths(Section):
+    one: Path = Path("~/default")
+    maybe: Path | None = None
+    several: list[Path] = Field([])
+    text: str = "~/kept"
+
+
+def test_a_home_folder_is_meant_by_a_tilde_in_every_path(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    values = {"maybe": "~/a", "several": ["~", "b/~", "s3://~/c"]}
+    found = build(Paths, values)
+    assert found.one == Path("/home/me/default")
+    assert found.maybe == Path("/home/me/a")
+    assert found.several == [Path("/home/me"), Path("b/~"), Path("s3://~/c")]
+    assert found.text == "~/kept"
+    data = build(TrainConfig, {"data.root": "~/receipts", "data.cache": None}).data
+    assert (data.root, data.cache) == (Path("/home/me/receipts"), None)
+
+
+def test_a_home_folder_of_nobody_is_named():
+    with pytest.raises(InputError, match=r"maybe: ~nobody\.knows/a: there is no user of this name"):
+        build(Paths, {"maybe": "~nobody.knows/a"})

@@ -28,8 +28,10 @@ _SURELY_OUTLINE = 16
 # Opposite sides of a word's four corners differ by less, but for steep perspective; those of an
 # outline's first four points by more.
 _SIDES = 1.7
-# How much larger further points of its outline make what four corners enclose.
-_GROWTH = 1.3
+# The share of its hull that an outline encloses at least; numbers of a text make a spike of it.
+_FILLED = 0.65
+# How far from the first four points the others are at most, in diagonals of those.
+_REACH = 1.1
 
 
 def claims(file: LabelFile) -> bool:
@@ -70,8 +72,11 @@ def _is_outline(numbers: list[float]) -> bool:
     lengths = [sorted(sides[i::2]) for i in range(2)]
     if len(numbers) >= _SURELY_OUTLINE or any(b > a * _SIDES for a, b in lengths):
         return True
-    box, whole = (shapely.MultiPoint(p).convex_hull.area for p in (points[:4], points))
-    return bool(whole <= box * _GROWTH)
+    ring, hull = shapely.Polygon(points), shapely.MultiPoint(points[:4]).convex_hull
+    filled = ring.is_valid and ring.area >= ring.convex_hull.area * _FILLED
+    diagonal = max(math.dist(points[i], points[i + 2]) for i in range(2))
+    distance = shapely.distance(hull, shapely.points(points[4:])).max()
+    return bool(filled and distance <= diagonal * _REACH)
 
 
 def _all_quoted(texts: list[str | None]) -> bool:

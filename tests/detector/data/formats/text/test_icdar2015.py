@@ -93,6 +93,15 @@ def test_a_ring_that_is_closed_is_an_outline(tmp_path: Path) -> None:
     assert told(found) == [("Tea", False)]
 
 
+@pytest.mark.parametrize("start", range(6))
+def test_an_outline_may_begin_at_any_corner(tmp_path: Path, start: int) -> None:
+    corners = [[20, 60], [60, 50], [100, 60], [100, 80], [60, 70], [20, 80]]
+    corners = corners[start:] + corners[:start]
+    line = ",".join(str(v) for corner in corners for v in corner)
+    found = page(tmp_path, f"{QUAD},a\n{line},B\n{line}\n")
+    assert points_of(found)[1:] == [corners] * 2
+
+
 def test_a_file_of_ten_numbers_a_line_is_what_most_of_its_lines_are(tmp_path: Path) -> None:
     curves = "10,20,30,15,50,20,50,40,30,35,10,40,A\n1,1,5,0,9,1,9,9,1,9,7\n"
     odd = "10,20,50,20,50,40,10,40,900,700\n"  # four corners, and numbers far from them
@@ -102,7 +111,7 @@ def test_a_file_of_ten_numbers_a_line_is_what_most_of_its_lines_are(tmp_path: Pa
 
 
 @given(
-    st.floats(0, 6.28), st.floats(10, 200), st.floats(1, 1.6), st.integers(1, 99), st.integers(0, 9)
+    st.floats(0, 6.28), st.floats(30, 200), st.floats(1, 1.6), st.integers(1, 99), st.integers(0, 9)
 )
 def test_a_price_is_no_corner_of_a_turned_word(
     tmp_path_factory: pytest.TempPathFactory,

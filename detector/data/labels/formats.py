@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol, cast
 
 from detector.core.errors import InputError
+from detector.data.labels.line_layouts import LAYOUTS, line_layout
 from detector.data.raw.label_file import LabelFile
 from detector.data.raw.labelled import Labelled
 
@@ -82,27 +83,45 @@ def _is_claimed(file: LabelFile, format_: Format) -> bool:
 def recognised(root: Path, files: Sequence[LabelFile]) -> tuple[str, list[LabelFile]]:
     """The one format of the label files of a folder, and the files that are of it.
 
-    InputError, with what was found, for none, for several, and where it cannot be told.
+    Files without lines are pages without words in many formats, so the others decide; with none
+    but such files any of their formats will do. InputError, with what was found, for no format,
+    for several, and where it cannot be told.
     """
     claims = {file: claimants(file) for file in files}
     known = [file for file in files if claims[file]]
     if not known:
-        told = ", ".join(str(file.name) for file in files[:3]) or "no file that could hold any"
         raise InputError(
-            f"{root}: no labels in a format that is known ({told}); the formats are "
+            f"{root}: no labels in a format that is known ({_seen(files)}); the formats are "
             f"{', '.join(formats())}"
         )
-    common = set.intersection(*(claims[file] for file in known))
-    if len(common) == 1:
-        return common.pop(), known
+    telling = [file for file in known if file.text.strip("\ufeff").strip()]
+    common = set.intersection(*(claims[file] for file in telling or known))
+    if len(common) == 1 or (common and not telling):
+        name = min(common)
+        return name, [f for f in known if name in claims[f] or _is_claimed(f, formats()[name])]
     if common:
         raise InputError(
             f"{root}: its labels may be {' or '.join(sorted(common))}; say which, as in "
             f"data.format={min(common)}"
         )
-    counts = Counter(" or ".join(sorted(claims[file])) for file in known)
+    counts = Counter(" or ".join(sorted(claims[file])) for file in telling)
     told = ", ".join(f"{count} files of {name}" for name, count in counts.most_common())
     raise InputError(
         f"{root}: holds labels of several formats ({told}); say which count, as in "
-        f"data.format={min(min(claims[file]) for file in known)}"
+        f"data.format={min(min(claims[file]) for file in telling)}"
     )
+
+
+def _seen(files: Sequence[LabelFile]) -> str:
+    """What files of no format are: the first whose lines have a layout, else their names."""
+    for file in files:
+        try:
+            number, line = next(iter(file.lines), (0, ""))
+        except InputError:
+            continue
+        if layout := line_layout(line):
+            return (
+                f"line {number} of {file.name} looks like {layout}; known are lines "
+                + "; ".join(LAYOUTS)
+            )
+    return ", ".join(str(file.name) for file in files[:3]) or "no file that could hold any"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable
@@ -30,14 +31,15 @@ class Images:
 
         Tried in this order: the path from the label's folder and each above it; the images of
         that name, or of that stem where no such image has its suffix. Of several those stay whose
-        paths share most parts with the reference from its end, and then most with the label's.
+        paths share most parts with the reference from its end, and then most with the label's,
+        words of their names too (`ch4_training_images`).
         """
         wanted = _loose(PurePosixPath(reference))
         for folder in label.parents:
             path = _within(folder, wanted)
             if path is not None and path in self._by_path:
                 return [self._by_path[path]]
-        found = self._by_name.get(wanted.name) or self._by_stem.get(_stem(wanted), [])
+        found = self._by_name.get(wanted.name) or self._by_stem.get(_stem(reference), [])
         found = _most(found, lambda name: _same_end(_loose(name), wanted))
         return _most(found, lambda name: _shared(_loose(name), _loose(label)))
 
@@ -47,8 +49,10 @@ def _loose(name: PurePosixPath) -> PurePosixPath:
     return path.with_suffix(path.suffix.lower()) if path.suffix else path
 
 
-def _stem(name: PurePosixPath) -> str:
-    return name.stem if name.suffix in IMAGE_SUFFIXES else name.name
+def _stem(reference: str) -> str:
+    """The stem of an image that a reference means; without a suffix of images it is all stem."""
+    name = PurePosixPath(unicodedata.normalize("NFC", reference))
+    return name.stem if name.suffix.lower() in IMAGE_SUFFIXES else name.name
 
 
 def _within(folder: PurePosixPath, path: PurePosixPath) -> PurePosixPath | None:
@@ -81,5 +85,11 @@ def _same_end(name: PurePosixPath, wanted: PurePosixPath) -> int:
 
 
 def _shared(name: PurePosixPath, label: PurePosixPath) -> int:
-    """How many folders of the two paths have the same name, wherever they stand."""
-    return len(set(name.parts[:-1]) & set(label.parts[:-1]))
+    """How many folders of the two paths, and words in their names, are the same anywhere."""
+    return len(_words(name) & _words(label))
+
+
+def _words(path: PurePosixPath) -> set[str]:
+    """The names of a path's folders and the words that they are made of, in small letters."""
+    folders = [part.lower() for part in path.parts[:-1]]
+    return {*folders, *(word for part in folders for word in re.findall(r"[^\W_]+", part))}

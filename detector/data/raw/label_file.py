@@ -48,16 +48,18 @@ class LabelFile:
         """The text without a byte order mark, and the encoding that was found.
 
         UTF-8 and UTF-16 by their marks, else UTF-8, CP949 (Korean) or Latin-1: the first that
-        the whole file is.
+        the whole file is, and CP949 only with more common syllables than rare ones.
         """
         for mark, encoding in _MARKS:
             if self.content.startswith(mark):
                 return _decoded(self.content, encoding, self.path), encoding
         for encoding in ("utf-8", "cp949"):
             try:
-                return self.content.decode(encoding), encoding
+                text = self.content.decode(encoding)
             except UnicodeDecodeError:
                 continue
+            if encoding == "utf-8" or _is_korean(text):
+                return text, encoding
         return self.content.decode("latin-1"), "latin-1"
 
     @property
@@ -66,10 +68,14 @@ class LabelFile:
 
     @cached_property
     def lines(self) -> tuple[tuple[int, str], ...]:
-        """Lines that are not blank with their numbers, whatever ends them."""
+        """Lines that are not blank with their numbers, whatever ends them.
+
+        Of files that were joined each has brought its byte order mark, which is left out.
+        """
         # splitlines() would also part at form feeds and other rare characters, which are text
         rows = self.text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-        return tuple((number, row) for number, row in enumerate(rows, 1) if row.strip())
+        bare = (row.removeprefix("\ufeff") for row in rows)
+        return tuple((number, row) for number, row in enumerate(bare, 1) if row.strip())
 
     @cached_property
     def json(self) -> Any:
@@ -85,6 +91,16 @@ class LabelFile:
     def xml(self) -> ElementTree.Element:
         """The root of an XML file, tags without namespaces; no entities, nothing from outside."""
         return _parsed_xml(self.content, self.path)
+
+
+def _is_korean(text: str) -> bool:
+    """Whether most of a text's characters in CP949 are of its common ones.
+
+    The rare ones have a second byte below 0xA1, as where an accented letter of Latin-1 and the
+    letter after it were taken for one syllable.
+    """
+    wide = [pair for pair in (c.encode("cp949") for c in text if not c.isascii()) if len(pair) == 2]
+    return 2 * sum(pair[1] >= 0xA1 for pair in wide) > len(wide)
 
 
 def _unpacked(content: bytes, path: Path) -> bytes:

@@ -1,0 +1,85 @@
+"""ICDAR 2015 and SROIE: a text file an image, `x1,y1,...,x4,y4,text` a line, also longer outlines.
+
+All after the last coordinate is the text, with its commas and quote signs; `###` is don't-care.
+CVAT puts the texts of such lines in double quotes, all of them; then those are taken off.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import shapely
+
+from detector.data.raw.label_file import LabelFile
+from detector.data.raw.labelled import Labelled
+from detector.data.raw.number_lines import (
+    is_dont_care,
+    leading_numbers,
+    mostly,
+    page_of,
+    text_after,
+)
+from detector.data.raw.shapes import pairs
+
+SUFFIXES = (".txt", ".csv")
+# So many numbers after a quadrilateral are hardly its text.
+_SURELY_OUTLINE = 16
+# Opposite sides of a word's four corners differ by less, but for steep perspective; those of an
+# outline's first four points by more.
+_SIDES = 1.7
+# The share of its hull that an outline encloses at least; numbers of a text make a spike of it.
+_FILLED = 0.65
+# How far from the first four points the others are at most, in diagonals of those.
+_REACH = 1.1
+
+
+def claims(file: LabelFile) -> bool:
+    """Whether the file is of this format."""
+    return mostly(file, lambda line: len(leading_numbers(line)) >= 8)
+
+
+def read(file: LabelFile) -> Iterator[Labelled]:
+    """The images of the file with their words.
+
+    Numbers after the eighth may be more corners or a text (`1,234.00`). A file whose lines all
+    begin with ten numbers or more is of one kind, that of most of its lines; else each line is
+    of its own. An outline has the longest even number of leading numbers.
+    """
+    page = page_of(file)
+    rows = [(line, leading_numbers(line)) for _, line in file.lines]
+    outlines = [_is_outline(numbers) for _, numbers in rows]
+    if all(len(numbers) >= 10 for _, numbers in rows):
+        outlines = [2 * sum(outlines) > len(rows)] * len(rows)
+    counts = [
+        len(numbers) // 2 * 2 if outline else min(8, len(numbers) // 2 * 2)
+        for (_, numbers), outline in zip(rows, outlines, strict=True)
+    ]
+    texts = [text_after(line, n) for (line, _), n in zip(rows, counts, strict=True)]
+    if _all_quoted(texts):
+        texts = [text and text.strip().removeprefix('"').removesuffix('"') for text in texts]
+    for (_, numbers), count, text in zip(rows, counts, texts, strict=True):
+        page.add(pairs(numbers[:count]), text, ignore=is_dont_care(text))
+    yield page
+
+
+def _is_outline(numbers: list[float]) -> bool:
+    """Whether the numbers after the eighth go on with an outline."""
+    if len(numbers) < 10 or not all(map(math.isfinite, numbers)):
+        return False
+    points = pairs(numbers[: len(numbers) // 2 * 2])
+    sides = [math.dist(points[i], points[(i + 1) % 4]) for i in range(4)]
+    lengths = [sorted(sides[i::2]) for i in range(2)]
+    if len(numbers) >= _SURELY_OUTLINE or any(b > a * _SIDES for a, b in lengths):
+        return True
+    ring, hull = shapely.Polygon(points), shapely.MultiPoint(points[:4]).convex_hull
+    filled = ring.is_valid and ring.area >= ring.convex_hull.area * _FILLED
+    diagonal = max(math.dist(points[i], points[i + 2]) for i in range(2))
+    distance = shapely.distance(hull, shapely.points(points[4:])).max()
+    return bool(filled and distance <= diagonal * _REACH)
+
+
+def _all_quoted(texts: list[str | None]) -> bool:
+    """Whether two texts or more are in double quotes, and none but `###` is without."""
+    bare = [text.strip() for text in texts if text and not is_dont_care(text)]
+    return len(bare) >= 2 and all(len(t) >= 2 and t[0] == t[-1] == '"' for t in bare)

@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+from detector.data.raw.images import Images
+
+
+def found(images: list[str], reference: str, label: str) -> list[str]:
+    return [
+        str(p) for p in Images(map(PurePosixPath, images)).find(reference, PurePosixPath(label))
+    ]
+
+
+def test_words_in_the_names_of_folders_tell_images_of_one_name_apart() -> None:
+    images = ["ch4_training_images/img_1.jpg", "ch4_test_images/img_1.jpg"]
+    training = "ch4_training_localization_transcription_gt/gt_img_1.txt"
+    assert found(images, "img_1", training) == images[:1]
+    assert found(images, "img_1", "Challenge4_Test_Task1_GT/gt_img_1.txt") == images[1:]
+    assert found(images, "img_1", "gt/gt_img_1.txt") == images
+
+
+def test_the_same_folder_counts_more_than_a_word_of_its_name() -> None:
+    images = ["images/train_a/1.jpg", "images/train_b/1.jpg"]
+    assert found(images, "1", "labels/train_b/1.txt") == images[1:]
+
+
+def test_a_name_with_capitals_after_its_last_dot_is_all_stem() -> None:
+    assert found(["IMG.V2.JPG"], "IMG.V2", "IMG.V2.txt") == ["IMG.V2.JPG"]

@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from label_files import label_file
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("영수증 합계", "cp949"),
+        ("뷁 합계 1,000", "cp949"),
+        ("ÄRGER", "latin-1"),
+        ("20 °C, £5, CAFÉ", "latin-1"),
+        ("합계 ÄRGER", "utf-8"),
+    ],
+)
+def test_the_encoding_is_that_in_which_letters_are_common(
+    tmp_path: Path, text: str, encoding: str
+) -> None:
+    file = label_file(tmp_path, "a.txt", text.encode(encoding))
+    assert file.decoded == (text, encoding)
+
+
+def test_lines_lose_the_marks_of_byte_order_that_joining_left(tmp_path: Path) -> None:
+    file = label_file(tmp_path, "a.txt", "\ufeffa\r\n\ufeff\r\n\ufeffb\ufeffc\n")
+    assert file.lines == ((1, "a"), (3, "b\ufeffc"))

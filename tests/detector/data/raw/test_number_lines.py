@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from label_files import label_file
+
+from detector.data.raw.number_lines import fractions, leading_numbers, mostly, text_after
+
+
+@pytest.mark.parametrize(
+    ("line", "numbers"),
+    [
+        ("1, -2.5 ,+3.,.4,5e1,6E-1,x,7", [1, -2.5, 3, 0.4, 50, 0.6]),
+        ("1,,2", [1]),
+        ("1_0,2", []),
+        ("nan,inf", []),
+        ("\u0661,\u0662", []),
+        ("", []),
+    ],
+)
+def test_numbers_end_at_the_first_field_that_is_none(line: str, numbers: list[float]) -> None:
+    assert leading_numbers(line) == numbers
+
+
+@pytest.mark.parametrize(
+    ("line", "count", "text"),
+    [
+        ("1,2,a,b", 2, "a,b"),
+        ("1,2,", 2, ""),
+        ("1,2", 2, None),
+        ("1, 2, a, b", 2, "a, b"),
+        ("1, 2,  a", 2, " a"),
+        ("1,2, a", 2, " a"),
+    ],
+)
+def test_the_text_is_all_after_the_fields(line: str, count: int, text: str | None) -> None:
+    assert text_after(line, count) == text
+
+
+@pytest.mark.parametrize("line", ["", "0", "a .1", "0.5 .1", "-1 .1", "0 1.2", "0 .1 x", "nan .1"])
+def test_other_lines_have_no_fractions(line: str) -> None:
+    assert fractions(line) is None
+
+
+def test_at_least_half_of_the_lines_decide(tmp_path: Path) -> None:
+    def is_a(line: str) -> bool:
+        return line == "a"
+
+    assert mostly(label_file(tmp_path, "1.txt", "a\nb\n"), is_a)
+    assert not mostly(label_file(tmp_path, "2.txt", "a\nb\nc\n"), is_a)
+    assert mostly(label_file(tmp_path, "3.txt", "\n"), is_a)

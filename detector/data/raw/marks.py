@@ -50,24 +50,32 @@ def is_marked(attributes: Any, text_name: str | None = None) -> bool:
     )
 
 
-def text_name(names: Iterable[str]) -> str | None:
-    """The attribute that holds the text of a word, of those that can hold any text.
+def text_name(names: Iterable[str], free: Iterable[str] | None = None) -> str | None:
+    """The attribute that holds the text of a word.
 
-    That with a usual name, else the first whose name does not say that it is something else.
+    That with a usual name, else the first of those that can hold any text (of all, unless `free`
+    says which) whose name does not say that it is something else.
     """
-    left = [name for name in names if not is_dont_care(name) and _plain(name) not in _ABOUT_TEXT]
-    usual = [name for known in _TEXT for name in left if _plain(name) == known]
-    return next(iter(usual + left), None)
+    names = list(names)
+    usual = [name for known in _TEXT for name in names if _plain(name) == known]
+    others = [
+        name
+        for name in (names if free is None else free)
+        if not is_dont_care(name) and _plain(name) not in _ABOUT_TEXT
+    ]
+    return next(iter(usual + others), None)
 
 
-def free_names(attributes: Iterable[Any]) -> list[str]:
-    """The names of attributes, in order, that somewhere are text and no yes or no."""
-    found: dict[str, bool] = {}
+def used_text_name(attributes: Iterable[Any]) -> str | None:
+    """As `text_name`, from the attributes of all words: those that can hold any text are not only
+    yes or no."""
+    answers = _SET | _UNSET
+    free: dict[str, bool] = {}
     for one in attributes:
         for name, value in one.items() if isinstance(one, Mapping) else ():
-            free = isinstance(value, str) and value.strip().casefold() not in _SET | _UNSET
-            found[name] = found.get(name, False) or free
-    return [name for name, free in found.items() if free]
+            is_text = isinstance(value, str) and value.strip().casefold() not in answers
+            free[name] = free.get(name, False) or is_text
+    return text_name(free, [name for name, is_free in free.items() if is_free])
 
 
 def _chosen(value: Any) -> bool:

@@ -13,7 +13,7 @@ from xml.etree.ElementTree import Element
 from detector.core.errors import InputError
 from detector.data.raw.label_file import LabelFile
 from detector.data.raw.labelled import Labelled
-from detector.data.raw.marks import free_names, is_dont_care, is_marked, text_name
+from detector.data.raw.marks import is_dont_care, is_marked, text_name, used_text_name
 from detector.data.raw.references import path_of
 from detector.data.raw.shapes import are_points, box_of_corners, points_of_text, turned
 
@@ -61,7 +61,7 @@ def _text_names(root: Element) -> dict[str, str | None]:
         for label in root.iterfind("meta//label")
     }
     return {
-        label: text_name(declared[label] if label in declared else free_names(attributes))
+        label: text_name(declared[label]) if label in declared else used_text_name(attributes)
         for label, attributes in used.items()
     }
 

@@ -13,7 +13,7 @@ from xml.etree.ElementTree import Element
 from detector.core.errors import InputError
 from detector.data.raw.label_file import LabelFile
 from detector.data.raw.labelled import Labelled
-from detector.data.raw.marks import free_names, is_dont_care, is_marked, is_set, text_name
+from detector.data.raw.marks import is_dont_care, is_marked, is_set, used_text_name
 from detector.data.raw.references import path_of
 from detector.data.raw.shapes import box_of_corners
 
@@ -44,7 +44,7 @@ def read(file: LabelFile) -> Iterator[Labelled]:
         size=None if None in size else size,
     )
     objects = root.findall("object")
-    text = text_name(free_names(_attributes(item) for item in objects))
+    text = used_text_name(_attributes(item) for item in objects)
     for item in objects:
         _add(page, item, text)
     yield page

@@ -12,7 +12,7 @@ from typing import Any
 from detector.core.errors import InputError
 from detector.data.raw.label_file import LabelFile
 from detector.data.raw.labelled import Labelled
-from detector.data.raw.marks import free_names, is_marked, text_name
+from detector.data.raw.marks import is_marked, text_name, used_text_name
 from detector.data.raw.references import path_of
 from detector.data.raw.shapes import box_of_size, points_of
 
@@ -64,7 +64,7 @@ def _text_name(content: Any, entries: list[dict[str, Any]]) -> str | None:
     named = declared.items() if isinstance(declared, dict) else ()
     texts = [name for name, one in named if _setting(one, "type") == "text"]
     used = (_setting(r, "region_attributes") for entry in entries for r in _regions(entry))
-    return text_name(texts or free_names(used))
+    return text_name(texts) if texts else used_text_name(used)
 
 
 def _regions(entry: Mapping[str, Any]) -> list[Any]:

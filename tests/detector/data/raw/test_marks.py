@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from detector.data.raw.marks import free_names, is_dont_care, is_marked, is_set, text_name
+from detector.data.raw.marks import is_dont_care, is_marked, is_set, text_name, used_text_name
 
 
 @pytest.mark.parametrize(
@@ -49,6 +49,8 @@ def test_the_attribute_with_the_text() -> None:
     assert text_name(["language", "ignore"]) is None
 
 
-def test_free_names_are_those_that_are_no_yes_or_no() -> None:
-    used = [{"a": "", "b": "true", "c": "1.5"}, {"a": "x", "b": "", "d": True}, None]
-    assert free_names(used) == ["a", "c"]
+def test_the_attribute_with_the_text_of_those_used() -> None:
+    used = [{"a": "", "b": "true", "c": "1.5"}, {"a": "no", "b": "", "d": True}, None]
+    assert used_text_name(used) == "c"
+    assert used_text_name([{"kind": "sign", "text": "1"}, {"text": "No"}]) == "text"
+    assert used_text_name([{"bold": "yes"}, {"bold": "no"}]) is None

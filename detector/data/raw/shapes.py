@@ -7,6 +7,7 @@ back as it is, so that the check of words can show it.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -44,12 +45,32 @@ def points_of(outline: Any) -> Any:
 def turned(outline: Any, degrees: Any, pivot: tuple[float, float]) -> Any:
     """An outline in pixels turned clockwise on the screen about a point."""
     values = numbers([degrees])
-    if values is None or not isinstance(outline, list) or not are_points(outline):
+    if values is None:
+        return degrees  # the outline as it stands would pass for a word
+    if not isinstance(outline, list) or not are_points(outline):
         return outline
     angle = math.radians(values[0])
     cos, sin = math.cos(angle), math.sin(angle)
-    moved = [(x - pivot[0], y - pivot[1]) for x, y in outline]
+    moved = [(float(x) - pivot[0], float(y) - pivot[1]) for x, y in outline]
     return [[pivot[0] + x * cos - y * sin, pivot[1] + x * sin + y * cos] for x, y in moved]
+
+
+def points_of(outline: Any) -> Any:
+    """Points with numbers that may be written as text, as numbers."""
+    return scaled(outline, 1, 1)
+
+
+def scaled(outline: Any, width: float, height: float) -> Any:
+    """Points with x divided by a width and y by a height."""
+    if not isinstance(outline, list) or not are_points(outline):
+        return outline
+    return [[float(x) / width, float(y) / height] for x, y in outline]
+
+
+def points_of_text(text: Any) -> Any:
+    """Points of `x,y x,y`, `x,y;x,y` or `x y x y`."""
+    values = numbers(re.split(r"[\s,;]+", text.strip())) if isinstance(text, str) else None
+    return text if values is None else pairs(values)
 
 
 def pairs(flat: Any) -> Any:

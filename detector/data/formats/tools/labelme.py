@@ -1,56 +1,83 @@
 """LabelMe: a JSON file an image (`shapes` with `points`, `imagePath`).
 
-The text is the description where there is one, else the label; a file whose labels are but a few
-class names (`text`, `word`) has no text in them. Points belong to the upright image.
+Labels are the texts, or they are classes and the descriptions are the texts: the labels of a file
+are taken together to tell. Points belong to the upright image.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+from detector.core.errors import InputError
 from detector.data.raw.label_file import LabelFile
 from detector.data.raw.labelled import Labelled
-from detector.data.raw.shapes import box_of_corners
+from detector.data.raw.marks import is_dont_care, is_marked, is_set
+from detector.data.raw.references import path_of
+from detector.data.raw.shapes import are_points, box_of_corners, points_of
 
 SUFFIXES = (".json",)
 _NO_AREA = {"point", "points", "line", "linestrip", "circle", "mask"}
+_CLASSES = {
+    *("text", "texts", "word", "words", "line", "lines", "textline", "text_line", "text-line"),
+    *("textbox", "text_box", "textregion", "text_region", "sentence", "paragraph", "block"),
+    *("char", "character", "ocr", "object", "region", "polygon", "box", "label"),
+    *("글자", "단어", "문자", "문장", "텍스트"),
+}
 
 
 def claims(file: LabelFile) -> bool:
     """Whether the file is of this format."""
     content = file.json
-    return (
-        isinstance(content, dict)
-        and isinstance(content.get("shapes"), list)
-        and ("imagePath" in content or "version" in content)
-    )
+    if not isinstance(content, dict) or not isinstance(content.get("shapes"), list):
+        return False
+    return not content.keys().isdisjoint({"imagePath", "version", "imageData", "imageHeight"})
 
 
 def read(file: LabelFile) -> Iterator[Labelled]:
     """The images of the file with their words."""
-    content = file.json
+    if not claims(file):
+        raise InputError(f"{file.path}: not of LabelMe: must have a list `shapes` and `imagePath`")
+    content, stem = file.json, str(file.name.with_suffix(""))
     size = content.get("imageWidth"), content.get("imageHeight")
     page = Labelled(
-        str(content.get("imagePath") or file.name.with_suffix("")).replace("\\", "/"),
+        path_of(content.get("imagePath")) or stem,
+        others=(stem,),
         size=None if None in size else size,
     )
+    described = _labels_are_classes(content["shapes"])
     for shape in content["shapes"]:
-        _add(page, shape)
+        _add(page, shape, "description" if described else "label")
     yield page
 
 
-def _add(page: Labelled, shape: Any) -> None:
+def _labels_are_classes(shapes: Sequence[Any]) -> bool:
+    """Whether the texts of a file are not the labels: those are names of classes, or many areas
+    have a description, or few different labels go with some."""
+    areas = [s for s in shapes if isinstance(s, dict) and _kind(s) not in _NO_AREA]
+    labels = [str(s.get("label")) for s in areas if not is_dont_care(s.get("label"))]
+    described = sum(bool(s.get("description")) for s in areas)
+    if labels and all(label.strip().casefold() in _CLASSES for label in labels):
+        return True
+    few = 2 * len(set(labels)) <= len(labels)
+    return described > 0 and (few or 2 * described >= len(areas))
+
+
+def _add(page: Labelled, shape: Any, text_key: str) -> None:
     if not isinstance(shape, dict):
         page.add(shape)
         return
-    kind, points = shape.get("shape_type") or "polygon", shape.get("points")
+    kind, points = _kind(shape), shape.get("points")
     if kind in _NO_AREA:
         page.left_out[kind] += 1
         return
-    if kind == "rectangle" and isinstance(points, list) and len(points) == 2:
-        corners = [p if isinstance(p, list) and len(p) == 2 else [p, p] for p in points]
-        points = box_of_corners(*corners[0], *corners[1])
-    flags = shape.get("flags")
-    ignore = bool(isinstance(flags, dict) and flags.get("ignore"))
-    page.add(points, shape.get("description") or shape.get("label"), ignore=ignore)
+    points = points_of(points)
+    if kind == "rectangle" and isinstance(points, list) and len(points) == 2 and are_points(points):
+        points = box_of_corners(*points[0], *points[1])
+    marked = is_dont_care(shape.get("label")) or is_marked(shape.get("flags"))
+    ignore = marked or is_set(shape.get("difficult"))
+    page.add(points, shape.get(text_key), ignore=ignore)
+
+
+def _kind(shape: dict[str, Any]) -> str:
+    return str(shape.get("shape_type") or "polygon")

@@ -10,6 +10,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import shapely
+
 
 def box_of_corners(left: Any, top: Any, right: Any, bottom: Any) -> Any:
     """A box by two opposite corners, in any order."""
@@ -45,6 +47,30 @@ def pairs(flat: Any) -> Any:
     if not isinstance(flat, Sequence) or isinstance(flat, str) or len(flat) % 2:
         return flat
     return [[x, y] for x, y in zip(flat[::2], flat[1::2], strict=True)]
+
+
+def outline(raw: Any) -> Any:
+    """An outline written as points, as `{"x": 1, "y": 2}` or as a flat list; text as numbers."""
+    if not isinstance(raw, list):
+        return raw
+    points = [of_xy(point) for point in raw]
+    if not any(isinstance(point, list | tuple) for point in points):
+        points = pairs(points)
+    if not are_points(points):
+        return raw
+    return [numbers(point) for point in points]
+
+
+def hull(points: Any) -> Any:
+    """The convex hull of points, as a box where it has three corners."""
+    if not isinstance(points, list) or not are_points(points):
+        return points
+    shape = shapely.MultiPoint(points).convex_hull
+    if not isinstance(shape, shapely.Polygon):
+        return points
+    box = shape if len(shape.exterior.coords) > 4 else shape.minimum_rotated_rectangle
+    corners: list[list[float]] = shapely.get_coordinates(box)[:-1].tolist()
+    return corners
 
 
 def of_xy(point: Any) -> Any:

@@ -10,7 +10,8 @@ import shapely
 
 from detector.data.raw.shapes import hull, numbers
 
-# A slanted edge has a step at each pixel; a straight line through them is this near to all.
+# A slanted edge has a step at each pixel; those that a straight line passes this near to go. Where
+# the ring begins it may be twice as far, since that point is looked at last and alone.
 _STEP_PX = 0.75
 _LONGEST_BITS = 60
 

@@ -56,9 +56,10 @@ def outline(raw: Any) -> Any:
     points = [of_xy(point) for point in raw]
     if not any(isinstance(point, list | tuple) for point in points):
         points = pairs(points)
-    if not are_points(points):
+    if not isinstance(points, list) or not all(map(_is_pair, points)):
         return raw
-    return [numbers(point) for point in points]
+    values = numbers([value for point in points for value in point])
+    return raw if values is None else pairs(values)
 
 
 def hull(points: Any) -> Any:
@@ -88,7 +89,11 @@ def numbers(values: Sequence[Any]) -> list[float] | None:
 
 def are_points(outline: list[Any]) -> bool:
     """Whether all are pairs of finite numbers."""
-    return all(isinstance(p, list | tuple) and len(p) == 2 and numbers(p) for p in outline)
+    return all(_is_pair(point) and numbers(point) for point in outline)
+
+
+def _is_pair(point: Any) -> bool:
+    return isinstance(point, list | tuple) and len(point) == 2
 
 
 def _number(value: Any) -> float | None:

@@ -6,6 +6,7 @@ an empty object.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -89,11 +90,6 @@ def _word(raw: Any) -> Any:
 def _object(pairs: list[tuple[str, Any]]) -> _Object:
     result = _Object(pairs)
     if len(result) != len(pairs):
-        seen: set[str] = set()
-        again: dict[str, None] = {}
-        for key, _ in pairs:
-            if key in seen:
-                again[key] = None
-            seen.add(key)
-        result.repeated = tuple(again)
+        counts = Counter(key for key, _ in pairs)
+        result.repeated = tuple(key for key, count in counts.items() if count > 1)
     return result

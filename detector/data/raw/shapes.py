@@ -11,6 +11,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+import shapely
+
 
 def box_of_corners(left: Any, top: Any, right: Any, bottom: Any) -> Any:
     """A box by two opposite corners, in any order."""
@@ -80,6 +82,31 @@ def pairs(flat: Any) -> Any:
     return [[x, y] for x, y in zip(flat[::2], flat[1::2], strict=True)]
 
 
+def outline(raw: Any) -> Any:
+    """An outline written as points, as `{"x": 1, "y": 2}` or as a flat list; text as numbers."""
+    if not isinstance(raw, list):
+        return raw
+    points = [of_xy(point) for point in raw]
+    if not any(isinstance(point, list | tuple) for point in points):
+        points = pairs(points)
+    if not isinstance(points, list) or not all(map(_is_pair, points)):
+        return raw
+    values = numbers([value for point in points for value in point])
+    return raw if values is None else pairs(values)
+
+
+def hull(points: Any) -> Any:
+    """The convex hull of points, as a box where it has three corners."""
+    if not isinstance(points, list) or not are_points(points):
+        return points
+    shape = shapely.MultiPoint(points).convex_hull
+    if not isinstance(shape, shapely.Polygon):
+        return points
+    box = shape if len(shape.exterior.coords) > 4 else shape.minimum_rotated_rectangle
+    corners: list[list[float]] = shapely.get_coordinates(box)[:-1].tolist()
+    return corners
+
+
 def of_xy(point: Any) -> Any:
     """`{"x": 1, "y": 2}` in either case as `[1, 2]`."""
     if not isinstance(point, dict):
@@ -95,7 +122,11 @@ def numbers(values: Sequence[Any]) -> list[float] | None:
 
 def are_points(outline: list[Any]) -> bool:
     """Whether all are pairs of finite numbers."""
-    return all(isinstance(p, list | tuple) and len(p) == 2 and numbers(p) for p in outline)
+    return all(_is_pair(point) and numbers(point) for point in outline)
+
+
+def _is_pair(point: Any) -> bool:
+    return isinstance(point, list | tuple) and len(point) == 2
 
 
 def _number(value: Any) -> float | None:

@@ -11,6 +11,9 @@ from typing import Any
 from detector.core.errors import InputError
 from detector.data.raw.label_file import LabelFile
 
+_NO = {"", "0", "0.0", "false", "no", "none"}
+_YES = {"1", "1.0", "true", "yes"}
+
 
 def field(value: Any, *keys: str) -> Any:
     """What an object has under the first of the keys that it has; None for what is no object."""
@@ -47,6 +50,12 @@ def first_object(items: Any) -> dict[str, Any] | None:
     elif not isinstance(items, list):
         return None
     return next((item for item in items if isinstance(item, dict)), None)
+
+
+def flag(value: Any) -> Any:
+    """A yes or no as files write them (true, 1, "1", "false"); anything else as it stands."""
+    text = str(value).strip().lower()
+    return True if text in _YES else False if text in _NO else value
 
 
 def list_in(file: LabelFile, key: str) -> list[Any]:

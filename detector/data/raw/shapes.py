@@ -37,13 +37,6 @@ def box_of_sizes(box: Any) -> Any:
     return box_of_size(*box) if isinstance(box, list) and len(box) == 4 else box
 
 
-def points_of(outline: Any) -> Any:
-    """Points with numbers that may be written as text, as numbers."""
-    if not isinstance(outline, list) or not are_points(outline):
-        return outline
-    return [numbers(point) for point in outline]
-
-
 def turned(outline: Any, degrees: Any, pivot: tuple[float, float]) -> Any:
     """An outline in pixels turned clockwise on the screen about a point."""
     values = numbers([degrees])

@@ -40,8 +40,11 @@ _Judge = Callable[[Page, NDArray[np.uint8]], list[Suspicion]]
 class InspectData(Section):
     root: Path | None = Field(None, description="dataset folder (images/ and jsons/ inside)")
     split: str = Field("all", min_length=1, description="one split, or all that exist")
-    longest_side_px: int = Field(
-        1024, ge=64, le=8192, description="word heights are also given at this page size"
+    longest_side_px: int | None = Field(
+        None,
+        ge=64,
+        le=8192,
+        description="word heights are also given at this page size; null = at that of a training",
     )
     exclude: Path | None = Field(None, description="reviewed list of words to leave out, JSON")
 
@@ -112,7 +115,7 @@ def _judge(checkpoint: Path | None) -> _Judge:
     return load_judge(checkpoint)
 
 
-def _look(split: Split, longest_side_px: int, judge: _Judge) -> _Look:
+def _look(split: Split, longest_side_px: int | None, judge: _Judge) -> _Look:
     """Read every page; one whose pixels cannot be read is a fault. A word is doubted once."""
     pages, faults = [], list(split.faults)
     listed = {(f.file, f.word) for f in faults if f.kind in _BY_LIST}
@@ -145,7 +148,7 @@ def _shared(root: Path, splits: Sequence[str]) -> set[str]:
 
 
 def _write(
-    folder: Path, looks: Sequence[_Look], shared: Collection[str], longest_side_px: int
+    folder: Path, looks: Sequence[_Look], shared: Collection[str], longest_side_px: int | None
 ) -> list[Path]:
     """Write the report's files. A list of words that is there may be reviewed, and is kept."""
     names = ["faults.csv", "stats.json", _LIST, "suspicious.png", "statistics.png"]

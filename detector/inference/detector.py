@@ -18,7 +18,7 @@ from detector.core.device_errors import is_out_of_memory, release_memory
 from detector.core.errors import JobError
 from detector.data.page.crop import text_box
 from detector.data.page.prepare import Preparation
-from detector.data.page.preprocess import Prepared, Preprocess
+from detector.data.page.preprocess import Prepared, Preprocess, page_sides
 from detector.inference.checkpoint import load_weights, read_best
 from detector.inference.onnx_model import is_onnx, read_onnx
 from detector.inference.tiles import tiled
@@ -154,11 +154,12 @@ def make_preprocess(config: TrainConfig, *, mean: Channels, std: Channels) -> Pr
     """The preprocessing of a config, with the statistics of its backbone."""
     settings = config.preprocess
     masks = None if config.data.cache is None else config.data.cache / "masks"
+    longest, shortest = page_sides(config.data.longest_side_px, settings.shortest_side_px)
     return Preprocess(
-        longest_side_px=config.data.longest_side_px,
+        longest_side_px=longest,
         mean=mean,
         std=std,
-        shortest_side_px=settings.shortest_side_px,
+        shortest_side_px=shortest,
         preparation=Preparation(
             background=settings.background,
             background_model=settings.background_model,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -193,6 +194,20 @@ def test_pages_without_any_word_are_refused(tiny, tmp_path: Path, make_dataset):
     make_dataset(tmp_path / "data", split="val", pages=2)
     with pytest.raises(InputError, match="has no word on any page"):
         train(tiny({"data.root": tmp_path / "data"}), tmp_path / "out", log=silent)
+
+
+def test_words_that_are_not_for_training_are_counted_before_it_begins(tiny, tmp_path: Path):
+    lines: list[str] = []
+    some = {"targets.min_side_px": 25.0, "train.epochs": 1}
+    train(tiny(some), tmp_path / "some", log=lines.append)
+    assert re.fullmatch(
+        r"train: \d+ of 16 words are not for training: \d+ under targets\.min_side_px=25 px at "
+        r"the size of pages here \(set data\.longest_side_px=\d+\)",
+        lines[1],
+    )
+    with pytest.raises(InputError, match=r"split 'train': no word can be trained on: \d+ under"):
+        train(tiny({"targets.min_side_px": 99.0}), tmp_path / "none", log=silent)
+    assert not (tmp_path / "none").exists()
 
 
 def test_a_page_that_breaks_later_is_named_and_counted(tiny, drawn_root: Path, tmp_path: Path):

@@ -19,6 +19,7 @@ from detector.inference.detector import load_detector
 from detector.inference.evaluation import evaluate
 from detector.model.backbone import Backbone
 from detector.training.monitor import curves
+from detector.training.storage.provenance import read_record
 from detector.training.trainer import EpochReport, train
 
 
@@ -172,6 +173,30 @@ def test_resuming_a_finished_training_does_no_work(tiny, tmp_path: Path):
     first = train(tiny({"train.epochs": 1}), tmp_path, log=silent)
     again = train(tiny({"train.epochs": 1}), tmp_path, resume=True, log=silent)
     assert again.metrics == first.metrics
+
+
+def test_at_a_constant_rate_more_epochs_are_those_of_a_single_training(tiny, tmp_path: Path):
+    values = {"optimizer.schedule": "constant"}
+    train(tiny(values | {"train.epochs": 1}), tmp_path / "parts", log=silent)
+    train(tiny(values), tmp_path / "parts", resume=True, log=silent)
+    train(tiny(values), tmp_path / "straight", log=silent)
+    straight, parts = weights(tmp_path / "straight"), weights(tmp_path / "parts")
+    assert [name for name in straight if not torch.equal(straight[name], parts[name])] == []
+
+
+def test_more_epochs_are_refused_where_they_would_not_be_trained(tiny, tmp_path: Path):
+    """Before the last one, and when patience is at its end."""
+    values = {"train.patience": 1, "optimizer.lr": 1e-12, "train.epochs": 2}
+    config, longer = tiny(values), tiny(values | {"train.epochs": 5})
+    train(config, tmp_path, until=1, log=silent)
+    with pytest.raises(InputError, match="more epochs can follow when all are done: here 1 of 2"):
+        train(longer, tmp_path, resume=True, log=silent)
+    assert train(config, tmp_path, resume=True, log=silent).epoch == 2
+    with pytest.raises(
+        InputError, match=r"train\.epochs: 5 change nothing, since train\.patience=1"
+    ):
+        train(longer, tmp_path, resume=True, log=silent)
+    assert read_record(tmp_path).extended == ()
 
 
 def test_a_loss_that_is_not_finite_stops_the_training(tiny, tmp_path: Path):

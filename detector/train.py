@@ -16,6 +16,7 @@ from detector.config.sections import flatten
 from detector.config.settings import TrainConfig
 from detector.core.commands import command
 from detector.core.errors import InputError, JobError
+from detector.core.files import require_writable
 from detector.training.monitor import show_box_thresh
 from detector.training.reproduction import find_training, reproduce
 from detector.training.trainer import EpochReport, train
@@ -39,6 +40,7 @@ class TrainSettings(TrainConfig):
 
 
 def main(settings: TrainSettings) -> int:
+    require_writable("output", settings.output, folder=True)
     if settings.source is not None:
         return _repeat(settings, settings.source)
     if settings.trial is not None:

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from detector.core.errors import JobError
 from detector.data.labels.annotations import Page, read_split
-from detector.inference.detector import Detector, latency, load_detector
+from detector.inference import latency
+from detector.inference.detector import Detector, load_detector
 from detector.inference.latency import PAGES, latency_ms
 from detector.postprocess.polygons import Detections
 

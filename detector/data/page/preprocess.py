@@ -126,10 +126,10 @@ class Preprocess:
             image, affine = self.resize(image)
         return Prepared(image, affine, size, flattening)
 
-    def crop(self, page: Prepared, box: Box | None) -> Prepared:
-        """The part `box` (x0, y0, x1, y1; None = all) of `page.image`, at the network's scale."""
+    def crop(self, page: Prepared, box: Box | None, share: float = 1.0) -> Prepared:
+        """The part `box` (x0, y0, x1, y1; None = all) of `page.image`, resized as in `resize`."""
         x0, y0, x1, y1 = box or (0, 0, page.image.shape[1], page.image.shape[0])
-        image, resized = self.resize(page.image[y0:y1, x0:x1])
+        image, resized = self.resize(page.image[y0:y1, x0:x1], share)
         moved = np.array([[1.0, 0.0, -x0], [0.0, 1.0, -y0]])
         affine = compose(resized, compose(moved, page.affine))
         return replace(page, image=image, affine=affine)

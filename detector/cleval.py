@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
 from detector.config.cli import log, run
 from detector.config.sections import Section
+from detector.core.escape import some
+from detector.core.files import require_writable
 from detector.data.page.images import read_image, write_png
-from detector.metrics.cleval import CLEval, Dialect, PageMatch, read_words
+from detector.metrics.cleval import CLEval, Dialect, read_words
 from detector.metrics.files import PageShapes, read_pair
 from detector.metrics.iou import IoU
-from detector.metrics.picture import draw_page
-
-PICTURE_SIDE_PX = 2000.0  # of pages drawn without their image
+from detector.metrics.picture import picture_of
 
 
 class Settings(Section):
@@ -47,11 +44,12 @@ class Settings(Section):
 
 def main(settings: Settings) -> None:
     """Print the scores; pages that could not be compared are named on stderr."""
-    print(json.dumps(score_files(settings), indent=2))
+    print(json.dumps(score_files(settings), indent=2, ensure_ascii=False))
 
 
 def score_files(settings: Settings) -> dict[str, Any]:
     """The command's JSON object. Raises InputError for files that cannot be scored."""
+    require_writable("draw", settings.draw, folder=True)
     truth, found = read_pair(settings.gt, settings.pred)
     labelled = {name: page for name, page in truth.items() if page.labelled}
     missing = [name for name in labelled if name not in found]
@@ -67,7 +65,10 @@ def score_files(settings: Settings) -> dict[str, Any]:
         cleval.add_counts(name, match.counts()[0])
         iou.add(name, page.polygons, page.ignore, detections)
         if settings.draw is not None:
-            _draw(settings.draw, settings.images, name, match, detections)
+            photo = None if settings.images is None else read_image(settings.images / name)
+            write_png(
+                settings.draw / f"{Path(name).stem}.png", picture_of(match, detections, photo)
+            )
     scores, boxes = cleval.result(), iou.result()
     return {
         "dialect": settings.dialect,
@@ -98,25 +99,9 @@ def _blank(settings: Settings) -> Literal["zero", "skip"]:
     return "zero" if asked else "skip"
 
 
-def _draw(
-    folder: Path,
-    images: Path | None,
-    name: str,
-    match: PageMatch,
-    detections: Sequence[NDArray[np.float64]],
-) -> None:
-    """Write the picture of one page; on its photo when there is one."""
-    photo = None if images is None else read_image(images / name)
-    largest = max((float(p.max()) for p in match.words.shapes), default=1.0)
-    scale = 1.0 if photo is not None else min(1.0, PICTURE_SIDE_PX / max(largest, 1.0))
-    picture = draw_page(match, detections, photo, scale=scale)
-    write_png(folder / f"{Path(name).stem}.png", picture)
-
-
 def _note(names: list[str], what: str) -> None:
     if names:
-        shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
-        log(f"{len(names)} pages {what}: {shown}")
+        log(f"{len(names)} pages {what}: {some(names)}")
 
 
 if __name__ == "__main__":

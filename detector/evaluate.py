@@ -1,4 +1,4 @@
-"""Score a detector on a split: CLEval in both dialects and IoU. Also the evaluate command."""
+"""`python -m detector.evaluate checkpoint=… data.root=…`: a detector's scores on a split."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from dataclasses import asdict
 from pydantic import Field
 
 from detector.config.cli import run
-from detector.inference.augmented import DetectorSettings
+from detector.config.inference import DetectorSettings
+from detector.inference.augmented import load_used
 from detector.inference.evaluation import EvaluateData, evaluate, labelled_pages
 
 
@@ -18,7 +19,7 @@ class EvaluateSettings(DetectorSettings):
 
 
 def main(settings: EvaluateSettings) -> int:
-    detector = settings.load()
+    detector, _ = load_used(settings.checkpoint, settings)
     pages = labelled_pages(settings.data)
     scores = evaluate(detector, pages, workers=settings.data.workers)
     result = asdict(scores)

@@ -12,20 +12,19 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from detector.config.cli import log, run
-from detector.config.sections import Section
+from detector.config.inference import Replaced
 from detector.core.errors import InputError
-from detector.data.labels.annotations import list_images, read_image
+from detector.core.files import require_writable
 from detector.data.labels.pages import evenly_spaced
+from detector.data.page.images import KINDS, list_images, read_image
 from detector.data.synthetic.fonts import find_fonts
 from detector.data.synthetic.receipts import make_page
-from detector.inference.detector import load_detector
+from detector.inference.detector import load_detector, override
 from detector.inference.onnx_export import export
-from detector.inference.onnx_model import (
-    is_onnx,
-)
+from detector.inference.onnx_model import is_onnx
 
 
-class ExportSettings(Section):
+class ExportSettings(Replaced):
     checkpoint: Path = Field(description="best/ folder of a training or a search")
     output: Path = Field(Path("model.onnx"), description="file to write")
     opset: int = Field(20, ge=17, le=20, description="version of the ONNX operators")
@@ -47,13 +46,15 @@ def _pages(folder: Path | None, limit: int) -> Iterator[NDArray[np.uint8]]:
 
 
 def main(settings: ExportSettings) -> int:
+    require_writable("output", settings.output)
     if is_onnx(settings.checkpoint):
         raise InputError(
             f"checkpoint={settings.checkpoint}: is an ONNX file already; give the best/ folder"
         )
     if settings.images is not None and not list_images(settings.images):
-        raise InputError(f"images={settings.images}: no jpg, jpeg or png file in this folder")
-    detector, config = load_detector(settings.checkpoint, device="cpu", amp="off")
+        raise InputError(f"images={settings.images}: no {KINDS} file in this folder")
+    loaded = load_detector(settings.checkpoint, device="cpu", amp="off")
+    detector, config = override(*loaded, settings.given())
     pages = _pages(settings.images, settings.pages)
     difference, checked = export(
         detector, config, settings.output, pages=pages, opset=settings.opset
@@ -67,7 +68,7 @@ def main(settings: ExportSettings) -> int:
         "pages": checked,
         "size_mb": round(settings.output.stat().st_size / 1e6, 3),
     }
-    print(json.dumps(result, indent=2))
+    print(json.dumps(result, indent=2, ensure_ascii=False))
     return 0
 
 

@@ -1,107 +1,18 @@
-"""`python -m detector.models`: how large a detector is and how much work a page costs.
-
-Nothing is allocated: models are built on torch's meta device, which has shapes only.
-"""
+"""`python -m detector.models`: how large a detector is and how much work a page costs."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+from functools import partial
 
-import torch
 from pydantic import ConfigDict, Field
-from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from detector.config.cli import run
 from detector.config.sections import Section
 from detector.config.settings import ModelConfig, TrainConfig
 from detector.inference.detector import new_model
-from detector.model.dbnet import count_parameters
-
-
-@dataclass(frozen=True)
-class Cost:
-    """Weights and multiply-accumulates of one detector, in single units.
-
-    `rest` is neck, fusion and head together. The weights of the threshold branch are among
-    those of the rest; its work, `threshold_macs`, is done in training only and is not.
-    """
-
-    backbone: str
-    backbone_parameters: int
-    rest_parameters: int
-    backbone_macs: int
-    rest_macs: int
-    threshold_macs: int
-
-    @property
-    def parameters(self) -> int:
-        return self.backbone_parameters + self.rest_parameters
-
-    @property
-    def macs(self) -> int:
-        """Of one image at prediction."""
-        return self.backbone_macs + self.rest_macs
-
-
-def count_macs(module: nn.Module, images: Tensor) -> int:
-    """Multiply-accumulates of one forward pass, on whichever device the module is.
-
-    Convolutions, linear layers and the matrix products of attention count, as
-    `torch.utils.flop_counter` finds them; biases, normalisation, activations and
-    interpolation do not.
-    """
-    counter = FlopCounterMode(display=False)
-    # The fused kernels of attention that some processors have are not known to the counter.
-    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counter:
-        module(images)
-    return counter.get_total_flops() // 2  # one multiplication and one addition
-
-
-def measure(model: ModelConfig, size: int) -> Cost:
-    """The cost of the detector that `model` describes, for one image of `size` x `size` pixels.
-
-    Raises InputError for a backbone that cannot be used.
-    """
-    with torch.device("meta"):
-        network = new_model(TrainConfig(model=model)).eval()
-        images = torch.empty(1, 3, size, size)
-        fused = torch.empty(1, model.neck_channels, size // 4, size // 4)
-    backbone, macs = count_macs(network.backbone, images), count_macs(network, images)
-    weights = count_parameters(network.backbone)
-    return Cost(
-        backbone=model.backbone,
-        backbone_parameters=weights,
-        rest_parameters=count_parameters(network) - weights,
-        backbone_macs=backbone,
-        rest_macs=macs - backbone,
-        threshold_macs=count_macs(network.threshold, fused),
-    )
-
-
-def table(costs: list[Cost], size: int) -> str:
-    """The costs as text, one line a detector, millions of weights and GMACs of an image."""
-    width = max(len(cost.backbone) for cost in costs)
-    head = f"{'backbone':>9} {'rest':>7} {'total':>7}"
-    lines = [
-        f"{'':{width}}  {'parameters (M)':>25}  {f'GMACs at {size} x {size}':>25}",
-        f"{'backbone':{width}}  {head}  {head}",
-    ]
-    for c in costs:
-        weights = (c.backbone_parameters, c.rest_parameters, c.parameters)
-        macs = (c.backbone_macs, c.rest_macs, c.macs)
-        left = " ".join(f"{v / 1e6:{n}.2f}" for v, n in zip(weights, (9, 7, 7), strict=True))
-        right = " ".join(f"{v / 1e9:{n}.2f}" for v, n in zip(macs, (9, 7, 7), strict=True))
-        lines.append(f"{c.backbone:{width}}  {left}  {right}")
-    extra = costs[0].threshold_macs / 1e9
-    lines += [
-        "",
-        "rest: neck, fusion and head. GMACs are those of a prediction; the threshold branch,",
-        f"whose weights are counted, adds {extra:.2f} to the forward pass of a training step.",
-    ]
-    return "\n".join(lines)
+from detector.model.cost import measure, table
 
 
 class ModelsSettings(Section):
@@ -122,7 +33,8 @@ class ModelsSettings(Section):
 def main(settings: ModelsSettings) -> int:
     names = settings.backbones or [settings.model.backbone]
     models = [settings.model.model_copy(update={"backbone": name}) for name in names]
-    costs = [measure(model, settings.size) for model in models]
+    configs = [TrainConfig(model=model) for model in models]
+    costs = [measure(partial(new_model, config), settings.size) for config in configs]
     if settings.as_json:
         shared = settings.model.model_dump(exclude={"backbone", "weights", "step_k"})
         detectors = [asdict(c) | {"parameters": c.parameters, "macs": c.macs} for c in costs]

@@ -7,14 +7,18 @@ from pathlib import Path
 from pydantic import Field
 
 from detector.config.cli import log, run
+from detector.config.inference import DetectorSettings
 from detector.core.errors import JobError
-from detector.inference.augmented import DetectorSettings
+from detector.core.escape import some
+from detector.core.files import require_writable
+from detector.data.page.images import KINDS, frames
+from detector.inference.augmented import load_used
 from detector.inference.prediction import find_images, predict
 from detector.inference.submission import write_csv, write_json
 
 
 class PredictSettings(DetectorSettings):
-    images: Path = Field(description="an image, or a folder of jpg, jpeg and png files")
+    images: Path = Field(description=f"an image, or a folder of {KINDS} files")
     recursive: bool = Field(
         False, description="also the folders below; names are then paths below images"
     )
@@ -28,8 +32,15 @@ class PredictSettings(DetectorSettings):
 
 
 def main(settings: PredictSettings) -> int:
-    paths = find_images(settings.images, recursive=settings.recursive)
-    detector = settings.load()
+    require_writable("output", settings.output)
+    require_writable("csv", settings.csv)
+    require_writable("visualize", settings.visualize, folder=True)
+    paths, others = find_images(settings.images, recursive=settings.recursive)
+    if others:
+        log(f"{len(others)} left out, which are no {KINDS} files: {some(others)}")
+    if several := [name for name, path in paths.items() if frames(path) > 1]:
+        log(f"of {len(several)} files with several pages the first page counts: {some(several)}")
+    detector, _ = load_used(settings.checkpoint, settings)
     results, skipped = predict(
         detector,
         paths,
@@ -43,7 +54,8 @@ def main(settings: PredictSettings) -> int:
     if settings.csv is not None:
         write_csv(settings.csv, results)
     words = sum(len(found.polygons) for found, _ in results.values())
-    log(f"{words} words on {len(results)} images, {len(skipped)} skipped: {settings.output}")
+    left = f"{len(skipped)} skipped" + (f", {len(others)} left out" if others else "")
+    log(f"{words} words on {len(results)} images, {left}: {settings.output}")
     return 0
 
 

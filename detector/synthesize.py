@@ -25,17 +25,17 @@ class SynthesizeConfig(Section):
     )
 
 
-def main(config: SynthesizeConfig) -> None:
+def main(settings: SynthesizeConfig) -> None:
     """Make the dataset; progress goes to stderr."""
-    val_images = config.val_images
+    val_images = settings.val_images
     synthesize(
-        config.root,
-        images=config.images,
-        val_images=-(-config.images // 5) if val_images is None else val_images,
-        seed=config.seed,
-        longest_side_px=config.longest_side_px,
-        languages=tuple(part.strip() for part in config.languages.split(",")),
-        fonts=config.fonts,
+        settings.root,
+        images=settings.images,
+        val_images=-(-settings.images // 5) if val_images is None else val_images,
+        seed=settings.seed,
+        longest_side_px=settings.longest_side_px,
+        languages=tuple(part.strip() for part in settings.languages.split(",")),
+        fonts=settings.fonts,
         log=log,
     )
 

@@ -16,7 +16,7 @@ from detector.config.sections import flatten
 from detector.config.settings import TrainConfig
 from detector.core.commands import command
 from detector.core.errors import InputError, JobError
-from detector.core.files import locked
+from detector.core.files import locked, require_writable
 from detector.training.monitor import show_box_thresh
 from detector.training.reproduction import find_training, reproduce
 from detector.training.trainer import EpochReport, train
@@ -40,6 +40,7 @@ class TrainSettings(TrainConfig):
 
 
 def main(settings: TrainSettings) -> int:
+    require_writable("output", settings.output, folder=True)
     if settings.trial is not None and settings.source is None:
         raise InputError("trial: names a trial of a run to repeat; add from=runs/RUN")
     with locked(settings.output, f"output: another training is at work in {settings.output}", log):

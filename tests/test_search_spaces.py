@@ -105,7 +105,6 @@ def test_the_first_cpu_trial_on_real_data_is_the_verified_recipe() -> None:
     space = load("dbnetpp", gpu=False, data=True)
     config = space.train_config(space.warm_start[0])
     recipe = {
-        "data.longest_side_px": 1024,
         "augment.crop_px": 480,
         "augment.scale_min": 0.6,
         "augment.scale_max": 1.5,

@@ -20,8 +20,12 @@ class DataConfig(Section):
         None, ge=1, description="use this many pages, evenly spaced over the split; null = all"
     )
     val_pages: int | None = Field(None, ge=1, description="the same for the validation split")
-    longest_side_px: int = Field(
-        1024, ge=64, le=8192, description="pages are resized to this longest side, always"
+    longest_side_px: int | None = Field(
+        None,
+        ge=64,
+        le=8192,
+        description="pages are resized to this longest side; null = to the shortest of "
+        "preprocess.shortest_side_px, the longest at most 8192",
     )
     exclude: Path | None = Field(
         None, description="reviewed list of words to leave out (detector.inspect writes one)"
@@ -43,7 +47,7 @@ class PreprocessConfig(Section):
         ge=32,
         le=8192,
         description="pages are resized to this shortest side instead, while the longest stays "
-        "within data.longest_side_px; null = by the longest side alone",
+        "within data.longest_side_px; null = by the longest side alone, 736 where that is null too",
     )
     background: Literal["none", "paper", "rembg"] = Field(
         "none",
@@ -68,7 +72,7 @@ class PreprocessConfig(Section):
         0.05, ge=0, le=1, description="kept around the text, a share of its longer side"
     )
     tile_px: int = Field(
-        0,
+        2048,
         ge=0,
         le=8192,
         multiple_of=32,

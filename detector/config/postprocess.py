@@ -108,3 +108,22 @@ class SweepConfig(Section):
         """The values to try, by name of the setting in PostprocessConfig."""
         chosen = self.model_dump(exclude={"choose"}, exclude_none=True)
         return {key: tuple(values) for key, values in chosen.items()}
+
+
+class Grid(Section):
+    """The post-processing settings that a trained detector is tried with; null: the stored one."""
+
+    thresh: Tried[Threshold] = (0.2, 0.3, 0.4, 0.5)
+    box_thresh: Tried[Probability] = tuple(i / 100 for i in range(30, 91, 5))
+    unclip: Tried[Unclip] = None
+    unclip_ratio: Tried[UnclipRatio] = (1.2, 1.4, 1.6, 1.8, 2.0)
+    shape: Tried[Shape] = ("quad", "polygon")
+    min_side_px: Tried[Side] = None
+    max_candidates: Tried[Count] = None
+    score_mode: Tried[ScoreMode] = None
+    dilate: Tried[bool] = None
+    epsilon: Tried[Epsilon] = None
+
+    def tried(self) -> dict[str, tuple[Any, ...]]:
+        """The values to try, by name of the setting in PostprocessConfig."""
+        return {key: tuple(v) for key, v in self.model_dump(exclude_none=True).items()}

@@ -79,7 +79,10 @@ def describe_faults(error: ValidationError, model: type[BaseModel]) -> list[str]
         key = ".".join(str(part) for part in fault["loc"])
         if fault["type"] == "extra_forbidden":
             names = field_names(model)
-            near = get_close_matches(key, names, n=3, cutoff=0.5)
+            leaf = key.rpartition(".")[2]
+            same = [n for n in names if n.rpartition(".")[2] == leaf]
+            close = get_close_matches(key, names, n=3, cutoff=0.5)
+            near = list(dict.fromkeys([*same, *close]))[:3]
             section = [n for n in names if n.rpartition(".")[0] == key.rpartition(".")[0]]
             hint = (
                 f"did you mean {' or '.join(near)}?"

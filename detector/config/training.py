@@ -8,6 +8,9 @@ from pydantic import Field, model_validator
 
 from detector.config.sections import Section
 
+Device = Literal["auto", "cpu", "cuda"]
+Amp = Literal["auto", "off", "bf16", "fp16"]
+
 
 class ModelConfig(Section):
     backbone: str = Field(
@@ -88,10 +91,8 @@ class RunConfig(Section):
     seed: int = Field(
         0, ge=0, lt=2**31, description="fixes data order, augmentation and new weights"
     )
-    device: Literal["auto", "cpu", "cuda"] = Field(
-        "auto", description="auto takes a GPU if there is one"
-    )
-    amp: Literal["auto", "off", "bf16", "fp16"] = Field(
+    device: Device = Field("auto", description="auto takes a GPU if there is one")
+    amp: Amp = Field(
         "auto", description="mixed precision; auto is bf16 (or fp16) on a GPU, off on a CPU"
     )
     channels_last: bool | None = Field(

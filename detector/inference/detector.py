@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -16,9 +18,9 @@ from detector.config.settings import PostprocessConfig, TrainConfig, with_values
 from detector.core.device import autocast_dtype, choose_device
 from detector.core.device_errors import is_out_of_memory, release_memory
 from detector.core.errors import JobError
-from detector.data.page.crop import text_box
+from detector.data.page.crop import Box, text_box
 from detector.data.page.prepare import Preparation
-from detector.data.page.preprocess import Prepared, Preprocess
+from detector.data.page.preprocess import Prepared, Preprocess, page_sides
 from detector.inference.checkpoint import load_weights, read_best
 from detector.inference.onnx_model import is_onnx, read_onnx
 from detector.inference.tiles import tiled
@@ -38,7 +40,8 @@ class Detector:
 
     `model` takes normalised images `(N, 3, H, W)` and returns `detector.model.dbnet.Maps` of
     logits: a trained network, an ONNX file (`detector.inference.onnx_model`) or an average of
-    several (`detector.inference.augmented`).
+    several (`detector.inference.augmented`). `scales` are the sizes of the page, 1 = as trained,
+    whose maps are averaged; each is rendered from the page as it was read.
     """
 
     model: nn.Module
@@ -46,6 +49,17 @@ class Detector:
     postprocess: PostprocessConfig
     device: torch.device
     amp: torch.dtype | None = None
+    scales: tuple[float, ...] = (1.0,)
+
+    @property
+    def reading(self) -> Preprocess:
+        """What prepares pages for `maps_of`, as the loader of pages takes it.
+
+        Pages of several sizes stay in full, like those that will be cropped.
+        """
+        if self.scales == (1.0,):
+            return self.preprocess
+        return replace(self.preprocess, crop_margin=self.preprocess.crop_margin or 0.0)
 
     def __call__(self, image: NDArray[np.uint8]) -> Detections:
         """Polygons of one image, `(H, W, 3)` uint8 RGB, in its own pixels."""
@@ -53,23 +67,46 @@ class Detector:
 
     def map_of(self, image: NDArray[np.uint8], name: str = "") -> PageMap:
         """The probability map of one image, `(H, W, 3)` uint8 RGB."""
-        return self.maps_of([self.preprocess.prepare(image)], [name])[0]
+        return self.maps_of([self.reading.prepare(image)], [name])[0]
 
     def maps_of(self, pages: Sequence[Prepared], names: Sequence[str]) -> list[PageMap]:
-        """The probability maps of pages, by name.
+        """The probability maps of pages as `reading` prepares them, by name.
 
-        Those that take the same room go through the network together.
+        A map has the size of the page at scale 1. Pages that take the same room go through the
+        network together.
         """
-        pages = [self._cropped(page) for page in pages]
+        boxes = [self._text_box(page) for page in pages]
+        plain = self._at(pages, boxes, 1.0)
+        means = [np.zeros(page.image.shape[:2], np.float32) for page in plain]
+        for scale in self.scales:
+            views = plain if scale == 1 else self._at(pages, boxes, scale)
+            for mean, found in zip(means, self._maps(views), strict=True):
+                mean += _fitted(found, mean.shape) / len(self.scales)
+        return [
+            PageMap(name, quantize(mean), page.affine, page.size, page.flattening)
+            for name, mean, page in zip(names, means, plain, strict=True)
+        ]
+
+    def _at(
+        self, pages: Sequence[Prepared], boxes: Sequence[Box | None], scale: float
+    ) -> list[Prepared]:
+        """The pages, or their parts with text, at a share of the network's scale."""
+        if self.reading.crop_margin is None:
+            return list(pages)
+        return [
+            self.preprocess.crop(page, box, scale) for page, box in zip(pages, boxes, strict=True)
+        ]
+
+    def _maps(self, pages: Sequence[Prepared]) -> list[NDArray[np.float32]]:
+        """The maps of the images, in order, without their padding."""
         tensors = [self.preprocess.tensor(page.image) for page in pages]
-        maps: dict[int, PageMap] = {}
+        maps: dict[int, NDArray[np.float32]] = {}
         for shape in sorted({tuple(tensor.shape) for tensor in tensors}):
             group = [i for i, tensor in enumerate(tensors) if tuple(tensor.shape) == shape]
             found = self._probabilities(torch.stack([tensors[i] for i in group]))
             for i, padded in zip(group, found, strict=True):
-                page, (height, width) = pages[i], pages[i].image.shape[:2]
-                kept = quantize(padded[:height, :width])
-                maps[i] = PageMap(names[i], kept, page.affine, page.size, page.flattening)
+                height, width = pages[i].image.shape[:2]
+                maps[i] = padded[:height, :width]
         return [maps[i] for i in range(len(pages))]
 
     def probability(self, tensor: Tensor, *, size: tuple[int, int]) -> NDArray[np.float32]:
@@ -131,16 +168,16 @@ class Detector:
             )
         return np.asarray(found[:, 0].cpu().numpy())
 
-    def _cropped(self, page: Prepared) -> Prepared:
-        """The part of a page that holds text, by a first pass at `COARSE` of the scale."""
+    def _text_box(self, page: Prepared) -> Box | None:
+        """Where the text of a page to crop is, by a first pass at `COARSE` of the scale."""
         margin = self.preprocess.crop_margin
         if margin is None:
-            return page
+            return None
         image, affine = self.preprocess.resize(page.image, COARSE)
         height, width = image.shape[:2]
         probability = self.probability(self.preprocess.tensor(image), size=(width, height))
         found = detect(probability, **self._loose, affine=affine, size=page.image.shape[1::-1])
-        return self.preprocess.crop(page, text_box(found.polygons, page.image.shape[1::-1], margin))
+        return text_box(found.polygons, page.image.shape[1::-1], margin)
 
     @property
     def _loose(self) -> dict[str, Any]:
@@ -150,15 +187,24 @@ class Detector:
         return settings.model_dump() | loose
 
 
+def _fitted(found: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """A map at another (height, width), resized as pages are."""
+    if found.shape == shape:
+        return found
+    method = cv2.INTER_AREA if found.size > math.prod(shape) else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(found, shape[::-1], interpolation=method), np.float32)
+
+
 def make_preprocess(config: TrainConfig, *, mean: Channels, std: Channels) -> Preprocess:
     """The preprocessing of a config, with the statistics of its backbone."""
     settings = config.preprocess
     masks = None if config.data.cache is None else config.data.cache / "masks"
+    longest, shortest = page_sides(config.data.longest_side_px, settings.shortest_side_px)
     return Preprocess(
-        longest_side_px=config.data.longest_side_px,
+        longest_side_px=longest,
         mean=mean,
         std=std,
-        shortest_side_px=settings.shortest_side_px,
+        shortest_side_px=shortest,
         preparation=Preparation(
             background=settings.background,
             background_model=settings.background_model,
@@ -173,22 +219,14 @@ def make_preprocess(config: TrainConfig, *, mean: Channels, std: Channels) -> Pr
 
 
 def override(
-    detector: Detector,
-    config: TrainConfig,
-    *,
-    preprocess: Mapping[str, Any],
-    postprocess: Mapping[str, Any],
-) -> Detector:
-    """The detector with some settings of `config` replaced, checked like any setting."""
-    values = {f"preprocess.{key}": value for key, value in preprocess.items()}
-    values |= {f"postprocess.{key}": value for key, value in postprocess.items()}
-    changed = with_values(config, values)
-    stored = detector.preprocess
-    return replace(
-        detector,
-        preprocess=make_preprocess(changed, mean=stored.mean, std=stored.std),
-        postprocess=changed.postprocess,
-    )
+    detector: Detector, config: TrainConfig, given: Mapping[str, Any]
+) -> tuple[Detector, TrainConfig]:
+    """The detector and its config with settings by dotted key replaced, checked like any."""
+    if not given:
+        return detector, config
+    changed, stored = with_values(config, dict(given)), detector.preprocess
+    preprocess = make_preprocess(changed, mean=stored.mean, std=stored.std)
+    return replace(detector, preprocess=preprocess, postprocess=changed.postprocess), changed
 
 
 def new_model(config: TrainConfig) -> DBNet:

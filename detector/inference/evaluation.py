@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import Field
 
 from detector.config.cli import log
-from detector.config.sections import Section
+from detector.config.inference import GivenData
 from detector.core.errors import JobError
+from detector.core.files import content_digest
 from detector.data.crops.dataset import whole_page_loader
 from detector.data.labels.annotations import Page, read_split, require_words
 from detector.inference.detector import Detector
 from detector.metrics.scores import Scores, Scoring
-from detector.postprocess.maps import PageMap, writing_maps
+from detector.postprocess.maps import PageMap, PageMaps, has_maps, writing_maps
 from detector.postprocess.polygons import Detections
 
 OnPage = Callable[[Page, PageMap, Detections], None]
@@ -77,12 +81,43 @@ def collect_keeping_maps(
     return scoring, writer.failure
 
 
+@contextmanager
+def kept_maps(
+    detector: Detector,
+    pages: Sequence[Page],
+    folder: Path | None,
+    *,
+    made_by: str = "",
+    workers: int = 0,
+) -> Iterator[PageMaps]:
+    """The maps of pages: those that `folder` holds, else new ones, kept there; None keeps none.
+
+    `made_by` names the network. InputError when the folder has maps of another one, of other
+    preprocessing or pages; JobError when new ones cannot be kept.
+    """
+    files = [(p.name, p.width, p.height, p.path.stat().st_size) for p in pages]
+    about = [made_by, detector.preprocess.to_dict(), detector.scales, str(detector.amp), files]
+    identity = content_digest(json.dumps(about).encode())
+    with tempfile.TemporaryDirectory(prefix="probability-maps-") as temporary:
+        place = folder or Path(temporary)
+        if not has_maps(place):
+            log(f"computing the probability maps of {len(pages)} pages")
+            scoring, failure = collect_keeping_maps(
+                detector, pages, place, identity=identity, workers=workers
+            )
+            if failure is not None:
+                raise failure
+            for message in scoring.result().skipped:
+                log(f"skipped: {message}")
+        yield PageMaps(place, identity=identity)
+
+
 def _page_maps(
     detector: Detector, pages: Sequence[Page], workers: int, skip: Callable[[str], None]
 ) -> Iterator[tuple[Page, PageMap]]:
     """Each readable page with its map; `skip` is told why others are missing."""
     paths = [page.path for page in pages]
-    for (item,) in whole_page_loader(paths, detector.preprocess, workers=workers):
+    for (item,) in whole_page_loader(paths, detector.reading, workers=workers):
         page = pages[item.index]
         if item.page is None:
             skip(item.error)
@@ -90,7 +125,7 @@ def _page_maps(
             yield page, detector.maps_of([item.page], [page.name])[0]
 
 
-class EvaluateData(Section):
+class EvaluateData(GivenData):
     root: Path = Field(description="dataset folder (images/ and jsons/ inside)")
     split: str = Field("val", description="split to score on")
     pages: int | None = Field(

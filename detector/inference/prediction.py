@@ -9,8 +9,7 @@ from detector.config.cli import log
 from detector.core.draw import draw
 from detector.core.errors import InputError
 from detector.data.crops.dataset import whole_page_loader
-from detector.data.labels.annotations import list_images, read_image
-from detector.data.page.images import write_png
+from detector.data.page.images import KINDS, left_out, list_images, read_image, write_png
 from detector.inference.detector import Detector
 from detector.postprocess.polygons import Detections
 
@@ -20,26 +19,33 @@ PROGRESS_S = 10.0  # seconds between two lines of progress
 Predicted = dict[str, tuple[Detections, tuple[int, int]]]
 
 
-def find_images(path: Path, *, recursive: bool = False) -> dict[str, Path]:
-    """The image itself, or those of a folder, by name and sorted; InputError if there is none.
+def find_images(path: Path, *, recursive: bool = False) -> tuple[dict[str, Path], list[str]]:
+    """The image itself, or those of a folder, by name and sorted; and what is left out of it.
 
     A name is the path below the folder with `/`, so that two folders may hold the same file
-    name. Hidden files and folders are left out.
+    name. Hidden files and folders count for neither. InputError if there is no image.
     """
     if path.is_file():
-        return {path.name: path}
+        return {path.name: path}, []
     if not path.is_dir():
         raise InputError(f"images={path}: no such file or folder")
     folders = [path]
     if recursive:
         below = (folder for folder in path.rglob("*") if folder.is_dir())
         folders += [f for f in below if not _hidden(f.relative_to(path))]
-    found = [image for folder in folders for image in list_images(folder)]
-    if not found:
+    images = [image for folder in folders for image in list_images(folder)]
+    others = [
+        (folder.relative_to(path) / name).as_posix() + "/" * name.endswith("/")
+        for folder in folders
+        for name in left_out(folder)
+        if not (recursive and name.endswith("/"))  # which are looked through
+    ]
+    if not images:
         where = "this folder or one below it" if recursive else "this folder"
         hint = "" if recursive else "; recursive=true looks in the folders below too"
-        raise InputError(f"images={path}: no jpg, jpeg or png file in {where}{hint}")
-    return dict(sorted((image.relative_to(path).as_posix(), image) for image in found))
+        raise InputError(f"images={path}: no {KINDS} file in {where}{hint}")
+    named = sorted((image.relative_to(path).as_posix(), image) for image in images)
+    return dict(named), sorted(others)
 
 
 def _hidden(path: Path) -> bool:
@@ -62,9 +68,7 @@ def predict(
     skipped: list[str] = []
     names, told, done = list(paths), monotonic(), 0
     files = list(paths.values())
-    for items in whole_page_loader(
-        files, detector.preprocess, workers=workers, batch_size=batch_size
-    ):
+    for items in whole_page_loader(files, detector.reading, workers=workers, batch_size=batch_size):
         pages = {names[item.index]: item.page for item in items if item.page is not None}
         for item in items:
             if item.page is None:

@@ -36,8 +36,18 @@ _LEGEND: dict[Kind, str] = {
 _INK: Colour = (30, 30, 30)
 _PAPER: Colour = (255, 255, 255)
 _FONT = BUNDLED / "ReceiptSansKR.ttf"
+_SIDE_PX = 2000.0  # of pages drawn without their image
 _LARGEST_PX = 2**13  # the longest side of a picture without a photo
 _WORD_SHARE = 0.22  # how strongly the fill of a word covers the page
+
+
+def picture_of(
+    match: PageMatch, detections: Sequence[ArrayLike], image: NDArray[np.uint8] | None
+) -> NDArray[np.uint8]:
+    """`draw_page` on the page's image, or on white, with words within `_SIDE_PX` there."""
+    largest = max((float(shape.max()) for shape in match.words.shapes), default=1.0)
+    scale = 1.0 if image is not None else min(1.0, _SIDE_PX / max(largest, 1.0))
+    return draw_page(match, detections, image, scale=scale)
 
 
 def draw_page(

@@ -21,6 +21,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from detector.core.errors import InputError
+from detector.core.escape import some
 from detector.core.files import expand_home
 from detector.model.backbone import Backbone
 from detector.model.hub import HubError, hub_file
@@ -50,8 +51,10 @@ def load_backbone_weights(
         return f"{name}: starting from scratch, as model.weights=none says"
     if source != "auto":
         path = expand_home(source)
-        _load(backbone, match_weights(read_weights(path), backbone, str(path)))
-        return f"{name}: weights from {path}"
+        state = read_weights(path)
+        matched = match_weights(state, backbone, str(path))
+        _load(backbone, matched)
+        return f"{name}: weights from {path}: {_taken(len(matched), state)}"
     package = _lite0_file() if _architecture(name) == _LITE0 else None
     if package is not None:
         _load(backbone, match_weights(read_weights(package), backbone, str(package)))
@@ -60,6 +63,14 @@ def load_backbone_weights(
         return _load_from_hub(backbone, name, timeout_s)
     except HubError as reason:
         return f"{name}: starting from scratch: {reason}"
+
+
+def _taken(count: int, state: Mapping[str, Tensor]) -> str:
+    """What was taken of a file, and what starts new though a detector's file has it too."""
+    text = f"{count} tensors of the backbone are taken; neck, fusion and heads start new"
+    parts = {key.partition(".")[0] for key in state}
+    others = ", ".join(sorted(parts - {"backbone"}))
+    return f"{text} (the file's {others} are not used)" if "backbone" in parts and others else text
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -120,7 +131,7 @@ def match_weights(
         "unknown": [key for c, (key, _) in given.items() if c not in known],
     }
     if any(faults.values()):
-        listed = "; ".join(f"{len(v)} {k}: {_shorten(v)}" for k, v in faults.items() if v)
+        listed = "; ".join(f"{len(v)} {k}: {some(v, 8)}" for k, v in faults.items() if v)
         raise InputError(
             f"model.weights: {origin} does not fit model.backbone={backbone.name} ({listed}); "
             "give the weights of that timm model or another backbone"
@@ -152,11 +163,6 @@ def _strip(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return out
 
 
-def _shorten(items: list[str], limit: int = 8) -> str:
-    more = f" and {len(items) - limit} more" if len(items) > limit else ""
-    return ", ".join(items[:limit]) + more
-
-
 def _tensors(state: Any, path: Path) -> dict[str, Tensor]:
     for key in ("state_dict", "model_state_dict", "model"):
         if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
@@ -167,10 +173,10 @@ def _tensors(state: Any, path: Path) -> dict[str, Tensor]:
         )
     odd = [str(k) for k, v in state.items() if not isinstance(k, str) or not torch.is_tensor(v)]
     if odd:
-        raise InputError(f"model.weights: {path} must hold tensors only, not {_shorten(odd)}")
+        raise InputError(f"model.weights: {path} must hold tensors only, not {some(odd, 8)}")
     broken = [k for k, v in state.items() if v.is_floating_point() and not v.isfinite().all()]
     if broken:
-        raise InputError(f"model.weights: {path} has non-finite values in {_shorten(broken)}")
+        raise InputError(f"model.weights: {path} has non-finite values in {some(broken, 8)}")
     return dict(state)
 
 

@@ -1,7 +1,9 @@
-"""The picture of a post-processing sweep: how the scores depend on each setting."""
+"""A post-processing sweep as a table and as a picture: how the scores depend on each setting."""
 
 from __future__ import annotations
 
+import csv
+import io
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from detector.core.files import replacing
+from detector.core.files import replacing, write_text
+from detector.metrics.scores import METRICS
 from detector.postprocess.sweep_scores import SweepScores
 
 _PANELS_A_ROW = 3
@@ -20,6 +23,20 @@ _STYLES: dict[str, dict[str, Any]] = {
     "IoU H-mean": {"color": "#D55E00"},
     "CLEval H-mean": {"color": "#0072B2", "linewidth": 2},
 }
+
+
+def write_curves(folder: Path, swept: SweepScores) -> list[Path]:
+    """Write curve.csv, a row for each setting with its scores, and curve.png; the two paths."""
+    table, picture = folder / "curve.csv", folder / "curve.png"
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*swept.settings[0].model_dump(), *METRICS])
+    for index, setting in enumerate(swept.settings):
+        figures = swept.scores(index).metrics()
+        writer.writerow([*setting.model_dump().values(), *figures.values()])
+    write_text(table, text.getvalue())
+    draw_curves(picture, swept)
+    return [table, picture]
 
 
 def draw_curves(path: Path, swept: SweepScores) -> None:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from detector.core.geometry import Points
 from detector.data.labels.exclusion import REASONS, Suspicion
 from detector.data.labels.pages import Fault, Page, Word
+from detector.data.page.preprocess import page_scale, page_sides
 
 
 @dataclass(frozen=True)
@@ -57,26 +58,31 @@ _CORE = 0.8
 
 
 def suspicious_words(
-    page: Page, image: NDArray[np.uint8], longest_side_px: int, limits: Limits | None = None
+    page: Page,
+    image: NDArray[np.uint8],
+    longest_side_px: int | None,
+    limits: Limits | None = None,
 ) -> list[Suspicion]:
     """Doubts about the words of a page, in the order of its words, one at most for each.
 
     Args:
         page: its words; don't-care words are not doubted.
         image: the page, `(H, W, 3)` uint8 RGB.
-        longest_side_px: the page's longest side in training; `tiny` is judged there.
+        longest_side_px: the page's longest side in training, None for the default size; `tiny`
+            is judged there.
         limits: where doubt begins.
     """
     limits = limits or Limits()
     if not page.words:
         return []
+    resized = page_scale(page.width, page.height, *page_sides(longest_side_px, None))
     heights = np.array([min(cv2.minAreaRect(word.points)[1]) for word in page.words])
     ink, scale = ink_map(page, image)
     outlines = [word.points * scale for word in page.words]
     shapes = valid_shapes(word.points for word in page.words)
     contrasts = np.array([_contrast(ink, outline) for outline in outlines])
     rows = zip(
-        _tiny(heights * longest_side_px / max(page.width, page.height), limits),
+        _tiny(heights * resized, limits),
         _duplicates(page.words, shapes, limits),
         _blank(contrasts, limits),
         _off_paper(page, shapes, image, limits),

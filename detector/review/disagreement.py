@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-
 import numpy as np
 import shapely
 from numpy.typing import NDArray
@@ -12,10 +9,11 @@ from numpy.typing import NDArray
 from detector.core.geometry import Points, offset_polygon, perimeter, polygon_area
 from detector.data.labels.exclusion import Suspicion
 from detector.data.labels.pages import Page
-from detector.inference.detector import load_detector
+from detector.inference.detector import Detector
 from detector.postprocess.maps import PageMap
 from detector.postprocess.polygons import Detections
 from detector.review.cleaning import valid_shapes, values_inside
+from detector.review.look import Judge
 
 #: A word's region with a lower mean probability is one the model does not see. Half of the
 #: lowest threshold anybody gives the map, 0.3: below that no pixel of it becomes a detection.
@@ -64,12 +62,8 @@ def unlabelled(page: Page, detections: Detections) -> list[Suspicion]:
     return found
 
 
-def load_judge(checkpoint: Path) -> Callable[[Page, NDArray[np.uint8]], list[Suspicion]]:
-    """`judge(page, image)` by the model of a `best/` folder; InputError when it is unreadable.
-
-    `image` is the page's, `(H, W, 3)` uint8 RGB.
-    """
-    detector, _ = load_detector(checkpoint)
+def judge_of(detector: Detector) -> Judge:
+    """`judge(page, image)`: both kinds of doubts; `image` is the page's, `(H, W, 3)` uint8 RGB."""
 
     def judge(page: Page, image: NDArray[np.uint8]) -> list[Suspicion]:
         page_map = detector.map_of(image)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from detector.core.files import replacing
 from detector.data.labels.pages import Page
+from detector.data.page.preprocess import page_scale, page_sides
 from detector.review.statistics import word_height
 
 _COLOUR = "#0072B2"
@@ -24,10 +25,12 @@ _GRID = 128  # cells along each side of the density map
 _SHOWN_PERCENTILE = 99
 
 
-def draw_statistics(path: Path, splits: Mapping[str, Sequence[Page]], longest_side_px: int) -> None:
+def draw_statistics(
+    path: Path, splits: Mapping[str, Sequence[Page]], longest_side_px: int | None
+) -> None:
     """Write a PNG: languages, orientations, words a page, heights, shapes and places of words.
 
-    Heights are those after a page is resized to `longest_side_px`. Distributions stop at their
+    Heights are those after a page is resized, see `describe`. Distributions stop at their
     99th percentile, which their titles say when something lies beyond.
     """
     rows = 2 * max(1, len(splits))
@@ -65,14 +68,15 @@ def aspect_ratio(points: NDArray[np.float32]) -> float:
     return float(max(sides) / max(min(sides), 1.0))
 
 
-def _split(row: Sequence[Axes], pages: Sequence[Page], longest_side_px: int) -> None:
+def _split(row: Sequence[Axes], pages: Sequence[Page], longest_side_px: int | None) -> None:
     words = [(page, word) for page in pages for word in page.words]
     _bars(row[0], (name for _, word in words for name in word.languages), "languages")
     orientations = (w.orientation for _, w in words if w.orientation is not None)
     _bars(row[1], orientations, "orientations")
     _histogram(row[2], [len(page.words) for page in pages], "words a page")
-    heights = [word_height(w) * longest_side_px / max(p.width, p.height) for p, w in words]
-    _histogram(row[3], heights, f"word height, px at {longest_side_px}")
+    sides = page_sides(longest_side_px, None)
+    heights = [word_height(w) * page_scale(p.width, p.height, *sides) for p, w in words]
+    _histogram(row[3], heights, "word height, px, resized")
     _histogram(row[4], [aspect_ratio(w.points) for _, w in words], "long by short side")
     _map(row[5], pages)
 

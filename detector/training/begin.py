@@ -19,6 +19,7 @@ from detector.core.memory import keep_freed_memory
 from detector.data.crops.dataset import TrainingPages
 from detector.data.crops.transforms import Augment
 from detector.data.labels.annotations import Split, read_split, require_words
+from detector.data.labels.trained import WordSizes, untrained
 from detector.data.page.cache import PageCache
 from detector.data.page.preprocess import Preprocess
 from detector.inference.detector import Detector, make_preprocess, new_model
@@ -128,9 +129,17 @@ def _tell_single_values(config: TrainConfig, log: Callable[[str], None]) -> None
 def _read(config: TrainConfig, name: str, limit: int | None, log: Callable[[str], None]) -> Split:
     assert config.data.root is not None
     split = read_split(config.data.root, name, limit=limit, exclude=config.data.exclude)
-    require_words(split, config.data.root)
+    sizes = WordSizes(
+        longest_side_px=config.data.longest_side_px,
+        shortest_side_px=config.preprocess.shortest_side_px,
+        crop_margin=config.preprocess.crop_margin if config.preprocess.crop else None,
+        min_side_px=config.targets.min_side_px,
+    )
+    require_words(split, config.data.root, sizes)
     words = sum(len(page.words) for page in split.pages)
     log(f"{name}: {len(split.pages)} pages, {words} words")
+    if (told := untrained(split, sizes)) is not None:
+        log(f"{name}: {told}")
     if split.faults:
         kinds = Counter(fault.kind for fault in split.faults)
         counts = ", ".join(f"{kind} {count}" for kind, count in kinds.most_common())

@@ -72,7 +72,7 @@ def train_epoch(job: Job, state: TrainingState) -> dict[str, float]:
             skipped += _tell_broken(job, batch.broken)
         else:
             unsaid += batch.broken
-        rate = _set_rate(job, state)
+        rate = set_rate(job, state)
         found = _step(job, state, batch)
         if found is not None:
             total += found
@@ -102,7 +102,8 @@ def _frozen(job: Job, state: TrainingState) -> bool:
     return settings.backbone_lr_ratio == 0 or state.epoch < settings.freeze_epochs
 
 
-def _set_rate(job: Job, state: TrainingState) -> float:
+def set_rate(job: Job, state: TrainingState) -> float:
+    """Give the optimizer the learning rate of the next step; returns that of the head."""
     settings = job.config.optimizer
     factor = lr_factor(
         state.step,

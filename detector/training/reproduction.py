@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from torch import Tensor
 from detector.config.settings import PLACEMENT, TrainConfig, with_values
 from detector.core.errors import InputError
 from detector.inference.checkpoint import read_best
+from detector.training.storage.generations import has_state
 from detector.training.storage.provenance import RECORD, Provenance, read_record
 from detector.training.storage.state_check import read_state_record
 from detector.training.trainer import EpochReport, train
@@ -55,7 +57,6 @@ def reproduce(
     if output.resolve() == source.resolve():
         raise InputError(f"output: {output} is the training to repeat; choose another folder")
     record = read_record(source)
-    config = placed(record, given)
     before = read_result(source)
     differences: list[str | None] = []
 
@@ -63,7 +64,9 @@ def reproduce(
         if before is not None and report.epoch == before.best_epoch:
             differences.append(difference(before, report))
 
-    last = train(config, output, report=compare, resume=resume, expected=record)
+    for config in _stages(record, placed(record, given), output, resume=resume):
+        last = train(config, output, report=compare, resume=resume, expected=record)
+        resume = True
     if before is None:
         verdict = f"trained as recorded; {source} has no weights to compare with"
         return Reproduction(config, last, verdict, differs=False)
@@ -82,6 +85,21 @@ def reproduce(
         f"(epoch {before.best_epoch}) have the same bits"
     )
     return Reproduction(config, last, verdict, differs=False)
+
+
+def _stages(
+    record: Provenance, config: TrainConfig, output: Path, *, resume: bool
+) -> list[TrainConfig]:
+    """The configs to train with one after another: more than one where it was extended.
+
+    With `resume` those that the training in `output` has gone beyond are left out.
+    """
+    every = [config, *(with_values(config, {"train.epochs": n}) for n in record.extended)]
+    begun = 0
+    if resume and has_state(output / "checkpoint"):
+        with suppress(InputError):
+            begun = len(read_record(output).extended)
+    return every[min(begun, len(every) - 1) :]
 
 
 def find_training(folder: Path, trial: str | None) -> Path:

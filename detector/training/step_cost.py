@@ -12,6 +12,7 @@ from detector.config.settings import TrainConfig
 from detector.core.device import autocast_dtype, choose_device
 from detector.core.device_errors import release_memory
 from detector.data.crops.dataset import Batch
+from detector.data.page.preprocess import page_scale, page_sides
 from detector.inference.detector import new_model
 from detector.training.begin import new_state, place
 from detector.training.loss import DBLoss
@@ -34,7 +35,7 @@ class StepCost:
     gpu_bytes: int | None = None
 
 
-WHOLE_PAGE_SHARE = 0.75  # height over width of a page, where crops are whole pages
+WHOLE_PAGE_SHARE = 0.75  # width over height of a page, where crops are whole pages
 
 
 def step_cost(config: TrainConfig) -> StepCost:
@@ -79,8 +80,9 @@ def crop_size(config: TrainConfig) -> tuple[int, int]:
     """Height and width of what trainings see, pixels; a page is taken to be an upright one."""
     if config.augment.crop_px:
         return config.augment.crop_px, config.augment.crop_px
-    height = -(-config.data.longest_side_px // 32) * 32
-    return height, -(-round(height * WHOLE_PAGE_SHARE) // 32) * 32
+    sides = page_sides(config.data.longest_side_px, config.preprocess.shortest_side_px)
+    height = page_scale(WHOLE_PAGE_SHARE, 1, *sides)
+    return -(-round(height) // 32) * 32, -(-round(height * WHOLE_PAGE_SHARE) // 32) * 32
 
 
 def _noise(config: TrainConfig) -> Batch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -19,11 +20,11 @@ from detector.training.begin import prepare
 from detector.training.distributed.peers import Peers
 from detector.training.distributed.processes import shared
 from detector.training.distributed.shared_norm import share_statistics
-from detector.training.epoch import Job, train_epoch
+from detector.training.epoch import Job, set_rate, train_epoch
 from detector.training.monitor import Monitor, box_thresh_curve, curves
 from detector.training.storage.best import complete_best, keep_best
 from detector.training.storage.generations import LAST, has_state, keep_previous, newest_state
-from detector.training.storage.provenance import Provenance, reading_images
+from detector.training.storage.provenance import Provenance, reading_images, record_extension
 from detector.training.storage.state_file import TrainingState, load_state, save_state
 from detector.training.validation import STALE, Validated, epoch_line, record, validate
 
@@ -70,7 +71,9 @@ def train(
     that epoch, one that is validated: the learning rate still follows all epochs of `config`, and
     a later call with `resume` goes on as if there had been no pause. `expected` is the record of
     another training, which this one repeats. With several processes (`train.processes`) this one
-    leads: it alone writes, reports and logs.
+    leads: it alone writes, reports and logs. A training that has all its epochs goes on when
+    `config` has more: the schedule is then that of the new number, so the rate rises again unless
+    it is constant.
     Raises InputError for unusable data or settings, and data or weights that are not those of
     `expected`, and JobError for a loss or score that is not finite and for a process that ended.
     """
@@ -81,9 +84,11 @@ def train(
     last = newest_state(checkpoint, log)
     job, state = prepare(config, folder, log, fresh=last is None, expected=expected)
     if last is not None:
-        load_state(last, state, config)
+        before = load_state(last, state, config)
         log(f"resuming after epoch {state.epoch} of {config.train.epochs}")
         complete_best(folder, state, config, log)
+        if before != config.train.epochs:
+            _extend(job, state, before)
     world, cuda = config.train.processes, job.detector.device.type == "cuda"
     splits = (job.samples.pages, job.val_pages)
     with (
@@ -91,6 +96,26 @@ def train(
         shared(world, cuda=cuda, work=_follow, arguments=(config, folder)) as peers,
     ):
         return _lead(replace(job, peers=peers), state, report, until, look)
+
+
+def _extend(job: Job, state: TrainingState, before: int) -> None:
+    """Keep and tell that a training which had all its epochs goes on.
+
+    Raises InputError when patience ends it at once.
+    """
+    settings, epochs = job.config.optimizer, job.config.train.epochs
+    if _over(state, job.config):
+        raise InputError(
+            f"train.epochs: {epochs} change nothing, since train.patience="
+            f"{job.config.train.patience} has ended this training; train anew in another output "
+            f"folder with config={job.folder / 'checkpoint' / 'best' / 'config.yaml'}"
+        )
+    rate, last = set_rate(job, state), state.metrics.get("lr", math.nan)
+    job.log(
+        f"going on from {before} to {epochs} epochs (optimizer.schedule={settings.schedule}): the "
+        f"next learning rate is {rate:.3g}, the last one was {last:.3g}"
+    )
+    record_extension(job.folder, before, epochs)
 
 
 def _lead(

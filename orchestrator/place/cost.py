@@ -19,7 +19,10 @@ if TYPE_CHECKING:  # seconds of imports
 
 BACKBONE = "model.backbone"
 # What the memory of a training depends on; 0 for a crop is a whole page.
-SIZES = ("train.batch_size", "augment.crop_px", "data.longest_side_px", "model.neck_channels")
+SIZES = (
+    *("train.batch_size", "augment.crop_px", "model.neck_channels"),
+    *("data.longest_side_px", "preprocess.shortest_side_px"),
+)
 Measure: TypeAlias = "Callable[[Sequence[TrainConfig]], list[StepCost]]"
 
 

@@ -6,7 +6,13 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
-from detector.config.settings import AugmentConfig, DataConfig, ModelConfig, TrainConfig
+from detector.config.settings import (
+    AugmentConfig,
+    DataConfig,
+    ModelConfig,
+    PreprocessConfig,
+    TrainConfig,
+)
 from orchestrator.place.cost import backbones, example
 from orchestrator.space.search_space import SearchSpace
 
@@ -22,12 +28,18 @@ def relative_work(space: SearchSpace) -> Callable[[Mapping[str, Any]], float]:
 
 def flops(config: TrainConfig) -> int:
     """`forward_flops`, once for each network and size of crop."""
-    return _flops(config.model, config.augment.crop_px, config.data.longest_side_px)
+    sides = config.data.longest_side_px, config.preprocess.shortest_side_px
+    return _flops(config.model, config.augment.crop_px, *sides)
 
 
 @lru_cache(maxsize=4096)
-def _flops(model: ModelConfig, crop_px: int, longest_side_px: int) -> int:
+def _flops(
+    model: ModelConfig, crop_px: int, longest_px: int | None, shortest_px: int | None
+) -> int:
     from detector.training.step_cost import forward_flops  # seconds of imports, for this only
 
-    data, augment = DataConfig(longest_side_px=longest_side_px), AugmentConfig(crop_px=crop_px)
-    return forward_flops(TrainConfig(data=data, augment=augment, model=model))
+    data, augment = DataConfig(longest_side_px=longest_px), AugmentConfig(crop_px=crop_px)
+    preprocess = PreprocessConfig(shortest_side_px=shortest_px)
+    return forward_flops(
+        TrainConfig(data=data, preprocess=preprocess, augment=augment, model=model)
+    )

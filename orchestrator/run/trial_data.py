@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
 from detector.config.cli import log
-from detector.config.settings import DataConfig
+from detector.config.sections import flatten
+from detector.config.settings import DataConfig, TrainConfig
 from detector.core.commands import command
 from detector.core.errors import InputError
 from detector.data.labels.annotations import read_split, require_words
+from detector.data.labels.trained import WordSizes, thin_words, untrained
 from detector.data.synthetic.receipts import synthesize
 from orchestrator.config.settings import SearchConfig
 from orchestrator.space.search_space import SearchSpace
@@ -17,6 +20,10 @@ from orchestrator.store.bucket import Bucket
 from orchestrator.store.mirror import Mirror
 from orchestrator.store.own_disk import local_copy
 
+_WORD_SIZES = (
+    *("data.longest_side_px", "preprocess.shortest_side_px"),
+    *("preprocess.crop", "preprocess.crop_margin", "targets.min_side_px"),
+)
 DATA_SEED = 0  # of the synthetic receipts: the search's seed must not change its data
 
 
@@ -60,11 +67,15 @@ def check_data(space: SearchSpace) -> int:
     assert data.root is not None
     faults: list[str] = []
     pages = 0
+    sizes = _word_sizes(space)
     chosen_after = space.fixed.get("sweep.choose", False)
     for split in dict.fromkeys((data.train_split, data.val_split)):
         try:
             found = read_split(data.root, split, exclude=data.exclude)
-            require_words(found, data.root)
+            largest = min(sizes, key=lambda one: len(thin_words(found, one)))
+            require_words(found, data.root, largest)
+            if (told := untrained(found, largest)) is not None:
+                log(f"{split}: {told}")
             count = len(found.pages)
             if split == data.train_split:
                 pages = min(count, data.train_pages or count)
@@ -81,6 +92,18 @@ def check_data(space: SearchSpace) -> int:
     if faults:
         raise InputError("\n".join(dict.fromkeys(faults)))
     return pages
+
+
+def _word_sizes(space: SearchSpace) -> list[WordSizes]:
+    """The sizes of words in trials, of those that are searched at every value or end."""
+    searched = [space.parameters[key] for key in _WORD_SIZES if key in space.parameters]
+    known = flatten(TrainConfig().model_dump()) | space.fixed
+    found = []
+    for values in itertools.product(*(parameter.values for parameter in searched)):
+        point = known | dict(zip((p.key for p in searched), values, strict=True))
+        longest, shortest, cropped, margin, thinnest = (point[key] for key in _WORD_SIZES)
+        found.append(WordSizes(longest, shortest, margin if cropped else None, thinnest))
+    return found
 
 
 def _require_two(pages: int, split: str) -> None:

@@ -48,14 +48,11 @@ def test_a_page_gives_the_same_detections_alone_as_in_a_split(trained: Path, dra
 
 def test_postprocessing_can_be_replaced_and_is_checked(trained: Path):
     detector, config = load_detector(trained, device="cpu")
-    assert (
-        override(detector, config, preprocess={}, postprocess={}).postprocess
-        == detector.postprocess
-    )
-    changed = override(detector, config, preprocess={}, postprocess={"box_thresh": "0.9"})
-    assert changed.postprocess.box_thresh == 0.9
+    assert override(detector, config, {}) == (detector, config)
+    changed, settings = override(detector, config, {"postprocess.box_thresh": "0.9"})
+    assert changed.postprocess.box_thresh == settings.postprocess.box_thresh == 0.9
     with pytest.raises(InputError, match=r"postprocess\.box_tresh: unknown key; did you mean"):
-        override(detector, config, preprocess={}, postprocess={"box_tresh": 0.9})
+        override(detector, config, {"postprocess.box_tresh": 0.9})
 
 
 def test_unreadable_pages_are_named_and_left_out(trained: Path, drawn_root: Path, tmp_path: Path):

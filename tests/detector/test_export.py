@@ -108,5 +108,5 @@ def test_a_map_that_is_not_a_number_is_refused(tmp_path: Path):
 def test_wrong_inputs_are_said(tmp_path: Path):
     with pytest.raises(InputError, match="is an ONNX file already"):
         main(ExportSettings(checkpoint=tmp_path / "a.onnx"))
-    with pytest.raises(InputError, match="no jpg, jpeg or png file"):
+    with pytest.raises(InputError, match="no jpg, jpeg, png, webp, bmp, tif, tiff or gif file"):
         main(ExportSettings(checkpoint=tmp_path, images=tmp_path))

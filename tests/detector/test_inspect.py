@@ -12,7 +12,8 @@ from detector.config.cli import build, guarded
 from detector.core.errors import InputError
 from detector.data.labels.annotations import read_split
 from detector.data.labels.pages import Split, fault
-from detector.inspect import InspectConfig, faults_csv, main
+from detector.inspect import InspectConfig, main
+from detector.review.report import faults_csv
 
 Make = Callable[..., Path]
 

@@ -56,7 +56,7 @@ def test_a_folder_becomes_json_csv_and_pictures_that_score_alike(
 def test_what_is_not_there_is_said(tmp_path: Path):
     with pytest.raises(InputError, match="no such file or folder"):
         find_images(tmp_path / "none")
-    with pytest.raises(InputError, match="no jpg, jpeg or png file"):
+    with pytest.raises(InputError, match="no jpg, jpeg, png, webp, bmp, tif, tiff or gif file"):
         find_images(tmp_path)
 
 
@@ -77,11 +77,12 @@ def test_folders_below_are_searched_on_request(tmp_path: Path):
     for name in ("b.jpg", "a/b.jpg", "a/c/d.PNG", ".hidden/e.jpg", "a/._f.jpg", "a/notes.txt"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    assert find_images(tmp_path) == {"b.jpg": tmp_path / "b.jpg"}
-    found = find_images(tmp_path, recursive=True)
+    assert find_images(tmp_path) == ({"b.jpg": tmp_path / "b.jpg"}, ["a/"])
+    found, others = find_images(tmp_path, recursive=True)
     assert list(found) == ["a/b.jpg", "a/c/d.PNG", "b.jpg"]
+    assert others == ["a/notes.txt"]
     assert found["a/c/d.PNG"] == tmp_path / "a" / "c" / "d.PNG"
-    assert find_images(tmp_path / "a" / "b.jpg") == {"b.jpg": tmp_path / "a" / "b.jpg"}
+    assert find_images(tmp_path / "a" / "b.jpg") == ({"b.jpg": tmp_path / "a" / "b.jpg"}, [])
     (tmp_path / "a" / "b.jpg").unlink()
     with pytest.raises(InputError, match="recursive=true looks in the folders below"):
         find_images(tmp_path / "a")
@@ -121,3 +122,52 @@ def test_several_checkpoints_views_and_onnx_in_one_command(
 def test_one_checkpoint_needs_no_list():
     settings = build(PredictSettings, {"checkpoint": "best", "images": "a"})
     assert settings.checkpoint == [Path("best")]
+
+
+def test_every_kind_of_image_counts_and_what_is_left_out_is_said(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    page, second = Image.new("RGB", (64, 48), "white"), Image.new("RGB", (64, 48), "black")
+    folder = tmp_path / "영수증"
+    folder.mkdir()
+    for name in ("a.jpg", "b.webp", "c.bmp", "d.tif", "e.gif"):
+        several = (
+            {"save_all": True, "append_images": [second]} if name in ("d.tif", "e.gif") else {}
+        )
+        page.save(folder / name, **several)
+    (folder / "읽어보세요.txt").touch()
+    values = {"checkpoint": str(trained), "images": str(folder), "device": "cpu"}
+    output = tmp_path / "결과.json"
+    assert main(build(PredictSettings, values | {"output": str(output)})) == 0
+    assert len(json.loads(output.read_text(encoding="utf-8"))["images"]) == 5
+    told = capsys.readouterr().err
+    assert "1 left out, which are no jpg, jpeg, png, webp" in told
+    assert "gif files: 읽어보세요.txt\n" in told
+    assert "of 2 files with several pages the first page counts: d.tif, e.gif\n" in told
+    assert f"on 5 images, 0 skipped, 1 left out: {output}" in told
+
+
+@pytest.mark.parametrize("key", ["output", "csv", "visualize"])
+def test_outputs_are_checked_before_any_work(tmp_path: Path, key: str):
+    (tmp_path / "file").touch()
+    values = {"checkpoint": "none", "images": "none", key: str(tmp_path / "file" / "pred")}
+    with pytest.raises(InputError, match=f"^{key}: .*lies below"):
+        main(build(PredictSettings, values))
+
+
+def test_settings_of_the_test_replace_what_is_stored(
+    trained: Path, drawn_root: Path, tmp_path: Path
+):
+    """A page is looked at in the size that is asked for: at 64 pixels no word is left."""
+    found = []
+    for side in ({}, {"data.longest_side_px": "64"}):
+        values = side | {
+            "checkpoint": str(trained),
+            "images": str(drawn_root / "images" / "val"),
+            "output": str(tmp_path / "pred.json"),
+            "device": "cpu",
+        }
+        assert main(build(PredictSettings, values)) == 0
+        pages = json.loads((tmp_path / "pred.json").read_text())["images"].values()
+        found.append(sum(len(page["words"]) for page in pages))
+    assert found[0] > found[1]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import socket
@@ -18,6 +19,7 @@ from detector.config.settings import TrainConfig
 from detector.core.files import locked
 from detector.inference.checkpoint import read_best
 from detector.train import TrainSettings, main
+from detector.training.storage.provenance import read_record
 from detector.training.trainer import EpochReport, train
 
 
@@ -46,8 +48,49 @@ def test_a_config_file_is_trained_with_what_the_command_line_changes(
     assert command(*arguments) == 2
     assert "holds a training already; add resume=true" in capsys.readouterr().err
     assert command(*arguments, "resume=true") == 0
-    assert command(*arguments[:1], "train.epochs=3", *arguments[2:], "resume=true") == 2
-    assert "train.epochs: 2 when it was saved, 3 now" in capsys.readouterr().err
+    assert command(*arguments, "resume=true", "optimizer.lr=0.1") == 2
+    assert "optimizer.lr: 0.003 when it was saved, 0.1 now" in capsys.readouterr().err
+
+
+def test_a_finished_training_goes_on_for_longer_and_is_repeated_so(
+    tiny: Callable[..., TrainConfig], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    """The rates are those of its second schedule: of 4 pages in batches of 2, so 2 steps each."""
+    file, out = tmp_path / "config.yaml", tmp_path / "out"
+    file.write_text(yaml.safe_dump(tiny().model_dump(mode="json")))
+    given = (f"config={file}", f"output={out}")
+    assert command(*given, "train.epochs=2") == 0
+    assert command(*given, "train.epochs=4", "resume=true") == 0
+
+    def rate(step: int, epochs: int) -> float:
+        t = (step - 1) / (2 * epochs - 1)  # half an epoch of warm-up is one step
+        return 3e-3 * (0.01 + 0.99 * (1 + math.cos(math.pi * t)) / 2)
+
+    said = capsys.readouterr().err
+    expected = f"the next learning rate is {rate(4, 4):.3g}, the last one was {rate(3, 2):.3g}"
+    assert f"going on from 2 to 4 epochs (optimizer.schedule=cosine): {expected}" in said
+    assert "epoch 4/4" in said
+    record = read_record(out)
+    assert (record.config.train.epochs, record.extended) == (2, (4,))
+
+    for epochs, done in ((3, 4), (1, 4)):
+        assert command(*given, f"train.epochs={epochs}", "resume=true") == 2
+        said = capsys.readouterr().err
+        assert f"train.epochs: 4 when it was saved, {epochs} now" in said
+        assert f"more epochs can follow when all are done: here {done} of 4 are" in said
+
+    again = tmp_path / "again"
+    assert command(f"from={out}", f"output={again}") == 0
+    assert "reproduced: H-mean 0." in capsys.readouterr().err
+    assert read_record(again).extended == (4,)
+    assert same(last(again), last(out))
+    (again / "checkpoint" / "last.safetensors").unlink()  # after epoch 3 it is interrupted
+    assert command(f"from={out}", f"output={again}", "resume=true") == 0
+    assert same(last(again), last(out))
+
+
+def last(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "checkpoint" / "last.safetensors")
 
 
 def test_a_second_training_in_a_folder_is_refused_and_says_who_is_there(

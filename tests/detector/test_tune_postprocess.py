@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from detector.config.settings import PostprocessConfig
+from detector.config.postprocess import Grid, PostprocessConfig
 from detector.core.errors import InputError, JobError
 from detector.data.labels.annotations import read_split
 from detector.inference.checkpoint import find_best, read_best, save_best
 from detector.inference.detector import load_detector, override
 from detector.inference.evaluation import evaluate
 from detector.postprocess.sweep import sweep
-from detector.tune_postprocess import Grid, Settings, main
+from detector.tune_postprocess import Settings, main
 
 GRID = {"thresh": (0.2, 0.3), "box_thresh": (0.2, 0.6), "unclip_ratio": (1.0, 1.6)}
 
@@ -52,7 +52,8 @@ def test_prints_the_best_settings_and_writes_the_curve(
     detector, config = load_detector(checkpoint, device="cpu")
     pages = read_split(drawn_root, "val").pages
     assert result["stored"]["hmean"] == evaluate(detector, pages).hmean
-    chosen = override(detector, config, preprocess={}, postprocess=result["changed"])
+    given = {f"postprocess.{key}": value for key, value in result["changed"].items()}
+    chosen, _ = override(detector, config, given)
     assert chosen.postprocess.model_dump() == result["best"]["postprocess"]
     assert result["best"]["hmean"] == evaluate(chosen, pages).hmean
     assert result["best"]["hmean"] >= result["stored"]["hmean"]

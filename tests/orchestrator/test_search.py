@@ -389,6 +389,10 @@ def test_when_every_trial_fails_the_exit_code_is_1_and_reasons_are_given(folder,
             ],
             ["budget.gpu_hours: trials hold no GPU here, so 2 would never be reached"],
         ),
+        (
+            ["space=tiny.yaml", "data.root=DATA", "targets.min_side_px=64"],
+            ["split 'train': no word can be trained on", "split 'val': no word can be trained on"],
+        ),
         (["space=tiny.yaml", "data.root=DATA", "name=../up"], ["name: must be a plain folder"]),
     ],
 )

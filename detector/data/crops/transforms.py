@@ -28,7 +28,9 @@ Points = NDArray[np.float32]
 Matrix = NDArray[np.float64]
 
 _STRIDE = 32
-_LARGEST_PAGE_PX = 8192  # a rotated one then stays below cv2's limit of 32767 px
+# A rotated one whose corners have moved by 0.3 of its shorter side then stays below cv2's limit of
+# 32767 px, at 12288 * 1.6 * sqrt(2) = 27805; 8192 px, the largest setting, fit at a zoom of 1.5.
+_LARGEST_PAGE_PX = 12288
 _TEXT_CROPS = 0.8  # share of crops placed near a word: uniform ones are often blank paper
 _WORD_JITTER = 0.35  # largest distance of that word from the crop's centre, over the crop side
 _NODES = 4  # control points of a crumpled page along each side: some folds, not each wrinkle
@@ -61,7 +63,7 @@ class Augment:
             evaluation.
 
     Raises:
-        InputError: when the whole page (crop_px 0) could become larger than 8192 px; for
+        InputError: when the whole page (crop_px 0) could become larger than 12288 px; for
             settings that contradict each other.
     """
 

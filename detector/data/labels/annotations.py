@@ -15,7 +15,8 @@ from detector.data.labels.competition import read_json
 from detector.data.labels.exclusion import ExclusionList, read_exclusions
 from detector.data.labels.icdar import read_labels
 from detector.data.labels.pages import KINDS, Entry, Fault, Page, Split, Word, evenly_spaced, fault
-from detector.data.labels.words import check_words
+from detector.data.labels.trained import WordSizes, untrained
+from detector.data.labels.words import check_words, refuse_fractions
 from detector.data.page.images import (
     IMAGE_SUFFIXES,
     TooLargeError,
@@ -76,8 +77,11 @@ def read_split(
     return replace(scanned, pages=tuple(evenly_spaced(scanned.pages, limit)))
 
 
-def require_words(split: Split, root: Path) -> None:
-    """Raise InputError when no page of the split has a word that counts: nothing to learn by."""
+def require_words(split: Split, root: Path, sizes: WordSizes | None = None) -> None:
+    """Raise InputError when no page of the split has a word that counts: nothing to learn by.
+
+    With `sizes` those of a training, in which too thin words do not count either.
+    """
     words = [word for page in split.pages for word in page.words]
     if not words:
         raise InputError(
@@ -90,6 +94,9 @@ def require_words(split: Split, root: Path) -> None:
             "true, or ### as their text), so there is nothing to learn or to score; where labels "
             "have no texts, leave the text out, or give each word another one than ###"
         )
+    told = None if sizes is None else untrained(split, sizes)
+    if told is not None and told.words == told.of:
+        raise InputError(f"{root}: split {split.name!r}: no word can be trained on: {told.reasons}")
 
 
 def scan_split(
@@ -98,6 +105,7 @@ def scan_split(
     """As `read_split`, but all pages, and a split without a usable page is returned."""
     images = list_images(_image_folder(root, split))
     entries, faults = _annotations(root, split, images, labelled=labelled)
+    refuse_fractions(root / "images" / split, (entry.words or {} for entry in entries))
     listed = _exclusions(root, split, entries, exclude)
     matched, found = _match(entries, images, labelled=labelled)
     faults += found

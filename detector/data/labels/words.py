@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from detector.core.errors import InputError
 from detector.core.escape import shown
 from detector.core.geometry import Points, canonical_order
 from detector.data.labels.pages import Fault, Word, fault
@@ -68,6 +70,28 @@ def check_words(
         notes[key] = [("duplicate-word", message)]
     faults = [fault(file, key, kind, message) for key in words for kind, message in notes[key]]
     return tuple(found.values()), faults
+
+
+def refuse_fractions(split: Path, pages: Iterable[Mapping[str, Any]]) -> None:
+    """Raise InputError when all points of a split are shares of a page instead of pixels.
+
+    All lie within the first pixel then, which holds no text, and some are no whole numbers.
+    """
+    largest, whole = 0.0, True
+    for raw in (raw for words in pages for raw in words.values()):
+        points = raw.get("points") if isinstance(raw, Mapping) else None
+        for item in points if isinstance(points, list) else ():
+            with suppress(_NoOutlineError):
+                pair = _pair(item)
+                largest = max(largest, *map(abs, pair))
+                whole = whole and all(value.is_integer() for value in pair)
+        if largest > 1:
+            return
+    if not whole:
+        raise InputError(
+            f"{split}: all points of its words lie between 0 and 1, as shares of the page do, but "
+            "must be pixels; multiply x by the width and y by the height of the image"
+        )
 
 
 def _repeated(words: Iterable[Word]) -> list[tuple[str, str]]:

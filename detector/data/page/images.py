@@ -15,6 +15,7 @@ from detector.core.errors import InputError
 from detector.core.files import replacing
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+KINDS = "jpg, jpeg, png, webp, bmp, tif, tiff or gif"
 
 # What the content may be, whatever the suffix: collections from the web mix them up. The list is
 # closed because some of Pillow's other readers start external programs.

@@ -28,6 +28,10 @@ from detector.data.page.flatten import Flattening
 from detector.data.page.prepare import UNCHANGED, Preparation
 
 _NEEDED = ("longest_side_px", "mean", "std", "stride")
+# How pages are resized unless a setting says so. Print is as large as its receipt is wide, so that
+# the shorter side decides, and a long receipt keeps the width of a short one.
+SHORTEST_SIDE_PX = 736
+LONGEST_SIDE_PX = 8192
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,10 +126,10 @@ class Preprocess:
             image, affine = self.resize(image)
         return Prepared(image, affine, size, flattening)
 
-    def crop(self, page: Prepared, box: Box | None) -> Prepared:
-        """The part `box` (x0, y0, x1, y1; None = all) of `page.image`, at the network's scale."""
+    def crop(self, page: Prepared, box: Box | None, share: float = 1.0) -> Prepared:
+        """The part `box` (x0, y0, x1, y1; None = all) of `page.image`, resized as in `resize`."""
         x0, y0, x1, y1 = box or (0, 0, page.image.shape[1], page.image.shape[0])
-        image, resized = self.resize(page.image[y0:y1, x0:x1])
+        image, resized = self.resize(page.image[y0:y1, x0:x1], share)
         moved = np.array([[1.0, 0.0, -x0], [0.0, 1.0, -y0]])
         affine = compose(resized, compose(moved, page.affine))
         return replace(page, image=image, affine=affine)
@@ -222,6 +226,13 @@ def page_scale(width: float, height: float, longest_px: float, shortest_px: floa
     """What takes a page to a longest side; to a shortest, if given, where that is smaller."""
     scale = longest_px / max(width, height)
     return scale if shortest_px is None else min(scale, shortest_px / min(width, height))
+
+
+def page_sides(longest_px: int | None, shortest_px: int | None) -> tuple[int, int | None]:
+    """The longest and shortest side of `page_scale`, where settings leave the longest open."""
+    if longest_px is not None:
+        return longest_px, shortest_px
+    return LONGEST_SIDE_PX, SHORTEST_SIDE_PX if shortest_px is None else shortest_px
 
 
 def resize_affine(size: tuple[int, int], new_size: tuple[int, int]) -> NDArray[np.float64]:

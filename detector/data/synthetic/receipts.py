@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.core.errors import InputError
-from detector.core.files import flush_folder
+from detector.core.files import flush_folder, require_writable
 from detector.data.synthetic.fonts import find_fonts
 from detector.data.synthetic.paper import print_receipt
 from detector.data.synthetic.photo import photograph
@@ -77,6 +77,7 @@ def synthesize(
     if _is_made(root, settings):
         say(f"{root}: already holds these synthetic receipts")
         return root
+    require_writable("root", root, folder=True)
     root.parent.mkdir(parents=True, exist_ok=True)
     partial = root.parent / f".{root.name}.{uuid.uuid4().hex[:8]}.partial"
     try:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
@@ -51,10 +51,16 @@ class Weights(Section):
 
 
 class Provenance(Section):
-    """All that a training was made from; `train` and `val` are what it learnt and was scored on."""
+    """All that a training was made from; `train` and `val` are what it learnt and was scored on.
+
+    `extended` has the later values of `train.epochs` of a training that went on when it had all
+    the epochs of `config`, and then of each value before: its rates are not those of one that had
+    as many from the start.
+    """
 
     version: Literal[1]
     config: TrainConfig
+    extended: tuple[int, ...] = ()
     train: Pages
     val: Pages
     weights: Weights
@@ -180,6 +186,14 @@ def observe(
 def write_record(folder: Path, record: Provenance) -> None:
     """Write the record of the training in `folder`."""
     write_text(folder / RECORD, json.dumps(record.model_dump(mode="json"), indent=1) + "\n")
+
+
+def record_extension(folder: Path, done: int, epochs: int) -> None:
+    """Put into the record of a training that it goes on to `epochs` when `done` are done."""
+    with suppress(InputError):  # there is none, which was told when it was resumed
+        record = read_record(folder)
+        before = [known for known in record.extended if known <= done]
+        write_record(folder, record.model_copy(update={"extended": (*before, epochs)}))
 
 
 def read_record(folder: Path) -> Provenance:

@@ -22,8 +22,14 @@ from detector.config.settings import PLACEMENT, SweepConfig, TrainConfig
 from detector.config.training import peak_lr
 from detector.core.errors import InputError
 from detector.core.weight_files import load_tensors, save_tensors
-from detector.training.storage.state_check import below, read_state_record, require_state
+from detector.training.storage.state_check import (
+    StateRecord,
+    below,
+    read_state_record,
+    require_state,
+)
 
+EPOCHS = "train.epochs"
 # Where the sweep chooses nothing, the values it tries are among those too.
 _TRIED = tuple(f"sweep.{key}" for key in field_names(SweepConfig) if key != "choose")
 
@@ -79,11 +85,15 @@ def save_state(path: Path, state: TrainingState, config: TrainConfig) -> None:
     save_tensors(path, tensors, {"state": json.dumps(record)})
 
 
-def load_state(path: Path, state: TrainingState, config: TrainConfig) -> None:
-    """Fill `state` from a file, exactly; InputError when it is broken or of another config."""
+def load_state(path: Path, state: TrainingState, config: TrainConfig) -> int:
+    """Fill `state` from a file, exactly, and return the `train.epochs` that it was trained with.
+
+    They may be fewer than those of `config` once all of them are done. InputError for a file that
+    is broken or of another config.
+    """
     tensors, metadata = load_tensors(path)
     record = read_state_record(path, metadata)
-    _require_same(path, record.config, config)
+    epochs = _require_same(path, record, config)
     require_state(path, tensors, state, record.scaler)
     state.model.load_state_dict(below(tensors, "model/"))
     if state.ema is not None:
@@ -97,6 +107,7 @@ def load_state(path: Path, state: TrainingState, config: TrainConfig) -> None:
     state.epoch, state.step = record.epoch, record.step
     state.seconds, state.metrics, state.tuned = record.seconds, record.metrics, record.tuned
     state.page_hmeans, state.curve = record.page_hmeans, record.curve
+    return epochs
 
 
 def _parameters(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
@@ -114,21 +125,29 @@ def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]
         optimizer.state[parameter][key] = value
 
 
-def _require_same(path: Path, saved: dict[str, Any], config: TrainConfig) -> None:
+def _require_same(path: Path, record: StateRecord, config: TrainConfig) -> int:
+    """The `train.epochs` of a state; InputError when `config` has other settings."""
     # A setting that is younger than the file had its default then.
-    old = flatten(TrainConfig().model_dump(mode="json")) | flatten(saved)
+    old = flatten(TrainConfig().model_dump(mode="json")) | flatten(record.config)
     new = flatten(config.model_dump(mode="json"))
     for flat in (old, new):  # a rate left to the optimizer equals the same rate given
         with suppress(LookupError, TypeError):  # no optimizer's name, which is told below
             flat["optimizer.lr"] = peak_lr(flat["optimizer.name"], flat["optimizer.lr"])
     free = PLACEMENT if config.sweep.choose else (*PLACEMENT, *_TRIED)
+    longer = record.epoch == old[EPOCHS] < new[EPOCHS]
     changed = [
         f"{key}: {old.get(key)!r} when it was saved, {value!r} now"
         for key, value in new.items()
-        if old.get(key) != value and key not in free
+        if old.get(key) != value and key not in free and not (longer and key == EPOCHS)
     ]
+    if old[EPOCHS] != new[EPOCHS] and not longer:
+        changed.append(
+            f"more epochs can follow when all are done: here {record.epoch} of {old[EPOCHS]} are; "
+            "one that train.patience has ended is trained anew, in another output folder"
+        )
     if changed:
         raise InputError(
             f"{path}: was trained with other settings, so it cannot be resumed with these; "
             "use the former values or another output folder\n" + "\n".join(changed)
         )
+    return int(old[EPOCHS])

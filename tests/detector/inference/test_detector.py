@@ -165,15 +165,15 @@ def test_every_setting_of_preprocessing_reaches_it():
 
 def test_stored_settings_can_be_replaced_and_are_checked():
     stored = detector()
-    changed = override(
-        stored, TrainConfig(), preprocess={"tile_px": "256"}, postprocess={"thresh": 0.2}
-    )
+    given = {"preprocess.tile_px": "256", "postprocess.thresh": 0.2, "data.longest_side_px": 96}
+    changed, _ = override(stored, TrainConfig(), given)
+    assert changed.preprocess.longest_side_px == 96
     assert (changed.preprocess.tile_px, changed.preprocess.mean) == (256, PREPROCESS.mean)
     assert changed.postprocess.thresh == 0.2
     with pytest.raises(InputError, match=r"preprocess.tile_pixels"):
-        override(stored, TrainConfig(), preprocess={"tile_pixels": 256}, postprocess={})
+        override(stored, TrainConfig(), {"preprocess.tile_pixels": 256})
     with pytest.raises(InputError, match=r"tile_overlap_px must not exceed half of tile_px"):
-        override(stored, TrainConfig(), preprocess={"tile_px": 128}, postprocess={})
+        override(stored, TrainConfig(), {"preprocess.tile_px": 128})
 
 
 @pytest.mark.parametrize("error", NO_MEMORY, ids=["gpu", "cublas", "cpu", "python"])

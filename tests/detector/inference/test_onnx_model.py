@@ -103,7 +103,7 @@ def test_settings_of_a_file_can_be_replaced(red_file: Path):
     detector, config = load_detector(red_file, device="cpu")
     assert detector.preprocess == PREPROCESS
     assert config.postprocess.box_thresh == 0.37
-    changed = override(detector, config, preprocess={}, postprocess={"thresh": 0.2})
+    changed, _ = override(detector, config, {"postprocess.thresh": 0.2})
     assert (changed.postprocess.thresh, changed.postprocess.box_thresh) == (0.2, 0.37)
 
 

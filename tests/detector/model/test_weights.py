@@ -30,6 +30,10 @@ def load(name: str, path: Path) -> tuple[Backbone, str]:
     return backbone, line
 
 
+# What is said of a file, after how many
+TAKEN = "tensors of the backbone are taken; neck, fusion and heads start new"
+
+
 def test_none_leaves_the_weights_as_they_are() -> None:
     backbone = Backbone(SMALL)
     before = {k: v.clone() for k, v in backbone.body.state_dict().items()}
@@ -52,7 +56,8 @@ def test_a_classifier_file_fills_every_tensor(
     else:
         torch.save({"state_dict": classifier, "epoch": 3}, path)
     backbone, line = load(SMALL, path)
-    assert line == f"{SMALL}: weights from {path}"
+    count = len(backbone.body.state_dict())
+    assert line == f"{SMALL}: weights from {path}: {count} {TAKEN}"
     assert all(torch.equal(v, classifier[k]) for k, v in backbone.body.state_dict().items())
 
 
@@ -74,8 +79,9 @@ def test_flattened_names_of_a_feature_extractor_are_matched(tmp_path: Path) -> N
 def test_a_detector_checkpoint_gives_its_backbone(tmp_path: Path) -> None:
     model = build_model(backbone=SMALL, neck="fpn", neck_channels=16, fusion="none")
     save_file(model.state_dict(), tmp_path / "model.safetensors")
-    backbone, _ = load(SMALL, tmp_path / "model.safetensors")
+    backbone, line = load(SMALL, tmp_path / "model.safetensors")
     ours = model.backbone.body.state_dict()
+    assert f"{len(ours)} {TAKEN} (the file's neck, probability, threshold are not used)" in line
     assert all(torch.equal(v, ours[k]) for k, v in backbone.body.state_dict().items())
 
 
@@ -174,7 +180,8 @@ def test_the_package_file_is_a_path_like_any_other_and_checked_in_order() -> Non
     path = _lite0_file()
     assert path is not None
     backbone, line = load(LITE0, path)
-    assert line == f"{LITE0}: weights from {path}"
+    count = len(backbone.body.state_dict())
+    assert line == f"{LITE0}: weights from {path}: {count} {TAKEN}"
     state = read_weights(path)
     first, second, *rest = state
     swapped = {k: state[k] for k in (second, first, *rest)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from detector.inference.detector import load_detector
 from detector.inference.evaluation import evaluate
 from detector.model.backbone import Backbone
 from detector.training.monitor import curves
+from detector.training.storage.provenance import read_record
 from detector.training.trainer import EpochReport, train
 
 
@@ -173,6 +175,30 @@ def test_resuming_a_finished_training_does_no_work(tiny, tmp_path: Path):
     assert again.metrics == first.metrics
 
 
+def test_at_a_constant_rate_more_epochs_are_those_of_a_single_training(tiny, tmp_path: Path):
+    values = {"optimizer.schedule": "constant"}
+    train(tiny(values | {"train.epochs": 1}), tmp_path / "parts", log=silent)
+    train(tiny(values), tmp_path / "parts", resume=True, log=silent)
+    train(tiny(values), tmp_path / "straight", log=silent)
+    straight, parts = weights(tmp_path / "straight"), weights(tmp_path / "parts")
+    assert [name for name in straight if not torch.equal(straight[name], parts[name])] == []
+
+
+def test_more_epochs_are_refused_where_they_would_not_be_trained(tiny, tmp_path: Path):
+    """Before the last one, and when patience is at its end."""
+    values = {"train.patience": 1, "optimizer.lr": 1e-12, "train.epochs": 2}
+    config, longer = tiny(values), tiny(values | {"train.epochs": 5})
+    train(config, tmp_path, until=1, log=silent)
+    with pytest.raises(InputError, match="more epochs can follow when all are done: here 1 of 2"):
+        train(longer, tmp_path, resume=True, log=silent)
+    assert train(config, tmp_path, resume=True, log=silent).epoch == 2
+    with pytest.raises(
+        InputError, match=r"train\.epochs: 5 change nothing, since train\.patience=1"
+    ):
+        train(longer, tmp_path, resume=True, log=silent)
+    assert read_record(tmp_path).extended == ()
+
+
 def test_a_loss_that_is_not_finite_stops_the_training(tiny, tmp_path: Path):
     weights = Backbone("mobilenetv3_small_050").body.state_dict()
     huge = {k: v * 1e38 if v.is_floating_point() else v for k, v in weights.items()}
@@ -193,6 +219,20 @@ def test_pages_without_any_word_are_refused(tiny, tmp_path: Path, make_dataset):
     make_dataset(tmp_path / "data", split="val", pages=2)
     with pytest.raises(InputError, match="has no word on any page"):
         train(tiny({"data.root": tmp_path / "data"}), tmp_path / "out", log=silent)
+
+
+def test_words_that_are_not_for_training_are_counted_before_it_begins(tiny, tmp_path: Path):
+    lines: list[str] = []
+    some = {"targets.min_side_px": 25.0, "train.epochs": 1}
+    train(tiny(some), tmp_path / "some", log=lines.append)
+    assert re.fullmatch(
+        r"train: \d+ of 16 words are not for training: \d+ under targets\.min_side_px=25 px at "
+        r"the size of pages here \(set data\.longest_side_px=\d+\)",
+        lines[1],
+    )
+    with pytest.raises(InputError, match=r"split 'train': no word can be trained on: \d+ under"):
+        train(tiny({"targets.min_side_px": 99.0}), tmp_path / "none", log=silent)
+    assert not (tmp_path / "none").exists()
 
 
 def test_a_page_that_breaks_later_is_named_and_counted(tiny, drawn_root: Path, tmp_path: Path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,9 @@ import torch
 from safetensors.torch import load_file
 
 from detector.core.errors import InputError, JobError
+from detector.core.files import is_locked
 from detector.inference.checkpoint import read_best
-from orchestrator.execute.trial import Log, detector_trial, explain, summary
+from orchestrator.execute.trial import Log, detector_trial, explain, held, summary
 from orchestrator.space.parameters import Budget, Parameter
 from orchestrator.space.search_space import SearchSpace
 from orchestrator.trials.job import TrialJob, Twin
@@ -40,6 +42,18 @@ class Report:
     checkpoint: Path
     finished: bool
     tuned: dict[str, Any] = field(default_factory=dict)
+
+
+def test_a_trial_holds_its_folder_and_goes_on_where_another_process_has_it(tmp_path: Path):
+    """Whoever starts a training there by hand is refused; a worker out of reach stops nobody."""
+    lines: list[str] = []
+    with held(tmp_path, lines.append):
+        assert is_locked(tmp_path)
+        with held(tmp_path, lines.append):
+            pass
+    assert not is_locked(tmp_path)
+    (line,) = lines
+    assert line.startswith(f"another process is at work in {tmp_path} (process {os.getpid()} on ")
 
 
 def test_a_point_becomes_a_training_whose_epochs_are_reported(

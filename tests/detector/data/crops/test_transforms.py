@@ -287,7 +287,7 @@ def test_a_point_behind_the_camera_is_refused() -> None:
     [
         ({"crop_px": 100}, "augment.crop_px: must be a multiple of 32, got 100"),
         ({"scale_min": 2.0}, "augment.scale_min: .* got 2.0 and 1.0"),
-        ({"crop_px": 0, "longest_side_px": 8193}, "augment.crop_px: 0 trains on whole pages"),
+        ({"crop_px": 0, "longest_side_px": 12289}, "augment.crop_px: 0 trains on whole pages"),
     ],
 )
 def test_bad_settings(changes: dict[str, Any], message: str) -> None:

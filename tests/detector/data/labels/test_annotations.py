@@ -316,6 +316,28 @@ def test_make_dataset_is_deterministic(tmp_path: Path, make_dataset: Make) -> No
     assert not np.array_equal(read_image(first.path), read_image(other.path))
 
 
+SHARES = [[0.1, 0.2], [0.5, 0.2], [0.5, 0.4], [0.1, 0.4]]
+
+
+class TestShares:
+    @pytest.mark.parametrize("points", [SHARES, [[0, 0], [1, 0], [1, 0.05], [0, 0.05]]])
+    def test_points_as_shares_of_the_page_are_refused(self, tmp_path: Path, points: Any) -> None:
+        page = {"words": {"1": {"points": points}, "2": {"points": SHARES}, "3": None}}
+        root = write(tmp_path, {"a.jpg": page, "b.jpg": {"words": {}}})
+        said = r"images/train: all points .* between 0 and 1, .* multiply x by the width"
+        with pytest.raises(InputError, match=said):
+            scan_split(root, "train")
+
+    def test_one_point_in_pixels_is_enough(self, tmp_path: Path) -> None:
+        root = write(tmp_path, {"a.jpg": {"words": {"1": {"points": SHARES}}}, "b.jpg": PAGE})
+        assert [page.name for page in scan_split(root, "train").pages] == ["a.jpg", "b.jpg"]
+
+    def test_whole_numbers_are_pixels(self, tmp_path: Path) -> None:
+        pixel = [[0, 0], [1, 0], [1, 1], [0, 1]]
+        root = write(tmp_path, {"a.jpg": {"words": {"1": {"points": pixel}}}})
+        assert len(scan_split(root, "train").pages[0].words) == 1
+
+
 class TestWordsThatCount:
     @pytest.mark.parametrize(
         ("words", "said"),

@@ -10,10 +10,17 @@ from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
 
+from detector.config.settings import DataConfig, PreprocessConfig
 from detector.core.errors import InputError
 from detector.core.geometry import transform_points
 from detector.data.page.prepare import Preparation
-from detector.data.page.preprocess import Preprocess, resize_affine
+from detector.data.page.preprocess import (
+    LONGEST_SIDE_PX,
+    SHORTEST_SIDE_PX,
+    Preprocess,
+    page_sides,
+    resize_affine,
+)
 
 HALF = (0.5, 0.5, 0.5)
 
@@ -203,6 +210,18 @@ def test_a_shortest_side_by_hand() -> None:
     assert by_shortest.resized(50, 25) == (200, 100)
     # 100 x 2000 would be longer than allowed: the longest side decides.
     assert by_shortest.resized(20, 400) == (50, 1000)
+
+
+def test_sides_that_are_left_open() -> None:
+    """The default, and its numbers as --help gives them."""
+    assert page_sides(None, None) == (8192, 736)
+    assert page_sides(None, 500) == (8192, 500)
+    assert page_sides(1024, None) == (1024, None)
+    assert page_sides(1024, 500) == (1024, 500)
+    longest = DataConfig.model_fields["longest_side_px"].description or ""
+    shortest = PreprocessConfig.model_fields["shortest_side_px"].description or ""
+    assert str(LONGEST_SIDE_PX) in longest
+    assert str(SHORTEST_SIDE_PX) in shortest
 
 
 def test_a_prepared_page_is_the_resized_one() -> None:

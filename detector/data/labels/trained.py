@@ -1,0 +1,111 @@
+"""Which words a training leaves out, counted from their outlines before an image is read."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+
+from detector.data.labels.pages import Page, Split, Word
+from detector.data.page.crop import text_box
+from detector.data.page.preprocess import LONGEST_SIDE_PX, page_scale, page_sides
+
+
+@dataclass(frozen=True)
+class WordSizes:
+    """The settings that decide how large a word is in training, and how large it must be.
+
+    longest_side_px, shortest_side_px: see `page_sides`.
+    crop_margin: around the words of a page; None where pages are not cropped.
+    min_side_px: the shortest side of a word, see `detector.data.crops.targets.make_targets`.
+    """
+
+    longest_side_px: int | None
+    shortest_side_px: int | None
+    crop_margin: float | None
+    min_side_px: float
+
+    def scale(self, page: Page) -> float:
+        """What a page is enlarged by, before augmentation zooms; it is taken to lie flat."""
+        size = (page.width, page.height)
+        if self.crop_margin is not None:
+            x0, y0, x1, y1 = text_box([w.points for w in page.words], size, self.crop_margin) or (
+                *(0, 0),
+                *size,
+            )
+            size = (x1 - x0, y1 - y0)
+        return page_scale(*size, *page_sides(self.longest_side_px, self.shortest_side_px))
+
+    def enlarged(self, by: float) -> WordSizes:
+        """The sizes at which pages are larger, as far as settings allow."""
+        longest, shortest = page_sides(self.longest_side_px, self.shortest_side_px)
+        larger = _times(longest, by) if self.longest_side_px is not None else None
+        return replace(
+            self,
+            longest_side_px=larger,
+            shortest_side_px=None if shortest is None else _times(shortest, by),
+        )
+
+
+@dataclass(frozen=True)
+class Untrained:
+    """How many words of a split a training leaves out, with the reasons and what to set as text."""
+
+    words: int
+    of: int
+    reasons: str
+
+    def __str__(self) -> str:
+        return f"{self.words:,} of {self.of:,} words are not for training: {self.reasons}"
+
+
+def untrained(split: Split, sizes: WordSizes) -> Untrained | None:
+    """The words that are too thin or don't-care; None without any."""
+    thin = thin_words(split, sizes)
+    words = [word for page in split.pages for word in page.words]
+    ignored = sum(word.ignore for word in words)
+    reasons = []
+    if thin:
+        reasons.append(
+            f"{len(thin):,} under targets.min_side_px={sizes.min_side_px:g} px at the size of "
+            f"pages here ({_remedy(split, sizes, thin)})"
+        )
+    if ignored:
+        reasons.append(f"{ignored:,} don't-care")
+    return Untrained(len(thin) + ignored, len(words), ", ".join(reasons)) if reasons else None
+
+
+def thin_words(split: Split, sizes: WordSizes) -> list[float]:
+    """The short sides, in pixels of a training, of the words that count but for being too thin."""
+    sides = (
+        _short_side(word) * scale
+        for page in split.pages
+        for scale in [sizes.scale(page)]
+        for word in page.words
+        if not word.ignore
+    )
+    return [side for side in sides if side < sizes.min_side_px]
+
+
+def _remedy(split: Split, sizes: WordSizes, thin: list[float]) -> str:
+    """What to set so that nine in ten of the thin words are trained on."""
+    tenth = float(np.quantile(thin, 0.1, method="lower"))
+    larger = sizes.enlarged(sizes.min_side_px / max(tenth, 1e-6))
+    if len(thin_words(split, larger)) > len(thin) / 10:
+        return f"set targets.min_side_px={math.floor(tenth * 100) / 100:g}"
+    given = {
+        "data.longest_side_px": larger.longest_side_px,
+        "preprocess.shortest_side_px": larger.shortest_side_px,
+    }
+    return "set " + " ".join(f"{key}={px}" for key, px in given.items() if px is not None)
+
+
+def _short_side(word: Word) -> float:
+    """Of the smallest rectangle around a word, in pixels of the image file."""
+    return float(min(cv2.minAreaRect(word.points - word.points[0])[1]))
+
+
+def _times(side_px: int, by: float) -> int:
+    return min(LONGEST_SIDE_PX, math.ceil(side_px * min(by, LONGEST_SIDE_PX) / 32) * 32)

@@ -9,6 +9,9 @@ from pathlib import PurePosixPath
 
 from detector.data.page.images import IMAGE_SUFFIXES
 
+# Also of files that were converted after they had been labelled.
+_SUFFIXES = (*IMAGE_SUFFIXES, ".tif", ".tiff", ".bmp", ".gif", ".webp", ".jp2", ".heic")
+
 
 class Images:
     """The image files below a dataset's folder, by their paths there.
@@ -48,7 +51,7 @@ def _loose(name: PurePosixPath) -> PurePosixPath:
 
 
 def _stem(name: PurePosixPath) -> str:
-    return name.stem if name.suffix in IMAGE_SUFFIXES else name.name
+    return name.stem if name.suffix in _SUFFIXES else name.name
 
 
 def _within(folder: PurePosixPath, path: PurePosixPath) -> PurePosixPath | None:

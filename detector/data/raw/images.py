@@ -10,6 +10,9 @@ from pathlib import PurePosixPath
 
 from detector.data.page.images import IMAGE_SUFFIXES
 
+# Also of files that were converted after they had been labelled.
+_SUFFIXES = (*IMAGE_SUFFIXES, ".tif", ".tiff", ".bmp", ".gif", ".webp", ".jp2", ".heic")
+
 
 class Images:
     """The image files below a dataset's folder, by their paths there.
@@ -52,7 +55,7 @@ def _loose(name: PurePosixPath) -> PurePosixPath:
 def _stem(reference: str) -> str:
     """The stem of an image that a reference means; without a suffix of images it is all stem."""
     name = PurePosixPath(unicodedata.normalize("NFC", reference))
-    return name.stem if name.suffix.lower() in IMAGE_SUFFIXES else name.name
+    return name.stem if name.suffix.lower() in _SUFFIXES else name.name
 
 
 def _within(folder: PurePosixPath, path: PurePosixPath) -> PurePosixPath | None:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from pathlib import PurePosixPath
 
+import pytest
+
 from detector.data.raw.images import Images
 
 
@@ -26,3 +28,12 @@ def test_the_same_folder_counts_more_than_a_word_of_its_name() -> None:
 
 def test_a_name_with_capitals_after_its_last_dot_is_all_stem() -> None:
     assert found(["IMG.V2.JPG"], "IMG.V2", "IMG.V2.txt") == ["IMG.V2.JPG"]
+
+
+@pytest.mark.parametrize(
+    ("reference", "names"),
+    [("scans/a.tif", ["in/a.png"]), ("a.BMP", ["in/a.png"]), ("a.v2", []), ("b.v2", ["b.v2.jpg"])],
+)
+def test_an_image_that_was_converted_is_found_by_its_stem(reference: str, names: list[str]) -> None:
+    images = Images(map(PurePosixPath, ("in/a.png", "b.v2.jpg")))
+    assert list(map(str, images.find(reference, PurePosixPath("labels/x.xml")))) == names

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from detector.config.cli import run
 from detector.config.inference import Checkpoints, GivenData, Use
+from detector.config.input import LabelsConfig
 from detector.core.errors import InputError
 from detector.core.files import require_writable
 from detector.data.labels.annotations import list_splits
@@ -18,8 +19,7 @@ from detector.review.look import Judge, look_at, shared_names
 from detector.review.report import NEW_LIST, report_lines, write_report
 
 
-class InspectData(GivenData):
-    root: Path | None = Field(None, description="dataset folder (images/ and jsons/ inside)")
+class InspectData(LabelsConfig, GivenData):
     split: str = Field("all", min_length=1, description="one split, or all that exist")
     longest_side_px: int | None = Field(
         None,
@@ -28,7 +28,6 @@ class InspectData(GivenData):
         description="page size at which word heights are given, null = that of a training; the "
         "checkpoint's stays as stored unless this is given",
     )
-    exclude: Path | None = Field(None, description="reviewed list of words to leave out, JSON")
 
 
 class InspectConfig(Use):
@@ -48,18 +47,17 @@ def main(settings: InspectConfig) -> int:
     if root is None:
         raise InputError("data.root: is required, for example data.root=data/receipts")
     require_writable("output", settings.output, folder=True)
-    existing = list_splits(root)
-    if not existing:
-        raise InputError(f"{root / 'images'}: has no split folder such as images/train")
+    rules = LabelRules(**settings.data.rules())
+    existing = list_splits(root, rules)
     names = existing if settings.data.split == "all" else [settings.data.split]
     judges = _judges(settings)
     looks = []
     for name in names:
-        looks.append(look_at(root, name, side, judges, settings.data.exclude))
+        looks.append(look_at(root, name, side, judges, settings.data.exclude, rules))
         for line in report_lines(looks[-1]):
             print(line)
     if settings.output is not None:
-        for path in write_report(settings.output, looks, shared_names(root, existing), side):
+        for path in write_report(settings.output, looks, shared_names(root), side):
             kept = " (suspicious.json is kept, since it may be reviewed)"
             print(f"written: {path}{kept if path.name == NEW_LIST else ''}")
     return int(settings.strict and any(look.split.faults for look in looks))

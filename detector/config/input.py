@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -12,8 +12,31 @@ from detector.config.sections import Section
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 
-class DataConfig(Section):
-    root: Path | None = Field(None, description="dataset folder (images/ and jsons/ inside)")
+class LabelsConfig(Section):
+    """Where labelled pages lie, and how labels are read that do not say it themselves."""
+
+    root: Path | None = Field(None, description="dataset folder, with labels in any known format")
+    format: str = Field(
+        "auto", min_length=1, description="format of the labels; auto finds out which"
+    )
+    dont_care: tuple[str, ...] = Field(
+        (), description="texts of words that are don't-care, besides the format's own such as ###"
+    )
+    label_frame: Literal["auto", "displayed", "stored"] = Field(
+        "auto",
+        description="image that the points belong to, as displayed or as stored before its EXIF "
+        "turn; auto goes by the size that the labels give",
+    )
+    exclude: Path | None = Field(
+        None, description="reviewed list of words to leave out (detector.inspect writes one)"
+    )
+
+    def rules(self) -> dict[str, Any]:
+        """What `detector.data.labels.pages.LabelRules` takes."""
+        return {"format": self.format, "dont_care": self.dont_care, "frame": self.label_frame}
+
+
+class DataConfig(LabelsConfig):
     train_split: str = Field("train", description="split the weights are trained on")
     val_split: str = Field("val", description="split the H-mean is measured on")
     train_pages: int | None = Field(
@@ -26,9 +49,6 @@ class DataConfig(Section):
         le=8192,
         description="pages are resized to this longest side; null = to the shortest of "
         "preprocess.shortest_side_px, the longest at most 8192",
-    )
-    exclude: Path | None = Field(
-        None, description="reviewed list of words to leave out (detector.inspect writes one)"
     )
     workers: int = Field(0, ge=0, le=64, description="loader processes; 0 loads in the trainer")
     cache: Path | None = Field(

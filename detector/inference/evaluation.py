@@ -12,10 +12,12 @@ from pydantic import Field
 
 from detector.config.cli import log
 from detector.config.inference import GivenData
+from detector.config.input import LabelsConfig
 from detector.core.errors import JobError
 from detector.core.files import content_digest
 from detector.data.crops.dataset import whole_page_loader
 from detector.data.labels.annotations import Page, read_split, require_words
+from detector.data.labels.pages import LabelRules
 from detector.inference.detector import Detector
 from detector.metrics.scores import Scores, Scoring
 from detector.postprocess.maps import PageMap, PageMaps, has_maps, writing_maps
@@ -125,21 +127,19 @@ def _page_maps(
             yield page, detector.maps_of([item.page], [page.name])[0]
 
 
-class EvaluateData(GivenData):
-    root: Path = Field(description="dataset folder (images/ and jsons/ inside)")
+class EvaluateData(LabelsConfig, GivenData):
+    root: Path = Field(description="dataset folder, with labels in any known format")
     split: str = Field("val", description="split to score on")
     pages: int | None = Field(
         None, ge=1, description="use this many pages, evenly spaced; null = all"
-    )
-    exclude: Path | None = Field(
-        None, description="reviewed list of words to leave out (detector.inspect writes one)"
     )
     workers: int = Field(0, ge=0, le=64, description="loader processes")
 
 
 def labelled_pages(data: EvaluateData) -> Sequence[Page]:
     """The usable pages of a split, its faults told on stderr; InputError without words."""
-    split = read_split(data.root, data.split, limit=data.pages, exclude=data.exclude)
+    rules = LabelRules(**data.rules())
+    split = read_split(data.root, data.split, limit=data.pages, exclude=data.exclude, rules=rules)
     require_words(split, data.root)
     for fault in split.faults:
         log(f"{fault.file} {fault.word or ''}: {fault.message}")

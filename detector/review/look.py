@@ -15,8 +15,10 @@ from detector.config.cli import log
 from detector.core.errors import InputError
 from detector.data.labels.annotations import scan_split
 from detector.data.labels.exclusion import Suspicion
-from detector.data.labels.pages import Page, Split, fault
-from detector.data.page.images import frames, left_out, list_images, read_image
+from detector.data.labels.layout import layout_of
+from detector.data.labels.pages import AS_FOUND, LabelRules, Page, Split, fault
+from detector.data.labels.source import is_annotated
+from detector.data.page.images import frames, left_out, read_image
 from detector.review.cleaning import outline_doubts, suspicious_words
 from detector.review.statistics import describe
 
@@ -48,9 +50,10 @@ def look_at(
     longest_side_px: int | None,
     judges: Sequence[Judge],
     exclude: Path | None,
+    rules: LabelRules = AS_FOUND,
 ) -> Look:
     """Read every page of a split; one whose pixels cannot be read is a fault."""
-    split, annotated = _scan(root, name, exclude)
+    split, annotated = _scan(root, name, exclude, rules)
     pages, faults = [], list(split.faults)
     listed = {(f.file, f.word) for f in faults if f.kind in _BY_LIST}
     found = [s for s in outline_doubts(faults) if (s.page, s.word) not in listed]
@@ -72,7 +75,7 @@ def look_at(
         annotated,
         describe(pages, faults, longest_side_px),
         _once_a_word(found, {page.name for page in pages}),
-        left_out(root / "images" / name),
+        left_out(root / "images" / name) if (root / "images" / name).is_dir() else [],
         [page.name for page in pages if frames(page.path) > 1],
     )
 
@@ -86,16 +89,17 @@ def _once_a_word(found: Sequence[Suspicion], usable: set[str]) -> list[Suspicion
     return sorted(first.values(), key=lambda doubt: -doubt.score)
 
 
-def _scan(root: Path, name: str, exclude: Path | None) -> tuple[Split, bool]:
+def _scan(root: Path, name: str, exclude: Path | None, rules: LabelRules) -> tuple[Split, bool]:
     """The split as a training would read it, or as unlabelled when no page has words."""
-    annotated = (root / "jsons" / f"{name}.json").exists() or (root / "labels" / name).is_dir()
-    split = scan_split(root, name, labelled=annotated, exclude=exclude)
+    annotated = is_annotated(root, name)
+    split = scan_split(root, name, labelled=annotated, exclude=exclude, rules=rules)
     if annotated and not split.pages and any(f.kind == "unlabelled" for f in split.faults):
         annotated, split = False, scan_split(root, name, labelled=False)
     return split, annotated
 
 
-def shared_names(root: Path, splits: Sequence[str]) -> set[str]:
-    """Names of images that several splits have."""
-    counts = Counter(path.name for name in splits for path in list_images(root / "images" / name))
+def shared_names(root: Path) -> set[str]:
+    """Names of pages that several splits have."""
+    layout = layout_of(root)
+    counts = Counter(map(layout.name_of, layout.images))
     return {name for name, count in counts.items() if count > 1}

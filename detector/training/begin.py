@@ -19,6 +19,7 @@ from detector.core.memory import keep_freed_memory
 from detector.data.crops.dataset import TrainingPages
 from detector.data.crops.transforms import Augment
 from detector.data.labels.annotations import Split, read_split, require_words
+from detector.data.labels.pages import LabelRules
 from detector.data.labels.trained import WordSizes, untrained
 from detector.data.page.cache import PageCache
 from detector.data.page.preprocess import Preprocess
@@ -128,7 +129,10 @@ def _tell_single_values(config: TrainConfig, log: Callable[[str], None]) -> None
 
 def _read(config: TrainConfig, name: str, limit: int | None, log: Callable[[str], None]) -> Split:
     assert config.data.root is not None
-    split = read_split(config.data.root, name, limit=limit, exclude=config.data.exclude)
+    rules = LabelRules(**config.data.rules())
+    split = read_split(
+        config.data.root, name, limit=limit, exclude=config.data.exclude, rules=rules
+    )
     sizes = WordSizes(
         longest_side_px=config.data.longest_side_px,
         shortest_side_px=config.preprocess.shortest_side_px,

@@ -12,6 +12,7 @@ from detector.config.sections import flatten
 from detector.config.settings import PLACEMENT, TrainConfig
 from detector.core.errors import InputError
 from detector.data.labels.annotations import read_split
+from detector.data.labels.pages import LabelRules
 from detector.inference.checkpoint import save_best
 from detector.inference.detector import load_detector
 from detector.inference.latency import latency_ms
@@ -55,6 +56,7 @@ def rescore(
         config.data.val_split,
         limit=config.data.val_pages,
         exclude=config.data.exclude,
+        rules=LabelRules(**config.data.rules()),
     )
     scores = validate(
         detector,

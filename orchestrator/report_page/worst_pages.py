@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from detector.config.settings import DataConfig
 from detector.core.errors import InputError, JobError
 from detector.data.labels.annotations import Page, read_image, read_split
+from detector.data.labels.pages import LabelRules
 from detector.inference.detector import Detector, load_detector
 from detector.metrics.cleval import PageMatch, read_words
 from detector.metrics.explain import detection_kinds, explain, found_of
@@ -148,7 +149,13 @@ def validation_pages(data: DataConfig) -> list[Page]:
         raise InputError("data.root: the run does not say where its pages are")
     if not data.root.is_dir():
         raise InputError(f"{data.root}: the data are not there any more")
-    split = read_split(data.root, data.val_split, limit=data.val_pages, exclude=data.exclude)
+    split = read_split(
+        data.root,
+        data.val_split,
+        limit=data.val_pages,
+        exclude=data.exclude,
+        rules=LabelRules(**data.rules()),
+    )
     return sorted(split.pages, key=lambda page: page.name)
 
 

@@ -12,6 +12,7 @@ from detector.config.settings import DataConfig, TrainConfig
 from detector.core.commands import command
 from detector.core.errors import InputError
 from detector.data.labels.annotations import read_split, require_words
+from detector.data.labels.pages import LabelRules
 from detector.data.labels.trained import WordSizes, thin_words, untrained
 from detector.data.synthetic.receipts import synthesize
 from orchestrator.config.settings import SearchConfig
@@ -67,11 +68,12 @@ def check_data(space: SearchSpace) -> int:
     assert data.root is not None
     faults: list[str] = []
     pages = 0
+    rules = LabelRules(**data.rules())
     sizes = _word_sizes(space)
     chosen_after = space.fixed.get("sweep.choose", False)
     for split in dict.fromkeys((data.train_split, data.val_split)):
         try:
-            found = read_split(data.root, split, exclude=data.exclude)
+            found = read_split(data.root, split, exclude=data.exclude, rules=rules)
             largest = min(sizes, key=lambda one: len(thin_words(found, one)))
             require_words(found, data.root, largest)
             if (told := untrained(found, largest)) is not None:

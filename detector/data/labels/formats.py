@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol, cast
 
 from detector.core.errors import InputError
+from detector.core.escape import shown
 from detector.data.labels.line_layouts import LAYOUTS, line_layout
 from detector.data.raw.label_file import LabelFile
 from detector.data.raw.labelled import Labelled
@@ -90,6 +91,8 @@ def recognised(root: Path, files: Sequence[LabelFile]) -> tuple[str, list[LabelF
     claims = {file: claimants(file) for file in files}
     known = [file for file in files if claims[file]]
     if not known:
+        for file in files:
+            _require_readable(file)
         raise InputError(
             f"{root}: no labels in a format that is known ({_seen(files)}); the formats are "
             f"{', '.join(formats())}"
@@ -112,6 +115,17 @@ def recognised(root: Path, files: Sequence[LabelFile]) -> tuple[str, list[LabelF
     )
 
 
+def _require_readable(file: LabelFile) -> None:
+    """Raise the InputError of a file that is not what its name says, with the place in it."""
+    suffix = file.path.suffix.lower()
+    if suffix == ".json":
+        _ = file.json
+    elif suffix == ".xml":
+        _ = file.xml
+    else:
+        _ = file.text
+
+
 def _seen(files: Sequence[LabelFile]) -> str:
     """What files of no format are: the first whose lines have a layout, else their names."""
     for file in files:
@@ -124,4 +138,14 @@ def _seen(files: Sequence[LabelFile]) -> str:
                 f"line {number} of {file.name} looks like {layout}; known are lines "
                 + "; ".join(LAYOUTS)
             )
-    return ", ".join(str(file.name) for file in files[:3]) or "no file that could hold any"
+    return "; ".join(map(_outside, files[:3])) or "no file that could hold any"
+
+
+def _outside(file: LabelFile) -> str:
+    """A file by its name and, of JSON, what it holds at its top."""
+    if file.path.suffix.lower() != ".json":
+        return str(file.name)
+    value = file.json
+    keys = sorted(map(shown, value))[:8] if isinstance(value, dict) else []
+    held = f"the keys {', '.join(keys) or 'none'}" if isinstance(value, dict) else "no object"
+    return f"{file.name} with {held}"

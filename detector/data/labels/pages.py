@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from detector.core.geometry import Points
 
@@ -24,6 +24,10 @@ KINDS: dict[str, str] = {
     "two-labels": "page excluded",
     "shared-label": "page excluded",
     "no-usable-words": "page excluded",
+    "bad-label-file": "file left out",
+    "not-understood": "file left out",
+    "left-out": "no words",
+    "stored-frame": "page kept",
     "name-differs": "page kept",
     "repeated-page": "page kept",
     "bad-size": "page kept",
@@ -108,16 +112,36 @@ class Split:
 
 
 @dataclass(frozen=True)
+class LabelRules:
+    """How label files are read where they do not say it themselves.
+
+    format: name of a format in `detector.data.formats`, or auto.
+    dont_care: texts of words that are don't-care, besides each format's own.
+    frame: which image the points belong to, as displayed or as stored before its EXIF turn;
+        auto goes by the size that the labels give, and takes the displayed one without any.
+    """
+
+    format: str = "auto"
+    dont_care: tuple[str, ...] = ()
+    frame: Literal["auto", "displayed", "stored"] = "auto"
+
+
+AS_FOUND = LabelRules()
+
+
+@dataclass(frozen=True)
 class Entry:
     """A page as annotated, unchecked: `words` maps ids to objects; None when unlabelled.
 
-    `usable` is False for a page that already has a fault excluding it.
+    `usable` is False for a page that already has a fault excluding it. `unit` is that of the
+    points: pixels, or fractions of the upright image's width and height.
     """
 
     name: str
     words: dict[str, Any] | None
     size: tuple[Any, Any] | None = None
     usable: bool = True
+    unit: Literal["pixel", "fraction"] = "pixel"
 
 
 def fault(file: str, word: str | None, kind: str, message: str) -> Fault:

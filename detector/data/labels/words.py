@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -41,9 +41,16 @@ class _NoOutlineError(_ExcludedError):
 
 
 def check_words(
-    file: str, words: Mapping[str, Any], width: int, height: int
+    file: str,
+    words: Mapping[str, Any],
+    width: int,
+    height: int,
+    dont_care: Collection[str] = (),
 ) -> tuple[tuple[Word, ...], list[Fault]]:
     """The usable words of a page of `width` x `height` pixels, and the faults of all.
+
+    Words whose text is one of `dont_care` are don't-care, besides those with `###`. Outlines run
+    clockwise on the screen from their first point.
 
     - Don't-care: what is no outline but says where text is, which must not be learnt as
       background. Points that are not pairs of numbers, not finite or beyond 2**20 px are left
@@ -61,7 +68,7 @@ def check_words(
     notes: dict[str, list[tuple[str, str]]] = {key: [] for key in words}
     for key, raw in words.items():
         try:
-            found[key] = _word(key, raw, width, height, notes[key])
+            found[key] = _word(key, raw, (width, height), notes[key], dont_care)
         except _ExcludedError as error:
             notes[key] = [(error.kind, str(error))]  # what was kept of it no longer matters
     for key, first in _repeated(found.values()):
@@ -105,15 +112,22 @@ def _repeated(words: Iterable[Word]) -> list[tuple[str, str]]:
     return pairs
 
 
-def _word(key: str, raw: Any, width: int, height: int, notes: list[tuple[str, str]]) -> Word:
+def _word(
+    key: str,
+    raw: Any,
+    size: tuple[int, int],
+    notes: list[tuple[str, str]],
+    dont_care: Collection[str],
+) -> Word:
     if not isinstance(raw, Mapping):
         raise _ExcludedError(
             "bad-word", f"a word must be an object with points, got {type(raw).__name__}"
         )
     points, rough = _outline(raw.get("points"), notes)
-    _check_place(points, width, height, notes)
+    _check_place(points, *size, notes)
     text = _text(raw.get("transcription"), notes)
-    ignore = _ignore(raw.get("ignore"), notes) or text == DONT_CARE or rough
+    told = text == DONT_CARE or text in dont_care
+    ignore = _ignore(raw.get("ignore"), notes) or told or rough
     orientation = raw.get("orientation")
     return Word(
         id=key,

@@ -100,6 +100,15 @@ def image_size(path: Path) -> tuple[int, int]:
         return (height, width) if _orientation(image) >= 5 else (width, height)
 
 
+def stored_frame(path: Path) -> tuple[int, int, int]:
+    """Width and height in pixels as stored, and the EXIF orientation, from the header alone.
+
+    Raises InputError as `image_size` does.
+    """
+    with _opened(path) as image:
+        return *image.size, _orientation(image)
+
+
 def write_png(path: Path, picture: NDArray[np.uint8]) -> None:
     """Replace a file by `picture`, `(H, W, 3)` uint8 RGB, atomically."""
     with replacing(path) as temporary:

@@ -15,6 +15,7 @@ from detector.config.input import LabelsConfig
 from detector.core.errors import InputError
 from detector.core.files import require_writable
 from detector.data.labels.annotations import list_splits
+from detector.data.labels.pages import LabelRules
 from detector.review.look import Judge, look_at, shared_names
 from detector.review.report import NEW_LIST, report_lines, write_report
 

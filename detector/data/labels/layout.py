@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -38,8 +39,12 @@ class Layout:
         return image.parts[1] if named else None
 
     def name_of(self, image: PurePosixPath) -> str:
-        """What the page is called: its path below its split's folder, else below the dataset's."""
-        return "/".join(image.parts[2:] if self.folder_of(image) else image.parts)
+        """What the page is called: its path below its split's folder, else below the dataset's.
+
+        In Unicode form C, in which most programs write Hangul, while a Mac's archives decompose it.
+        """
+        parts = image.parts[2:] if self.folder_of(image) else image.parts
+        return unicodedata.normalize("NFC", "/".join(parts))
 
 
 def layout_of(root: Path) -> Layout:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from detector.config.inference import Views
 from detector.config.postprocess import Grid, PostprocessConfig
 from detector.core.errors import InputError, JobError
 from detector.data.labels.annotations import read_split
@@ -98,9 +99,11 @@ def test_views_are_tuned_for_but_cannot_be_stored(
     views = {"tta": {"scales": [1.0, 1.5], "flip": True}}
     assert main(settings(checkpoint, drawn_root, tmp_path / "out", **views)) == 0
     assert json.loads(capsys.readouterr().out)["best"]["hmean"] > 0.5
-    for several in (views, {"checkpoint": [checkpoint, checkpoint]}):
-        with pytest.raises(InputError, match="^write: .*several checkpoints or views cannot be"):
-            main(settings(checkpoint, drawn_root, tmp_path / "out", write=True, **several))
+    refused = settings(checkpoint, drawn_root, tmp_path / "out", write=True, **views)
+    two = refused.model_copy(update={"checkpoint": [checkpoint] * 2, "tta": Views()})
+    for several in (refused, two):
+        with pytest.raises(InputError, match=r"^write: .*several checkpoints or views cannot be"):
+            main(several)
 
 
 def read_before(checkpoint: Path) -> dict:

@@ -152,9 +152,9 @@ def _why(error: BaseException) -> str:
     if isinstance(error, InputError | JobError):
         return str(error)
     traceback.print_exc()
-    return (
-        out_of_memory_text(error) if is_out_of_memory(error) else f"{type(error).__name__}: {error}"
-    )
+    if is_out_of_memory(error):
+        return out_of_memory_text(error)
+    return f"{type(error).__name__}: {error}"
 
 
 def _ended(rank: int, world: int, why: str) -> str:
@@ -199,13 +199,14 @@ def _watched(others: Sequence[BaseProcess], cuda: bool) -> Iterator[None]:
 
 
 def _watch(others: Sequence[BaseProcess], cuda: bool, over: threading.Event) -> None:
+    aborted = False
     while not over.wait(0.2):
         dead = [other for other in others if other.exitcode is not None]
         for other in dead:
             _kill(other)  # its loader processes hold its connections open
-        if any(other.exitcode != 0 for other in dead):
+        if not aborted and any(other.exitcode != 0 for other in dead):
             _abort(cuda)
-            return
+            aborted = True
 
 
 def _abort(cuda: bool) -> None:

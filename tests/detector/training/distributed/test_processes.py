@@ -64,6 +64,16 @@ def test_several_processes_take_the_steps_of_one(both: Any, case: str):
         torch.testing.assert_close(value, one["state"][name], rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize(("case", "parts"), [("even", 1), ("even parts", 2), ("uneven parts", 3)])
+def test_a_step_exchanges_what_it_must(both: Any, case: str, parts: int):
+    """Two for each of two batch norms and one for each of three losses a part, without barriers.
+
+    One more for the crops of each process, one for gradients and one for the unused ones.
+    """
+    assert both[0][case]["exchanges"] == (2 * 2 + 3) * parts + 3
+    assert both[1][case]["exchanges"] == 0
+
+
 @pytest.mark.parametrize("case", SHORT)
 def test_all_halve_when_one_runs_out_of_memory(both: Any, case: str):
     several, one = both[0][case], both[1]["even parts"]

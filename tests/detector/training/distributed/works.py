@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from timm.layers.norm_act import BatchNormAct2d
 from torch import Tensor, nn
+from torch.profiler import ProfilerActivity, profile
 
 from detector.core.errors import InputError
 from detector.data.crops.dataset import Batch
@@ -94,7 +95,7 @@ def dealt(whole: Batch, peers: Peers) -> Batch:
 
 
 def step(peers: Peers, crops: int, parts: int, how: str = "") -> dict[str, Any]:
-    """Two updates; weights, statistics, losses and what was said.
+    """Two updates; weights, statistics, losses, what was said, and exchanges in the second.
 
     `how` is where the memory of process 1 is short, or that a layer is frozen in the first.
     """
@@ -109,10 +110,17 @@ def step(peers: Peers, crops: int, parts: int, how: str = "") -> dict[str, Any]:
     for turn in range(2):
         model.first.requires_grad_(how != "frozen" or turn == 1)
         own = dealt(batch(crops), peers)
-        losses = update(
-            state, own, loss=LOSS, amp=None, clip_norm=1.0, log=said.append, peers=peers
-        )
-    return {"losses": losses, "state": model.state_dict(), "said": said, "parts": state.parts}
+        with profile(activities=[ProfilerActivity.CPU]) as calls:
+            losses = update(
+                state, own, loss=LOSS, amp=None, clip_norm=1.0, log=said.append, peers=peers
+            )
+    return {
+        "losses": losses,
+        "state": model.state_dict(),
+        "said": said,
+        "parts": state.parts,
+        "exchanges": sum(call.name.startswith("gloo:") for call in calls.events()),
+    }
 
 
 CASES = {

@@ -83,6 +83,40 @@ def build_optimizer(groups: list[dict], *, name: str, momentum: float) -> torch.
     return torch.optim.SGD(groups, momentum=momentum, nesterov=momentum > 0)
 
 
+def make_room(optimizer: torch.optim.Optimizer) -> None:
+    """Give weights that have no state in the optimizer one of zeros, which changes no step.
+
+    Left to the first step it would take its memory where that is not looked for any more.
+    """
+    new = [
+        p
+        for group in optimizer.param_groups
+        for p in group["params"]
+        if p.requires_grad and p not in optimizer.state
+    ]
+    if not new:
+        return
+    optimizer.zero_grad(set_to_none=True)
+    rates = [group["lr"] for group in optimizer.param_groups]
+    try:
+        for parameter in new:
+            parameter.grad = torch.zeros_like(parameter)
+        for group in optimizer.param_groups:
+            group["lr"] = 0.0
+        optimizer.step()
+    except RuntimeError:  # half a state would be taken for a whole one
+        for parameter in new:
+            optimizer.state.pop(parameter, None)
+        raise
+    finally:
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate
+        optimizer.zero_grad(set_to_none=True)
+    for parameter in new:  # an optimizer that keeps nothing gets an empty state here
+        for value in optimizer.state[parameter].values():
+            value.zero_()
+
+
 def lr_factor(step: int, *, total_steps: int, warmup_steps: int, schedule: str) -> float:
     """The share of the peak rate at a step counted from 0: linear warm-up, then the schedule.
 

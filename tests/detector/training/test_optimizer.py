@@ -14,6 +14,7 @@ from detector.training.optimizer import (
     build_optimizer,
     freeze,
     lr_factor,
+    make_room,
     parameter_groups,
     set_lr,
     stages,
@@ -176,3 +177,37 @@ def test_set_lr_scales_every_group_from_its_peak(name: str):
     assert [g["lr"] for g in optimizer.param_groups] == pytest.approx([0.005, 0.005, 0.01, 0.01])
     model["head"](torch.ones(1, 4, 1, 1)).sum().backward()
     optimizer.step()
+
+
+@pytest.mark.parametrize("name", ["adamw", "sgd"])
+def test_room_for_the_state_changes_no_step(name: str):
+    def steps(roomy: bool) -> tuple[list[torch.Tensor], torch.optim.Optimizer]:
+        torch.manual_seed(0)
+        model = nn.Linear(3, 2)
+        group = {"params": list(model.parameters()), "lr": 0.1, "weight_decay": 0.1}
+        optimizer = build_optimizer([group], name=name, momentum=0.9)
+        for _ in range(3):
+            if roomy:
+                make_room(optimizer)
+            optimizer.zero_grad()
+            model(torch.ones(1, 3)).square().sum().backward()
+            optimizer.step()
+        return [p.detach() for p in model.parameters()], optimizer
+
+    (plain, _), (roomy, optimizer) = steps(False), steps(True)
+    assert all(torch.equal(a, b) for a, b in zip(plain, roomy, strict=True))
+    assert optimizer.param_groups[0]["lr"] == 0.1
+
+
+def test_room_is_made_for_what_is_trained_now():
+    frozen, trained = nn.Parameter(torch.ones(2), requires_grad=False), nn.Parameter(torch.ones(2))
+    optimizer = torch.optim.AdamW([frozen, trained])
+    make_room(optimizer)
+    assert list(optimizer.state) == [trained]
+    assert {k: v.tolist() for k, v in optimizer.state[trained].items()} == {
+        "step": 0.0,
+        "exp_avg": [0.0, 0.0],
+        "exp_avg_sq": [0.0, 0.0],
+    }
+    assert torch.equal(trained.detach(), torch.ones(2))
+    assert trained.grad is None

@@ -12,7 +12,8 @@ from detector.config.cli import yaml_mapping, yaml_text
 from detector.config.sections import describe_faults
 from detector.config.settings import TrainConfig
 from detector.core.errors import InputError
-from detector.core.files import of_one_generation, replacing_folder, write_text
+from detector.core.files import write_text
+from detector.core.folders import of_one_generation, replacing_folder
 from detector.core.plain import dump_yaml, parse_json
 from detector.core.weight_files import listed, load_tensors, misfits, save_tensors
 

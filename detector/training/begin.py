@@ -12,9 +12,8 @@ import torch
 from detector.config.settings import TrainConfig
 from detector.config.training import peak_lr
 from detector.core.commands import command
-from detector.core.device import autocast_dtype, set_threads, suits_channels_last
+from detector.core.device import autocast_dtype, keep_freed_memory, set_threads, suits_channels_last
 from detector.core.errors import InputError
-from detector.core.memory import keep_freed_memory
 from detector.data.crops.dataset import TrainingPages
 from detector.data.crops.transforms import Augment
 from detector.data.labels.annotations import Split, read_split, require_words

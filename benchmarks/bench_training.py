@@ -44,8 +44,7 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from detector.config.settings import TrainConfig
-from detector.core.device import suits_channels_last
-from detector.core.memory import keep_freed_memory
+from detector.core.device import keep_freed_memory, suits_channels_last
 from detector.data.crops.dataset import Batch, TrainingPages, collate
 from detector.data.labels.annotations import read_split
 from detector.data.labels.pages import Page

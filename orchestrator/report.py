@@ -9,7 +9,7 @@ from pydantic import Field
 from detector.config import cli
 from detector.config.cli import log
 from detector.config.sections import Section
-from detector.core.files import is_locked
+from detector.core.files import is_locked, require_writable
 from orchestrator.report_page.write import write_report
 from orchestrator.results.printed import print_leaderboard
 from orchestrator.results.write import write_results
@@ -24,6 +24,7 @@ class ReportSettings(Section):
 def main(settings: ReportSettings) -> int:
     """Write the leaderboard, `best/` and `report.html` again, and print the leaderboard."""
     run = stored_run(settings.run)
+    require_writable("run", run.folder, folder=True)
     over = not is_locked(run.folder)
     records = at_rest(run.records()) if over else run.records()
     write_results(run.folder, records, run.parameters, run.trade_off)

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 from rich.console import Console
 
 from detector.config.cli import guarded, help_text, log, wants_help
+from detector.core.files import require_writable
 from detector.training.storage.generations import forget_states
 from orchestrator.config.limits import LimitReachedError, Watch
 from orchestrator.config.settings import SearchConfig, run_name
@@ -62,6 +63,8 @@ def main(arguments: Sequence[str], *, trial: TrialFunction | None = None) -> int
     config, overrides = parse_arguments(arguments)
     folder = config.runs_dir / run_name(config, datetime.now())
     gpu = has_gpu(config)
+    if not config.dry_run:
+        require_writable("runs_dir", folder, folder=True)
     if config.resume:
         config, space = reopened(folder, config, overrides, gpu=gpu)
     else:

@@ -47,6 +47,9 @@ def numbers_in(annotation: Any) -> bool:
 def test_every_command_is_found():
     assert {"detector.train", "detector.predict", "orchestrator.search"} <= COMMANDS.keys()
     assert len(COMMANDS) >= 11
+    assert [name for name, own in COMMANDS.items() if own is SearchArguments] == [
+        "orchestrator.search"
+    ]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -22,6 +22,7 @@ NAMES = CALLS - {"write_text", "link", "save", "touch"}  # as plain functions
 FLAGS = {"O_WRONLY", "O_RDWR", "O_CREAT", "O_APPEND"}
 ELSEWHERE = {
     "detector/core/files.py": "the functions themselves",
+    "detector/core/folders.py": "the functions themselves",
     "detector/data/page/cache.py:_write": "a machine's cache: entries carry checksums",
     "detector/data/synthetic/font_subset.py:subset": "made the font that is in the repository",
     "detector/data/synthetic/receipts.py:_publish": "a dataset is named when it is whole",

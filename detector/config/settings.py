@@ -30,6 +30,7 @@ __all__ = [
     "SweepConfig",
     "TargetConfig",
     "TrainConfig",
+    "as_kept",
     "with_values",
 ]
 
@@ -77,6 +78,14 @@ def with_values(config: TrainConfig, values: dict[str, Any]) -> TrainConfig:
         return TrainConfig.model_validate(nest(flat))
     except ValidationError as error:
         raise InputError("\n".join(describe_faults(error, TrainConfig))) from None
+
+
+def as_kept(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings that a training kept, with what younger ones were where not their default."""
+    model = settings.get("model", {})
+    if not isinstance(model, dict):
+        return settings
+    return settings | {"model": {"norm_maps": False} | model}
 
 
 # Settings that change where or how fast a job runs or what it tells, not what it computes

@@ -30,6 +30,12 @@ class ModelConfig(Section):
         description="how the head doubles the side: transposed convolution, or bilinear "
         "interpolation and a 3 x 3 convolution (smooth)",
     )
+    norm_maps: bool = Field(
+        True, description="layer norm on the maps of a backbone without batch norm, as ConvNeXt"
+    )
+    drop_path: float = Field(
+        0.0, ge=0, lt=1, description="rate at which the backbone's last block is skipped"
+    )
     step_k: float = Field(50.0, gt=0, le=500, description="steepness of the differentiable step")
 
 

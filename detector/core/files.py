@@ -5,8 +5,6 @@ Whoever writes a file that another run, a reader or a resume relies on does so t
 
 from __future__ import annotations
 
-import ctypes
-import errno
 import fcntl
 import hashlib
 import os
@@ -14,7 +12,6 @@ import re
 import shutil
 import socket
 import stat
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -24,12 +21,9 @@ from typing import IO, TypeVar
 
 from detector.core.errors import InputError
 
-WAITS_S = tuple(0.01 * tries for tries in range(15))  # a second in all, for a folder that is moved
 _LEFT = re.compile(r"\.(.+)\.[0-9a-f]{8}\.(tmp|new|old)")
 _LOCK = ".lock"
 _held: set[IO[bytes]] = set()  # locks of this process
-_AT_CWD, _EXCHANGE = -100, 2  # of Linux's renameat2
-
 Result = TypeVar("Result")
 
 
@@ -82,7 +76,7 @@ def _place_fault(path: Path, *, folder: bool) -> str | None:
         new = new.parent
     if not new.parent.is_dir():
         return f"lies below {new.parent}, which is a file; give another path"
-    trial = _beside(new, "tmp")
+    trial = beside(new, "tmp")
     try:
         trial.touch(exist_ok=False)
     finally:
@@ -98,12 +92,12 @@ def replacing(path: Path) -> Iterator[Path]:
     full disk leaves the former file as it was, and a new one that was reported stays.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _beside(path, "tmp")
+    temporary = beside(path, "tmp")
     try:
         yield temporary
-        _sync_file(temporary)
+        sync_file(temporary)
         temporary.replace(path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -112,92 +106,6 @@ def write_text(path: Path, text: str) -> None:
     """Replace a UTF-8 text file atomically."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
-
-
-@contextmanager
-def replacing_folder(target: Path) -> Iterator[Path]:
-    """A new folder beside `target` that takes its place when the block ends without an error.
-
-    All of it reaches the disk before. Where a file system cannot swap two names at once (NFS),
-    there is none of that name for a moment; `clear_up` puts back what a kill leaves out then.
-    """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    fresh = _beside(target, "new")
-    fresh.mkdir()
-    try:
-        yield fresh
-        flush_folder(fresh)
-        _take_place(fresh, target)
-        _sync_folder(target.parent)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-
-
-def flush_folder(folder: Path) -> None:
-    """Let all that lies in a folder reach the disk."""
-    for path in (*folder.rglob("*"), folder):
-        (_sync_folder if path.is_dir() else _sync_file)(path)
-
-
-def copy_folder(source: Path, target: Path) -> None:
-    """Make `target` a copy of the files in `source`, all of one generation, times included.
-
-    Hidden files take no part. FileNotFoundError when there is no such folder.
-    """
-    with replacing_folder(target) as fresh:
-
-        def copy() -> None:
-            for path in fresh.iterdir():  # of a try that was overtaken
-                path.unlink()
-            for path in source.iterdir():
-                if not path.name.startswith("."):
-                    shutil.copy2(path, fresh / path.name)
-
-        of_one_generation(source, copy)
-
-
-def of_one_generation(folder: Path, read: Callable[[], Result]) -> Result:
-    """What `read` returns of a folder that was not replaced meanwhile; else it is called again.
-
-    So all files that it read were written together (see `replacing_folder`), and what it raises
-    is no matter of a folder on its way. FileNotFoundError when there is no such folder.
-    """
-    for wait in WAITS_S:
-        with suppress(_ReplacedError):
-            return _read_once(folder, read)
-        time.sleep(wait)
-    return _read_once(folder, read)
-
-
-class _ReplacedError(FileNotFoundError):
-    """A folder that another has taken the place of, or that is not there."""
-
-
-def _read_once(folder: Path, read: Callable[[], Result]) -> Result:
-    gone = _ReplacedError(errno.ENOENT, os.strerror(errno.ENOENT), str(folder))
-    try:
-        held = os.open(folder, os.O_RDONLY)  # no other folder gets its number while it is open
-    except FileNotFoundError:
-        raise gone from None
-    try:
-        result = read()
-    except Exception:
-        if _is_at(folder, held):
-            raise
-        raise gone from None
-    else:
-        if _is_at(folder, held):
-            return result
-        raise gone
-    finally:
-        os.close(held)
-
-
-def _is_at(folder: Path, held: int) -> bool:
-    try:
-        return os.path.samestat(folder.stat(), os.fstat(held))
-    except OSError:
-        return False
 
 
 def clear_up(folder: Path) -> None:
@@ -282,42 +190,16 @@ def _let_go() -> None:
 os.register_at_fork(after_in_child=_let_go)
 
 
-def _beside(path: Path, kind: str) -> Path:
+def beside(path: Path, kind: str) -> Path:
     return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.{kind}")
 
 
-def _take_place(fresh: Path, target: Path) -> None:
-    """Rename a folder over another one, which has the former name of the first or is deleted."""
-    if _exchanged(fresh, target):
-        return
-    old = _beside(target, "old")
-    with suppress(FileNotFoundError):
-        target.rename(old)
-    try:
-        fresh.rename(target)
-    except OSError:
-        with suppress(OSError):
-            old.rename(target)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _exchanged(one: Path, other: Path) -> bool:
-    """Swap the names of two folders at once; False where one is missing or that cannot be done."""
-    try:
-        rename = ctypes.CDLL(None).renameat2
-    except (AttributeError, OSError, TypeError):  # not Linux, or an old one
-        return False
-    names = os.fsencode(one), os.fsencode(other)
-    return bool(rename(_AT_CWD, names[0], _AT_CWD, names[1], _EXCHANGE) == 0)
-
-
-def _sync_file(path: Path) -> None:
+def sync_file(path: Path) -> None:
     with path.open("rb") as file:
         os.fsync(file.fileno())
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Let moves in a folder reach the disk too, where a folder can be opened and flushed."""
     with suppress(OSError):
         number = os.open(folder, os.O_RDONLY)

@@ -89,6 +89,8 @@ def offset_largest(
     counts: `(N,)` how many of them each polygon has. distances: `(N,)` float64 pixels.
     Returns the same two for the pieces; a polygon that vanishes has a count of 0.
     """
+    # shapely.buffer of all at once is no faster on simplified outlines and half as fast on others
+    # (benchmarks/bench_postprocess.py), and gives other polygons where an outline meets itself.
     first = np.cumsum(counts) - counts
     origin = np.floor(points[first])
     steps = np.rint((points - np.repeat(origin, counts, axis=0)) * _CLIPPER_SCALE)

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from detector.config.cli import yaml_mapping, yaml_text
 from detector.config.sections import describe_faults
-from detector.config.settings import TrainConfig
+from detector.config.settings import TrainConfig, as_kept
 from detector.core.errors import InputError
-from detector.core.files import of_one_generation, replacing_folder, write_text
+from detector.core.files import write_text
+from detector.core.folders import of_one_generation, replacing_folder
 from detector.core.plain import dump_yaml, parse_json
 from detector.core.weight_files import listed, load_tensors, misfits, save_tensors
 
@@ -70,7 +71,7 @@ def read_best(checkpoint: Path) -> tuple[dict[str, Tensor], TrainConfig]:
     else:
         raise InputError(f"{settings_file}: missing; it is written beside the weights")
     try:
-        return tensors, TrainConfig.model_validate(settings)
+        return tensors, TrainConfig.model_validate(as_kept(settings))
     except ValidationError as error:
         lines = describe_faults(error, TrainConfig)
         raise InputError("\n".join(f"{settings_file}: {line}" for line in lines)) from None

@@ -237,6 +237,8 @@ def new_model(config: TrainConfig) -> DBNet:
         neck_channels=config.model.neck_channels,
         fusion=config.model.fusion,
         upsample=config.model.upsample,
+        drop_path=config.model.drop_path,
+        norm_maps=config.model.norm_maps,
     )
 
 

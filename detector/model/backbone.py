@@ -8,7 +8,9 @@ from typing import Any
 
 import timm
 import torch
+from timm.layers import DropPath
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from detector.core.errors import InputError
 
@@ -40,17 +42,19 @@ class Backbone(nn.Module):
     model is always built with new weights; `detector.model.weights` fills them in.
 
     `channels` and `strides` list the levels finest first. `mean` and `std` are the RGB
-    statistics, for values in [0, 1], that the published weights expect.
+    statistics, for values in [0, 1], that the published weights expect. `drop_path` is the
+    rate at which training skips the last residual block (stochastic depth, arXiv:1603.09382);
+    earlier ones have a rate that rises from 0 to it.
 
-    Raises InputError when timm does not know the name, or when the model has no maps at
-    strides 4, 8, 16 and 32 for an image of any size.
+    Raises InputError when timm does not know the name, when the model has no maps at strides
+    4, 8, 16 and 32 for an image of any size, or no blocks that can be skipped.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, drop_path: float = 0.0) -> None:
         super().__init__()
         _check_name(name)
         self.name = name
-        self.body, config = _build_body(name)
+        self.body, config = _build_body(name, drop_path)
         self.mean = _rgb(config.mean)
         self.std = _rgb(config.std)
         info: Any = self.body.feature_info
@@ -71,6 +75,15 @@ class Backbone(nn.Module):
         levels = self.body(images)
         maps = [levels[i] for i in self._positions]
         return [m.permute(0, 3, 1, 2) for m in maps] if self._nhwc else maps
+
+    @property
+    def batch_normalised(self) -> bool:
+        """Whether batch norm holds the scale of its maps.
+
+        ConvNeXt, Swin and their like have layer norm where a block begins, so that nothing
+        bounds the sum of the blocks that leaves a stage.
+        """
+        return any(isinstance(module, _BatchNorm) for module in self.body.modules())
 
     def _probe(self) -> None:
         """Run one small image, since feature_info is a promise that some models break."""
@@ -113,24 +126,38 @@ def _check_name(name: str) -> None:
         )
 
 
-def _build_body(name: str) -> tuple[nn.Module, Any]:
+def _build_body(name: str, drop_path: float) -> tuple[nn.Module, Any]:
     """The timm feature extractor and timm's pretrained configuration."""
     # list_models and get_pretrained_cfg agree on names; a model without weights has no config.
     config = timm.get_pretrained_cfg(name, allow_unregistered=False)
     if config is None:
         raise InputError(f"model.backbone: timm has no input statistics for {name!r}")
     options: dict[str, Any] = {"pretrained": False, "features_only": True}
+    if drop_path > 0:
+        options["drop_path_rate"] = drop_path
     attempts = [options]
     if config.fixed_input_size:  # windowed transformers can be freed from their training size
         attempts.insert(0, options | {"strict_img_size": False})
     for attempt in attempts:
         try:
-            return timm.create_model(name, **attempt), config
+            body = timm.create_model(name, **attempt)
         except TypeError:  # this architecture has no such option: build it plain, then probe it
             continue
         except (RuntimeError, ValueError, AttributeError) as error:
             raise _refusal(name, _first_line(error)) from None
+        if drop_path > 0 and not _skips_blocks(body):
+            break
+        return body, config
+    if drop_path > 0:
+        raise InputError(
+            f"model.drop_path: timm skips no blocks of {name}, got {drop_path}; set it to 0, or "
+            "choose another model.backbone, such as resnet18, convnext_tiny or efficientnet_b0"
+        )
     raise _refusal(name, "timm offers no feature maps for it")
+
+
+def _skips_blocks(body: nn.Module) -> bool:
+    return any(isinstance(m, DropPath) and m.drop_prob for m in body.modules())
 
 
 def _positions(name: str, reductions: list[int], body: nn.Module | None = None) -> list[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+from timm.layers import LayerNorm2d
 from torch import Tensor, nn
 
 from detector.model.backbone import Backbone
@@ -30,9 +31,10 @@ class Maps(NamedTuple):
 class DBNet(nn.Module):
     """Backbone, neck, fusion and the two branches of the head.
 
-    The threshold branch only shapes the training; in eval mode it is not run. `mean` and
-    `std` are the RGB statistics the input is normalised with. Works in float32 and under
-    autocast, in either memory format.
+    With `norm_maps` each map of the backbone first passes a layer norm over its channels. The
+    threshold branch only shapes the training; in eval mode it is not run. `mean` and `std` are
+    the RGB statistics the input is normalised with. Works in float32 and under autocast, in
+    either memory format.
     """
 
     def __init__(
@@ -42,9 +44,12 @@ class DBNet(nn.Module):
         fusion: nn.Module,
         width: int,
         upsample: str = "deconv",
+        *,
+        norm_maps: bool = False,
     ) -> None:
         super().__init__()
         self.backbone = backbone
+        self.norms = nn.ModuleList(LayerNorm2d(c) for c in backbone.channels if norm_maps)
         self.neck = neck
         self.fusion = fusion
         self.probability = Head(width, prior=_TEXT_PRIOR, upsample=upsample)
@@ -62,29 +67,41 @@ class DBNet(nn.Module):
             raise ValueError(
                 f"image sides must be multiples of 32, got {height} x {width}; pad first"
             )
-        features = self.fusion(self.neck(self.backbone(images)))
+        maps = self.backbone(images)
+        if len(self.norms):
+            maps = [norm(m) for norm, m in zip(self.norms, maps, strict=True)]
+        features = self.fusion(self.neck(maps))
         threshold = self.threshold(features) if self.training else None
         return Maps(self.probability(features), threshold)
 
 
 def build_model(
-    *, backbone: str, neck: str, neck_channels: int, fusion: str, upsample: str = "deconv"
+    *,
+    backbone: str,
+    neck: str,
+    neck_channels: int,
+    fusion: str,
+    upsample: str = "deconv",
+    drop_path: float = 0.0,
+    norm_maps: bool = True,
 ) -> DBNet:
     """A DBNet with new weights, drawn from torch's global generator.
 
     `fusion="none"` is DBNet, the two attentions are DBNet++; `upsample` is that of the head.
-    Raises InputError for a backbone that cannot be used and ValueError for another wrong
-    name or width.
+    `drop_path` as in `Backbone`. With `norm_maps` the maps of a backbone without batch norm
+    are normalised. Raises InputError for a backbone that cannot be used and ValueError for
+    another wrong name or width.
     """
     if neck not in NECKS:
         raise ValueError(f"neck must be one of {', '.join(NECKS)}, got {neck!r}")
-    body = Backbone(backbone)
+    body = Backbone(backbone, drop_path=drop_path)
     return DBNet(
         body,
         NECKS[neck](body.channels, neck_channels),
         make_fusion(fusion, neck_channels),
         neck_channels,
         upsample,
+        norm_maps=norm_maps and not body.batch_normalised,
     )
 
 

@@ -8,14 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from timm.utils.model_ema import ModelEmaV3
 
 from detector.config.settings import TrainConfig
 from detector.config.training import peak_lr
 from detector.core.commands import command
-from detector.core.device import autocast_dtype, set_threads, suits_channels_last
+from detector.core.device import autocast_dtype, keep_freed_memory, set_threads, suits_channels_last
 from detector.core.errors import InputError
-from detector.core.memory import keep_freed_memory
 from detector.data.crops.dataset import TrainingPages
 from detector.data.crops.transforms import Augment
 from detector.data.labels.annotations import Split, read_split, require_words
@@ -31,7 +29,7 @@ from detector.model.weights import load_backbone_weights
 from detector.training.distributed.processes import device_of, threads_of
 from detector.training.epoch import Job
 from detector.training.loss import DBLoss
-from detector.training.optimizer import build_optimizer, parameter_groups
+from detector.training.optimizer import Average, build_optimizer, parameter_groups
 from detector.training.storage.provenance import Provenance, keep_record
 from detector.training.storage.state_file import TrainingState
 
@@ -200,7 +198,7 @@ def new_state(model: DBNet, config: TrainConfig, device: torch.device) -> Traini
     ema = None
     if settings.ema_decay > 0:
         # The warm-up lets a short training forget its random start.
-        ema = ModelEmaV3(model, decay=settings.ema_decay, use_warmup=True)
+        ema = Average(model, decay=settings.ema_decay, use_warmup=True)
     fp16 = autocast_dtype(config.train.amp, device) is torch.float16
     scaler = torch.amp.GradScaler(device.type, enabled=fp16)
     return TrainingState(model, ema, optimizer, scaler, parts=config.train.accumulate)

@@ -1,11 +1,12 @@
-"""Optimizer, learning-rate schedule and parameter groups."""
+"""Optimizer, learning-rate schedule, parameter groups and the average of the weights."""
 
 from __future__ import annotations
 
 import math
 
 import torch
-from torch import nn
+from timm.utils.model_ema import ModelEmaV3
+from torch import Tensor, nn
 from torch.func import functional_call
 
 
@@ -83,6 +84,40 @@ def build_optimizer(groups: list[dict], *, name: str, momentum: float) -> torch.
     return torch.optim.SGD(groups, momentum=momentum, nesterov=momentum > 0)
 
 
+def make_room(optimizer: torch.optim.Optimizer) -> None:
+    """Give weights that have no state in the optimizer one of zeros, which changes no step.
+
+    Left to the first step it would take its memory where that is not looked for any more.
+    """
+    new = [
+        p
+        for group in optimizer.param_groups
+        for p in group["params"]
+        if p.requires_grad and p not in optimizer.state
+    ]
+    if not new:
+        return
+    optimizer.zero_grad(set_to_none=True)
+    rates = [group["lr"] for group in optimizer.param_groups]
+    try:
+        for parameter in new:
+            parameter.grad = torch.zeros_like(parameter)
+        for group in optimizer.param_groups:
+            group["lr"] = 0.0
+        optimizer.step()
+    except RuntimeError:  # half a state would be taken for a whole one
+        for parameter in new:
+            optimizer.state.pop(parameter, None)
+        raise
+    finally:
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate
+        optimizer.zero_grad(set_to_none=True)
+    for parameter in new:  # an optimizer that keeps nothing gets an empty state here
+        for value in optimizer.state[parameter].values():
+            value.zero_()
+
+
 def lr_factor(step: int, *, total_steps: int, warmup_steps: int, schedule: str) -> float:
     """The share of the peak rate at a step counted from 0: linear warm-up, then the schedule.
 
@@ -104,3 +139,25 @@ def set_lr(optimizer: torch.optim.Optimizer, factor: float) -> float:
     for group in optimizer.param_groups:
         group["lr"] = group["peak_lr"] * factor
     return float(optimizer.param_groups[-1]["lr"])
+
+
+class Average(ModelEmaV3):
+    """timm's moving average of the weights and running statistics of a model.
+
+    The tensors of both are paired at the first update, not by two state dicts at each: from
+    then on they may change their values, and not be replaced by others.
+    """
+
+    _pairs: tuple[list[tuple[Tensor, Tensor]], list[tuple[Tensor, Tensor]]] | None = None
+
+    def apply_update_(self, model: nn.Module, decay: float) -> None:
+        """Move each float by `1 - decay` of its way to that of `model`; counters are copied."""
+        if self._pairs is None:
+            own, other = self.module.state_dict(), model.state_dict()
+            pairs = [(value, other[key]) for key, value in own.items()]
+            floats = [pair for pair in pairs if pair[0].is_floating_point()]
+            self._pairs = floats, [pair for pair in pairs if not pair[0].is_floating_point()]
+        averaged, current = zip(*self._pairs[0], strict=True)
+        torch._foreach_lerp_(averaged, current, weight=1 - decay)
+        for count, counted in self._pairs[1]:
+            count.copy_(counted)

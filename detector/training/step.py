@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
+from math import prod
+from typing import TypeVar
 
 import torch
 from torch import nn
@@ -11,11 +14,15 @@ from torch import nn
 from detector.core.device_errors import is_out_of_memory
 from detector.core.errors import JobError
 from detector.data.crops.dataset import Batch
-from detector.training.distributed.peers import ALONE, PeerOutOfMemoryError, Peers
-from detector.training.loss import DBLoss
+from detector.training.distributed.network import SharedNetwork, synchronous
+from detector.training.distributed.peers import ALONE, Peers
+from detector.training.loss import DBLoss, Pool
+from detector.training.optimizer import make_room
 from detector.training.storage.state_file import TrainingState
 
-BLANK_SIDE_PX = 64  # of the crop that keeps a process without crops in step
+T = TypeVar("T")
+
+BLANK_PX = (64, 64)  # of the crop that keeps a process without crops in step
 
 
 def update(
@@ -33,22 +40,33 @@ def update(
     `batch` is this process's share of what `peers` train on together, and may be empty; the
     losses are those of all crops, and None says that no process has one. The batch is worked
     through in `state.parts` parts whose gradients add up; when the device of any process has
-    no memory for one, in twice as many from then on. JobError when a single crop does not fit.
+    no memory for one, in twice as many from then on, and nothing is left of the attempt.
+    JobError when a single crop does not fit.
     """
-    counts = peers.counts(len(batch.images))
+    shapes = peers.shapes(batch.images)
+    counts = [count for count, _, _ in shapes]
     if not any(counts):
         return None
-    while True:
-        try:
-            losses = _gradients(state, batch, shares(counts, state.parts), loss, amp, peers)
-            break
-        except PeerOutOfMemoryError:
-            _halve(state, counts, log)
-        except RuntimeError as error:  # cuBLAS says it in an error without a class of its own
-            if not is_out_of_memory(error):
-                raise
-            peers.out_of_memory()
-            _halve(state, counts, log)
+
+    def has_room() -> bool:
+        return peers.network.has_room(state.model, prod(_largest(shapes, state.parts)))
+
+    def rehearse() -> None:
+        if not has_room():
+            part = blank(batch, *_largest(shapes, state.parts))
+            _rehearse(state, part, loss, amp, peers.network)
+
+    def gradients() -> torch.Tensor:
+        return _gradients(state, batch, shares(counts, state.parts), loss, amp, peers)
+
+    if peers.world == 1:
+        losses = _fitting(gradients, state, counts, log, peers)
+    else:
+        # A process that failed within a step would leave the others waiting in an exchange for
+        # ever: each finds out on its own, before, whether the largest part has room.
+        if not has_room():
+            _fitting(rehearse, state, counts, log, peers)
+        losses = gradients()
     if clip_norm > 0:
         state.scaler.unscale_(state.optimizer)
         nn.utils.clip_grad_norm_(state.model.parameters(), clip_norm)
@@ -57,6 +75,52 @@ def update(
     if state.ema is not None:
         state.ema.update(state.model, step=state.step)
     return losses
+
+
+def _fitting(
+    attempt: Callable[[], T],
+    state: TrainingState,
+    counts: Sequence[int],
+    log: Callable[[str], None],
+    peers: Peers,
+) -> T:
+    """What `attempt` gives once it finds memory in every process, in ever more parts."""
+    undo = _undo(state.model)
+    while True:
+        found: list[T] = []
+        try:
+            make_room(state.optimizer)
+            found.append(attempt())
+        except RuntimeError as error:  # cuBLAS says it in an error without a class of its own
+            if not is_out_of_memory(error):
+                raise
+        # Here the error is gone, and with it the tensors of the functions that it came from.
+        if not peers.any(not found):
+            return found[0]
+        undo()
+        _halve(state, counts, log)
+
+
+def _undo(model: nn.Module) -> Callable[[], None]:
+    """A function that gives buffers and the random state the values that they have now."""
+    device = next(model.parameters()).device
+    buffers = list(model.buffers())
+    groups = [[b for b in buffers if b.dtype == kind] for kind in {b.dtype for b in buffers}]
+    # One tensor a type: a copy of each would start hundreds of kernels on a GPU in every step.
+    copies = [torch.cat([b.flatten() for b in group]) for group in groups]
+    drawn = torch.get_rng_state()
+    drawn_there = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+
+    def undo() -> None:
+        for group, copy in zip(groups, copies, strict=True):
+            parts = copy.split([b.numel() for b in group])
+            for buffer, part in zip(group, parts, strict=True):
+                buffer.copy_(part.view(buffer.shape))
+        torch.set_rng_state(drawn)
+        if drawn_there is not None:
+            torch.cuda.set_rng_state(drawn_there, device)
+
+    return undo
 
 
 def shares(counts: Sequence[int], parts: int) -> list[list[int]]:
@@ -85,19 +149,62 @@ def _gradients(
     losses = torch.zeros(4, device=batch.images.device)
     crops = sum(map(sum, dealt))
     parts = split(batch, [part[peers.rank] for part in dealt])
-    for part, everywhere in zip(parts, dealt, strict=True):
-        peers.present = len(part.images) > 0
-        if not peers.present:
-            part = blank(batch)
-        with torch.autocast(batch.images.device.type, amp, enabled=amp is not None):
-            maps = state.model(part.images)
-        targets = (part.shrink, part.shrink_mask, part.threshold, part.threshold_mask)
-        found = loss(maps, *targets, pool=peers.pool)
+    alone = peers.world == 1
+    network = state.model if alone else peers.network.wrapped(state.model)
+    for index, (part, everywhere) in enumerate(zip(parts, dealt, strict=True), start=1):
+        peers.network.present = len(part.images) > 0
+        if not peers.network.present:
+            part = blank(batch, 1, *BLANK_PX)
         share = sum(everywhere) / crops
-        state.scaler.scale(found.total * share).backward()
-        losses += torch.stack([value.detach() for value in found]) * share
-    peers.add_gradients(state.model)
+        last = alone or index == len(dealt)
+        with nullcontext() if last else peers.network.accumulating():
+            # The mean over the processes, which torch exchanges with the last part, is the sum.
+            found = _backward(
+                state, network, part, loss, amp, weight=share * peers.world, pool=peers.pool
+            )
+        losses += found * share
     return losses
+
+
+def _backward(
+    state: TrainingState,
+    network: nn.Module,
+    part: Batch,
+    loss: DBLoss,
+    amp: torch.dtype | None,
+    *,
+    weight: float = 1.0,
+    pool: Pool | None = None,
+) -> torch.Tensor:
+    """Add the gradients of a part, times `weight`; its `(4,)` losses."""
+    with torch.autocast(part.images.device.type, amp, enabled=amp is not None):
+        maps = network(part.images)
+    targets = (part.shrink, part.shrink_mask, part.threshold, part.threshold_mask)
+    found = loss(maps, *targets, pool=pool)
+    state.scaler.scale(found.total * weight).backward()
+    return torch.stack([value.detach() for value in found])
+
+
+def _rehearse(
+    state: TrainingState,
+    part: Batch,
+    loss: DBLoss,
+    amp: torch.dtype | None,
+    network: SharedNetwork,
+) -> None:
+    """Take the memory that a part needs, without the others and without a trace."""
+    state.optimizer.zero_grad(set_to_none=True)
+    device = part.images.device
+    norms = [norm for norm in synchronous(state.model) if norm.training]
+    for norm in norms:
+        norm.eval()  # nothing is exchanged, and statistics stay
+    try:
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            _backward(state, state.model, part, loss, amp)
+    finally:
+        for norm in norms:
+            norm.train()
+    network.rehearsed(state.model, prod(part.images[:, 0].shape))
 
 
 def split(batch: Batch, sizes: Sequence[int]) -> Iterator[Batch]:
@@ -120,12 +227,11 @@ def split(batch: Batch, sizes: Sequence[int]) -> Iterator[Batch]:
         start += size
 
 
-def blank(batch: Batch) -> Batch:
-    """One crop that no loss sees, on the device of `batch`."""
-    side = BLANK_SIDE_PX
-    nothing = batch.images.new_zeros(1, 1, side, side)
-    image = batch.images.new_zeros(1, 3, side, side)
-    return Batch(image, nothing, nothing, nothing, nothing, [], [])
+def blank(batch: Batch, crops: int, height: int, width: int) -> Batch:
+    """Crops that no loss sees, on the device of `batch`."""
+    nothing = batch.images.new_zeros(crops, 1, height, width)
+    images = batch.images.new_zeros(crops, 3, height, width)
+    return Batch(images, nothing, nothing, nothing, nothing, [], [])
 
 
 def _halve(state: TrainingState, counts: Sequence[int], log: Callable[[str], None]) -> None:
@@ -150,3 +256,13 @@ def _halve(state: TrainingState, counts: Sequence[int], log: Callable[[str], Non
 def _at_once(counts: Sequence[int], parts: int) -> int:
     """The most crops a process holds at the same time."""
     return max(max(part) for part in shares(counts, parts))
+
+
+def _largest(shapes: Sequence[tuple[int, int, int]], parts: int) -> tuple[int, int, int]:
+    """Crops, height and width of the largest part that any process has."""
+    dealt = shares([count for count, _, _ in shapes], parts)
+    found = [
+        (max(part[rank] for part in dealt), height, width)
+        for rank, (_, height, width) in enumerate(shapes)
+    ]
+    return max(found, key=prod)

@@ -17,9 +17,9 @@ from detector.core.errors import InputError
 from detector.inference.latency import latency_ms
 from detector.postprocess.sweep_scores import SweepScores
 from detector.training.begin import prepare
+from detector.training.distributed.network import share_statistics
 from detector.training.distributed.peers import Peers
 from detector.training.distributed.processes import shared
-from detector.training.distributed.shared_norm import share_statistics
 from detector.training.epoch import Job, set_rate, train_epoch
 from detector.training.monitor import Monitor, box_thresh_curve, curves
 from detector.training.storage.best import complete_best, keep_best
@@ -201,11 +201,12 @@ def _follow(peers: Peers, config: TrainConfig, folder: Path) -> None:
 
 
 def _join(job: Job, state: TrainingState) -> None:
-    """Start from the leader's weights, and look at the batches of all."""
-    job.peers.same_weights(state.model)
+    """Look at the batches of all, from the leader's weights: the model's go with its first step."""
+    if job.peers.world == 1:
+        return
+    share_statistics(state.model, job.peers.network)
     if state.ema is not None:
         job.peers.same_weights(state.ema.module)
-    share_statistics(state.model, job.peers)
 
 
 def _is_validated(epoch: int, config: TrainConfig) -> bool:

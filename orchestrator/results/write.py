@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from detector.core.files import copy_folder, of_one_generation
+from detector.core.folders import copy_folder, of_one_generation
 from orchestrator.results.leaderboard import write_leaderboard
 from orchestrator.results.ranking import best
 from orchestrator.trials.pareto import SCORE_AND_SIZE, Objectives

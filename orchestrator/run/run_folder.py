@@ -14,7 +14,8 @@ from detector.config.cli import build, log, read_yaml
 from detector.config.sections import flatten, nest
 from detector.core import files
 from detector.core.errors import InputError
-from detector.core.files import clear_up, expand_home, flush_folder, write_text
+from detector.core.files import clear_up, expand_home, write_text
+from detector.core.folders import flush_folder
 from detector.core.plain import dump_yaml
 from orchestrator.config.settings import SearchConfig
 from orchestrator.space.parameters import Budget

@@ -14,7 +14,7 @@ from detector.config.settings import TrainConfig
 from detector.core.errors import InputError, JobError
 from detector.data.page.preprocess import Preprocess
 from detector.export import ExportSettings, main
-from detector.inference.detector import Detector
+from detector.inference.detector import Detector, load_detector
 from detector.inference.onnx_export import export
 from detector.model.dbnet import Maps, build_model
 from detector.model.fusion import FUSIONS
@@ -103,6 +103,16 @@ def test_a_map_that_is_not_a_number_is_refused(tmp_path: Path):
 
     with pytest.raises(JobError, match="differs from PyTorch by nan"):
         export(make_detector(Nan()), TrainConfig(), tmp_path / "m.onnx", pages=no_pages())
+
+
+def test_settings_of_the_test_go_into_the_file(trained: Path, tmp_path: Path):
+    given = {"data": {"longest_side_px": 160}, "postprocess": {"box_thresh": 0.4}}
+    path = tmp_path / "model.onnx"
+    values = {"checkpoint": trained, "output": path} | given
+    assert main(ExportSettings.model_validate(values)) == 0
+    detector, config = load_detector(path, device="cpu")
+    assert detector.preprocess.longest_side_px == config.data.longest_side_px == 160
+    assert detector.postprocess.box_thresh == 0.4
 
 
 def test_wrong_inputs_are_said(tmp_path: Path):

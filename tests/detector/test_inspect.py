@@ -171,6 +171,22 @@ def test_pages_of_two_splits_with_one_name(tmp_path: Path, make_dataset: Make) -
     assert list(listed) == ["train/train_000.jpg"]
 
 
+def test_what_is_left_out_and_pages_behind_the_first_are_said(
+    tmp_path: Path, make_dataset: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = make_dataset(tmp_path / "data")
+    (root / "images/train/메모.txt").touch()
+    page = Image.new("RGB", (300, 200))
+    page.save(root / "images/train/scan.tif", save_all=True, append_images=[page])
+    labels = json.loads((root / "jsons/train.json").read_text())
+    labels["images"]["scan.tif"] = {"img_w": 300, "img_h": 200, "words": {}}
+    (root / "jsons/train.json").write_text(json.dumps(labels))
+    assert inspect(root) == 0
+    told = capsys.readouterr().out
+    assert "train: 1 files left out, which are no images of a kind that is read: 메모.txt" in told
+    assert "train: 1 files with several pages each, of which the first counts: scan.tif" in told
+
+
 def test_bad_input(tmp_path: Path, make_dataset: Make) -> None:
     with pytest.raises(InputError, match=r"data\.root: is required"):
         main(InspectConfig())

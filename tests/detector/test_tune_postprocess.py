@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from detector.config.inference import Views
 from detector.config.postprocess import Grid, PostprocessConfig
 from detector.core.errors import InputError, JobError
 from detector.data.labels.annotations import read_split
@@ -76,6 +77,34 @@ def test_writes_the_settings_into_the_checkpoint_when_asked(
     _, config = read_best(checkpoint)
     assert config.postprocess.model_dump() == result["best"]["postprocess"]
     assert config.model_dump(exclude={"postprocess"}) == read_before(checkpoint)
+
+
+def test_what_is_given_is_stored_with_the_settings_that_suit_it(
+    checkpoint: Path, drawn_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+):
+    data = {"root": drawn_root, "longest_side_px": 160}
+    given = {"data": data, "postprocess": {"min_side_px": 1.0}, "write": True}
+    main(settings(checkpoint, drawn_root, tmp_path / "out", **given))
+    result = json.loads(capsys.readouterr().out)
+    assert result["stored"]["postprocess"]["min_side_px"] == 1.0
+    detector, config = load_detector(checkpoint, device="cpu")
+    assert config.data.longest_side_px == detector.preprocess.longest_side_px == 160
+    assert detector.postprocess.model_dump() == result["best"]["postprocess"]
+    pages = read_split(drawn_root, "val").pages
+    assert result["best"]["hmean"] == evaluate(detector, pages).hmean
+
+
+def test_views_are_tuned_for_but_cannot_be_stored(
+    checkpoint: Path, drawn_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+):
+    views = {"tta": {"scales": [1.0, 1.5], "flip": True}}
+    assert main(settings(checkpoint, drawn_root, tmp_path / "out", **views)) == 0
+    assert json.loads(capsys.readouterr().out)["best"]["hmean"] > 0.5
+    refused = settings(checkpoint, drawn_root, tmp_path / "out", write=True, **views)
+    two = refused.model_copy(update={"checkpoint": [checkpoint] * 2, "tta": Views()})
+    for several in (refused, two):
+        with pytest.raises(InputError, match=r"^write: .*several checkpoints or views cannot be"):
+            main(several)
 
 
 def read_before(checkpoint: Path) -> dict:

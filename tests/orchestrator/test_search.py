@@ -394,6 +394,10 @@ def test_when_every_trial_fails_the_exit_code_is_1_and_reasons_are_given(folder,
             ["split 'train': no word can be trained on", "split 'val': no word can be trained on"],
         ),
         (["space=tiny.yaml", "data.root=DATA", "name=../up"], ["name: must be a plain folder"]),
+        (
+            ["space=tiny.yaml", "data.root=nowhere", "runs_dir=tiny.yaml", "name=a"],
+            ["runs_dir: tiny.yaml/a lies below tiny.yaml, which is a file; give another path"],
+        ),
     ],
 )
 def test_wrong_input_is_refused_before_anything_is_made(folder, data, capfd, arguments, messages):

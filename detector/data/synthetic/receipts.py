@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.core.errors import InputError
-from detector.core.files import flush_folder, require_writable
+from detector.core.files import require_writable
+from detector.core.folders import flush_folder
 from detector.data.synthetic.fonts import find_fonts
 from detector.data.synthetic.paper import print_receipt
 from detector.data.synthetic.photo import photograph

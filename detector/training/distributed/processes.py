@@ -17,20 +17,22 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
-from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
+from torch.multiprocessing import start_processes
 
 from detector.core.device import choose_device
+from detector.core.device_errors import is_out_of_memory, out_of_memory_text
 from detector.core.errors import InputError, JobError
-from detector.training.distributed.peers import ALONE, PeerLostError, Peers
+from detector.training.distributed.peers import ALONE, Peers
 
 START = timedelta(minutes=5)  # for imports, and to find one another
 ANSWER = timedelta(minutes=30)  # the longest work of one process that others wait for
+ENDED = "ended"  # the store's name for why a process did
 END_S = 10.0  # to end on their own, or to say why they did
 
 
@@ -75,22 +77,23 @@ def shared(
     with tempfile.TemporaryDirectory(prefix="training-") as folder:
         method = multiprocessing.get_context().get_start_method()
         meeting = _Meeting(method, world, cuda, Path(folder) / "store")
-        others = [_start(rank, meeting, work, arguments) for rank in range(1, world)]
+        # A fork would share threads and the GPU.
+        started = start_processes(
+            _follow, (meeting, work, arguments), world - 1, join=False, start_method="spawn"
+        )
+        others = started.processes
+        store = meeting.opened()
         patience = 0.0  # with processes that are still busy when the leader fails
-        over = threading.Event()
-        watch = threading.Thread(target=_watch, args=(others, over), daemon=True)
-        watch.start()
         try:
-            for other in others:
-                other.require_ready()
-            with _joined(0, meeting) as peers:
+            _require_ready(others, store)
+            with meeting.joined(0, store) as peers, _watched(others, cuda):
                 yield peers
             patience = END_S
-        except (PeerLostError, dist.DistError) as error:
-            raise JobError(_reason(others, error)) from error
+        except RuntimeError as error:
+            if not _is_lost(error):
+                raise
+            raise JobError(_reason(others, store, error)) from error
         finally:
-            over.set()
-            watch.join()
             _end(others, patience)
 
 
@@ -102,61 +105,67 @@ class _Meeting(NamedTuple):
     cuda: bool
     store: Path
 
+    def opened(self) -> dist.FileStore:
+        """What all processes read and write, before and after they are joined too."""
+        store = dist.FileStore(str(self.store), self.world)
+        store.set_timeout(START)
+        return store
 
-class _Other(NamedTuple):
-    """A process that was started: it says None when it is ready, and text when it fails."""
-
-    rank: int
-    process: BaseProcess
-    said: Connection
-
-    def require_ready(self) -> None:
+    @contextmanager
+    def joined(self, rank: int, store: dist.FileStore) -> Iterator[Peers]:
+        """The process as one of the group."""
+        backend = "cpu:gloo,cuda:nccl" if self.cuda else "gloo"
+        dist.init_process_group(
+            backend, store=store, rank=rank, world_size=self.world, timeout=ANSWER
+        )
         try:
-            if self.said.poll(START.total_seconds()) and self.said.recv() is None:
-                return
-        except EOFError:
-            pass
-        raise PeerLostError("it did not start")
-
-
-def _start(
-    rank: int, meeting: _Meeting, work: Callable[..., None], arguments: Sequence[Any]
-) -> _Other:
-    context = multiprocessing.get_context("spawn")  # a fork would share threads and the GPU
-    said, say = context.Pipe(duplex=False)
-    process = context.Process(
-        target=_follow, args=(rank, meeting, say, work, arguments), name=f"training-{rank}"
-    )
-    process.start()
-    say.close()  # so that the other end closes with the process
-    return _Other(rank, process, said)
+            yield Peers(rank, self.world)
+        except BaseException:
+            _abort(self.cuda)
+            raise
+        finally:
+            dist.destroy_process_group()
 
 
 def _follow(
-    rank: int,
-    meeting: _Meeting,
-    say: Connection,
-    work: Callable[..., None],
-    arguments: Sequence[Any],
+    index: int, meeting: _Meeting, work: Callable[..., None], arguments: Sequence[Any]
 ) -> None:
     """The life of a process that does not lead."""
     multiprocessing.set_start_method(meeting.start_method, force=True)  # not that of its own start
     os.setpgrp()  # to end together with its loader processes
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the leader decides, and ends the others
     threading.Thread(target=_end_with_leader, daemon=True).start()
-    try:
-        say.send(None)
-        with _joined(rank, meeting) as peers:
+    rank, store = index + 1, meeting.opened()
+    store.set(f"ready/{rank}", "")
+    with meeting.joined(rank, store) as peers:
+        try:
             work(peers, *arguments)
-    except PeerLostError:
-        sys.exit(1)  # whoever failed says why
-    except (InputError, JobError) as error:
-        say.send(str(error))
-        sys.exit(1)
-    except BaseException as error:
-        traceback.print_exc()
-        say.send(f"{type(error).__name__}: {error}")
-        sys.exit(1)
+        except BaseException as error:
+            if not _is_lost(error):  # else whoever failed says why
+                why = _why(error)
+                # Before the others see this process leave, and only by the first that fails.
+                store.compare_set(ENDED, "", _ended(rank, meeting.world, why))
+            sys.exit(1)
+
+
+def _why(error: BaseException) -> str:
+    if isinstance(error, InputError | JobError):
+        return str(error)
+    traceback.print_exc()
+    if is_out_of_memory(error):
+        return out_of_memory_text(error)
+    return f"{type(error).__name__}: {error}"
+
+
+def _ended(rank: int, world: int, why: str) -> str:
+    return f"process {rank + 1} of {world} (train.processes) ended: {why}"
+
+
+def _is_lost(error: BaseException) -> bool:
+    """Whether an exchange failed, as it does when another process has gone."""
+    if not isinstance(error, RuntimeError) or isinstance(error, JobError):
+        return False
+    return isinstance(error, dist.DistError) or "/gloo/" in str(error)
 
 
 def _end_with_leader() -> None:
@@ -166,12 +175,44 @@ def _end_with_leader() -> None:
     os.killpg(0, signal.SIGKILL)
 
 
-def _watch(others: Sequence[_Other], over: threading.Event) -> None:
-    """End what a dead process left behind: loader processes hold its connections open."""
+def _require_ready(others: Sequence[BaseProcess], store: dist.FileStore) -> None:
+    names = [f"ready/{rank}" for rank in range(1, len(others) + 1)]
+    deadline = time.monotonic() + START.total_seconds()
+    while not store.check(names):
+        late = time.monotonic() > deadline
+        if late or any(other.exitcode is not None for other in others):
+            raise dist.DistError("it did not start")
+        time.sleep(0.05)
+
+
+@contextmanager
+def _watched(others: Sequence[BaseProcess], cuda: bool) -> Iterator[None]:
+    """Within the block, what waits for a dead process ends."""
+    over = threading.Event()
+    watch = threading.Thread(target=_watch, args=(others, cuda, over), daemon=True)
+    watch.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watch.join()
+
+
+def _watch(others: Sequence[BaseProcess], cuda: bool, over: threading.Event) -> None:
+    aborted = False
     while not over.wait(0.2):
-        for other in others:
-            if other.process.exitcode is not None:
-                _kill(other.process)
+        dead = [other for other in others if other.exitcode is not None]
+        for other in dead:
+            _kill(other)  # its loader processes hold its connections open
+        if not aborted and any(other.exitcode != 0 for other in dead):
+            _abort(cuda)
+            aborted = True
+
+
+def _abort(cuda: bool) -> None:
+    """End exchanges that GPUs are at: unlike gloo's they would wait for the dead."""
+    if cuda and dist.group.WORLD is not None:
+        dist.group.WORLD.abort()
 
 
 def _kill(process: BaseProcess) -> None:
@@ -182,61 +223,31 @@ def _kill(process: BaseProcess) -> None:
         os.killpg(process.pid, signal.SIGKILL)
 
 
-@contextmanager
-def _joined(rank: int, meeting: _Meeting) -> Iterator[Peers]:
-    store = dist.FileStore(str(meeting.store), meeting.world)
-    store.set_timeout(START)
-    try:
-        dist.init_process_group(
-            "gloo", store=store, rank=rank, world_size=meeting.world, timeout=ANSWER
-        )
-    except RuntimeError as error:
-        raise PeerLostError(str(error).splitlines()[0]) from error
-    try:
-        group = dist.new_group(backend="nccl", timeout=START) if meeting.cuda else None
-        yield Peers(rank, meeting.world, group)
-    finally:
-        dist.destroy_process_group()
-
-
-def _reason(others: Sequence[_Other], error: Exception) -> str:
+def _reason(others: Sequence[BaseProcess], store: dist.FileStore, error: Exception) -> str:
     """Why a process ended, in its own words where it had time for some."""
     world = len(others) + 1
     deadline = time.monotonic() + END_S
     while time.monotonic() < deadline:
-        for rank, process, said in others:
-            why = _last_words(said)
-            code = process.exitcode
-            if why is None and code is not None and code < 0:
-                why = f"it was killed by {signal.Signals(-code).name}"
-                if -code == signal.SIGKILL:
+        for rank, other in enumerate(others, start=1):
+            if other.exitcode is not None and other.exitcode < 0:
+                why = f"it was killed by {signal.Signals(-other.exitcode).name}"
+                if -other.exitcode == signal.SIGKILL:
                     why += ", as happens when the memory of the machine runs out"
-            if why is not None:
-                return f"process {rank + 1} of {world} (train.processes) ended: {why}"
+                return _ended(rank, world, why)
+        if store.check([ENDED]):
+            return store.get(ENDED).decode()
         time.sleep(0.05)
     return (
-        f"a process of the {world} of this training (train.processes) does not answer: {error}; "
-        "continue with resume=true"
+        f"a process of the {world} of this training (train.processes) does not answer: "
+        f"{str(error).splitlines()[0]}; continue with resume=true"
     )
 
 
-def _last_words(said: Connection) -> str | None:
-    try:
-        while said.poll():
-            word = said.recv()
-            if word is not None:
-                return str(word)
-    except (EOFError, OSError):
-        pass
-    return None
-
-
-def _end(others: Sequence[_Other], patience: float) -> None:
+def _end(others: Sequence[BaseProcess], patience: float) -> None:
     """Wait for the processes, then kill what is left of them."""
     deadline = time.monotonic() + patience
     for other in others:
-        other.process.join(max(0.0, deadline - time.monotonic()))
+        other.join(max(0.0, deadline - time.monotonic()))
     for other in others:
-        _kill(other.process)
-        other.process.join(END_S)
-        other.said.close()
+        _kill(other)
+        other.join(END_S)

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from detector.config.sections import Section, describe_faults
-from detector.config.settings import TrainConfig
+from detector.config.settings import TrainConfig, as_kept
 from detector.core.errors import InputError
 from detector.core.files import write_text
 from detector.data.labels.annotations import Page, Split
@@ -217,6 +217,8 @@ def read_record(folder: Path) -> Provenance:
             "this program that wrote it"
         )
     try:
+        if isinstance(content.get("config"), dict):
+            content["config"] = as_kept(content["config"])
         return Provenance.model_validate(content)
     except ValidationError as error:
         lines = describe_faults(error, Provenance)

@@ -18,7 +18,7 @@ from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 
 from detector.config.sections import field_names, flatten
-from detector.config.settings import PLACEMENT, SweepConfig, TrainConfig
+from detector.config.settings import PLACEMENT, SweepConfig, TrainConfig, as_kept
 from detector.config.training import peak_lr
 from detector.core.errors import InputError
 from detector.core.weight_files import load_tensors, save_tensors
@@ -93,7 +93,9 @@ def load_state(path: Path, state: TrainingState, config: TrainConfig) -> int:
     """
     tensors, metadata = load_tensors(path)
     record = read_state_record(path, metadata)
-    epochs = _require_same(path, record, config)
+    names = [*tensors, *(f"model/{k}" for k in state.model.state_dict())]
+    normed = any(name.startswith("model/norms.") for name in names)
+    epochs = _require_same(path, record, config, normed=normed)
     require_state(path, tensors, state, record.scaler)
     state.model.load_state_dict(below(tensors, "model/"))
     if state.ema is not None:
@@ -125,16 +127,18 @@ def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]
         optimizer.state[parameter][key] = value
 
 
-def _require_same(path: Path, record: StateRecord, config: TrainConfig) -> int:
+def _require_same(path: Path, record: StateRecord, config: TrainConfig, *, normed: bool) -> int:
     """The `train.epochs` of a state; InputError when `config` has other settings."""
-    # A setting that is younger than the file had its default then.
-    old = flatten(TrainConfig().model_dump(mode="json")) | flatten(record.config)
+    # Mostly, a setting that is younger than the file had its default then.
+    old = flatten(TrainConfig().model_dump(mode="json")) | flatten(as_kept(record.config))
     new = flatten(config.model_dump(mode="json"))
     for flat in (old, new):  # a rate left to the optimizer equals the same rate given
         with suppress(LookupError, TypeError):  # no optimizer's name, which is told below
             flat["optimizer.lr"] = peak_lr(flat["optimizer.name"], flat["optimizer.lr"])
     free = PLACEMENT if config.sweep.choose else (*PLACEMENT, *_TRIED)
     longer = record.epoch == old[EPOCHS] < new[EPOCHS]
+    if not normed:  # a backbone with batch norm, to which the setting means nothing
+        free = (*free, "model.norm_maps")
     changed = [
         f"{key}: {old.get(key)!r} when it was saved, {value!r} now"
         for key, value in new.items()

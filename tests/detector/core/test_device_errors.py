@@ -17,12 +17,10 @@ from detector.core.device_errors import (
     release_memory,
 )
 from detector.core.errors import InputError, JobError
-from detector.training.distributed.peers import PeerOutOfMemoryError
 
 # As torch writes them.
 NO_MEMORY = (
     torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has ..."),
-    PeerOutOfMemoryError("another process has no memory for its part of a batch"),
     RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported"),
     torch.AcceleratorError("CUDA error: out of memory"),
     RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import timm
 import torch
+from timm.layers import DropPath
 
 from detector.core.errors import InputError
 from detector.model.backbone import ALTERNATIVES, Backbone, _positions
@@ -89,3 +90,46 @@ def test_construction_does_not_depend_on_the_probe() -> None:
     assert torch.equal(after, torch.rand(()))
     ours, theirs = backbone.body.state_dict(), plain.state_dict()
     assert all(torch.equal(ours[k], theirs[k]) for k in theirs)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("resnet18", True),
+        ("efficientnet_b0", True),
+        ("convnextv2_atto", False),
+        ("swin_tiny_patch4_window7_224", False),
+        ("pvt_v2_b0", False),
+    ],
+)
+def test_families_with_batch_norm_are_told_apart(name: str, expected: bool) -> None:
+    with torch.device("meta"):
+        assert Backbone(name).batch_normalised is expected
+
+
+def test_blocks_are_skipped_at_a_rate_that_rises_to_the_one_given() -> None:
+    def rates(drop_path: float) -> list[float]:
+        with torch.device("meta"):
+            body = Backbone("convnext_atto", drop_path=drop_path).body
+        return [float(m.drop_prob or 0) for m in body.modules() if isinstance(m, DropPath)]
+
+    # ConvNeXt-A has 2 + 2 + 6 + 2 blocks; the first has a rate of 0.
+    assert rates(0.22) == pytest.approx([0.02 * i for i in range(1, 12)])
+    assert not any(rates(0.0))
+
+
+def test_a_backbone_in_training_skips_blocks_and_a_trained_one_none() -> None:
+    torch.manual_seed(0)
+    backbone = Backbone("convnext_atto", drop_path=0.9)
+    images = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        first, second = backbone(images)[-1], backbone(images)[-1]
+        assert not torch.equal(first, second)
+        backbone.eval()
+        assert torch.equal(backbone(images)[-1], backbone(images)[-1])
+
+
+@pytest.mark.parametrize("name", ["vgg11_bn", "ghostnet_100", "densenet121"])
+def test_a_backbone_without_blocks_to_skip_is_refused(name: str) -> None:
+    with pytest.raises(InputError, match=rf"model\.drop_path: timm skips no blocks of {name}, got"):
+        Backbone(name, drop_path=0.1)

@@ -107,3 +107,30 @@ def test_wrong_input_is_refused_with_a_remedy() -> None:
         small(backbone="resnet19")
     with pytest.raises(ValueError, match="neck must be one of fpn, unet, got 'pan'"):
         small(neck="pan")
+
+
+def test_maps_of_a_backbone_without_batch_norm_reach_the_neck_at_one_scale() -> None:
+    model = small(backbone="convnextv2_atto").eval()
+    seen: list[torch.Tensor] = []
+    model.neck.register_forward_pre_hook(lambda _, given: seen.extend(given[0]))
+    images = torch.randn(1, 3, 96, 64)
+    with torch.no_grad():
+        model(images)
+        raw = model.backbone(images)
+    assert [m.std() > 0.8 for m in raw] == [True, False, False, False]
+    for given, m in zip(seen, raw, strict=True):
+        mean, variance = m.mean(1, keepdim=True), m.var(1, keepdim=True, correction=0)
+        torch.testing.assert_close(given, (m - mean) / (variance + 1e-6).sqrt())
+    names = {k for k, _ in model.named_parameters() if k.startswith("norms.")}
+    assert names == {f"norms.{i}.{kind}" for i in range(4) for kind in ("weight", "bias")}
+
+
+def test_a_backbone_with_batch_norm_has_the_network_it_always_had() -> None:
+    ours, plain = small().state_dict(), small(norm_maps=False).state_dict()
+    assert list(ours) == list(plain)
+    assert all(torch.equal(ours[k], plain[k]) for k in ours)
+    assert not [
+        k
+        for k in small(backbone="convnextv2_atto", norm_maps=False).state_dict()
+        if k.startswith("norms.")
+    ]

@@ -98,7 +98,8 @@ def test_each_family_trains_a_step_at_the_size_of_its_input(name: str, loss_of: 
     grads = {k: p.grad for k, p in model.named_parameters()}
     assert [k for k, g in grads.items() if g is None or not g.isfinite().all()] == []
     parts = {k.partition(".")[0] for k, g in grads.items() if g is not None and g.any()}
-    assert parts == {"backbone", "neck", "fusion", "probability", "threshold"}
+    normed = set() if model.backbone.batch_normalised else {"norms"}
+    assert parts == {"backbone", "neck", "fusion", "probability", "threshold"} | normed
     norm = torch.stack([g.norm() for g in grads.values() if g is not None]).norm()
     with torch.no_grad():
         for p in model.parameters():

@@ -1,19 +1,23 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from timm.utils.model_ema import ModelEmaV3
 from torch import nn
 
 from detector.config.settings import OptimizerConfig
 from detector.config.training import DEFAULT_LR, peak_lr
 from detector.training.optimizer import (
+    Average,
     build_optimizer,
     freeze,
     lr_factor,
+    make_room,
     parameter_groups,
     set_lr,
     stages,
@@ -176,3 +180,79 @@ def test_set_lr_scales_every_group_from_its_peak(name: str):
     assert [g["lr"] for g in optimizer.param_groups] == pytest.approx([0.005, 0.005, 0.01, 0.01])
     model["head"](torch.ones(1, 4, 1, 1)).sum().backward()
     optimizer.step()
+
+
+@pytest.mark.parametrize("name", ["adamw", "sgd"])
+def test_room_for_the_state_changes_no_step(name: str):
+    def steps(roomy: bool) -> tuple[list[torch.Tensor], torch.optim.Optimizer]:
+        torch.manual_seed(0)
+        model = nn.Linear(3, 2)
+        group = {"params": list(model.parameters()), "lr": 0.1, "weight_decay": 0.1}
+        optimizer = build_optimizer([group], name=name, momentum=0.9)
+        for _ in range(3):
+            if roomy:
+                make_room(optimizer)
+            optimizer.zero_grad()
+            model(torch.ones(1, 3)).square().sum().backward()
+            optimizer.step()
+        return [p.detach() for p in model.parameters()], optimizer
+
+    (plain, _), (roomy, optimizer) = steps(False), steps(True)
+    assert all(torch.equal(a, b) for a, b in zip(plain, roomy, strict=True))
+    assert optimizer.param_groups[0]["lr"] == 0.1
+
+
+def test_room_is_made_for_what_is_trained_now():
+    frozen, trained = nn.Parameter(torch.ones(2), requires_grad=False), nn.Parameter(torch.ones(2))
+    optimizer = torch.optim.AdamW([frozen, trained])
+    make_room(optimizer)
+    assert list(optimizer.state) == [trained]
+    assert {k: v.tolist() for k, v in optimizer.state[trained].items()} == {
+        "step": 0.0,
+        "exp_avg": [0.0, 0.0],
+        "exp_avg_sq": [0.0, 0.0],
+    }
+    assert torch.equal(trained.detach(), torch.ones(2))
+    assert trained.grad is None
+
+
+class Listed(nn.Sequential):
+    """Counts how often its state dict is made."""
+
+    made = 0
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        self.made += 1
+        return super().state_dict(*args, **kwargs)
+
+
+def test_the_average_is_that_of_timm_to_the_bit_and_lists_the_tensors_once():
+    torch.manual_seed(0)
+    model = Listed(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).to(memory_format=torch.channels_last)
+    ours, theirs = (kind(model, decay=0.9, use_warmup=True) for kind in (Average, ModelEmaV3))
+    for step in range(1, 7):
+        model(torch.randn(2, 3, 5, 5)).square().sum().backward()
+        with torch.no_grad():
+            for p in model.parameters():
+                p.sub_(0.1 * p.grad)
+        if step == 4:  # as a state that is loaded does
+            other = {k: v + 1 for k, v in theirs.module.state_dict().items()}
+            ours.module.load_state_dict(other)
+            theirs.module.load_state_dict(other)
+        theirs.update(model, step=step)
+        before = model.made
+        ours.update(model, step=step)
+        assert model.made - before == (step == 1)
+        got, expected = ours.module.state_dict(), theirs.module.state_dict()
+        assert got.keys() == expected.keys()
+        assert all(torch.equal(got[k], expected[k]) for k in expected)
+    assert int(ours.module[1].num_batches_tracked) == 6
+
+
+def test_the_average_of_a_model_without_counters_by_hand():
+    model = nn.Linear(1, 1, bias=False)
+    nn.init.constant_(model.weight, 8)
+    average = Average(model, decay=0.75)
+    nn.init.constant_(model.weight, 4)
+    average.update(model)
+    assert average.module.weight.item() == 7

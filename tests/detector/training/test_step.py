@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -117,6 +119,72 @@ def test_out_of_memory_halves_the_batch_until_it_fits_and_says_so(kind: type[Sma
     ]
     for mine, theirs in zip(short.parameters(), enough.parameters(), strict=True):
         torch.testing.assert_close(mine, theirs)
+
+
+class Moody(nn.Module):
+    """A detector with a batch norm and chance; the forward passes `short` find no memory."""
+
+    def __init__(self, short: tuple[int, ...]) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.second = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 2, 1)
+        self.norm, self.drop = nn.BatchNorm2d(4), nn.Dropout(0.3)
+        self.calls, self.short = 0, short
+
+    def forward(self, images: Tensor) -> Maps:
+        self.calls += 1
+        features = self.drop(self.norm(self.first(images)).relu())
+        if self.calls in self.short:
+            raise torch.OutOfMemoryError("out of memory")
+        probability, threshold = self.second(features).split(1, dim=1)
+        return Maps(probability, threshold)
+
+
+class ShortOfState(torch.optim.AdamW):
+    """It finds no memory for its state at first, and then does."""
+
+    def __init__(self, parameters: Iterator[nn.Parameter], lr: float) -> None:
+        super().__init__(parameters, lr=lr)
+        self.short = True
+
+    def step(self, closure: Any = None) -> Any:
+        if self.short:
+            self.short = False
+            first = self.param_groups[0]["params"][0]
+            self.state[first]["step"] = torch.tensor(0.0)
+            raise torch.OutOfMemoryError("out of memory")
+        return super().step(closure)
+
+
+def moody(
+    short: tuple[int, ...], parts: int, kind: Callable[..., Any] = torch.optim.AdamW
+) -> tuple[TrainingState, Tensor]:
+    """Two updates by AdamW; the state after them and the losses of the second."""
+    model = Moody(short)
+    scaler = torch.amp.GradScaler("cpu", enabled=False)
+    state = TrainingState(model, None, kind(model.parameters(), lr=0.1), scaler, parts=parts)
+    for _ in range(2):
+        losses = update(state, batch(6), loss=LOSS, amp=None, clip_norm=5.0, log=lambda _: None)
+    return state, losses
+
+
+@pytest.mark.parametrize("short", [(1,), (1, 2), (1, 3)])
+def test_nothing_is_left_of_an_attempt_that_ran_out_of_memory(short: tuple[int, ...]):
+    state, losses = moody(short, 1)
+    expected, expected_losses = moody((), 2 ** len(short))
+    assert state.parts == expected.parts
+    assert torch.equal(losses, expected_losses)
+    for name, value in expected.model.state_dict().items():
+        assert torch.equal(state.model.state_dict()[name], value), name
+    assert int(state.model.norm.num_batches_tracked) == 2 * len(shares([6], expected.parts))
+
+
+def test_the_state_of_the_optimizer_is_looked_for_before_the_step():
+    state, _ = moody((), 1, ShortOfState)
+    expected, _ = moody((), 2)
+    assert state.parts == 2
+    for name, value in expected.model.state_dict().items():
+        assert torch.equal(state.model.state_dict()[name], value), name
 
 
 def test_no_other_error_of_the_device_is_taken_for_missing_memory():

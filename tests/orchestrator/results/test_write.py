@@ -30,14 +30,14 @@ WRITER = """\
 import sys
 from pathlib import Path
 import torch
-import detector.core.files
+import detector.core.folders
 from detector.inference.checkpoint import save_best
 from detector.config.settings import TrainConfig, with_values
 
 torch.set_num_threads(1)
 folder, swaps, stop = Path(sys.argv[1]), sys.argv[2] == "swaps", Path(sys.argv[3])
 if not swaps:
-    detector.core.files._exchanged = lambda one, other: False
+    detector.core.folders._exchanged = lambda one, other: False
 epoch = 0
 while not stop.exists():
     epoch += 1

@@ -31,7 +31,7 @@ description: a space for tests, with a condition and a value that is no number
 fixed:
   data.train_pages: 2
   data.val_pages: 2
-  data.longest_side_px: 96
+  data.longest_side_px: 224
   augment.crop_px: 64
   model.neck_channels: 16
   model.weights: none

@@ -20,6 +20,8 @@ from detector.training.distributed.peers import ALONE
 from detector.training.distributed.processes import device_of, shared, threads_of
 from detector.training.trainer import EpochReport, train
 
+SHORT = ("forward", "backward")  # where a process runs out of memory
+
 
 def truncate(image: Path) -> None:
     content = image.read_bytes()
@@ -51,7 +53,9 @@ def both(
     return several, works.everything(ALONE, trained, root, folder / "one")
 
 
-@pytest.mark.parametrize("case", [k for k, (_, _, fails) in works.CASES.items() if not fails])
+@pytest.mark.parametrize(
+    "case", [k for k, (_, _, fails) in works.CASES.items() if fails not in SHORT]
+)
 def test_several_processes_take_the_steps_of_one(both: Any, case: str):
     several, one = both[0][case], both[1][case]
     torch.testing.assert_close(several["losses"], one["losses"], rtol=1e-5, atol=1e-6)
@@ -60,7 +64,17 @@ def test_several_processes_take_the_steps_of_one(both: Any, case: str):
         torch.testing.assert_close(value, one["state"][name], rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("case", ["forward", "backward"])
+@pytest.mark.parametrize(("case", "parts"), [("even", 1), ("even parts", 2), ("uneven parts", 3)])
+def test_a_step_exchanges_what_it_must(both: Any, case: str, parts: int):
+    """Two for each of two batch norms and one for each of three losses a part, without barriers.
+
+    One more for the crops of each process, one for gradients and one for the unused ones.
+    """
+    assert both[0][case]["exchanges"] == (2 * 2 + 3) * parts + 3
+    assert both[1][case]["exchanges"] == 0
+
+
+@pytest.mark.parametrize("case", SHORT)
 def test_all_halve_when_one_runs_out_of_memory(both: Any, case: str):
     several, one = both[0][case], both[1]["even parts"]
     assert several["parts"] == 2
@@ -68,8 +82,8 @@ def test_all_halve_when_one_runs_out_of_memory(both: Any, case: str):
         "out of memory with 2 crops at once: from here on 1 at once, with the gradients of 6 "
         "added up before each step"
     ]
-    for name in ("first.weight", "second.weight", "norm.weight"):
-        torch.testing.assert_close(several["state"][name], one["state"][name], rtol=1e-4, atol=1e-6)
+    for name, value in several["state"].items():
+        torch.testing.assert_close(value, one["state"][name], rtol=1e-4, atol=1e-6)
 
 
 def test_a_batch_without_any_crop_takes_no_step(both: Any):
@@ -110,6 +124,29 @@ def test_the_end_of_a_process_is_told_while_its_loader_lives(reason: str, tmp_pa
     with pytest.raises(JobError, match=rf"process 2 of 2 \(train\.processes\) .*{reason}"):
         lead()
     assert not (tmp_path / works.LOADER_ENDED).exists()
+    assert multiprocessing.active_children() == []
+
+
+def test_memory_that_ends_within_a_step_ends_all(tmp_path: Path):
+    def lead() -> None:
+        work, arguments = works.runs_short_later, (tmp_path,)
+        with shared(3, cuda=False, work=work, arguments=arguments) as peers:
+            works.runs_short_later(peers, tmp_path)
+
+    message = r"^process 2 of 3 \(train\.processes\) ended: out of memory: .*use a smaller"
+    with pytest.raises(JobError, match=message):
+        lead()
+    assert multiprocessing.active_children() == []
+
+
+def test_a_fault_of_the_leader_is_its_own():
+    def lead() -> None:
+        with shared(2, cuda=False, work=works.wait, arguments=()) as peers:
+            peers.told(True)
+            raise RuntimeError("a fault of the program")
+
+    with pytest.raises(RuntimeError, match=r"^a fault of the program$"):
+        lead()
     assert multiprocessing.active_children() == []
 
 

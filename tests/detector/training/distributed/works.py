@@ -12,15 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from timm.layers.norm_act import BatchNormAct2d
 from torch import Tensor, nn
+from torch.profiler import ProfilerActivity, profile
 
 from detector.core.errors import InputError
 from detector.data.crops.dataset import Batch
 from detector.data.labels.annotations import read_split
 from detector.inference.detector import load_detector
 from detector.model.dbnet import Maps
+from detector.training.distributed.network import share_statistics
 from detector.training.distributed.peers import Peers
-from detector.training.distributed.shared_norm import share_statistics
 from detector.training.loss import DBLoss
 from detector.training.step import update
 from detector.training.storage.state_file import TrainingState
@@ -39,19 +41,24 @@ LOADER_ENDED = "the loader has ended"
 
 
 class Small(nn.Module):
-    """A detector with a batch norm. It fails on process `fails` with more than a crop."""
+    """A detector with both kinds of batch norm and a weight that nothing uses.
+
+    Process 1 fails with more than a crop: in the pass that `fails` names.
+    """
 
     def __init__(self, fails: str = "", rank: int = 0) -> None:
         super().__init__()
         torch.manual_seed(0)
         self.first, self.second = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 2, 1)
         self.norm = nn.BatchNorm2d(4)
+        self.norm_act = BatchNormAct2d(4)
+        self.spare = nn.Linear(2, 2)
         self.fails = fails if rank == 1 else ""
 
     def forward(self, images: Tensor) -> Maps:
         if self.fails == "forward" and len(images) > 1:
             raise torch.OutOfMemoryError("out of memory")
-        features = self.norm(self.first(images)).relu()
+        features = self.norm_act(self.norm(self.first(images)).relu())
         if self.fails == "backward" and len(images) > 1:
             features.register_hook(_no_memory)
         probability, threshold = self.second(features).split(1, dim=1)
@@ -87,20 +94,33 @@ def dealt(whole: Batch, peers: Peers) -> Batch:
     )
 
 
-def step(peers: Peers, crops: int, parts: int, fails: str = "") -> dict[str, Any]:
-    """Two updates; weights, statistics, losses and what was said."""
+def step(peers: Peers, crops: int, parts: int, how: str = "") -> dict[str, Any]:
+    """Two updates; weights, statistics, losses, what was said, and exchanges in the second.
+
+    `how` is where the memory of process 1 is short, or that a layer is frozen in the first.
+    """
+    fails = how if how in ("forward", "backward") else ""
     model = Small(fails, peers.rank)
-    share_statistics(model, peers)
+    if peers.world > 1:
+        share_statistics(model, peers.network)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     scaler = torch.amp.GradScaler("cpu", enabled=False)
     state = TrainingState(model, None, optimizer, scaler, parts=parts)
     said: list[str] = []
-    for _ in range(2):
+    for turn in range(2):
+        model.first.requires_grad_(how != "frozen" or turn == 1)
         own = dealt(batch(crops), peers)
-        losses = update(
-            state, own, loss=LOSS, amp=None, clip_norm=1.0, log=said.append, peers=peers
-        )
-    return {"losses": losses, "state": model.state_dict(), "said": said, "parts": state.parts}
+        with profile(activities=[ProfilerActivity.CPU]) as calls:
+            losses = update(
+                state, own, loss=LOSS, amp=None, clip_norm=1.0, log=said.append, peers=peers
+            )
+    return {
+        "losses": losses,
+        "state": model.state_dict(),
+        "said": said,
+        "parts": state.parts,
+        "exchanges": sum(call.name.startswith("gloo:") for call in calls.events()),
+    }
 
 
 CASES = {
@@ -110,6 +130,7 @@ CASES = {
     "even parts": (6, 2, ""),
     "uneven parts": (7, 3, ""),
     "more parts than crops": (2, 100, ""),
+    "frozen at first": (5, 2, "frozen"),
     "forward": (6, 1, "forward"),
     "backward": (6, 1, "backward"),
 }
@@ -193,6 +214,36 @@ def breaks(peers: Peers, _: Path) -> None:
     if peers.rank == 1:
         raise ZeroDivisionError("a fault of the program")
     peers.told(True)
+
+
+class ShortLater(Small):
+    """Process 1 has memory for the rehearsal and not for the step that follows."""
+
+    def __init__(self, rank: int) -> None:
+        super().__init__()
+        self.room = 1 if rank == 1 else 10
+
+    def forward(self, images: Tensor) -> Maps:
+        self.room -= 1
+        if self.room < 0:
+            raise torch.OutOfMemoryError("out of memory")
+        return super().forward(images)
+
+
+def runs_short_later(peers: Peers, _: Path) -> None:
+    model = ShortLater(peers.rank)
+    share_statistics(model, peers.network)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    state = TrainingState(model, None, optimizer, torch.amp.GradScaler("cpu", enabled=False))
+    update(
+        state,
+        dealt(batch(4), peers),
+        loss=LOSS,
+        amp=None,
+        clip_norm=1.0,
+        log=lambda _: None,
+        peers=peers,
+    )
 
 
 WAYS_TO_END: dict[str, Callable[[Peers, Path], None]] = {

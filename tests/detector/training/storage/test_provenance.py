@@ -273,7 +273,7 @@ def test_other_pretrained_weights_are_refused(tiny: Callable[..., TrainConfig], 
         return tmp_path / name
 
     record = read_record(begin("a"))
-    assert record.weights.source.endswith("a.safetensors")
+    assert "a.safetensors: " in record.weights.source
     assert not record.weights.scratch
     begin("b", record)
     with pytest.raises(InputError, match=r"model\.weights: .*a\.safetensors.* in the record"):
@@ -298,3 +298,10 @@ def test_a_record_that_is_none_is_named(tmp_path: Path, content: str, message: s
     (tmp_path / RECORD).write_bytes(content.encode(errors="surrogateescape"))
     with pytest.raises(InputError, match=message):
         read_record(tmp_path)
+
+
+def test_a_record_from_before_maps_were_normalised_is_repeated_without(begun: Path, tmp_path: Path):
+    content = json.loads((begun / RECORD).read_text())
+    assert content["config"]["model"].pop("norm_maps") is True
+    (tmp_path / RECORD).write_text(json.dumps(content))
+    assert read_record(tmp_path).config.model.norm_maps is False

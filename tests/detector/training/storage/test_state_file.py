@@ -1,15 +1,21 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
-from timm.utils.model_ema import ModelEmaV3
 from torch import nn
 
 from detector.config.settings import TrainConfig, with_values
 from detector.core.errors import InputError
+from detector.core.files import write_text
+from detector.core.plain import dump_yaml
+from detector.core.weight_files import load_tensors, save_tensors
 from detector.inference.checkpoint import load_weights, read_best, save_best
+from detector.inference.detector import load_detector, new_model
+from detector.training.begin import new_state
+from detector.training.optimizer import Average
 from detector.training.storage.state_file import TrainingState, load_state, save_state
 
 
@@ -18,7 +24,7 @@ def small_state(seed: int) -> TrainingState:
     model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8)).to(
         memory_format=torch.channels_last
     )
-    ema = ModelEmaV3(model, decay=0.9)
+    ema = Average(model, decay=0.9)
     return TrainingState(
         model,
         ema,
@@ -128,3 +134,61 @@ def test_weights_of_another_model_are_refused(tmp_path: Path):
         load_weights(nn.Linear(2, 4), nn.Linear(2, 3).state_dict(), tmp_path)
     with pytest.raises(InputError, match="missing bias"):
         load_weights(nn.Linear(2, 3), {"weight": torch.zeros(3, 2)}, tmp_path)
+
+
+OLD = {"model.backbone": "convnext_atto", "model.neck_channels": 16, "model.norm_maps": False}
+
+
+def before_norms(config: TrainConfig) -> dict:
+    """The settings as a version that did not know of `model.norm_maps` kept them."""
+    settings = config.model_dump(mode="json")
+    del settings["model"]["norm_maps"]
+    return settings
+
+
+def test_a_detector_from_before_maps_were_normalised_is_read_as_it_was(tmp_path: Path):
+    config = with_values(TrainConfig(), OLD)
+    torch.manual_seed(0)
+    model = new_model(config).eval()
+    save_best(tmp_path, model, config, {})
+    write_text(tmp_path / "config.yaml", dump_yaml(before_norms(config)))
+    images = torch.randn(1, 3, 64, 64)
+    detector, read = load_detector(tmp_path, device="cpu")
+    assert not read.model.norm_maps
+    with torch.no_grad():
+        torch.testing.assert_close(detector.model(images).probability, model(images).probability)
+
+
+def saved_before_norms(path: Path, config: TrainConfig) -> TrainingState:
+    """A state as a version that did not know of `model.norm_maps` wrote it."""
+    state = new_state(new_model(config), config, torch.device("cpu"))
+    save_state(path, state, config)
+    tensors, metadata = load_tensors(path)
+    record = json.loads(metadata["state"]) | {"config": before_norms(config)}
+    save_tensors(path, tensors, {"state": json.dumps(record)})
+    return state
+
+
+def test_a_training_from_before_maps_were_normalised_goes_on_without(tmp_path: Path):
+    path = tmp_path / "last.safetensors"
+    config = with_values(TrainConfig(), OLD)
+    old = saved_before_norms(path, config)
+    new = new_state(new_model(config), config, torch.device("cpu"))
+    load_state(path, new, config)
+    assert same_tensors(old.model.state_dict(), new.model.state_dict())
+    normed = with_values(config, {"model.norm_maps": True})
+    with pytest.raises(InputError, match=r"model\.norm_maps: False when it was saved, True now"):
+        load_state(path, new_state(new_model(normed), normed, torch.device("cpu")), normed)
+    save_state(path, new_state(new_model(normed), normed, torch.device("cpu")), normed)
+    with pytest.raises(InputError, match=r"model\.norm_maps: True when it was saved, False now"):
+        load_state(path, new, config)
+
+
+def test_the_norm_of_maps_is_no_difference_to_a_backbone_with_batch_norm(tmp_path: Path):
+    path = tmp_path / "last.safetensors"
+    changes = {"model.backbone": "mobilenetv3_small_050", "model.neck_channels": 16}
+    config = with_values(TrainConfig(), changes)
+    old = saved_before_norms(path, config)
+    new = new_state(new_model(config), config, torch.device("cpu"))
+    load_state(path, new, config)
+    assert same_tensors(old.model.state_dict(), new.model.state_dict())

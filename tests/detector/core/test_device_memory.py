@@ -5,13 +5,13 @@ import sys
 
 import pytest
 
-from detector.core.memory import keep_freed_memory
+from detector.core.device import keep_freed_memory
 
 # Page faults of making and freeing an array of 64 MiB ten times, once the heap has settled.
 FAULTS = """
 import resource, sys
 import torch
-from detector.core.memory import keep_freed_memory
+from detector.core.device import keep_freed_memory
 if sys.argv[1] == "keep":
     assert keep_freed_memory()
 for _ in range(20):
@@ -36,7 +36,7 @@ def in_a_fresh_process(code: str) -> str:
 
 
 GLIBC = in_a_fresh_process(
-    "from detector.core.memory import keep_freed_memory; print(keep_freed_memory())"
+    "from detector.core.device import keep_freed_memory; print(keep_freed_memory())"
 )
 
 

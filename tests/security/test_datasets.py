@@ -14,10 +14,10 @@ import pytest
 from PIL import Image
 
 from detector.core.errors import InputError
-from detector.data.labels import competition, icdar
 from detector.data.labels.annotations import read_split, scan_split
 from detector.data.page import images
 from detector.data.page.images import TooLargeError, image_size, read_image
+from detector.data.raw import label_file
 
 BOX = [[10, 20], [50, 20], [50, 40], [10, 40]]
 PAGE = {"words": {"1": {"points": BOX}}}
@@ -111,9 +111,8 @@ def test_annotations_that_are_pipes_or_devices_are_refused(tmp_path: Path) -> No
 def test_annotations_beyond_the_limit_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert competition.JSON_BYTES == 256 * 2**20
-    monkeypatch.setattr(competition, "JSON_BYTES", 1000)
-    monkeypatch.setattr(icdar, "_MOST_BYTES", 1000)
+    assert label_file.JSON_BYTES == 256 * 2**20
+    monkeypatch.setattr(label_file, "JSON_BYTES", 1000)
     root = dataset(tmp_path / "json", '{"images": {"a.png": {"words": {}}}}' + " " * 1000)
     with pytest.raises(InputError, match=r"train\.json: has more than 1000 bytes"):
         scan_split(root, "train")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
+from itertools import takewhile
 
 from detector.data.raw.label_file import LabelFile
 from detector.data.raw.labelled import Labelled
@@ -35,12 +37,13 @@ def mostly(file: LabelFile, is_word: Callable[[str], bool]) -> bool:
 
 def leading_numbers(line: str, separator: str | None = ",") -> list[float]:
     """The numbers that a line begins with; None parts at blanks."""
-    found = []
-    for field in line.split(separator):
-        if not _NUMBER.fullmatch(field.strip()):
-            break
-        found.append(float(field))
-    return found
+    return [*_leading_numbers(line, separator)]
+
+
+@lru_cache(maxsize=1024)  # several formats look at the lines of a file, and then one reads them
+def _leading_numbers(line: str, separator: str | None) -> tuple[float, ...]:
+    fields = takewhile(_NUMBER.fullmatch, map(str.strip, line.split(separator)))
+    return tuple(map(float, fields))
 
 
 def text_after(line: str, count: int) -> str | None:

@@ -21,6 +21,8 @@ from detector.data.raw.labelled import Labelled
 
 # Beside labels in many folders, and none themselves.
 _ASIDE = ("readme*", "license*", "classes.txt", "*.md")
+# What files of pages without words may hold.
+_BLANK = ("", "{}", "[]")
 
 
 class Format(Protocol):
@@ -106,7 +108,8 @@ def _all_claims(files: Sequence[LabelFile]) -> dict[LabelFile, _Claims]:
     for file in files:
         names = _claimants(file)
         if names:
-            claims[file] = _Claims(frozenset(names), bool(file.text.strip("\ufeff").strip()))
+            telling = file.text.strip("\ufeff").strip() not in _BLANK
+            claims[file] = _Claims(frozenset(names), telling)
         file.forget()
     return claims
 
@@ -114,7 +117,7 @@ def _all_claims(files: Sequence[LabelFile]) -> dict[LabelFile, _Claims]:
 def recognised(root: Path, files: Sequence[LabelFile]) -> tuple[str, list[LabelFile]]:
     """The one format of the label files of a folder, and the files that are of it.
 
-    Files without lines are pages without words in many formats, so the others decide; with none
+    Blank files are pages without words in many formats, so the others decide; with none
     but such files any of their formats will do. InputError, with what was found, for no format,
     for several, and where it cannot be told.
     """
@@ -193,5 +196,6 @@ def _outside(file: LabelFile) -> str:
         return str(file.name)
     value = file.json
     keys = sorted(map(shown, value))[:8] if isinstance(value, dict) else []
-    held = f"the keys {', '.join(keys) or 'none'}" if isinstance(value, dict) else shown(value)
-    return f"{file.name} with {held}"
+    if isinstance(value, dict):
+        return f"{file.name} with the keys {', '.join(keys) or 'none'}"
+    return f"{file.name} holding {shown(value)}"

@@ -164,8 +164,7 @@ def _said(
             found = _found(images, page, file)
             said.append(_Said(page, file, found))
             if not found:
-                told = page.image or str(file.name)
-                faults.append(fault(told, None, "no-image", _no_image(page.image)))
+                faults.append(_no_image(page, file))
     return said, faults
 
 
@@ -177,12 +176,15 @@ def _found(images: Images, page: Labelled, file: LabelFile) -> list[PurePosixPat
     return []
 
 
-def _no_image(name: str) -> str:
-    """Why there is no image of that name."""
-    suffix = PurePosixPath(name).suffix.lower()
-    if suffix[1:].isalpha() and suffix not in IMAGE_SUFFIXES:
-        return f"no such image file; its suffix must be one of {', '.join(IMAGE_SUFFIXES)}"
-    return "no such image file"
+def _no_image(page: Labelled, file: LabelFile) -> Fault:
+    """The fault of a page without an image, under the name that its label file gives it."""
+    image = PurePosixPath(page.image)
+    if image.name in ("", file.name.with_suffix("").name):
+        return fault(str(file.name), None, "no-image", "no image has the name of this label file")
+    message = f"{file.name} names no image file of the dataset"
+    if image.suffix[1:].isalpha() and image.suffix.lower() not in IMAGE_SUFFIXES:
+        message += f"; the suffix must be one of {', '.join(IMAGE_SUFFIXES)}"
+    return fault(page.image, None, "no-image", message)
 
 
 def _entry(

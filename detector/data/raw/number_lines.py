@@ -12,7 +12,8 @@ from detector.data.raw.labelled import Labelled
 from detector.data.raw.shapes import numbers
 
 NUMBER = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,3})?"
-_NUMBER = re.compile(NUMBER, re.ASCII)
+# Coordinates that are not finite are read too: the others of the line still say where text is.
+_NUMBER = re.compile(rf"{NUMBER}|[+-]?(?:nan|inf(?:inity)?)", re.ASCII | re.IGNORECASE)
 # What competitions put before the name of the image.
 _PREFIXES = ("poly_gt_", "gt_", "res_")
 # Fractions of a page reach a little beyond it where a word is cut by its edge.

@@ -276,7 +276,9 @@ class TestUnusable:
     def test_missing_root_and_images(self, tmp_path: Path) -> None:
         with pytest.raises(InputError, match=r"nowhere: no such dataset folder; set data\.root"):
             read_split(tmp_path / "nowhere", "train")
-        with pytest.raises(InputError, match=r"holds no image \(\.jpg, .*\), nor folders in images/"):
+        with pytest.raises(
+            InputError, match=r"holds no image \(\.jpg, .*\), nor folders in images/"
+        ):
             read_split(tmp_path, "train")
 
     @pytest.mark.parametrize("split", ["test", "", ".", "../train", "train/../train"])
@@ -292,7 +294,9 @@ class TestUnusable:
     ) -> None:
         root = make_dataset(make_dataset(tmp_path, pages=1), split="val", pages=1)
         (root / "jsons/val.json").unlink()
-        with pytest.raises(InputError, match=r"no annotations .* jsons/val\.json .* splits: train$"):
+        with pytest.raises(
+            InputError, match=r"no annotations .* jsons/val\.json .* splits: train$"
+        ):
             read_split(root, "val")
         assert len(read_split(root, "val", labelled=False).pages) == 1
 

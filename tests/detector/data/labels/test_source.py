@@ -173,10 +173,14 @@ def test_a_format_that_is_said_reads_lines_that_are_mostly_none(tmp_path: Path) 
     assert [(word.id, word.ignore) for word in split.pages[0].words] == [
         ("0001", False),
         ("0002", True),
+        ("0003", True),
     ]
+    assert split.pages[0].words[2].points.tolist() == [[1, 1], [9, 1], [9, 9], [1, 9]]
     assert [(fault.word, fault.kind) for fault in split.faults] == [
         ("0002", "few-points"),
-        *[(f"000{i}", "no-place") for i in (3, 4, 5)],
+        ("0003", "non-finite"),
+        ("0004", "no-place"),
+        ("0005", "no-place"),
     ]
 
 

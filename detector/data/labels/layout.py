@@ -90,7 +90,7 @@ def _walked(folder: Path, name: PurePosixPath, above: frozenset[str]) -> Iterato
             f"{folder}: cannot be listed: {error.strerror}; change its access rights"
         ) from None
     for entry in entries:
-        if os.path.isdir(entry.path):  # False for links in a circle, where entry.is_dir() raises
+        if Path(entry).is_dir():  # False for links in a circle, where entry.is_dir() raises
             yield from _walked(folder / entry.name, name / entry.name, above | {real})
         else:
             yield name / entry.name

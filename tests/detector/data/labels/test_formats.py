@@ -89,8 +89,6 @@ def test_lines_of_no_format_are_told_by_their_layout(tmp_path: Path) -> None:
 
 
 def test_what_has_no_layout_is_told_by_name(tmp_path: Path) -> None:
-    with pytest.raises(
-        InputError,
-        match=r"is known \(a\.txt; b\.json with the keys 'k'; c\.json holding \[1\]\); the formats are ",
-    ):
+    said = r"\(a\.txt; b\.json with the keys 'k'; c\.json holding \[1\]\); the formats are "
+    with pytest.raises(InputError, match=f"is known {said}"):
         found(tmp_path, {"a.txt": "notes\n", "b.json": '{"k": 1}', "c.json": "[1]"})

@@ -80,8 +80,7 @@ def read_split(
         kinds = Counter(f.kind for f in scanned.faults if KINDS[f.kind] == "page excluded")
         reasons = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
         raise InputError(
-            f"{root / 'images' / split}: no usable page in split '{split}' "
-            f"({reasons or 'no image in the folder'}); "
+            f"{root}: no usable page in split '{split}' ({reasons or 'no image in the folder'}); "
             f"`{command('detector.inspect', {'data.root': root, 'data.split': split})}` "
             "lists the faults"
         )

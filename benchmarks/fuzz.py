@@ -75,7 +75,7 @@ class Target:
 
 
 def annotations(folder: Path) -> Target:
-    root = _dataset(folder / "competition")
+    root = _dataset(folder / "native")
     (root / "jsons").mkdir()
     file = root / "jsons" / "train.json"
     documents = [{"images": {"a.jpg": PAGE, "b.png": PAGE | {"words": {}}, "c.jpg": PAGE}}]

@@ -94,7 +94,7 @@ def _scan(root: Path, name: str, exclude: Path | None, rules: LabelRules) -> tup
     annotated = is_annotated(root, name)
     split = scan_split(root, name, labelled=annotated, exclude=exclude, rules=rules)
     if annotated and not split.pages and any(f.kind == "unlabelled" for f in split.faults):
-        annotated, split = False, scan_split(root, name, labelled=False)
+        annotated, split = False, scan_split(root, name, labelled=False, rules=rules)
     return split, annotated
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,7 +26,7 @@ from detector.data.labels.pages import (
     evenly_spaced,
     fault,
 )
-from detector.data.labels.source import Source, read_source
+from detector.data.labels.source import Source, is_annotated, read_source
 from detector.data.labels.trained import WordSizes, untrained
 from detector.data.labels.words import check_words, refuse_fractions
 from detector.data.page.images import (
@@ -81,8 +80,7 @@ def read_split(
         kinds = Counter(f.kind for f in scanned.faults if KINDS[f.kind] == "page excluded")
         reasons = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
         raise InputError(
-            f"{root / 'images' / split}: no usable page in split '{split}' "
-            f"({reasons or 'no image in the folder'}); "
+            f"{root}: no usable page in split '{split}' ({reasons or 'no image in the folder'}); "
             f"`{command('detector.inspect', {'data.root': root, 'data.split': split})}` "
             "lists the faults"
         )
@@ -123,24 +121,22 @@ def scan_split(
 ) -> Split:
     """As `read_split`, but all pages, and a split without a usable page is returned."""
     source = read_source(root, rules.format, split=split)
-    inside = {name for name, own in source.splits.items() if own == split}
-    if not inside and split not in source.layout.folders:
-        existing = ", ".join(sorted(set(source.splits.values())))
-        raise InputError(f"{root}: has no split '{split}'; splits that exist: {existing}")
     if labelled and source.format is None:
+        have = ", ".join(own for own in sorted(source.splits) if is_annotated(root, own)) or "none"
         raise InputError(
-            f"{root}: no annotations for split '{split}', as in jsons/{split}.json; "
-            f"the formats that are read: {', '.join(formats())}"
+            f"{root}: no annotations for split '{split}', as in jsons/{split}.json (formats: "
+            f"{', '.join(formats())}); annotated splits: {have}"
         )
-    pairs = [(entry, path) for entry, path in source.entries if entry.name in inside]
-    pixels = [entry.words or {} for entry, _ in pairs if entry.unit == "pixel"]
-    refuse_fractions(root, pixels)
-    listed = _exclusions(source, split, pairs, exclude)
-    faults = [f for f in source.faults if source.splits.get(f.file, split) == split]
-    pages = []
-    more, found = _unlabelled(source, inside, labelled=labelled)
-    faults += found
-    for entry, path in [*pairs, *more]:
+    pixels = [entry.words or {} for entry, _ in source.entries if entry.unit == "pixel"]
+    refuse_fractions(f"{root}: split '{split}'", pixels)
+    listed = _exclusions(source, split, exclude)
+    faults, pages, pairs = [*source.faults], [], [*source.entries]
+    if labelled:
+        message = "the image has no annotation"
+        faults += [fault(e.name, None, "no-annotation", message) for e, _ in source.unlabelled]
+    else:
+        pairs += source.unlabelled
+    for entry, path in pairs:
         page, found = _page(entry, path, rules, labelled=labelled)
         faults += found
         if page is not None and listed is not None:
@@ -158,32 +154,16 @@ def list_splits(root: Path, rules: LabelRules = AS_FOUND) -> list[str]:
     layout = layout_of(root)
     if layout.folders:
         return [*layout.folders]
-    return sorted(set(read_source(root, rules.format).splits.values()))
+    return sorted(read_source(root, rules.format).splits)
 
 
-def _unlabelled(
-    source: Source, inside: set[str], *, labelled: bool
-) -> tuple[list[tuple[Entry, Path]], list[Fault]]:
-    """Pages of which no label file says anything, or a fault for each where words are wanted."""
-    told = {entry.name for entry, _ in source.entries} | {
-        f.file for f in source.faults if f.kind in ("two-labels", "shared-label")
-    }
-    names = {source.layout.name_of(image): image for image in source.layout.images}
-    left = sorted(inside - told)
-    if labelled:
-        message = "the image has no annotation"
-        return [], [fault(name, None, "no-annotation", message) for name in left]
-    return [(Entry(name, None), source.layout.root / names[name]) for name in left], []
-
-
-def _exclusions(
-    source: Source, split: str, pairs: Sequence[tuple[Entry, Path]], path: Path | None
-) -> ExclusionList | None:
+def _exclusions(source: Source, split: str, path: Path | None) -> ExclusionList | None:
     if path is None:
         return None
     listed = read_exclusions(path)
-    others = {_loose_name(name) for name, own in source.splits.items() if own != split}
-    annotated = {entry.name: entry.words or {} for entry, _ in pairs}
+    elsewhere = (names for own, names in source.splits.items() if own != split)
+    others = {_loose_name(name) for names in elsewhere for name in names}
+    annotated = {entry.name: entry.words or {} for entry, _ in source.entries}
     listed.check(split, annotated, lambda name: _loose_name(name) in others)
     return listed
 
@@ -208,12 +188,12 @@ def _page(
     except InputError as error:
         return None, [fault(entry.name, None, "broken-image", str(error))]
     stored = stored_frame(path)
-    turned = entry.unit == "pixel" and _is_stored(entry, stored, rules.frame)
+    turned = _is_stored(entry, stored, rules.frame)
     faults = [] if turned else _size_faults(entry, width, height)
     raw = entry.words or {}
     if entry.unit == "fraction":
-        raw = in_pixels(raw, width, height)
-    elif turned:
+        raw = in_pixels(raw, *(stored[:2] if turned else (width, height)))
+    if turned:
         raw = upright(raw, stored[2], stored[:2])
         message = f"its labels are of the image as stored, {stored[0]} x {stored[1]}, and turned"
         faults.append(fault(entry.name, None, "stored-frame", message))
@@ -227,11 +207,14 @@ def _page(
 
 
 def _is_stored(entry: Entry, stored: tuple[int, int, int], frame: str) -> bool:
-    """Whether the points belong to the image before its EXIF turn: as said, else by their size."""
+    """Whether the points belong to the image before its EXIF turn: as said, else by their size.
+
+    Fractions are of the displayed image unless it is said.
+    """
     *size, orientation = stored
     if orientation == 1 or frame == "displayed":
         return False
-    told = entry.size is not None and [*entry.size] == size
+    told = entry.unit == "pixel" and entry.size is not None and [*entry.size] == size
     return frame == "stored" or (orientation >= 5 and size[0] != size[1] and told)
 
 
@@ -244,4 +227,6 @@ def _size_faults(entry: Entry, width: int, height: int) -> list[Fault]:
         return [fault(entry.name, None, "bad-size", message)]
     annotated = " x ".join(map(shown, entry.size))
     message = f"annotated as {annotated}, the image is {width} x {height}"
+    if entry.size == (height, width):
+        message += ": were they drawn before it was turned?"
     return [fault(entry.name, None, "size-mismatch", message)]

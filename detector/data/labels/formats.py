@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import fnmatch
 import importlib
 import pkgutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Protocol, cast
 
 from detector.core.errors import InputError
 from detector.core.escape import shown
+from detector.data.labels.layout import files_below
 from detector.data.labels.line_layouts import LAYOUTS, line_layout
 from detector.data.raw.label_file import LabelFile
 from detector.data.raw.labelled import Labelled
 
 # Beside labels in many folders, and none themselves.
 _ASIDE = ("readme*", "license*", "classes.txt", "*.md")
+# What files of pages without words may hold.
+_BLANK = ("", "{}", "[]")
 
 
 class Format(Protocol):
@@ -49,73 +54,117 @@ def formats() -> Mapping[str, Format]:
 
 def label_files(root: Path) -> list[LabelFile]:
     """The files below a folder that may hold labels, by path; hidden ones are left out."""
-    suffixes = {suffix for format_ in formats().values() for suffix in format_.SUFFIXES}
+    suffixes = tuple({suffix for format_ in formats().values() for suffix in format_.SUFFIXES})
     aside = [*_ASIDE, *(p for f in formats().values() for p in getattr(f, "ASIDE", ()))]
-    found = []
-    for path in sorted(root.rglob("*")):
-        name = PurePosixPath(path.relative_to(root).as_posix())
-        hidden = any(part.startswith(".") for part in name.parts)
-        known = path.name.lower().endswith(tuple(suffixes))
-        if known and not hidden and not any(_named(name, p) for p in aside) and path.is_file():
-            found.append(LabelFile(path, name))
-    return found
+    names = (name for name in files_below(root) if name.name.lower().endswith(suffixes))
+    kept = (name for name in names if not any(_named(name, pattern) for pattern in aside))
+    return [LabelFile(root / name, name) for name in sorted(kept)]
 
 
 def _named(name: PurePosixPath, pattern: str) -> bool:
-    return PurePosixPath(str(name).lower()).match(pattern.lower())
+    path, wanted = (f"/{name}", f"*/{pattern}") if "/" in pattern else (name.name, pattern)
+    return fnmatch.fnmatchcase(path.lower(), wanted.lower())
 
 
 def claimants(file: LabelFile) -> set[str]:
     """The formats that a file may be of, without those that yield to another of them."""
-    found = {name for name, format_ in formats().items() if _is_claimed(file, format_)}
-    yielding = {over for name in found for over in getattr(formats()[name], "OVER", ())}
-    return found - yielding
+    return _surest(_claimants(file))
+
+
+def _claimants(file: LabelFile) -> set[str]:
+    return {name for name, format_ in formats().items() if _is_claimed(file, format_)}
+
+
+def _surest(names: set[str]) -> set[str]:
+    return names - {over for name in names for over in getattr(formats()[name], "OVER", ())}
 
 
 def _is_claimed(file: LabelFile, format_: Format) -> bool:
-    if not file.path.name.lower().endswith(format_.SUFFIXES):
-        return False
     try:
-        return format_.claims(file)
+        return _is_suffixed(file, format_) and format_.claims(file)
     except InputError:
         return False
+
+
+def _is_suffixed(file: LabelFile, format_: Format) -> bool:
+    return file.path.name.lower().endswith(tuple(format_.SUFFIXES))
+
+
+@dataclass(frozen=True)
+class _Claims:
+    """The formats that a file may be of, and whether it says anything."""
+
+    names: frozenset[str]
+    telling: bool
+
+    @property
+    def surest(self) -> set[str]:
+        return _surest({*self.names})
+
+
+def _all_claims(files: Sequence[LabelFile]) -> dict[LabelFile, _Claims]:
+    """Those of each file that some format claims. What was read of the files is dropped."""
+    claims = {}
+    for file in files:
+        names = _claimants(file)
+        if names:
+            telling = file.text.strip("\ufeff").strip() not in _BLANK
+            claims[file] = _Claims(frozenset(names), telling)
+        file.forget()
+    return claims
 
 
 def recognised(root: Path, files: Sequence[LabelFile]) -> tuple[str, list[LabelFile]]:
     """The one format of the label files of a folder, and the files that are of it.
 
-    Files without lines are pages without words in many formats, so the others decide; with none
+    Blank files are pages without words in many formats, so the others decide; with none
     but such files any of their formats will do. InputError, with what was found, for no format,
     for several, and where it cannot be told.
     """
-    claims = {file: claimants(file) for file in files}
-    known = [file for file in files if claims[file]]
+    known = _all_claims(files)
     if not known:
         for file in files:
-            _require_readable(file)
+            require_readable(file)
         raise InputError(
             f"{root}: no labels in a format that is known ({_seen(files)}); the formats are "
             f"{', '.join(formats())}"
         )
-    telling = [file for file in known if file.text.strip("\ufeff").strip()]
-    common = set.intersection(*(claims[file] for file in telling or known))
+    telling = [claims.surest for claims in known.values() if claims.telling]
+    common = set.intersection(*(telling or [claims.surest for claims in known.values()]))
     if len(common) == 1 or (common and not telling):
         name = min(common)
-        return name, [f for f in known if name in claims[f] or _is_claimed(f, formats()[name])]
+        return name, [file for file, claims in known.items() if name in claims.names]
     if common:
         raise InputError(
             f"{root}: its labels may be {' or '.join(sorted(common))}; say which, as in "
             f"data.format={min(common)}"
         )
-    counts = Counter(" or ".join(sorted(claims[file])) for file in telling)
+    counts = Counter(" or ".join(sorted(names)) for names in telling)
     told = ", ".join(f"{count} files of {name}" for name, count in counts.most_common())
     raise InputError(
         f"{root}: holds labels of several formats ({told}); say which count, as in "
-        f"data.format={min(min(claims[file]) for file in telling)}"
+        f"data.format={min(map(min, telling))}"
     )
 
 
-def _require_readable(file: LabelFile) -> None:
+def of_format(root: Path, files: Sequence[LabelFile], name: str) -> list[LabelFile]:
+    """The files of a format that is said: those that it claims, and those of its suffixes that no
+    other does. InputError for a name of none, and without such files."""
+    format_ = formats().get(name)
+    if format_ is None:
+        raise InputError(f"data.format: must be auto, {', '.join(formats())}, got {shown(name)}")
+    suffixed = [file for file in files if _is_suffixed(file, format_)]
+    claims = _all_claims(suffixed)
+    found = [file for file in suffixed if file not in claims or name in claims[file].names]
+    if not found:
+        raise InputError(
+            f"{root}: no file of the format {name} ({', '.join(format_.SUFFIXES)}); "
+            "give another data.format, or auto"
+        )
+    return found
+
+
+def require_readable(file: LabelFile) -> None:
     """Raise the InputError of a file that is not what its name says, with the place in it."""
     suffix = file.path.suffix.lower()
     if suffix == ".json":
@@ -147,5 +196,6 @@ def _outside(file: LabelFile) -> str:
         return str(file.name)
     value = file.json
     keys = sorted(map(shown, value))[:8] if isinstance(value, dict) else []
-    held = f"the keys {', '.join(keys) or 'none'}" if isinstance(value, dict) else "no object"
-    return f"{file.name} with {held}"
+    if isinstance(value, dict):
+        return f"{file.name} with the keys {', '.join(keys) or 'none'}"
+    return f"{file.name} holding {shown(value)}"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -50,16 +51,18 @@ class Layout:
 def layout_of(root: Path) -> Layout:
     """How a dataset lies; InputError when there is no such folder or no image in it.
 
-    `ROOT/images/SPLIT/` counts where `ROOT/images` holds folders and no images itself.
+    `ROOT/images/SPLIT/` counts where `ROOT/images` holds folders and no images itself, or folders
+    that are called as splits are.
     """
     if not root.is_dir():
         raise InputError(f"{root}: no such dataset folder; set data.root to one with images")
-    images = tuple(sorted(_images(root)))
+    names = (name for name in files_below(root) if name.suffix.lower() in IMAGE_SUFFIXES)
+    images = tuple(sorted(name for name in names if (root / name).is_file()))
     base = root / "images"
     folders = sorted(p.name for p in base.glob("*") if p.is_dir() and not p.name.startswith("."))
-    if folders and not any(p.parts[0] == "images" and len(p.parts) == 2 for p in images):
-        inside = tuple(p for p in images if p.parts[0] == "images")
-        return Layout(root, inside, tuple(folders))
+    within = [p for p in images if p.parts[0] == "images"]
+    if _WORDS.keys() & folders or (folders and all(len(p.parts) > 2 for p in within)):
+        return Layout(root, tuple(p for p in within if len(p.parts) > 2), tuple(folders))
     if not images:
         raise InputError(
             f"{root}: holds no image ({', '.join(IMAGE_SUFFIXES)}), nor folders in images/"
@@ -67,20 +70,45 @@ def layout_of(root: Path) -> Layout:
     return Layout(root, images)
 
 
-def _images(root: Path) -> Iterable[PurePosixPath]:
-    for path in root.rglob("*"):
-        name = PurePosixPath(path.relative_to(root).as_posix())
-        hidden = any(part.startswith(".") for part in name.parts)
-        if path.suffix.lower() in IMAGE_SUFFIXES and not hidden and path.is_file():
-            yield name
+def files_below(root: Path) -> Iterator[PurePosixPath]:
+    """The paths of all files below a folder, from there; hidden ones are left out.
+
+    Links to folders are followed, but not back to a folder that they lie in. InputError for a
+    folder that cannot be listed.
+    """
+    return _walked(root, PurePosixPath(), frozenset())
+
+
+def _walked(folder: Path, name: PurePosixPath, above: frozenset[str]) -> Iterator[PurePosixPath]:
+    real = os.path.realpath(folder)
+    if real in above:
+        return
+    try:
+        entries = [entry for entry in os.scandir(folder) if not _is_hidden(entry.name)]
+    except OSError as error:
+        raise InputError(
+            f"{folder}: cannot be listed: {error.strerror}; change its access rights"
+        ) from None
+    for entry in entries:
+        if Path(entry).is_dir():  # False for links in a circle, where entry.is_dir() raises
+            yield from _walked(folder / entry.name, name / entry.name, above | {real})
+        else:
+            yield name / entry.name
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name == "lost+found"  # which disks have at their top
 
 
 def split_word(parts: Iterable[str]) -> str | None:
-    """The split that names of folders or files tell of, the last one first: train, val or test."""
+    """The split that names of folders or files tell of, the last one first: train, val or test.
+
+    A name that has words of two (`train_val`) tells of neither.
+    """
     for part in reversed([*parts]):
-        for word in re.findall(r"[a-z]+", part.lower()):
-            if word in _WORDS:
-                return _WORDS[word]
+        words = {_WORDS[word] for word in re.findall(r"[a-z]+", part.lower()) if word in _WORDS}
+        if len(words) == 1:
+            return words.pop()
     return None
 
 

@@ -11,7 +11,6 @@ from detector.core.geometry import Points
 
 #: Every kind of fault and what becomes of the page or word it names.
 KINDS: dict[str, str] = {
-    "bad-name": "page excluded",
     "bad-page": "page excluded",
     "bad-words": "page excluded",
     "unlabelled": "page excluded",
@@ -20,7 +19,6 @@ KINDS: dict[str, str] = {
     "broken-image": "page excluded",
     "too-large": "page excluded",
     "truncated-image": "page excluded",
-    "bad-encoding": "page excluded",
     "two-labels": "page excluded",
     "shared-label": "page excluded",
     "no-usable-words": "page excluded",
@@ -52,7 +50,6 @@ KINDS: dict[str, str] = {
     "ignored-by-list": "word kept as don't-care",
     "added-by-list": "word kept as don't-care",
     "bad-text": "word kept",
-    "many-numbers": "word kept",
 }
 
 

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import unicodedata
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from detector.core.errors import InputError
-from detector.data.labels.formats import formats, label_files, recognised
+from detector.data.labels.formats import (
+    formats,
+    label_files,
+    of_format,
+    recognised,
+    require_readable,
+)
 from detector.data.labels.layout import Layout, dealt, layout_of, split_word
 from detector.data.labels.pages import Entry, Fault, fault
+from detector.data.page.images import IMAGE_SUFFIXES
 from detector.data.raw.images import Images
 from detector.data.raw.label_file import LabelFile
 from detector.data.raw.labelled import Labelled
@@ -19,65 +26,73 @@ from detector.data.raw.labelled import Labelled
 
 @dataclass(frozen=True)
 class Source:
-    """A dataset as its label files have it.
+    """The pages of a split, or of all, as label files have them.
 
     format: its name; None without label files.
-    entries: pages with the paths of their images, by name.
-    splits: the split of each page with an image, labelled or not.
+    entries: pages with the paths of their images, by path.
+    unlabelled: pages of which no label file says anything, in the same way.
+    splits: the names of the pages of each split of the dataset.
     faults: of files and pages.
     """
 
-    layout: Layout
     format: str | None
     entries: tuple[tuple[Entry, Path], ...]
-    splits: dict[str, str]
+    unlabelled: tuple[tuple[Entry, Path], ...]
+    splits: dict[str, frozenset[str]]
     faults: tuple[Fault, ...]
 
 
 @dataclass(frozen=True)
 class _Said:
-    """A page in the label file that says it."""
+    """A page in the label file that says it, and the images that it may mean."""
 
     page: Labelled
     file: LabelFile
+    images: Sequence[PurePosixPath]
 
 
 def read_source(root: Path, format_name: str = "auto", *, split: str | None = None) -> Source:
-    """All pages of a dataset, or those of a split where folders tell the splits.
+    """The pages of a split of a dataset, or all.
 
-    Raises InputError where the format cannot be told, and for a split that has no folder.
+    Raises InputError where the format cannot be told, and for a split that does not exist.
     """
     layout = layout_of(root)
-    files = label_files(root)
-    images = layout.images
+    files, images = label_files(root), layout.images
     if split is not None and layout.folders:
         files, images = _of_split(layout, files, split)
-    if not files:
-        return Source(layout, None, (), _splits(layout, {}), ())
     name, known = _chosen(root, files, format_name)
-    others = set(files).difference(known)
-    message = f"is no file of the format {name}"
-    faults = [
-        fault(str(file.name), None, "not-understood", message)
-        for file in sorted(others, key=lambda f: f.name)
-    ]
-    said, found = _said(name, known)
-    faults += found
-    claimed, found = _claimed(layout, images, said)
-    faults += found
-    entries = []
-    for image, one in sorted(claimed.items()):
-        entry, found = _entry(layout.name_of(image), one.page)
-        entries.append((entry, root / image))
+    said, faults = _said(name, known, Images(images))
+    faults += _not_understood(name, set(files).difference(known))
+    users: dict[PurePosixPath, list[_Said]] = defaultdict(list)
+    for one in said:
+        for image in one.images:
+            users[image].append(one)
+    splits = _splits(layout, users)
+    if split is not None and split not in {*layout.folders, *splits.values()}:
+        raise _no_split(root, split, splits.values())
+    entries, unlabelled = [], []
+    for image in layout.images:
+        if split is not None and splits[image] != split:
+            continue
+        if image not in users:
+            unlabelled.append((Entry(layout.name_of(image), None), root / image))
+            continue
+        entry, found = _entry(layout, image, users[image])
         faults += found
-    told = {image: split_word(_parts(one.file)) for image, one in claimed.items()}
-    return Source(layout, name, tuple(entries), _splits(layout, told), tuple(faults))
+        if entry is not None:
+            entries.append((entry, root / image))
+    return Source(name, tuple(entries), tuple(unlabelled), _names(layout, splits), tuple(faults))
 
 
 def is_annotated(root: Path, split: str) -> bool:
     """Whether there is a file that may hold labels of a split."""
     layout, files = layout_of(root), label_files(root)
     return bool(_of_split(layout, files, split)[0] if layout.folders else files)
+
+
+def _no_split(place: Path, split: str, existing: Iterable[str]) -> InputError:
+    names = ", ".join(sorted({*existing}))
+    return InputError(f"{place}: has no split '{split}'; splits that exist: {names}")
 
 
 def _of_split(
@@ -89,83 +104,115 @@ def _of_split(
     name no other split tell of all images.
     """
     if split not in layout.folders:
-        raise InputError(
-            f"{layout.root / 'images'}: has no split '{split}'; "
-            f"splits that exist: {', '.join(layout.folders)}"
-        )
-    own = [file for file in files if split in _parts(file)]
+        raise _no_split(layout.root / "images", split, layout.folders)
+    named = {file: _named_splits(layout, file) for file in files}
+    own = [file for file in files if split in named[file]]
     if own:
         return own, tuple(image for image in layout.images if layout.folder_of(image) == split)
-    named = set(layout.folders)
-    return [file for file in files if not named & {*_parts(file)}], layout.images
+    return [file for file in files if not named[file]], layout.images
 
 
-def _chosen(root: Path, files: Sequence[LabelFile], name: str) -> tuple[str, list[LabelFile]]:
-    if name == "auto":
-        return recognised(root, files)
-    format_ = formats().get(name)
-    if format_ is None:
-        raise InputError(f"data.format: must be auto, {', '.join(formats())}, got {name!r}")
-    suffixed = [f for f in files if f.path.name.lower().endswith(tuple(format_.SUFFIXES))]
-    if not suffixed:
-        raise InputError(f"{root}: no file of the format {name} ({', '.join(format_.SUFFIXES)})")
-    return name, suffixed
+def _named_splits(layout: Layout, file: LabelFile) -> set[str]:
+    """The split folders that a label file's path names, as they stand or by the same word."""
+    parts = _parts(file)
+    exact = {*layout.folders}.intersection(parts)
+    word = split_word(parts)
+    return exact or {own for own in layout.folders if word and split_word([own]) == word}
 
 
-def _said(name: str, files: Iterable[LabelFile]) -> tuple[list[_Said], list[Fault]]:
-    """What the files say, and those that as a whole cannot be understood."""
+def _chosen(
+    root: Path, files: Sequence[LabelFile], name: str
+) -> tuple[str | None, list[LabelFile]]:
+    if not files:
+        return None, []
+    return recognised(root, files) if name == "auto" else (name, of_format(root, files, name))
+
+
+def _not_understood(name: str | None, files: Iterable[LabelFile]) -> list[Fault]:
+    """A fault for each file that is not of the format."""
+    faults = []
+    for file in sorted(files, key=lambda file: file.name):
+        kind, message = "not-understood", f"is no file of the format {name}"
+        try:
+            require_readable(file)
+        except InputError as error:
+            kind, message = "bad-label-file", _reason(file, error)
+        file.forget()
+        faults.append(fault(str(file.name), None, kind, message))
+    return faults
+
+
+def _reason(file: LabelFile, error: InputError) -> str:
+    return str(error).removeprefix(f"{file.path}: ")
+
+
+def _said(
+    name: str | None, files: Iterable[LabelFile], images: Images
+) -> tuple[list[_Said], list[Fault]]:
+    """What the files say; faults for those that cannot be understood and images not found."""
     said: list[_Said] = []
     faults = []
     for file in files:
         try:
-            said += [_Said(page, file) for page in formats()[name].read(file)]
+            pages = [*formats()[name or ""].read(file)]
         except InputError as error:
-            reason = str(error).removeprefix(f"{file.path}: ")
-            faults.append(fault(str(file.name), None, "bad-label-file", reason))
+            faults.append(fault(str(file.name), None, "bad-label-file", _reason(file, error)))
+            continue
+        finally:
+            file.forget()
+        for page in pages:
+            found = _found(images, page, file)
+            said.append(_Said(page, file, found))
+            if not found:
+                faults.append(_no_image(page, file))
     return said, faults
 
 
-def _claimed(
-    layout: Layout, inside: Sequence[PurePosixPath], said: Sequence[_Said]
-) -> tuple[dict[PurePosixPath, _Said], list[Fault]]:
-    """Each image that one page is about; the others as faults."""
-    images = Images(inside)
-    users: dict[PurePosixPath, list[_Said]] = defaultdict(list)
-    faults = []
-    for one in said:
-        found = _found(images, one)
-        if not found:
-            name = one.page.image or str(one.file.name)
-            faults.append(fault(name, None, "no-image", "no such image file"))
-        for image in found:
-            users[image].append(one)
-            if len(found) > 1:
-                names = ", ".join(layout.name_of(other) for other in found)
-                message = f"{one.page.image} in {one.file.name} may mean {names}; say which"
-                faults.append(fault(layout.name_of(image), None, "shared-label", message))
-    claimed = {}
-    for image, those in users.items():
-        if len(those) > 1:
-            files = " and ".join(dict.fromkeys(str(one.file.name) for one in those))
-            message = f"its words stand {len(those)} times, in {files}; keep one"
-            faults.append(fault(layout.name_of(image), None, "two-labels", message))
-        elif len(_found(images, those[0])) == 1:
-            claimed[image] = those[0]
-            faults += _name_faults(layout.name_of(image), image, those[0])
-    return claimed, faults
-
-
-def _found(images: Images, one: _Said) -> list[PurePosixPath]:
-    for reference in (one.page.image, *one.page.others):
-        found = images.find(reference, one.file.name) if reference else []
+def _found(images: Images, page: Labelled, file: LabelFile) -> list[PurePosixPath]:
+    for reference in (page.image, *page.others):
+        found = images.find(reference, file.name) if reference else []
         if found:
             return found
     return []
 
 
-def _name_faults(name: str, image: PurePosixPath, one: _Said) -> list[Fault]:
+def _no_image(page: Labelled, file: LabelFile) -> Fault:
+    """The fault of a page without an image, under the name that its label file gives it."""
+    image = PurePosixPath(page.image)
+    if image.name in ("", file.name.with_suffix("").name):
+        return fault(str(file.name), None, "no-image", "no image has the name of this label file")
+    message = f"{file.name} names no image file of the dataset"
+    if image.suffix[1:].isalpha() and image.suffix.lower() not in IMAGE_SUFFIXES:
+        message += f"; the suffix must be one of {', '.join(IMAGE_SUFFIXES)}"
+    return fault(page.image, None, "no-image", message)
+
+
+def _entry(
+    layout: Layout, image: PurePosixPath, said: Sequence[_Said]
+) -> tuple[Entry | None, list[Fault]]:
+    """The page that an image is; None, with a fault, where that is not certain."""
+    name, one = layout.name_of(image), said[0]
+    if len(said) > 1:
+        files = " and ".join(dict.fromkeys(str(one.file.name) for one in said))
+        message = f"its words stand {len(said)} times, in {files}; keep one"
+        return None, [fault(name, None, "two-labels", message)]
+    if len(one.images) > 1:
+        names = ", ".join(layout.name_of(other) for other in one.images)
+        message = f"{one.page.image} in {one.file.name} may mean {names}; say which"
+        return None, [fault(name, None, "shared-label", message)]
+    page = one.page
+    faults = _name_faults(name, image, page)
+    faults += [fault(name, word, kind, message) for word, kind, message in page.faults]
+    faults += [fault(name, None, "left-out", f"{n} of {what}") for what, n in page.left_out.items()]
+    words = page.words if page.labelled else None
+    told = any(kind in ("bad-page", "bad-words") for _, kind, _ in page.faults)
+    usable = not (words is None and told)
+    return Entry(name, words, page.size, usable=usable, unit=page.unit), faults
+
+
+def _name_faults(name: str, image: PurePosixPath, page: Labelled) -> list[Fault]:
     """Where the file's own name is another one but for Unicode form and capitals."""
-    wanted = PurePosixPath(one.page.image).name
+    wanted = PurePosixPath(page.image).name
     alike = (
         unicodedata.normalize("NFC", wanted).lower()
         == unicodedata.normalize("NFC", image.name).lower()
@@ -175,28 +222,28 @@ def _name_faults(name: str, image: PurePosixPath, one: _Said) -> list[Fault]:
     return [fault(name, None, "name-differs", f"the labels call it '{wanted}'")]
 
 
-def _entry(name: str, page: Labelled) -> tuple[Entry, list[Fault]]:
-    faults = [fault(name, word, kind, message) for word, kind, message in page.faults]
-    faults += _left_out(name, page.left_out)
-    words = page.words if page.labelled else None
-    told = any(kind in ("bad-page", "bad-words") for _, kind, _ in page.faults)
-    usable = not (words is None and told)
-    return Entry(name, words, page.size, usable=usable, unit=page.unit), faults
-
-
-def _left_out(name: str, counts: Counter[str]) -> list[Fault]:
-    return [fault(name, None, "left-out", f"{count} of {what}") for what, count in counts.items()]
-
-
 def _parts(file: LabelFile) -> tuple[str, ...]:
     """The folders of a label file and its name without suffixes."""
     return (*file.name.parts[:-1], file.name.name.partition(".")[0])
 
 
-def _splits(layout: Layout, told: dict[PurePosixPath, str | None]) -> dict[str, str]:
-    """The split of each page: by its folder, or by words in the names of folders and files."""
+def _splits(
+    layout: Layout, users: Mapping[PurePosixPath, Sequence[_Said]]
+) -> dict[PurePosixPath, str]:
+    """The split of each image: by its folder, or by words in the names of folders and files."""
     if layout.folders:
-        return {layout.name_of(p): layout.folder_of(p) or "" for p in layout.images}
-    return dealt(
-        {layout.name_of(p): split_word(p.parts[:-1]) or told.get(p) for p in layout.images}
-    )
+        return {image: layout.folder_of(image) or "" for image in layout.images}
+    told = {}
+    for image in layout.images:
+        files = [one.file for one in users.get(image, ())]
+        word = split_word(_parts(files[0])) if files else None
+        told[layout.name_of(image)] = split_word(image.parts[:-1]) or word
+    splits = dealt(told)
+    return {image: splits[layout.name_of(image)] for image in layout.images}
+
+
+def _names(layout: Layout, splits: Mapping[PurePosixPath, str]) -> dict[str, frozenset[str]]:
+    names = defaultdict(set)
+    for image, split in splits.items():
+        names[split].add(layout.name_of(image))
+    return {split: frozenset(own) for split, own in names.items()}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 
 from detector.core.errors import InputError
 from detector.core.escape import shown
-from detector.core.geometry import Points, canonical_order
+from detector.core.geometry import Points, canonical_order, signed_area
 from detector.data.labels.pages import Fault, Word, fault
 
 DONT_CARE = "###"
@@ -79,7 +78,7 @@ def check_words(
     return tuple(found.values()), faults
 
 
-def refuse_fractions(split: Path, pages: Iterable[Mapping[str, Any]]) -> None:
+def refuse_fractions(place: str, pages: Iterable[Mapping[str, Any]]) -> None:
     """Raise InputError when all points of a split are shares of a page instead of pixels.
 
     All lie within the first pixel then, which holds no text, and some are no whole numbers.
@@ -96,7 +95,7 @@ def refuse_fractions(split: Path, pages: Iterable[Mapping[str, Any]]) -> None:
             return
     if not whole:
         raise InputError(
-            f"{split}: all points of its words lie between 0 and 1, as shares of the page do, but "
+            f"{place}: all points of its words lie between 0 and 1, as shares of the page do, but "
             "must be pixels; multiply x by the width and y by the height of the image"
         )
 
@@ -216,7 +215,7 @@ def _simple(points: Points, notes: list[tuple[str, str]]) -> tuple[Points, bool]
     if hull.area < _SMALLEST_AREA_PX2:
         raise _ExcludedError("zero-area", f"the outline encloses no area, got {_listed(points)}")
     if polygon.is_valid and polygon.area >= _SMALLEST_AREA_PX2:
-        return points, False
+        return points if signed_area(points) > 0 else np.roll(points[::-1], 1, axis=0), False
     corners = _corners(hull)
     if len(points) == len(corners) == 4:
         notes.append(

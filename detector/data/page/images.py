@@ -106,7 +106,7 @@ def stored_frame(path: Path) -> tuple[int, int, int]:
     Raises InputError as `image_size` does.
     """
     with _opened(path) as image:
-        return *image.size, _orientation(image)
+        return *_stored_size(image), _orientation(image)
 
 
 def write_png(path: Path, picture: NDArray[np.uint8]) -> None:

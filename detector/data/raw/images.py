@@ -22,10 +22,12 @@ class Images:
     """
 
     def __init__(self, names: Iterable[PurePosixPath]) -> None:
-        self._by_path = {_loose(name): name for name in names}
+        self._by_path: dict[PurePosixPath, list[PurePosixPath]] = defaultdict(list)
         self._by_name: dict[str, list[PurePosixPath]] = defaultdict(list)
         self._by_stem: dict[str, list[PurePosixPath]] = defaultdict(list)
-        for loose, name in self._by_path.items():
+        for name in names:
+            loose = _loose(name)
+            self._by_path[loose].append(name)
             self._by_name[loose.name].append(name)
             self._by_stem[loose.stem].append(name)
 
@@ -33,18 +35,23 @@ class Images:
         """The images that `reference`, in the label file `label`, may mean; one when it is sure.
 
         Tried in this order: the path from the label's folder and each above it; the images of
-        that name, or of that stem where no such image has its suffix. Of several those stay whose
-        paths share most parts with the reference from its end, and then most with the label's,
-        words of their names too (`ch4_training_images`).
+        that name, or of that stem where no such image has its suffix. Of several those stay that
+        lie beside the label, if the reference is but a name, then those whose paths share most
+        parts with the reference from its end, and then most with the label's, words of their
+        names too (`ch4_training_images`). Of those that differ in form and capitals only, the one
+        that is spelled as the reference stays.
         """
         wanted = _loose(PurePosixPath(reference))
         for folder in label.parents:
             path = _within(folder, wanted)
             if path is not None and path in self._by_path:
-                return [self._by_path[path]]
+                return _spelled(self._by_path[path], reference)
         found = self._by_name.get(wanted.name) or self._by_stem.get(_stem(reference), [])
+        if len(wanted.parts) == 1:
+            found = [name for name in found if _loose(name).parent == _loose(label).parent] or found
         found = _most(found, lambda name: _same_end(_loose(name), wanted))
-        return _most(found, lambda name: _shared(_loose(name), _loose(label)))
+        found = _most(found, lambda name: _shared(_loose(name), _loose(label)))
+        return _spelled(found, reference)
 
 
 def _loose(name: PurePosixPath) -> PurePosixPath:
@@ -71,6 +78,12 @@ def _within(folder: PurePosixPath, path: PurePosixPath) -> PurePosixPath | None:
     return PurePosixPath(*parts)
 
 
+def _spelled(names: list[PurePosixPath], reference: str) -> list[PurePosixPath]:
+    """Those that are called just as the reference is, or else all."""
+    wanted = PurePosixPath(reference).name
+    return [name for name in names if name.name == wanted] or names
+
+
 def _most(names: list[PurePosixPath], score: Callable[[PurePosixPath], int]) -> list[PurePosixPath]:
     """Those with the highest score."""
     best = max(map(score, names), default=0)
@@ -78,13 +91,17 @@ def _most(names: list[PurePosixPath], score: Callable[[PurePosixPath], int]) -> 
 
 
 def _same_end(name: PurePosixPath, wanted: PurePosixPath) -> int:
-    """How many folders above both names are the same, from the last one up."""
+    """How many folders above both names are the same, from the last one up.
+
+    One more where these are all that the image has: labels often bring the dataset's own folder.
+    """
+    folders, others = name.parts[:-1], wanted.parts[:-1]
     count = 0
-    for one, other in zip(reversed(name.parts[:-1]), reversed(wanted.parts[:-1]), strict=False):
+    for one, other in zip(reversed(folders), reversed(others), strict=False):
         if one != other:
             break
         count += 1
-    return count
+    return count + (count == len(folders) < len(others))
 
 
 def _shared(name: PurePosixPath, label: PurePosixPath) -> int:

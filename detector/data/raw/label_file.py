@@ -27,8 +27,8 @@ _MARKS = (
 class LabelFile:
     """A file that may hold labels. `name` is its path below the dataset's folder.
 
-    What it holds is read when it is asked for, and once. All properties raise InputError, naming
-    the file, for one that cannot be read or is not of that kind.
+    What it holds is read when it is asked for, and kept until `forget`. All properties raise
+    InputError, naming the file, for one that cannot be read or is not of that kind.
     """
 
     path: Path
@@ -91,6 +91,11 @@ class LabelFile:
     def xml(self) -> ElementTree.Element:
         """The root of an XML file, tags without namespaces; no entities, nothing from outside."""
         return _parsed_xml(self.content, self.path)
+
+    def forget(self) -> None:
+        """Drop what has been read, as of thousands of files that are looked at one by one."""
+        for name in ("content", "decoded", "lines", "json", "json_lines", "xml"):
+            self.__dict__.pop(name, None)
 
 
 def _is_korean(text: str) -> bool:

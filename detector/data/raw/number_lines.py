@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
+from itertools import takewhile
 
 from detector.data.raw.label_file import LabelFile
 from detector.data.raw.labelled import Labelled
 from detector.data.raw.shapes import numbers
 
 NUMBER = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,3})?"
-_NUMBER = re.compile(NUMBER, re.ASCII)
+# Coordinates that are not finite are read too: the others of the line still say where text is.
+_NUMBER = re.compile(rf"{NUMBER}|[+-]?(?:nan|inf(?:inity)?)", re.ASCII | re.IGNORECASE)
 # What competitions put before the name of the image.
 _PREFIXES = ("poly_gt_", "gt_", "res_")
 # Fractions of a page reach a little beyond it where a word is cut by its edge.
@@ -35,12 +38,13 @@ def mostly(file: LabelFile, is_word: Callable[[str], bool]) -> bool:
 
 def leading_numbers(line: str, separator: str | None = ",") -> list[float]:
     """The numbers that a line begins with; None parts at blanks."""
-    found = []
-    for field in line.split(separator):
-        if not _NUMBER.fullmatch(field.strip()):
-            break
-        found.append(float(field))
-    return found
+    return [*_leading_numbers(line, separator)]
+
+
+@lru_cache(maxsize=1024)  # several formats look at the lines of a file, and then one reads them
+def _leading_numbers(line: str, separator: str | None) -> tuple[float, ...]:
+    fields = takewhile(_NUMBER.fullmatch, map(str.strip, line.split(separator)))
+    return tuple(map(float, fields))
 
 
 def text_after(line: str, count: int) -> str | None:

@@ -18,6 +18,7 @@ from detector.data.labels.annotations import (
     require_words,
     scan_split,
 )
+from detector.data.labels.pages import LabelRules
 
 BOX = [[10, 20], [50, 20], [50, 40], [10, 40]]
 LOWER = [[10, 50], [50, 50], [50, 70], [10, 70]]
@@ -116,7 +117,7 @@ class TestPages:
         ("size", "kind", "text"),
         [
             ((100, 81), "size-mismatch", "annotated as 100 x 81, the image is 100 x 80"),
-            ((80, 100), "size-mismatch", "before EXIF rotation"),
+            ((80, 100), "size-mismatch", "were they drawn before it was turned?"),
             (("100", 80), "bad-size", "must be numbers, got '100' and 80"),
         ],
     )
@@ -147,33 +148,58 @@ class TestNames:
     def test_suffix_in_another_case_is_found_and_reported(self, tmp_path: Path) -> None:
         root = write(tmp_path, {"a.jpg": PAGE}, ("a.JPG",))
         split = read_split(root, "train")
-        assert (split.pages[0].name, split.pages[0].path.name) == ("a.jpg", "a.JPG")
-        assert [f.kind for f in split.faults] == ["name-differs"]
+        assert (split.pages[0].name, split.pages[0].path.name) == ("a.JPG", "a.JPG")
+        assert [(f.file, f.kind) for f in split.faults] == [("a.JPG", "name-differs")]
+        assert "the labels call it 'a.jpg'" in split.faults[0].message
+
+    def test_the_name_as_it_is_spelled_comes_first(self, tmp_path: Path) -> None:
+        root = write(tmp_path, {"a.JPG": PAGE, "a.jpg": {"words": {}}})
+        if len(list((root / "images/train").iterdir())) < 2:
+            pytest.skip("the file system ignores case")
+        split = read_split(root, "train")
+        assert [(p.name, len(p.words)) for p in split.pages] == [("a.JPG", 1), ("a.jpg", 0)]
+        assert split.faults == ()
 
     def test_ambiguous_suffix_is_not_guessed(self, tmp_path: Path) -> None:
         root = write(tmp_path, {"a.jpg": PAGE, "b.jpg": PAGE}, ("a.JPG", "a.Jpg", "b.jpg"))
         if len(list((root / "images/train").iterdir())) < 3:
             pytest.skip("the file system ignores case")
-        names, faults = kinds(root)
-        assert names == ["b.jpg"]
-        assert ("a.jpg", "no-image") in faults
+        assert kinds(root) == (["b.jpg"], [("a.JPG", "shared-label"), ("a.Jpg", "shared-label")])
+        message = scan_split(root, "train").faults[0].message
+        assert "a.jpg in jsons/train.json may mean a.JPG, a.Jpg; say which" in message
 
     def test_decomposed_hangul_is_found(self, tmp_path: Path) -> None:
         name = "영수증.jpg"
         root = write(tmp_path, {name: PAGE}, (unicodedata.normalize("NFD", name),))
         assert kinds(root)[0] == [name]
 
-    @pytest.mark.parametrize("name", ["../x.jpg", "/etc/x.jpg", "..", "", "a\\x.jpg", "sub/x.jpg"])
-    def test_names_that_are_paths_are_refused(self, tmp_path: Path, name: str) -> None:
-        root = write(tmp_path, {"a.jpg": PAGE, name: PAGE}, ("a.jpg",))
+    @pytest.mark.parametrize("name", ["../x.jpg", "/etc/x.jpg", "a\\x.jpg", "sub/x.jpg", ".."])
+    def test_no_image_outside_of_the_split_is_read(self, tmp_path: Path, name: str) -> None:
+        root = write(tmp_path / "data", {"a.jpg": PAGE, name: PAGE}, ("a.jpg",))
         Image.new("RGB", (100, 80)).save(root / "images" / "x.jpg")
-        assert kinds(root) == (["a.jpg"], [(name, "bad-name")])
+        Image.new("RGB", (100, 80)).save(tmp_path / "x.jpg")
+        assert kinds(root) == (["a.jpg"], [(name.replace("\\", "/"), "no-image")])
+
+    @pytest.mark.parametrize(
+        "name", ["x.jpg", "sub/x.jpg", "sub\\x.jpg", "../images/train/sub/x.jpg", "/old/sub/x.jpg"]
+    )
+    def test_paths_mean_images_below_the_folder(self, tmp_path: Path, name: str) -> None:
+        """The name alone, a path from the folder of either, and one of another machine."""
+        root = write(tmp_path, {name: PAGE}, ())
+        (root / "images/train/sub").mkdir()
+        Image.new("RGB", (100, 80)).save(root / "images/train/sub/x.jpg")
+        assert kinds(root) == (["sub/x.jpg"], [])
+
+    def test_a_page_without_a_name_is_told_by_its_file(self, tmp_path: Path) -> None:
+        root = write(tmp_path, {"a.jpg": PAGE, "": PAGE}, ("a.jpg",))
+        assert kinds(root) == (["a.jpg"], [("jsons/train.json", "no-image")])
 
     def test_other_suffixes_are_named(self, tmp_path: Path) -> None:
         root = write(tmp_path, {"a.jpg": PAGE, "b.pdf": PAGE}, ("a.jpg",))
         (fault,) = read_split(root, "train").faults
-        assert "must be one of .jpg, .jpeg, .png, .webp, .bmp, " in fault.message
-        assert ".gif, got '.pdf'; page excluded" in fault.message
+        assert (fault.file, fault.kind) == ("b.pdf", "no-image")
+        assert "train.json names no image file of the dataset; " in fault.message
+        assert "the suffix must be one of .jpg, .jpeg, .png, .webp, .bmp, " in fault.message
 
 
 class TestJson:
@@ -206,21 +232,23 @@ class TestJson:
     @pytest.mark.parametrize(
         ("text", "got"),
         [
-            ("[]", "got list"),
-            ("3", "got int"),
-            ("{}", "got the keys none"),
-            ('{"image": {}}', "got the keys 'image'"),
-            ('{"images": []}', "got the keys 'images'"),
+            ("[]", r"holding \[\]"),
+            ("3", "holding 3"),
+            ('{"b": {}, "a": 1}', "with the keys 'a', 'b'"),
+            ('{"image": {}}', "with the keys 'image'"),
+            ('{"images": []}', "with the keys 'images'"),
         ],
     )
     def test_wrong_top_level(self, tmp_path: Path, text: str, got: str) -> None:
-        with pytest.raises(InputError, match=rf'train\.json: must be an object .*"images".*{got}'):
+        said = rf"no labels in a format that is known \(jsons/train\.json {got}\); .* native"
+        with pytest.raises(InputError, match=said):
             read_split(self.broken(tmp_path, text), "train")
 
-    def test_not_utf8(self, tmp_path: Path) -> None:
-        root = self.broken(tmp_path, b'{"images":\n {"\xb0\xa1.jpg": {}}}')
-        with pytest.raises(InputError, match=r"train\.json: line 2 is not UTF-8"):
-            read_split(root, "train")
+    def test_korean_that_is_not_utf8(self, tmp_path: Path) -> None:
+        page = {"words": {"1": {"points": BOX, "transcription": "합계"}}}
+        text = json.dumps({"images": {"a.jpg": page}}, ensure_ascii=False)
+        root = self.broken(tmp_path, text.encode("cp949"))
+        assert read_split(root, "train").pages[0].words[0].text == "합계"
 
     def test_endless_nesting_and_numbers(self, tmp_path: Path) -> None:
         for text in ("[" * 200_000, '{"images": ' + "9" * 10_000 + "}"):
@@ -248,7 +276,9 @@ class TestUnusable:
     def test_missing_root_and_images(self, tmp_path: Path) -> None:
         with pytest.raises(InputError, match=r"nowhere: no such dataset folder; set data\.root"):
             read_split(tmp_path / "nowhere", "train")
-        with pytest.raises(InputError, match="has no folder 'images'; the layout is ROOT/images"):
+        with pytest.raises(
+            InputError, match=r"holds no image \(\.jpg, .*\), nor folders in images/"
+        ):
             read_split(tmp_path, "train")
 
     @pytest.mark.parametrize("split", ["test", "", ".", "../train", "train/../train"])
@@ -264,7 +294,9 @@ class TestUnusable:
     ) -> None:
         root = make_dataset(make_dataset(tmp_path, pages=1), split="val", pages=1)
         (root / "jsons/val.json").unlink()
-        with pytest.raises(InputError, match=r"val\.json: no annotations .* splits: train$"):
+        with pytest.raises(
+            InputError, match=r"no annotations .* jsons/val\.json .* splits: train$"
+        ):
             read_split(root, "val")
         assert len(read_split(root, "val", labelled=False).pages) == 1
 
@@ -282,8 +314,16 @@ class TestUnusable:
     def test_two_kinds_of_annotation(self, tmp_path: Path) -> None:
         root = write(tmp_path, {"a.jpg": PAGE})
         (root / "labels/train").mkdir(parents=True)
-        with pytest.raises(InputError, match=r"split 'train' has both .*; keep one"):
+        assert kinds(root) == (["a.jpg"], [])
+        (root / "labels/train/a.txt").write_text("10,20,50,20,50,40,10,40,A\n")
+        said = (
+            r"several formats \(1 files of native, 1 files of icdar2015\); say which count, as in "
+            r"data\.format=icdar2015"
+        )
+        with pytest.raises(InputError, match=said):
             read_split(root, "train")
+        names, faults = kinds(root, rules=LabelRules(format="native"))
+        assert (names, faults) == (["a.jpg"], [("labels/train/a.txt", "not-understood")])
 
 
 class TestLimit:
@@ -324,7 +364,7 @@ class TestShares:
     def test_points_as_shares_of_the_page_are_refused(self, tmp_path: Path, points: Any) -> None:
         page = {"words": {"1": {"points": points}, "2": {"points": SHARES}, "3": None}}
         root = write(tmp_path, {"a.jpg": page, "b.jpg": {"words": {}}})
-        said = r"images/train: all points .* between 0 and 1, .* multiply x by the width"
+        said = r"split 'train': all points .* between 0 and 1, .* multiply x by the width"
         with pytest.raises(InputError, match=said):
             scan_split(root, "train")
 

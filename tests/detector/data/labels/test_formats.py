@@ -6,7 +6,7 @@ import pytest
 from label_files import label_file
 
 from detector.core.errors import InputError
-from detector.data.labels.formats import formats, label_files, recognised
+from detector.data.labels.formats import formats, label_files, of_format, recognised
 
 QUAD = "1,1,9,1,9,9,1,9"
 FRACTIONS = "0 0.5 0.5 0.2 0.1\n"
@@ -42,6 +42,34 @@ def test_a_file_without_lines_is_of_no_format_that_has_other_files(tmp_path: Pat
     assert found(tmp_path, {"a.json": content, "b.txt": ""}) == ("aihub_ocr_xy", ["a.json"])
 
 
+def test_blank_json_is_no_format_of_its_own(tmp_path: Path) -> None:
+    content = '{"images": {"a.jpg": {"words": {}}}}'
+    assert found(tmp_path, {"a.json": content, "b.json": "{}"}) == ("native", ["a.json"])
+
+
+def test_what_comes_with_labels_is_none_of_them(tmp_path: Path) -> None:
+    names = ("README.txt", "a.md", "classes.txt", "VOC/ImageSets/Main/train.txt", ".a.txt")
+    files = {**dict.fromkeys(names, "1,2\n"), "readme/a.txt": f"{QUAD},a\n"}
+    assert found(tmp_path, files) == ("icdar2015", ["readme/a.txt"])
+
+
+def test_what_was_read_to_tell_the_format_is_dropped(tmp_path: Path) -> None:
+    label_file(tmp_path, "a.txt", f"{QUAD},a\n")
+    _, (file,) = recognised(tmp_path, label_files(tmp_path))
+    assert set(vars(file)) == {"path", "name"}
+
+
+def test_a_format_that_is_said_takes_its_files_and_those_of_none(tmp_path: Path) -> None:
+    for name, content in {"a.txt": f"{QUAD},a\n", "b.txt": FRACTIONS, "c.txt": "1,2\n"}.items():
+        label_file(tmp_path, name, content)
+    files = label_files(tmp_path)
+    assert [str(f.name) for f in of_format(tmp_path, files, "icdar2015")] == ["a.txt", "c.txt"]
+    with pytest.raises(InputError, match=r"data\.format: must be auto, .*, yolo_obb, got 'icdar'"):
+        of_format(tmp_path, files, "icdar")
+    with pytest.raises(InputError, match=r"no file of the format coco \(\.json\); give another"):
+        of_format(tmp_path, files, "coco")
+
+
 def test_two_formats_are_told_without_the_files_that_may_be_of_any(tmp_path: Path) -> None:
     files = {"a.txt": f"{QUAD},a\n", "b.txt": FRACTIONS, "c.txt": ""}
     with pytest.raises(InputError) as error:
@@ -61,5 +89,6 @@ def test_lines_of_no_format_are_told_by_their_layout(tmp_path: Path) -> None:
 
 
 def test_what_has_no_layout_is_told_by_name(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"is known \(a\.txt, b\.json\); the formats are "):
-        found(tmp_path, {"a.txt": "notes\n", "b.json": "{}"})
+    said = r"\(a\.txt; b\.json with the keys 'k'; c\.json holding \[1\]\); the formats are "
+    with pytest.raises(InputError, match=f"is known {said}"):
+        found(tmp_path, {"a.txt": "notes\n", "b.json": '{"k": 1}', "c.json": "[1]"})

@@ -14,13 +14,18 @@ from detector.data.raw.number_lines import fractions, leading_numbers, mostly, t
         ("1, -2.5 ,+3.,.4,5e1,6E-1,x,7", [1, -2.5, 3, 0.4, 50, 0.6]),
         ("1,,2", [1]),
         ("1_0,2", []),
-        ("nan,inf", []),
         ("\u0661,\u0662", []),
         ("", []),
     ],
 )
 def test_numbers_end_at_the_first_field_that_is_none(line: str, numbers: list[float]) -> None:
     assert leading_numbers(line) == numbers
+
+
+def test_coordinates_that_are_not_finite_are_numbers_too() -> None:
+    assert list(map(str, leading_numbers("NaN, -inf,Infinity,1,nano"))) == [
+        *("nan", "-inf", "inf", "1.0")
+    ]
 
 
 @pytest.mark.parametrize(

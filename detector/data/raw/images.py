@@ -33,9 +33,10 @@ class Images:
         """The images that `reference`, in the label file `label`, may mean; one when it is sure.
 
         Tried in this order: the path from the label's folder and each above it; the images of
-        that name, or of that stem where no such image has its suffix. Of several those stay whose
-        paths share most parts with the reference from its end, and then most with the label's,
-        words of their names too (`ch4_training_images`).
+        that name, or of that stem where no such image has its suffix. Of several those stay that
+        lie beside the label, if the reference is but a name, then those whose paths share most
+        parts with the reference from its end, and then most with the label's, words of their
+        names too (`ch4_training_images`).
         """
         wanted = _loose(PurePosixPath(reference))
         for folder in label.parents:
@@ -43,6 +44,8 @@ class Images:
             if path is not None and path in self._by_path:
                 return [self._by_path[path]]
         found = self._by_name.get(wanted.name) or self._by_stem.get(_stem(reference), [])
+        if len(wanted.parts) == 1:
+            found = [name for name in found if _loose(name).parent == _loose(label).parent] or found
         found = _most(found, lambda name: _same_end(_loose(name), wanted))
         return _most(found, lambda name: _shared(_loose(name), _loose(label)))
 
@@ -78,13 +81,17 @@ def _most(names: list[PurePosixPath], score: Callable[[PurePosixPath], int]) -> 
 
 
 def _same_end(name: PurePosixPath, wanted: PurePosixPath) -> int:
-    """How many folders above both names are the same, from the last one up."""
+    """How many folders above both names are the same, from the last one up.
+
+    One more where these are all that the image has: labels often bring the dataset's own folder.
+    """
+    folders, others = name.parts[:-1], wanted.parts[:-1]
     count = 0
-    for one, other in zip(reversed(name.parts[:-1]), reversed(wanted.parts[:-1]), strict=False):
+    for one, other in zip(reversed(folders), reversed(others), strict=False):
         if one != other:
             break
         count += 1
-    return count
+    return count + (count == len(folders) < len(others))
 
 
 def _shared(name: PurePosixPath, label: PurePosixPath) -> int:

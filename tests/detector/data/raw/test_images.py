@@ -37,3 +37,23 @@ def test_a_name_with_capitals_after_its_last_dot_is_all_stem() -> None:
 def test_an_image_that_was_converted_is_found_by_its_stem(reference: str, names: list[str]) -> None:
     images = Images(map(PurePosixPath, ("in/a.png", "b.v2.jpg")))
     assert list(map(str, images.find(reference, PurePosixPath("labels/x.xml")))) == names
+
+
+@pytest.mark.parametrize(
+    ("reference", "label", "name"),
+    [
+        ("x", "x.txt", "x.png"),
+        ("x", "a/x.txt", "a/x.png"),
+        ("/home/one/receipts/x.png", "labels.json", "x.png"),
+        ("../receipts/a/x.png", "labels.json", "a/x.png"),
+    ],
+)
+def test_of_one_name_that_counts_which_lies_beside_the_label_or_ends_the_path(
+    reference: str, label: str, name: str
+) -> None:
+    assert found(["a/x.png", "x.png"], reference, label) == [name]
+
+
+def test_a_name_alone_does_not_tell_in_which_folder_its_image_is() -> None:
+    assert found(["a/x.png", "x.png"], "x.png", "labels/all.json") == ["x.png"]
+    assert found(["a/x.png", "b/x.png"], "x.png", "labels/all.json") == ["a/x.png", "b/x.png"]

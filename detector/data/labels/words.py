@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from detector.core.errors import InputError
 from detector.core.escape import shown
-from detector.core.geometry import Points, canonical_order
+from detector.core.geometry import Points, canonical_order, signed_area
 from detector.data.labels.pages import Fault, Word, fault
 
 DONT_CARE = "###"
@@ -216,7 +216,7 @@ def _simple(points: Points, notes: list[tuple[str, str]]) -> tuple[Points, bool]
     if hull.area < _SMALLEST_AREA_PX2:
         raise _ExcludedError("zero-area", f"the outline encloses no area, got {_listed(points)}")
     if polygon.is_valid and polygon.area >= _SMALLEST_AREA_PX2:
-        return points, False
+        return points if signed_area(points) > 0 else np.roll(points[::-1], 1, axis=0), False
     corners = _corners(hull)
     if len(points) == len(corners) == 4:
         notes.append(

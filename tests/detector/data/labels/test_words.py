@@ -33,6 +33,12 @@ def test_a_good_word_is_taken_as_it_is() -> None:
     assert (word.languages, word.orientation) == (("en", "ko"), "Horizontal")
 
 
+def test_an_outline_is_turned_to_run_clockwise_from_its_first_point() -> None:
+    word, faults = check([BOX[0], *BOX[:0:-1]])
+    assert faults == []
+    np.testing.assert_array_equal(word.points, BOX)
+
+
 @pytest.mark.parametrize(
     ("points", "kind"),
     [

@@ -27,7 +27,7 @@ from detector.data.labels.pages import (
     evenly_spaced,
     fault,
 )
-from detector.data.labels.source import Source, read_source
+from detector.data.labels.source import Source, is_annotated, read_source
 from detector.data.labels.trained import WordSizes, untrained
 from detector.data.labels.words import check_words, refuse_fractions
 from detector.data.page.images import (
@@ -51,6 +51,7 @@ __all__ = [
     "read_image",
     "read_split",
     "require_words",
+    "scan_all",
     "scan_split",
 ]
 
@@ -120,9 +121,13 @@ def scan_split(
     labelled: bool = True,
     exclude: Path | None = None,
     rules: LabelRules = AS_FOUND,
+    source: Source | None = None,
 ) -> Split:
-    """As `read_split`, but all pages, and a split without a usable page is returned."""
-    source = read_source(root, rules.format, split=split)
+    """As `read_split`, but all pages, and a split without a usable page is returned.
+
+    `source` is the dataset where it has been read already.
+    """
+    source = source or read_source(root, rules.format, split=split)
     inside = {name for name, own in source.splits.items() if own == split}
     if not inside and split not in source.layout.folders:
         existing = ", ".join(sorted(set(source.splits.values())))
@@ -159,6 +164,33 @@ def list_splits(root: Path, rules: LabelRules = AS_FOUND) -> list[str]:
     if layout.folders:
         return [*layout.folders]
     return sorted(set(read_source(root, rules.format).splits.values()))
+
+
+def scan_all(
+    root: Path,
+    *,
+    exclude: Path | None = None,
+    rules: LabelRules = AS_FOUND,
+    given: Path | None = None,
+) -> Split:
+    """All usable pages of a folder, whatever its splits, by the paths of their images below it.
+
+    `given` is a label file in the place of those in the folder. The split has no name.
+    """
+    layout = layout_of(root)
+    one = read_source(root, rules.format, given=given) if given or not layout.folders else None
+    pages: list[Page] = []
+    faults: list[Fault] = []
+    for name in layout.folders or sorted(set(one.splits.values() if one else ())):
+        if one is None and not is_annotated(root, name):
+            faults.append(fault(f"images/{name}", None, "no-annotation", "it has no label file"))
+            continue
+        split = scan_split(root, name, exclude=exclude, rules=rules, source=one)
+        pages += split.pages
+        faults += split.faults
+    names = [unicodedata.normalize("NFC", p.path.relative_to(root).as_posix()) for p in pages]
+    named = [replace(page, name=name) for page, name in zip(pages, names, strict=True)]
+    return Split("", tuple(sorted(named, key=lambda page: page.name)), tuple(dict.fromkeys(faults)))
 
 
 def _unlabelled(

@@ -42,15 +42,22 @@ class _Said:
     file: LabelFile
 
 
-def read_source(root: Path, format_name: str = "auto", *, split: str | None = None) -> Source:
+def read_source(
+    root: Path,
+    format_name: str = "auto",
+    *,
+    split: str | None = None,
+    given: Path | None = None,
+) -> Source:
     """All pages of a dataset, or those of a split where folders tell the splits.
 
+    `given` is a label file in the place of those in the folder.
     Raises InputError where the format cannot be told, and for a split that has no folder.
     """
     layout = layout_of(root)
-    files = label_files(root)
+    files = label_files(root) if given is None else [LabelFile(given, PurePosixPath(given.name))]
     images = layout.images
-    if split is not None and layout.folders:
+    if split is not None and layout.folders and given is None:
         files, images = _of_split(layout, files, split)
     if not files:
         return Source(layout, None, (), _splits(layout, {}), ())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from detector.core.errors import InputError
@@ -21,6 +21,7 @@ from detector.data.raw.labelled import Labelled
 class Source:
     """A dataset as its label files have it.
 
+    layout: with the images of the split alone, where one was asked for.
     format: its name; None without label files.
     entries: pages with the paths of their images, by name.
     splits: the split of each page with an image, labelled or not.
@@ -57,8 +58,11 @@ def read_source(
     layout = layout_of(root)
     files = label_files(root) if given is None else [LabelFile(given, PurePosixPath(given.name))]
     images = layout.images
-    if split is not None and layout.folders and given is None:
-        files, images = _of_split(layout, files, split)
+    if split is not None and layout.folders:
+        if given is None:
+            files, images = _of_split(layout, files, split)
+        own = tuple(image for image in layout.images if layout.folder_of(image) == split)
+        layout = replace(layout, images=own)  # others may have the same names
     if not files:
         return Source(layout, None, (), _splits(layout, {}), ())
     name, known = _chosen(root, files, format_name)
@@ -135,8 +139,11 @@ def _said(name: str, files: Iterable[LabelFile]) -> tuple[list[_Said], list[Faul
 def _claimed(
     layout: Layout, inside: Sequence[PurePosixPath], said: Sequence[_Said]
 ) -> tuple[dict[PurePosixPath, _Said], list[Fault]]:
-    """Each image that one page is about; the others as faults."""
-    images = Images(inside)
+    """Each image of the layout that one page is about; the others as faults.
+
+    inside: the images that the pages may mean, also of other splits.
+    """
+    images, own = Images(inside), {*layout.images}
     users: dict[PurePosixPath, list[_Said]] = defaultdict(list)
     faults = []
     for one in said:
@@ -144,7 +151,7 @@ def _claimed(
         if not found:
             name = one.page.image or str(one.file.name)
             faults.append(fault(name, None, "no-image", "no such image file"))
-        for image in found:
+        for image in own.intersection(found):
             users[image].append(one)
             if len(found) > 1:
                 names = ", ".join(layout.name_of(other) for other in found)

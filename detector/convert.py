@@ -43,7 +43,12 @@ def main(settings: ConvertSettings) -> int:
     if not found.pages:
         raise InputError(f"{data.root}: no page with words that can be used; nothing is written")
     left = write_labels(
-        found.pages, settings.to, settings.output, data.root, copy_images=settings.copy_images
+        found.pages,
+        settings.to,
+        settings.output,
+        data.root,
+        copy_images=settings.copy_images,
+        given=settings.predictions,
     )
     if left:
         log(f"without a place in {settings.to}, so left out: {counted(left)}")

@@ -27,7 +27,7 @@ from detector.data.labels.pages import (
     evenly_spaced,
     fault,
 )
-from detector.data.labels.source import Source, is_annotated, read_source
+from detector.data.labels.source import Source, read_source
 from detector.data.labels.trained import WordSizes, untrained
 from detector.data.labels.words import check_words, refuse_fractions
 from detector.data.page.images import (
@@ -178,14 +178,15 @@ def scan_all(
     `given` is a label file in the place of those in the folder. The split has no name.
     """
     layout = layout_of(root)
-    one = read_source(root, rules.format, given=given) if given or not layout.folders else None
     pages: list[Page] = []
     faults: list[Fault] = []
-    for name in layout.folders or sorted(set(one.splits.values() if one else ())):
-        if one is None and not is_annotated(root, name):
-            faults.append(fault(f"images/{name}", None, "no-annotation", "it has no label file"))
+    one = None if layout.folders else read_source(root, rules.format, given=given)
+    for name in sorted(set(one.splits.values())) if one else layout.folders:
+        source = one or read_source(root, rules.format, split=name, given=given)
+        if source.format is None:
+            faults.append(fault(f"split {name}", None, "no-annotation", "there is no label file"))
             continue
-        split = scan_split(root, name, exclude=exclude, rules=rules, source=one)
+        split = scan_split(root, name, exclude=exclude, rules=rules, source=source)
         pages += split.pages
         faults += split.faults
     names = [unicodedata.normalize("NFC", p.path.relative_to(root).as_posix()) for p in pages]
@@ -215,6 +216,10 @@ def _exclusions(
         return None
     listed = read_exclusions(path)
     others = {_loose_name(name) for name, own in source.splits.items() if own != split}
+    if source.layout.folders:
+        whole = layout_of(source.layout.root)
+        images = [image for image in whole.images if whole.folder_of(image) != split]
+        others = {_loose_name(whole.name_of(image)) for image in images}
     annotated = {entry.name: entry.words or {} for entry, _ in pairs}
     listed.check(split, annotated, lambda name: _loose_name(name) in others)
     return listed

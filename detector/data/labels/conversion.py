@@ -35,20 +35,26 @@ def require_output(to: str, output: Path) -> None:
 
 
 def write_labels(
-    pages: Sequence[Page], to: str, output: Path, root: Path, *, copy_images: bool = False
+    pages: Sequence[Page],
+    to: str,
+    output: Path,
+    root: Path,
+    *,
+    copy_images: bool = False,
+    given: Path | None = None,
 ) -> Counter[str]:
     """Write pages whose images lie below `root`; counts what the format has no place for.
 
     With `copy_images` the images come to the labels, by their paths below `root`. Raises
-    InputError, before anything is written, where that would replace labels of `root`, and where
-    two images would have the same label file.
+    InputError, before anything is written, where that would replace labels of `root` or the file
+    that was `given` instead, and where two images would have the same label file.
     """
     labelled = [_labelled(page, root) for page in pages]
     root, output = root.resolve(), output.resolve()
     beside = output if _is_folder(to) else output.parent
     folder = beside if copy_images else root
     files = list(writers()[to].write(labelled, output, folder))
-    _check(files, root)
+    _check(files, [file.path for file in label_files(root)] + [given or root])
     if copy_images:
         for page in labelled:
             _copy(root / page.image, beside / page.image)
@@ -102,17 +108,16 @@ def _short(value: float) -> float | int:
     return int(rounded) if rounded == int(rounded) else rounded
 
 
-def _check(files: Sequence[tuple[Path, str]], root: Path) -> None:
+def _check(files: Sequence[tuple[Path, str]], sources: Iterable[Path]) -> None:
     counts = Counter(path for path, _ in files)
     if twice := [path for path, count in counts.items() if count > 1]:
         raise InputError(
             f"output: {twice[0]} would be of {counts[twice[0]]} images; rename all but one of them"
         )
-    own = {file.path.resolve() for file in label_files(root)}
-    if known := sorted(own & counts.keys()):
+    if known := sorted({path.resolve() for path in sources} & counts.keys()):
         raise InputError(
-            f"output: {known[0]} is a label file of data.root, which is not replaced; give another "
-            "output or take the file away"
+            f"output: {known[0]} is among the labels that are there, which are not replaced; "
+            "give another output or take the file away"
         )
 
 

@@ -14,7 +14,7 @@ from detector.data.labels.layout import Layout, dealt, layout_of, split_word
 from detector.data.labels.pages import Entry, Fault, fault
 from detector.data.raw.images import Images
 from detector.data.raw.label_file import LabelFile
-from detector.data.raw.labelled import Labelled
+from detector.data.raw.labelled import Labelled, size_of
 
 
 @dataclass(frozen=True)
@@ -195,7 +195,10 @@ def _entry(name: str, page: Labelled) -> tuple[Entry, list[Fault]]:
     words = page.words if page.labelled else None
     told = any(kind in ("bad-page", "bad-words") for _, kind, _ in page.faults)
     usable = not (words is None and told)
-    return Entry(name, words, page.size, usable=usable, unit=page.unit), faults
+    size = page.size
+    if size and all(isinstance(value, str) for value in size):  # as XML has all its numbers
+        size = size_of(*size)
+    return Entry(name, words, size, usable=usable, unit=page.unit), faults
 
 
 def _left_out(name: str, counts: Counter[str]) -> list[Fault]:

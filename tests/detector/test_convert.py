@@ -60,7 +60,7 @@ def test_all_splits_become_one_file_by_paths(
     expected = read(root / "jsons/val.json")["images"]["val_000.jpg"]
     assert images["images/val/val_000.jpg"] == expected
     told = capsys.readouterr().err
-    assert "1 no-annotation (page excluded), the first: split test: there is no label file" in told
+    assert "1 no-annotation, the first: split test: there is no label file" in told
     assert "12 words on 3 images: " in told
 
 
@@ -115,8 +115,26 @@ def test_a_folder_as_a_tool_leaves_it_is_read_and_what_is_no_word_is_counted(
     }
     told = capsys.readouterr().err
     assert "no words, so left out: 1 x point" in told
-    assert "1 zero-area (word excluded), the first: a/x.jpg, word 0002: " in told
-    assert "1 not-understood (file left out), the first: notes.json: " in told
+    assert "1 zero-area, the first: a/x.jpg, word 0002: " in told
+    assert "1 not-understood, the first: notes.json: " in told
+
+
+def test_sizes_in_xml_are_numbers_that_tell_which_image_the_points_belong_to(
+    tmp_path: Path, capsys
+) -> None:
+    """Stored as 200 x 100 and displayed as 100 x 200: (x, y) moves to (100 - y, x)."""
+    picture(tmp_path / "data/x.jpg", orientation=6)
+    size = "<size><width>200</width><height>100</height></size>"
+    box = "<bndbox><xmin>10</xmin><ymin>20</ymin><xmax>90</xmax><ymax>40</ymax></bndbox>"
+    word = f"<object><name>text</name>{box}</object>"
+    file = tmp_path / "data/x.xml"
+    file.write_text(f"<annotation><filename>x.jpg</filename>{size}{word}</annotation>", "utf-8")
+    convert(data_root=tmp_path / "data", output=tmp_path / "o.json", data_format="pascal_voc")
+    told = capsys.readouterr().err
+    assert "1 stored-frame, the first: x.jpg: its labels are of the image as stored" in told
+    assert "bad-size" not in told
+    (one,) = read(tmp_path / "o.json")["images"]["x.jpg"]["words"].values()
+    assert sorted(one["points"]) == [[60, 10], [60, 90], [80, 10], [80, 90]]
 
 
 def test_what_the_new_format_has_no_place_for_is_told(
@@ -148,7 +166,7 @@ def test_predictions_count_in_the_place_of_labels(
     assert list(images) == ["images/val/val_000.jpg"]
     (word,) = images["images/val/val_000.jpg"]["words"].values()
     assert word == {"points": BOX, "transcription": "", "ignore": False}
-    assert "1 no-annotation (page excluded), the first: val_001.jpg: " in capsys.readouterr().err
+    assert "1 no-annotation, the first: val_001.jpg: " in capsys.readouterr().err
     before = pred.read_text("utf-8")
     with pytest.raises(
         InputError, match=r"output: .*pred\.json is among the labels that are there"

@@ -11,7 +11,7 @@ from typing import Any
 from detector.core.errors import InputError
 from detector.core.files import replacing, require_writable, write_text
 from detector.data.labels.formats import formats, label_files
-from detector.data.labels.pages import KINDS, Fault, Page
+from detector.data.labels.pages import Fault, Page
 from detector.data.raw.labelled import Labelled
 
 _CALLED = {"icdar2015": "icdar"}  # in short, what is written
@@ -70,7 +70,7 @@ def told(faults: Iterable[Fault]) -> Iterator[str]:
     for kind, count in kinds.most_common():
         first = next(fault for fault in faults if fault.kind == kind)
         where = first.file if first.word is None else f"{first.file}, word {first.word}"
-        yield f"{count} {kind} ({KINDS[kind]}), the first: {where}: {first.message}"
+        yield f"{count} {kind}, the first: {where}: {first.message}"
     left: Counter[str] = Counter()
     for fault in faults:
         if fault.kind == "left-out":

@@ -17,6 +17,7 @@ import shapely
 
 from detector.core.escape import encodable
 from detector.core.geometry import canonical_order
+from detector.data.formats.text.icdar_mlt import SCRIPTS
 from detector.data.raw.label_file import LabelFile
 from detector.data.raw.labelled import Labelled
 from detector.data.raw.number_lines import (
@@ -70,7 +71,7 @@ def write(pages: Sequence[Labelled], output: Path, root: Path) -> Iterator[tuple
 
 def _lines(page: Labelled, words: Sequence[tuple[Any, str]]) -> list[str]:
     """Lines that are read as these corners and texts, which takes quotes where the texts begin
-    with numbers or are all in quotes themselves."""
+    with numbers or a script's name, or are all in quotes themselves."""
     for quote in ("", '"'):
         lines = []
         for points, text in words:
@@ -80,7 +81,7 @@ def _lines(page: Labelled, words: Sequence[tuple[Any, str]]) -> list[str]:
         back = Labelled(page.image)
         _add(back, lines)
         found = [(word["points"], word["transcription"] or "") for word in back.words.values()]
-        if found == words:
+        if found == words and (quote or not any(_names_script(text) for _, text in words)):
             return lines
     page.left_out["text that cannot be told from its quotes"] += 1
     return lines
@@ -139,8 +140,15 @@ def _is_outline(numbers: list[float]) -> bool:
 def _all_quoted(texts: list[str | None]) -> bool:
     """Whether two texts or more are in double quotes, and none but `###` is without.
 
-    One is enough where the quotes keep its numbers from being coordinates.
+    One is enough where the quotes keep what it begins with from being coordinates or a script.
     """
     bare = [text.strip() for text in texts if text and not is_dont_care(text)]
-    enough = len(bare) >= 2 or (bare and leading_numbers(bare[0].strip('"')))
-    return bool(enough) and all(len(t) >= 2 and t[0] == t[-1] == '"' for t in bare)
+    inner = bare[0].strip('"') if bare else ""
+    enough = len(bare) >= 2 or leading_numbers(inner) or _names_script(inner)
+    return bool(bare and enough) and all(len(t) >= 2 and t[0] == t[-1] == '"' for t in bare)
+
+
+def _names_script(text: str) -> bool:
+    """Whether a text begins as that after a script does in lines of ICDAR MLT."""
+    name, comma, _ = text.partition(",")
+    return bool(comma) and name.strip().lower() in SCRIPTS

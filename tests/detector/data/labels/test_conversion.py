@@ -265,6 +265,6 @@ def test_faults_are_told_by_kind() -> None:
         Fault("c.jpg", None, "left-out", "3 of point; no words"),
     ]
     assert list(told(faults)) == [
-        "2 zero-area (word excluded), the first: a.jpg, word 0001: no area",
+        "2 zero-area, the first: a.jpg, word 0001: no area",
         "no words, so left out: 5 x point",
     ]

@@ -33,6 +33,12 @@ def drawn_root(tmp_path_factory: pytest.TempPathFactory, make_dataset: Callable)
 
 
 @pytest.fixture(scope="session")
+def learnt_settings(tiny_settings: dict) -> dict:
+    """With which a training learns to find the words of the drawn pages."""
+    return tiny_settings | LEARNT
+
+
+@pytest.fixture(scope="session")
 def tiny(drawn_root: Path, tiny_settings: dict) -> Callable[..., TrainConfig]:
     """A config that trains in a second; takes dotted keys to replace."""
 

@@ -127,6 +127,19 @@ def scan_split(
             f"{root}: no annotations for split '{split}', as in jsons/{split}.json (formats: "
             f"{', '.join(formats())}); annotated splits: {have}"
         )
+    return _checked(root, split, source, rules, exclude=exclude, labelled=labelled)
+
+
+def _checked(
+    root: Path,
+    split: str,
+    source: Source,
+    rules: LabelRules,
+    *,
+    exclude: Path | None,
+    labelled: bool = True,
+) -> Split:
+    """The pages of a split and their words, checked."""
     pixels = [entry.words or {} for entry, _ in source.entries if entry.unit == "pixel"]
     refuse_fractions(f"{root}: split '{split}'", pixels)
     listed = _exclusions(source, split, exclude)
@@ -155,6 +168,33 @@ def list_splits(root: Path, rules: LabelRules = AS_FOUND) -> list[str]:
     if layout.folders:
         return [*layout.folders]
     return sorted(read_source(root, rules.format).splits)
+
+
+def scan_all(
+    root: Path,
+    *,
+    exclude: Path | None = None,
+    rules: LabelRules = AS_FOUND,
+    given: Path | None = None,
+) -> Split:
+    """All usable pages of a folder, whatever its splits, by the paths of their images below it.
+
+    `given` is a label file in the place of those in the folder. The split has no name.
+    """
+    layout = layout_of(root)
+    pages: list[Page] = []
+    faults: list[Fault] = []
+    for name in list_splits(root, rules) if given is None else layout.folders or [None]:
+        source = read_source(root, rules.format, split=name, given=given)
+        if source.format is None:
+            faults.append(fault(f"split {name}", None, "no-annotation", "there is no label file"))
+            continue
+        split = _checked(root, name or "", source, rules, exclude=exclude)
+        pages += split.pages
+        faults += split.faults
+    names = [unicodedata.normalize("NFC", p.path.relative_to(root).as_posix()) for p in pages]
+    named = [replace(page, name=name) for page, name in zip(pages, names, strict=True)]
+    return Split("", tuple(sorted(named, key=lambda page: page.name)), tuple(dict.fromkeys(faults)))
 
 
 def _exclusions(source: Source, split: str, path: Path | None) -> ExclusionList | None:

@@ -33,6 +33,12 @@ class Format(Protocol):
     OVER: names of more general formats that also claim its files, and yield to it. Optional.
     claims: whether a file is of this format; an InputError means that it is not.
     read: the images of a file with their words. An InputError excludes the file.
+
+    A format that can be written has also
+    FOLDER: true where it is several files. Optional.
+    write: `(pages, output, root)`, the paths and texts of the label files of pages. Each page is
+        one as `read` yields it, in pixels, with all it can have; its image lies below `root`. What
+        there is no place for is counted in its `left_out`. `output` is the file or folder.
     """
 
     SUFFIXES: tuple[str, ...]

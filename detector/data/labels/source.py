@@ -21,7 +21,7 @@ from detector.data.labels.pages import Entry, Fault, fault
 from detector.data.page.images import IMAGE_SUFFIXES
 from detector.data.raw.images import Images
 from detector.data.raw.label_file import LabelFile
-from detector.data.raw.labelled import Labelled
+from detector.data.raw.labelled import Labelled, size_of
 
 
 @dataclass(frozen=True)
@@ -51,14 +51,22 @@ class _Said:
     images: Sequence[PurePosixPath]
 
 
-def read_source(root: Path, format_name: str = "auto", *, split: str | None = None) -> Source:
+def read_source(
+    root: Path,
+    format_name: str = "auto",
+    *,
+    split: str | None = None,
+    given: Path | None = None,
+) -> Source:
     """The pages of a split of a dataset, or all.
 
-    Raises InputError where the format cannot be told, and for a split that does not exist.
+    `given` is a label file in the place of those in the folder. Raises InputError where the format cannot be told, and for a split that does not exist.
     """
     layout = layout_of(root)
     files, images = label_files(root), layout.images
-    if split is not None and layout.folders:
+    if given is not None:
+        files = [LabelFile(given, PurePosixPath(given.name))]
+    elif split is not None and layout.folders:
         files, images = _of_split(layout, files, split)
     name, known = _chosen(root, files, format_name)
     said, faults = _said(name, known, Images(images))
@@ -207,7 +215,10 @@ def _entry(
     words = page.words if page.labelled else None
     told = any(kind in ("bad-page", "bad-words") for _, kind, _ in page.faults)
     usable = not (words is None and told)
-    return Entry(name, words, page.size, usable=usable, unit=page.unit), faults
+    size = page.size
+    if size and all(isinstance(value, str) for value in size):  # as XML has all its numbers
+        size = size_of(*size)
+    return Entry(name, words, size, usable=usable, unit=page.unit), faults
 
 
 def _name_faults(name: str, image: PurePosixPath, page: Labelled) -> list[Fault]:

@@ -8,9 +8,13 @@ background.
 
 from __future__ import annotations
 
+import unicodedata
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
+
+import shapely
 
 from detector.core.errors import InputError
 from detector.core.escape import shown
@@ -19,6 +23,7 @@ from detector.data.raw.labelled import Labelled, bad_page, image_name, size_of
 from detector.data.raw.masks import mask_outline
 from detector.data.raw.shapes import are_points, box_of_size, hull, outline
 from detector.data.raw.values import field, first_object, flag, listed
+from detector.data.raw.written import json_text, leave_out
 
 SUFFIXES = (".json",)
 _TEXT = ("text", "utf8_string", "transcription", "caption")
@@ -48,6 +53,35 @@ def read(file: LabelFile) -> Iterator[Labelled]:
             f"got {shown(content)}"
         )
     yield from pages(file, content["images"], listed(content.get("annotations")), _add)
+
+
+def write(pages: Sequence[Labelled], output: Path, root: Path) -> Iterator[tuple[Path, str]]:  # noqa: ARG001
+    """One file with a polygon a word; texts are in `text`, don't-care words are crowds."""
+    images: list[Any] = []
+    annotations: list[Any] = []
+    for number, page in enumerate(pages, 1):
+        leave_out(page, "language", "orientation")
+        width, height = page.size or (None, None)
+        name = unicodedata.normalize("NFC", page.image)
+        images.append({"id": number, "file_name": name, "width": width, "height": height})
+        for word in page.words.values():
+            own = {"id": len(annotations) + 1, "image_id": number, "category_id": 1}
+            annotations.append(own | _annotation(word))
+    categories = [{"id": 1, "name": "text"}]
+    content = {"images": images, "annotations": annotations, "categories": categories}
+    yield output, json_text(content) + "\n"
+
+
+def _annotation(word: dict[str, Any]) -> dict[str, Any]:
+    polygon = shapely.Polygon(word["points"])
+    left, top, right, bottom = polygon.bounds
+    return {
+        "segmentation": [[value for point in word["points"] for value in point]],
+        "bbox": [left, top, right - left, bottom - top],
+        "area": polygon.area,
+        "iscrowd": int(word["ignore"]),
+        "text": word["transcription"],
+    }
 
 
 def pages(

@@ -6,8 +6,10 @@ an empty object.
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from detector.core.errors import InputError
@@ -16,6 +18,7 @@ from detector.core.plain import parse_json
 from detector.data.raw.label_file import LabelFile
 from detector.data.raw.labelled import Labelled, bad_page, image_name
 from detector.data.raw.values import first_object
+from detector.data.raw.written import json_text
 
 SUFFIXES = (".json",)
 _SHAPE = (
@@ -61,6 +64,16 @@ def read(file: LabelFile) -> Iterator[Labelled]:
             message = f"annotated more than once, {_LAST_COUNTS}"
             page.faults.insert(0, (None, "repeated-page", message))
         yield page
+
+
+def write(pages: Sequence[Labelled], output: Path, root: Path) -> Iterator[tuple[Path, str]]:  # noqa: ARG001
+    """One file; of don't-care words `ignore` is true."""
+    images = {}
+    for page in pages:
+        name = unicodedata.normalize("NFC", page.image)
+        width, height = page.size or (None, None)
+        images[name] = {"img_w": width, "img_h": height, "words": page.words}
+    yield output, json_text({"images": images}) + "\n"
 
 
 def _page(name: str, raw: Any) -> Labelled:

@@ -7,10 +7,17 @@ CVAT puts the texts of such lines in double quotes, all of them; then those are 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import shapely
 
+from detector.core.escape import encodable
+from detector.core.geometry import canonical_order
+from detector.data.formats.text.icdar_mlt import SCRIPTS
 from detector.data.raw.label_file import LabelFile
 from detector.data.raw.labelled import Labelled
 from detector.data.raw.number_lines import (
@@ -21,8 +28,10 @@ from detector.data.raw.number_lines import (
     text_after,
 )
 from detector.data.raw.shapes import pairs
+from detector.data.raw.written import beside, leave_out, text_where_dont_care_is_text
 
 SUFFIXES = (".txt", ".csv")
+FOLDER = True
 # So many numbers after a quadrilateral are hardly its text.
 _SURELY_OUTLINE = 16
 # Opposite sides of a word's four corners differ by less, but for steep perspective; those of an
@@ -47,7 +56,57 @@ def read(file: LabelFile) -> Iterator[Labelled]:
     of its own. An outline has the longest even number of leading numbers.
     """
     page = page_of(file)
-    rows = [(line, leading_numbers(line)) for _, line in file.lines]
+    _add(page, [line for _, line in file.lines])
+    yield page
+
+
+def write(pages: Sequence[Labelled], output: Path, root: Path) -> Iterator[tuple[Path, str]]:  # noqa: ARG001
+    """A file an image, with four corners a word, since other programs read no more."""
+    for page in pages:
+        leave_out(page, "language", "orientation")
+        words = [(_corners(page, word), _text(page, word)) for word in page.words.values()]
+        lines = "".join(f"{line}\n" for line in _lines(page, words))
+        yield beside(page, output, "gt_{}.txt"), encodable(lines)
+
+
+def _lines(page: Labelled, words: Sequence[tuple[Any, str]]) -> list[str]:
+    """Lines that are read as these corners and texts, which takes quotes where the texts begin
+    with numbers or a script's name, or are all in quotes themselves."""
+    for quote in ("", '"'):
+        lines = []
+        for points, text in words:
+            numbers = ",".join(f"{value:.10g}" for point in points for value in point)
+            bare = not text or is_dont_care(text)
+            lines.append(f"{numbers},{text if bare else quote + text + quote}")
+        back = Labelled(page.image)
+        _add(back, lines)
+        found = [(word["points"], word["transcription"] or "") for word in back.words.values()]
+        if found == words and (quote or not any(_names_script(text) for _, text in words)):
+            return lines
+    page.left_out["text that cannot be told from its quotes"] += 1
+    return lines
+
+
+def _corners(page: Labelled, word: dict[str, Any]) -> Any:
+    """Four corners: of an outline with more those of the smallest box around it."""
+    points = word["points"]
+    if len(points) == 4:
+        return points
+    page.left_out["outline of more than four corners, whose box is written"] += 1
+    box = shapely.Polygon(points).minimum_rotated_rectangle
+    corners = canonical_order(shapely.get_coordinates(box)[:4].astype(np.float32))
+    return [[round(float(value), 3) for value in corner] for corner in corners]
+
+
+def _text(page: Labelled, word: dict[str, Any]) -> str:
+    text = text_where_dont_care_is_text(page, word, is_dont_care(word["transcription"]))
+    line = re.sub(r"[\r\n]+", " ", text)
+    page.left_out.update({"line break in a text": 1} if line != text else {})
+    return line
+
+
+def _add(page: Labelled, lines: Sequence[str]) -> None:
+    rows = [(line, leading_numbers(line)) for line in lines]
     outlines = [_is_outline(numbers) for _, numbers in rows]
     if all(len(numbers) >= 10 for _, numbers in rows):
         outlines = [2 * sum(outlines) > len(rows)] * len(rows)
@@ -60,7 +119,6 @@ def read(file: LabelFile) -> Iterator[Labelled]:
         texts = [text and text.strip().removeprefix('"').removesuffix('"') for text in texts]
     for (_, numbers), count, text in zip(rows, counts, texts, strict=True):
         page.add(pairs(numbers[:count]), text, ignore=is_dont_care(text))
-    yield page
 
 
 def _is_outline(numbers: list[float]) -> bool:
@@ -80,6 +138,17 @@ def _is_outline(numbers: list[float]) -> bool:
 
 
 def _all_quoted(texts: list[str | None]) -> bool:
-    """Whether two texts or more are in double quotes, and none but `###` is without."""
+    """Whether two texts or more are in double quotes, and none but `###` is without.
+
+    One is enough where the quotes keep what it begins with from being coordinates or a script.
+    """
     bare = [text.strip() for text in texts if text and not is_dont_care(text)]
-    return len(bare) >= 2 and all(len(t) >= 2 and t[0] == t[-1] == '"' for t in bare)
+    inner = bare[0].strip('"') if bare else ""
+    enough = len(bare) >= 2 or leading_numbers(inner) or _names_script(inner)
+    return bool(bare and enough) and all(len(t) >= 2 and t[0] == t[-1] == '"' for t in bare)
+
+
+def _names_script(text: str) -> bool:
+    """Whether a text begins as that after a script does in lines of ICDAR MLT."""
+    name, comma, _ = text.partition(",")
+    return bool(comma) and name.strip().lower() in SCRIPTS

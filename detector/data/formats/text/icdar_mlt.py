@@ -20,7 +20,7 @@ from detector.data.raw.shapes import pairs
 
 SUFFIXES = (".txt",)
 OVER = ("icdar2015",)
-_SCRIPTS = {
+SCRIPTS = {
     *("arabic", "latin", "chinese", "japanese", "korean", "bangla", "hindi"),
     *("symbols", "mixed", "none"),
 }
@@ -38,7 +38,7 @@ def read(file: LabelFile) -> Iterator[Labelled]:
         numbers = leading_numbers(line)[:8]
         count = len(numbers) // 2 * 2
         script, text = _script(line), text_after(line, count + 1)
-        if text is None and script.lower() not in _SCRIPTS:
+        if text is None and script.lower() not in SCRIPTS:
             script, text = "", text_after(line, count)
         page.add(
             pairs(numbers[:count]),
@@ -51,7 +51,7 @@ def read(file: LabelFile) -> Iterator[Labelled]:
 
 def _has_script(line: str) -> bool:
     has_text = text_after(line, 9) is not None
-    return has_text and len(leading_numbers(line)) == 8 and _script(line).lower() in _SCRIPTS
+    return has_text and len(leading_numbers(line)) == 8 and _script(line).lower() in SCRIPTS
 
 
 def _script(line: str) -> str:

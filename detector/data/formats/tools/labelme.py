@@ -6,7 +6,9 @@ are taken together to tell. Points belong to the upright image.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from detector.core.errors import InputError
@@ -15,8 +17,10 @@ from detector.data.raw.labelled import Labelled
 from detector.data.raw.marks import is_dont_care, is_marked, is_set
 from detector.data.raw.references import path_of
 from detector.data.raw.shapes import are_points, box_of_corners, points_of
+from detector.data.raw.written import beside, json_text, leave_out
 
 SUFFIXES = (".json",)
+FOLDER = True
 _NO_AREA = {"point", "points", "line", "linestrip", "circle", "mask"}
 _CLASSES = {
     *("text", "texts", "word", "words", "line", "lines", "textline", "text_line", "text-line"),
@@ -49,6 +53,39 @@ def read(file: LabelFile) -> Iterator[Labelled]:
     for shape in content["shapes"]:
         _add(page, shape, "description" if described else "label")
     yield page
+
+
+def write(pages: Sequence[Labelled], output: Path, root: Path) -> Iterator[tuple[Path, str]]:
+    """A file an image, which it names by the way from the file to the image.
+
+    The label is `text` and the description is the text, since labels may be either; don't-care
+    words have the flag `ignore`.
+    """
+    for page in pages:
+        leave_out(page, "language", "orientation")
+        file = beside(page, output, "{}.json")
+        width, height = page.size or (None, None)
+        content: dict[str, Any] = {
+            "version": "5.5.0",
+            "flags": {},
+            "shapes": [_shape(word) for word in page.words.values()],
+            "imagePath": Path(os.path.relpath(root / page.image, file.parent)).as_posix(),
+            "imageData": None,
+            "imageHeight": height,
+            "imageWidth": width,
+        }
+        yield file, json_text(content) + "\n"
+
+
+def _shape(word: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "label": "text",
+        "points": word["points"],
+        "group_id": None,
+        "description": word["transcription"],
+        "shape_type": "polygon",
+        "flags": {"ignore": True} if word["ignore"] else {},
+    }
 
 
 def _labels_are_classes(shapes: Sequence[Any]) -> bool:

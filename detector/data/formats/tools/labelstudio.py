@@ -6,11 +6,12 @@ its class, its text. Boxes are turned about their top left corner, in pixels.
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from pathlib import PurePosixPath
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from detector.core.errors import InputError
 from detector.data.page.images import IMAGE_SUFFIXES
@@ -19,6 +20,7 @@ from detector.data.raw.labelled import Labelled
 from detector.data.raw.marks import is_dont_care, is_set
 from detector.data.raw.references import path_of
 from detector.data.raw.shapes import are_points, box_of_size, numbers, scaled, turned
+from detector.data.raw.written import json_text, leave_out
 
 SUFFIXES = (".json",)
 _RESULTS = ("annotations", "completions")  # the second name until version 1.0
@@ -53,6 +55,37 @@ def read(file: LabelFile) -> Iterator[Labelled]:
         for result in _live_results(task, page):
             _add(page, result)
         yield page
+
+
+def write(pages: Sequence[Labelled], output: Path, root: Path) -> Iterator[tuple[Path, str]]:
+    """One file to import, for the tool's template for OCR, whose tags have these names.
+
+    Images are served from the disk, below the folder that `root` lies in.
+    """
+    tasks = []
+    for page in pages:
+        leave_out(page, "language", "orientation")
+        path = quote(os.fsencode(f"{root.name}/{page.image}"))
+        result = [part for key, word in page.words.items() for part in _region(page, key, word)]
+        data = {"ocr": f"/data/local-files/?d={path}"}
+        tasks.append({"data": data, "annotations": [{"result": result}]})
+    yield output, json_text(tasks) + "\n"
+
+
+def _region(page: Labelled, key: str, word: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The results that make a word: its polygon, its class, its text."""
+    width, height = page.size or (1, 1)
+    points = [[100 * x / width, 100 * y / height] for x, y in word["points"]]
+    parts: dict[tuple[str, str], dict[str, Any]] = {
+        ("poly", "polygon"): {},
+        ("label", "labels"): {"labels": ["Ignore" if word["ignore"] else "Text"]},
+        ("transcription", "textarea"): {"text": [word["transcription"]]},
+    }
+    for (name, kind), value in parts.items():
+        if value != {"text": [""]}:
+            size = {"original_width": width, "original_height": height, "image_rotation": 0}
+            names = {"id": key, "type": kind, "from_name": name, "to_name": "image"}
+            yield names | size | {"value": {"points": points, "closed": True} | value}
 
 
 def image_of(values: Iterable[Any]) -> str:

@@ -6,17 +6,28 @@ Paths begin with the name of the pictures' own folder. Training looks at the tex
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 from detector.core.errors import InputError
+from detector.core.escape import encodable
 from detector.core.plain import parse_json
 from detector.data.raw.label_file import LabelFile
 from detector.data.raw.labelled import Labelled
 from detector.data.raw.references import path_of
 from detector.data.raw.shapes import points_of
+from detector.data.raw.written import (
+    beside,
+    json_text,
+    leave_out,
+    text_where_dont_care_is_text,
+)
 
 SUFFIXES = (".txt",)
+FOLDER = True
+FILE = "Label.txt"
 # Which pictures were confirmed, and texts of cut out words.
 ASIDE = ("filestate.txt", "rec_gt*.txt")
 _DONT_CARE = {"###", "*"}
@@ -43,6 +54,26 @@ def read(file: LabelFile) -> Iterator[Labelled]:
         for word in words:
             _add(page, word)
         yield page
+
+
+def write(pages: Sequence[Labelled], output: Path, root: Path) -> Iterator[tuple[Path, str]]:
+    """A `Label.txt` for each folder of images, since the tool opens one folder."""
+    ordered = sorted(pages, key=lambda page: Path(page.image).parent)
+    for file, own in groupby(ordered, key=lambda page: beside(page, output, FILE)):
+        yield file, "".join(_line(page, root / page.image) + "\n" for page in own)
+
+
+def _line(page: Labelled, image: Path) -> str:
+    if any(mark in image.name for mark in "\t\r\n"):
+        raise InputError(f"{image}: a name in {FILE} has no tab or line break; rename the image")
+    leave_out(page, "language", "orientation")
+    words = []
+    for word in page.words.values():
+        told = word["transcription"] in _DONT_CARE
+        text = text_where_dont_care_is_text(page, word, told)
+        words.append({"transcription": text, "points": word["points"], "difficult": word["ignore"]})
+    name = encodable(f"{image.parent.name}/{image.name}")
+    return f"{name}\t{json_text(words, indent=None)}"
 
 
 def _add(page: Labelled, word: Any) -> None:

@@ -25,8 +25,9 @@ class Images:
         self._by_path: dict[PurePosixPath, list[PurePosixPath]] = defaultdict(list)
         self._by_name: dict[str, list[PurePosixPath]] = defaultdict(list)
         self._by_stem: dict[str, list[PurePosixPath]] = defaultdict(list)
-        for name in names:
-            loose = _loose(name)
+        self._loose = {name: _loose(name) for name in names}
+        self._words = {name: _words(loose) for name, loose in self._loose.items()}
+        for name, loose in self._loose.items():
             self._by_path[loose].append(name)
             self._by_name[loose.name].append(name)
             self._by_stem[loose.stem].append(name)
@@ -47,10 +48,15 @@ class Images:
             if path is not None and path in self._by_path:
                 return _spelled(self._by_path[path], reference)
         found = self._by_name.get(wanted.name) or self._by_stem.get(_stem(reference), [])
+        if len(found) < 2:
+            return found
+        about, loose = _loose(label), self._loose
         if len(wanted.parts) == 1:
-            found = [name for name in found if _loose(name).parent == _loose(label).parent] or found
-        found = _most(found, lambda name: _same_end(_loose(name), wanted))
-        found = _most(found, lambda name: _shared(_loose(name), _loose(label)))
+            found = [name for name in found if loose[name].parent == about.parent] or found
+        else:
+            found = _most(found, lambda name: _same_end(loose[name], wanted))
+        words = _words(about)
+        found = _most(found, lambda name: len(self._words[name] & words))
         return _spelled(found, reference)
 
 
@@ -86,8 +92,9 @@ def _spelled(names: list[PurePosixPath], reference: str) -> list[PurePosixPath]:
 
 def _most(names: list[PurePosixPath], score: Callable[[PurePosixPath], int]) -> list[PurePosixPath]:
     """Those with the highest score."""
-    best = max(map(score, names), default=0)
-    return [name for name in names if score(name) == best]
+    scores = [score(name) for name in names]
+    best = max(scores, default=0)
+    return [name for name, own in zip(names, scores, strict=True) if own == best]
 
 
 def _same_end(name: PurePosixPath, wanted: PurePosixPath) -> int:
@@ -102,11 +109,6 @@ def _same_end(name: PurePosixPath, wanted: PurePosixPath) -> int:
             break
         count += 1
     return count + (count == len(folders) < len(others))
-
-
-def _shared(name: PurePosixPath, label: PurePosixPath) -> int:
-    """How many folders of the two paths, and words in their names, are the same anywhere."""
-    return len(_words(name) & _words(label))
 
 
 def _words(path: PurePosixPath) -> set[str]:

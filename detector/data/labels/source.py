@@ -60,7 +60,8 @@ def read_source(
 ) -> Source:
     """The pages of a split of a dataset, or all.
 
-    `given` is a label file in the place of those in the folder. Raises InputError where the format cannot be told, and for a split that does not exist.
+    `given` is a label file in the place of those in the folder. Raises InputError where the
+    format cannot be told, and for a split that does not exist.
     """
     layout = layout_of(root)
     files, images = label_files(root), layout.images

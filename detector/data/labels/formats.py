@@ -49,16 +49,28 @@ def formats() -> Mapping[str, Format]:
 
 def label_files(root: Path) -> list[LabelFile]:
     """The files below a folder that may hold labels, by path; hidden ones are left out."""
-    suffixes = {suffix for format_ in formats().values() for suffix in format_.SUFFIXES}
-    aside = [*_ASIDE, *(p for f in formats().values() for p in getattr(f, "ASIDE", ()))]
     found = []
     for path in sorted(root.rglob("*")):
         name = PurePosixPath(path.relative_to(root).as_posix())
-        hidden = any(part.startswith(".") for part in name.parts)
-        known = path.name.lower().endswith(tuple(suffixes))
-        if known and not hidden and not any(_named(name, p) for p in aside) and path.is_file():
+        if may_hold_labels(name) and path.is_file():
             found.append(LabelFile(path, name))
     return found
+
+
+def may_hold_labels(name: PurePosixPath) -> bool:
+    """Whether a file of that name may, which is neither hidden nor known to be of another kind."""
+    suffixes, aside = _patterns()
+    if any(part.startswith(".") for part in name.parts):
+        return False
+    return name.name.lower().endswith(suffixes) and not any(_named(name, p) for p in aside)
+
+
+@cache
+def _patterns() -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The suffixes of label files, and the names of files beside them."""
+    suffixes = {suffix for format_ in formats().values() for suffix in format_.SUFFIXES}
+    aside = (pattern for f in formats().values() for pattern in getattr(f, "ASIDE", ()))
+    return tuple(suffixes), (*_ASIDE, *aside)
 
 
 def _named(name: PurePosixPath, pattern: str) -> bool:

@@ -6,15 +6,13 @@ CVAT puts the texts of such lines in double quotes, all of them; then those are 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
-
-import shapely
 
 from detector.data.raw.label_file import LabelFile
 from detector.data.raw.labelled import Labelled
 from detector.data.raw.number_lines import (
     is_dont_care,
+    is_outline,
     leading_numbers,
     mostly,
     page_of,
@@ -23,15 +21,6 @@ from detector.data.raw.number_lines import (
 from detector.data.raw.shapes import pairs
 
 SUFFIXES = (".txt", ".csv")
-# So many numbers after a quadrilateral are hardly its text.
-_SURELY_OUTLINE = 16
-# Opposite sides of a word's four corners differ by less, but for steep perspective; those of an
-# outline's first four points by more.
-_SIDES = 1.7
-# The share of its hull that an outline encloses at least; numbers of a text make a spike of it.
-_FILLED = 0.65
-# How far from the first four points the others are at most, in diagonals of those.
-_REACH = 1.1
 
 
 def claims(file: LabelFile) -> bool:
@@ -48,7 +37,7 @@ def read(file: LabelFile) -> Iterator[Labelled]:
     """
     page = page_of(file)
     rows = [(line, leading_numbers(line)) for _, line in file.lines]
-    outlines = [_is_outline(numbers) for _, numbers in rows]
+    outlines = [is_outline(numbers) for _, numbers in rows]
     if all(len(numbers) >= 10 for _, numbers in rows):
         outlines = [2 * sum(outlines) > len(rows)] * len(rows)
     counts = [
@@ -61,22 +50,6 @@ def read(file: LabelFile) -> Iterator[Labelled]:
     for (_, numbers), count, text in zip(rows, counts, texts, strict=True):
         page.add(pairs(numbers[:count]), text, ignore=is_dont_care(text))
     yield page
-
-
-def _is_outline(numbers: list[float]) -> bool:
-    """Whether the numbers after the eighth go on with an outline."""
-    if len(numbers) < 10 or not all(map(math.isfinite, numbers)):
-        return False
-    points = pairs(numbers[: len(numbers) // 2 * 2])
-    sides = [math.dist(points[i], points[(i + 1) % 4]) for i in range(4)]
-    lengths = [sorted(sides[i::2]) for i in range(2)]
-    if len(numbers) >= _SURELY_OUTLINE or any(b > a * _SIDES for a, b in lengths):
-        return True
-    ring, hull = shapely.Polygon(points), shapely.MultiPoint(points[:4]).convex_hull
-    filled = ring.is_valid and ring.area >= ring.convex_hull.area * _FILLED
-    diagonal = max(math.dist(points[i], points[i + 2]) for i in range(2))
-    distance = shapely.distance(hull, shapely.points(points[4:])).max()
-    return bool(filled and distance <= diagonal * _REACH)
 
 
 def _all_quoted(texts: list[str | None]) -> bool:

@@ -180,7 +180,8 @@ def _said(path: Path, files: Sequence[LabelFile], predicted: bool) -> Iterator[_
         yield from (_Said(page, file) for file, page in read_lines(lines))
         return
     name, known = recognised(path, files)
-    if others := sorted(str(file.path) for file in set(files).difference(known)):
+    suffixed = (f for f in files if f.path.name.lower().endswith(formats()[name].SUFFIXES))
+    if others := sorted(str(file.path) for file in set(suffixed).difference(known)):
         raise InputError(
             f"{others[0]}: is no file of the format {name}, as others of {path} are; correct it "
             "or take it away"
@@ -220,9 +221,10 @@ def _in_pixels(said: _Said, names: Sequence[str], images: Path | None) -> dict[s
     size = None if page.size is None else numbers(page.size)
     width, height = image_size(found) if found is not None else size or (0, 0)
     if page.words and not (width and height):
+        where = "; give" if images is None else f", and which is not in {images}; give"
         raise InputError(
             f"{said.file.path}: {names[0]}: its points are shares of an image whose size it does "
-            "not say; give the folder of the images, as in images=FOLDER"
+            f"not say{where} the folder of the images, as in images=FOLDER"
         )
     return in_pixels(page.words, width, height)  # type: ignore[arg-type]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import unicodedata
 import zipfile
@@ -9,6 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from examples import examples
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from detector.core.errors import InputError
@@ -184,6 +188,27 @@ def test_lines_that_may_be_anything_are_refused(tmp_path: Any, text: str, messag
         read_pages(tmp_path / "pred", predicted=True)
 
 
+FIELDS = st.floats() | st.integers(-9, 999) | st.text(max_size=4) | st.just(10**400)
+
+
+@examples(100)
+@given(lines=st.lists(st.lists(FIELDS, max_size=12), max_size=4), predicted=st.booleans())
+def test_any_lines_end_in_pages_or_one_message(
+    tmp_path_factory: pytest.TempPathFactory, lines: Any, predicted: bool
+) -> None:
+    folder = tmp_path_factory.mktemp("lines")
+    text = "\n".join(",".join(map(str, fields)) for fields in lines)
+    (folder / "a.txt").write_text(text, encoding="utf-8", errors="replace")
+    with contextlib.suppress(InputError):
+        pages = read_pages(folder, predicted=predicted)
+        assert list(pages) == ["a"]
+        assert len(pages["a"].polygons) == len([line for line in _lines(text) if line.strip()])
+
+
+def _lines(text: str) -> list[str]:
+    return text.replace("\r", "\n").replace("\ufeff", "").split("\n")
+
+
 def test_two_points_are_no_detection(tmp_path: Any) -> None:
     word = {"points": [[10, 10], [100, 30]]}
     path = write(tmp_path / "pred.json", images(a_jpg={"words": {"1": word}}))
@@ -212,6 +237,17 @@ def test_a_ground_truth_in_any_format(tmp_path: Any) -> None:
     assert page.notes == {"point left out": 1}
     write(tmp_path / "found" / "res_a.txt", "1,2,11,7,0.5\n")
     assert len(read_pair(gt, tmp_path / "found").found) == 1
+
+
+def test_files_of_other_kinds_beside_the_ground_truth(tmp_path: Any) -> None:
+    line = "0,0,10,0,10,5,0,5,a\n"
+    write(tmp_path / "gt_a.txt", line)
+    write(tmp_path / "README.txt", "none")
+    write(tmp_path / "config.xml", "<View/>")
+    assert list(read_pages(tmp_path)) == ["a"]
+    write(tmp_path / "notes.txt", "to do: page b")
+    with pytest.raises(InputError, match=r"notes\.txt: is no file of the format icdar2015, as"):
+        read_pages(tmp_path)
 
 
 def test_shares_of_an_image_need_its_size(tmp_path: Any) -> None:

@@ -33,11 +33,16 @@ def read(file: LabelFile) -> Iterator[Labelled]:
 
     Numbers after the eighth may be more corners or a text (`1,234.00`). A file whose lines all
     begin with ten numbers or more is of one kind, that of most of its lines; else each line is
-    of its own. An outline has the longest even number of leading numbers.
+    of its own, and two numbers are an amount where other lines have texts. An outline has the
+    longest even number of leading numbers.
     """
     page = page_of(file)
     rows = [(line, leading_numbers(line)) for _, line in file.lines]
-    outlines = [is_outline(numbers) for _, numbers in rows]
+    have_texts = any(len(n) in (8, 9) and text_after(line, len(n)) for line, n in rows)
+    outlines = [
+        is_outline(numbers) and not (have_texts and _ends_in_amount(line, numbers))
+        for line, numbers in rows
+    ]
     if all(len(numbers) >= 10 for _, numbers in rows):
         outlines = [2 * sum(outlines) > len(rows)] * len(rows)
     counts = [
@@ -50,6 +55,11 @@ def read(file: LabelFile) -> Iterator[Labelled]:
     for (_, numbers), count, text in zip(rows, counts, texts, strict=True):
         page.add(pairs(numbers[:count]), text, ignore=is_dont_care(text))
     yield page
+
+
+def _ends_in_amount(line: str, numbers: list[float]) -> bool:
+    """Whether all after four corners is `1,234`, which is likelier than a fifth without a text."""
+    return len(numbers) == 10 and text_after(line, 10) is None
 
 
 def _all_quoted(texts: list[str | None]) -> bool:

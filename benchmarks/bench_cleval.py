@@ -128,7 +128,8 @@ def main(options: dict[str, Any]) -> None:
         log(f"no data=FOLDER with {' and '.join(FILES)}: scoring {DRAWN_PAGES} drawn pages")
         truth, found = drawn_pages(DRAWN_PAGES)
     else:
-        truth, found = read_pair(*(Path(options["data"]) / name for name in FILES))
+        pair = read_pair(*(Path(options["data"]) / name for name in FILES))
+        truth, found = pair.truth, pair.found
     jobs: dict[str, Callable[[], float]] = {
         "official": lambda: score_ours(truth, found, "official"),
         "competition": lambda: score_ours(truth, found, "competition"),

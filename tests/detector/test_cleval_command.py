@@ -131,6 +131,11 @@ def test_pages_are_drawn_on_white_and_on_their_photos(gt, pred, tmp_path):
     # 0.6 of the way from white, and what JPEG makes of it
     assert on_red[110, 290].tolist() == pytest.approx([222, 120, 120], abs=4)
     assert on_white[2, -2].tolist() == [255, 255, 255]
+    truth = tmp_path / "texts"
+    truth.mkdir()
+    (truth / "gt_a.txt").write_text("0,0,100,0,100,20,0,20,abc\n")
+    score_files(Settings(gt=truth, pred=truth, draw=tmp_path / "texts_red", images=photos))
+    assert read_image(tmp_path / "texts_red" / "a.png").shape == on_red.shape
     (photos / "b.jpg").unlink()
     with pytest.raises(InputError, match=r"b\.jpg"):
         score_files(Settings(gt=gt, pred=pred, draw=tmp_path / "none", images=photos))
@@ -145,3 +150,32 @@ def test_blank_pages_can_be_left_out_of_the_mean(tmp_path):
     assert score_files(Settings(**both, dialect="competition", blank="skip"))["hmean"] == 1
     assert score_files(Settings(**both, blank="zero"))["hmean"] == 0.5
     assert score_files(Settings(**both))["blank_pages"] == 1
+
+
+def test_the_contests_cut_of_detections(tmp_path, capsys):
+    truth = write(tmp_path / "gt.json", {"a.jpg": [word(0, 0, 100, 20)]})
+    others = [word(x, 50, x + 10, 60) for x in range(0, 10000, 20)]
+    found = write(tmp_path / "pred.json", {"a.jpg": [*others, word(0, 0, 100, 20)]})
+    both = {"gt": truth, "pred": found}
+    contest = score_files(Settings(**both, dialect="competition"))
+    assert (contest["recall"], contest["detections"], contest["cut_pages"]) == (0, 500, 1)
+    assert "1 pages have more than 500 detections in" in capsys.readouterr().err
+    every = [{}, {"dialect": "official"}, {"dialect": "competition", "most_detections": None}]
+    for options in every:
+        scores = score_files(Settings(**both, **options))
+        assert (scores["recall"], scores["detections"], scores["cut_pages"]) == (1, 501, 0)
+    assert score_files(Settings(**both, most_detections=3))["detections"] == 3
+
+
+def test_what_of_the_files_counts_otherwise_than_it_may_seem_is_told(tmp_path, gt, capsys):
+    folder = tmp_path / "icdar"
+    folder.mkdir()
+    for name in "abz":
+        (folder / f"res_{name}.txt").write_text("0,0,100,20,0.9\n")
+    scores = score_files(Settings(gt=gt, pred=folder))
+    assert (scores["extra_pages"], scores["missing_pages"], scores["detections"]) == (1, 0, 2)
+    notes = capsys.readouterr().err
+    assert "icdar: lines of four numbers are read as left,top,right,bottom (2 times)" in notes
+    assert "icdar: confidence left out (2 times)" in notes
+    assert "1 pages of" in notes
+    assert "are left out: z" in notes

@@ -113,14 +113,14 @@ def test_a_zip_of_labels_is_not_unpacked_beyond_its_limit(
 ) -> None:
     import zipfile
 
-    from detector.metrics import files
+    from detector.data.raw import archives
 
     path = tmp_path / "gt.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("gt_a.txt", "\n" * 2_000_000)
     assert path.stat().st_size < 10_000
     assert list(read_pages(path)) == ["a"]
-    monkeypatch.setattr(files, "_MOST_BYTES", 1_000_000)
+    monkeypatch.setattr(archives, "_MOST_BYTES", 1_000_000)
     with pytest.raises(InputError, match=r"gt\.zip: its files have more than 1000000 bytes"):
         read_pages(path)
     content = bytearray(path.read_bytes())

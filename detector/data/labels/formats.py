@@ -60,11 +60,25 @@ def formats() -> Mapping[str, Format]:
 
 def label_files(root: Path) -> list[LabelFile]:
     """The files below a folder that may hold labels, by path; hidden ones are left out."""
-    suffixes = tuple({suffix for format_ in formats().values() for suffix in format_.SUFFIXES})
-    aside = [*_ASIDE, *(p for f in formats().values() for p in getattr(f, "ASIDE", ()))]
-    names = (name for name in files_below(root) if name.name.lower().endswith(suffixes))
-    kept = (name for name in names if not any(_named(name, pattern) for pattern in aside))
-    return [LabelFile(root / name, name) for name in sorted(kept)]
+    return [
+        LabelFile(root / name, name) for name in sorted(files_below(root)) if may_hold_labels(name)
+    ]
+
+
+def may_hold_labels(name: PurePosixPath) -> bool:
+    """Whether a file of that name may, which is neither hidden nor known to be of another kind."""
+    suffixes, aside = _patterns()
+    if any(part.startswith(".") for part in name.parts):
+        return False
+    return name.name.lower().endswith(suffixes) and not any(_named(name, p) for p in aside)
+
+
+@cache
+def _patterns() -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The suffixes of label files, and the names of files beside them."""
+    suffixes = {suffix for format_ in formats().values() for suffix in format_.SUFFIXES}
+    aside = (pattern for f in formats().values() for pattern in getattr(f, "ASIDE", ()))
+    return tuple(suffixes), (*_ASIDE, *aside)
 
 
 def _named(name: PurePosixPath, pattern: str) -> bool:

@@ -6,7 +6,7 @@ import codecs
 import gzip
 import io
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -27,18 +27,20 @@ _MARKS = (
 class LabelFile:
     """A file that may hold labels. `name` is its path below the dataset's folder.
 
-    What it holds is read when it is asked for, and kept until `forget`. All properties raise
-    InputError, naming the file, for one that cannot be read or is not of that kind.
+    `packed` is what it holds where it is no file of its own but one in an archive. What it holds
+    is read when it is asked for, and kept until `forget`. All properties raise InputError, naming
+    the file, for one that cannot be read or is not of that kind.
     """
 
     path: Path
     name: PurePosixPath
+    packed: bytes | None = field(default=None, repr=False)
 
     @cached_property
     def content(self) -> bytes:
         """The bytes of the file, unpacked where its name ends in `.gz`."""
         try:
-            content = read_bounded(self.path, JSON_BYTES)
+            content = read_bounded(self.path, JSON_BYTES) if self.packed is None else self.packed
         except OSError as error:
             raise InputError(f"{self.path}: cannot be read: {error.strerror}") from None
         return _unpacked(content, self.path) if self.path.suffix.lower() == ".gz" else content

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
-from functools import lru_cache
-from itertools import takewhile
+from functools import cache, lru_cache
+
+import shapely
 
 from detector.data.raw.label_file import LabelFile
 from detector.data.raw.labelled import Labelled
-from detector.data.raw.shapes import numbers
+from detector.data.raw.shapes import numbers, pairs
 
-NUMBER = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,3})?"
+NUMBER = r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?"
 # Coordinates that are not finite are read too: the others of the line still say where text is.
-_NUMBER = re.compile(rf"{NUMBER}|[+-]?(?:nan|inf(?:inity)?)", re.ASCII | re.IGNORECASE)
+_VALUE = rf"(?:{NUMBER}|[+-]?(?i:nan|inf(?:inity)?))"
 # What competitions put before the name of the image.
 _PREFIXES = ("poly_gt_", "gt_", "res_")
 # Fractions of a page reach a little beyond it where a word is cut by its edge.
 _LEAST, _MOST = -0.1, 1.1
+# So many numbers after a quadrilateral are hardly its text.
+_SURELY_OUTLINE = 16
+# Opposite sides of a word's four corners differ by less, but for steep perspective; those of an
+# outline's first four points by more.
+_SIDES = 1.7
+# The share of its hull that an outline encloses at least; numbers of a text make a spike of it.
+_FILLED = 0.65
+# How far from the first four points the others are at most, in diagonals of those.
+_REACH = 1.1
 
 
 def page_of(file: LabelFile) -> Labelled:
@@ -32,8 +43,16 @@ def page_of(file: LabelFile) -> Labelled:
 
 def mostly(file: LabelFile, is_word: Callable[[str], bool]) -> bool:
     """Whether at least half of the lines are words; so they are of a file without lines."""
-    found = [is_word(line) for _, line in file.lines]
-    return 2 * sum(found) >= len(found)
+    left = (len(file.lines) + 1) // 2  # words that are yet to be found
+    spare = len(file.lines) - left
+    for _, line in file.lines if left else ():
+        if is_word(line):
+            left -= 1
+        else:
+            spare -= 1
+        if left == 0 or spare < 0:
+            break
+    return left == 0
 
 
 def leading_numbers(line: str, separator: str | None = ",") -> list[float]:
@@ -43,8 +62,38 @@ def leading_numbers(line: str, separator: str | None = ",") -> list[float]:
 
 @lru_cache(maxsize=1024)  # several formats look at the lines of a file, and then one reads them
 def _leading_numbers(line: str, separator: str | None) -> tuple[float, ...]:
-    fields = takewhile(_NUMBER.fullmatch, map(str.strip, line.split(separator)))
-    return tuple(map(float, fields))
+    found = _leading(separator).match(line)
+    return () if found is None else tuple(map(float, found[0].split(separator)))
+
+
+@cache
+def _leading(separator: str | None) -> re.Pattern[str]:
+    """What matches as many whole fields of one number each as a line begins with."""
+    if separator is None:
+        return re.compile(rf"\s*{_VALUE}(?:\s+{_VALUE})*(?!\S)")
+    field = rf"[^\S{separator}]*{_VALUE}[^\S{separator}]*"
+    return re.compile(rf"{field}(?:{separator}{field})*(?={separator}|$)")
+
+
+def is_outline(numbers: list[float]) -> bool:
+    """Whether the numbers after the eighth go on with an outline."""
+    if len(numbers) < 10 or not all(map(math.isfinite, numbers)):
+        return False
+    points = pairs(numbers[: len(numbers) // 2 * 2])
+    sides = [math.dist(points[i], points[(i + 1) % 4]) for i in range(4)]
+    lengths = [sorted(sides[i::2]) for i in range(2)]
+    if len(numbers) >= _SURELY_OUTLINE or any(b > a * _SIDES for a, b in lengths):
+        return True
+    diagonal = max(math.dist(points[i], points[i + 2]) for i in range(2))
+    for axis in range(2):  # most texts name a point far away, which is told without geometry
+        known, further = ([point[axis] for point in part] for part in (points[:4], points[4:]))
+        room = max(min(known) - min(further), max(further) - max(known))
+        if room > diagonal * _REACH:
+            return False
+    ring, hull = shapely.Polygon(points), shapely.MultiPoint(points[:4]).convex_hull
+    filled = ring.is_valid and ring.area >= ring.convex_hull.area * _FILLED
+    distance = shapely.distance(hull, shapely.points(points[4:])).max()
+    return bool(filled and distance <= diagonal * _REACH)
 
 
 def text_after(line: str, count: int) -> str | None:
@@ -55,7 +104,7 @@ def text_after(line: str, count: int) -> str | None:
     fields = line.split(",", count)
     if len(fields) <= count:
         return None
-    spaced = all(field.startswith(" ") for field in fields[1:])
+    spaced = fields[-1].startswith(" ") and all(field.startswith(" ") for field in fields[1:])
     return fields[count][1:] if spaced else fields[count]
 
 
@@ -66,7 +115,8 @@ def is_dont_care(text: str | None) -> bool:
 
 def fractions(line: str) -> list[float] | None:
     """The numbers after the class in a line of YOLO's; None when it is none of them."""
-    values = numbers(line.split())
+    fields = line.split()
+    values = numbers(fields) if len(fields) > 4 else None
     if not values or values[0] < 0 or values[0] != int(values[0]):
         return None
     rest = values[1:]

@@ -70,7 +70,7 @@ def points_of_text(text: Any) -> Any:
 
 def pairs(flat: Any) -> Any:
     """`[x1, y1, x2, y2, ...]` as points."""
-    if not isinstance(flat, Sequence) or isinstance(flat, str) or len(flat) % 2:
+    if not isinstance(flat, (list, tuple)) or len(flat) % 2:
         return flat
     return [[x, y] for x, y in zip(flat[::2], flat[1::2], strict=True)]
 

@@ -63,14 +63,14 @@ def _without_zeros(name: str) -> tuple[str, ...]:
 
 def _has_mark(line: str) -> bool:
     outline, mark, _ = line.partition(_MARK)
-    count = len(leading_numbers(outline))
-    return bool(mark) and count >= 8 and outline.rstrip(", ").count(",") == count - 1
+    count = len(leading_numbers(outline)) if mark else 0
+    return count >= 8 and outline.rstrip(", ").count(",") == count - 1
 
 
 def _is_first_version(line: str) -> bool:
     """Whether the line is a box and 14 points from its corner, all about within it."""
-    values = leading_numbers(line)
-    if len(values) != 32 or line.rstrip(", ").count(",") != 31:
+    values = leading_numbers(line) if line.rstrip(", ").count(",") == 31 else []
+    if len(values) != 32:
         return False
     left, top, right, bottom, *offsets = values
     rooms = (right - left, offsets[::2]), (bottom - top, offsets[1::2])

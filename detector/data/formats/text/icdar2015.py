@@ -6,7 +6,6 @@ CVAT puts the texts of such lines in double quotes, all of them; then those are 
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ from detector.data.raw.label_file import LabelFile
 from detector.data.raw.labelled import Labelled
 from detector.data.raw.number_lines import (
     is_dont_care,
+    is_outline,
     leading_numbers,
     mostly,
     page_of,
@@ -32,15 +32,6 @@ from detector.data.raw.written import beside, leave_out, text_where_dont_care_is
 
 SUFFIXES = (".txt", ".csv")
 FOLDER = True
-# So many numbers after a quadrilateral are hardly its text.
-_SURELY_OUTLINE = 16
-# Opposite sides of a word's four corners differ by less, but for steep perspective; those of an
-# outline's first four points by more.
-_SIDES = 1.7
-# The share of its hull that an outline encloses at least; numbers of a text make a spike of it.
-_FILLED = 0.65
-# How far from the first four points the others are at most, in diagonals of those.
-_REACH = 1.1
 
 
 def claims(file: LabelFile) -> bool:
@@ -53,7 +44,8 @@ def read(file: LabelFile) -> Iterator[Labelled]:
 
     Numbers after the eighth may be more corners or a text (`1,234.00`). A file whose lines all
     begin with ten numbers or more is of one kind, that of most of its lines; else each line is
-    of its own. An outline has the longest even number of leading numbers.
+    of its own, and two numbers are an amount where other lines have texts. An outline has the
+    longest even number of leading numbers.
     """
     page = page_of(file)
     _add(page, [line for _, line in file.lines])
@@ -107,7 +99,11 @@ def _text(page: Labelled, word: dict[str, Any]) -> str:
 
 def _add(page: Labelled, lines: Sequence[str]) -> None:
     rows = [(line, leading_numbers(line)) for line in lines]
-    outlines = [_is_outline(numbers) for _, numbers in rows]
+    have_texts = any(len(n) in (8, 9) and text_after(line, len(n)) for line, n in rows)
+    outlines = [
+        is_outline(numbers) and not (have_texts and _ends_in_amount(line, numbers))
+        for line, numbers in rows
+    ]
     if all(len(numbers) >= 10 for _, numbers in rows):
         outlines = [2 * sum(outlines) > len(rows)] * len(rows)
     counts = [
@@ -121,20 +117,9 @@ def _add(page: Labelled, lines: Sequence[str]) -> None:
         page.add(pairs(numbers[:count]), text, ignore=is_dont_care(text))
 
 
-def _is_outline(numbers: list[float]) -> bool:
-    """Whether the numbers after the eighth go on with an outline."""
-    if len(numbers) < 10 or not all(map(math.isfinite, numbers)):
-        return False
-    points = pairs(numbers[: len(numbers) // 2 * 2])
-    sides = [math.dist(points[i], points[(i + 1) % 4]) for i in range(4)]
-    lengths = [sorted(sides[i::2]) for i in range(2)]
-    if len(numbers) >= _SURELY_OUTLINE or any(b > a * _SIDES for a, b in lengths):
-        return True
-    ring, hull = shapely.Polygon(points), shapely.MultiPoint(points[:4]).convex_hull
-    filled = ring.is_valid and ring.area >= ring.convex_hull.area * _FILLED
-    diagonal = max(math.dist(points[i], points[i + 2]) for i in range(2))
-    distance = shapely.distance(hull, shapely.points(points[4:])).max()
-    return bool(filled and distance <= diagonal * _REACH)
+def _ends_in_amount(line: str, numbers: list[float]) -> bool:
+    """Whether all after four corners is `1,234`, which is likelier than a fifth without a text."""
+    return len(numbers) == 10 and text_after(line, 10) is None
 
 
 def _all_quoted(texts: list[str | None]) -> bool:

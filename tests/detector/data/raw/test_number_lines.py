@@ -1,10 +1,14 @@
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
+from examples import examples
+from hypothesis import given
+from hypothesis import strategies as st
 from label_files import label_file
 
+from detector.data.raw.label_file import LabelFile
 from detector.data.raw.number_lines import fractions, leading_numbers, mostly, text_after
 
 
@@ -55,3 +59,27 @@ def test_at_least_half_of_the_lines_decide(tmp_path: Path) -> None:
     assert mostly(label_file(tmp_path, "1.txt", "a\nb\n"), is_a)
     assert not mostly(label_file(tmp_path, "2.txt", "a\nb\nc\n"), is_a)
     assert mostly(label_file(tmp_path, "3.txt", "\n"), is_a)
+
+
+@pytest.mark.parametrize(
+    ("line", "separator", "expected"),
+    [
+        ("1\t\t2", "\t", [1]),
+        (" 1 \t-2.5e1\t.5x\t3", "\t", [1, -25]),
+        ("1;2; 3 ;", ";", [1, 2, 3]),
+        ("1 2  3 4a", None, [1, 2, 3]),
+        ("1\u00a0,\u00a02,\u0663", ",", [1, 2]),
+        ("", ",", []),
+        ("1.2.3,4", ",", []),
+    ],
+)
+def test_only_whole_fields_of_one_number_count(line, separator, expected):
+    assert leading_numbers(line, separator) == expected
+
+
+@examples(100)
+@given(st.lists(st.booleans(), max_size=9))
+def test_half_of_the_lines_are_enough(words):
+    content = "\n".join(f"{word:d}" for word in words).encode()
+    file = LabelFile(Path("a.txt"), PurePosixPath("a.txt"), content)
+    assert mostly(file, lambda line: line == "1") == (2 * sum(words) >= len(words))

@@ -172,3 +172,9 @@ def test_any_text_ends_in_pages_or_one_message(
 ) -> None:
     data = content.encode("utf-8", "replace")
     survives(icdar2015, label_file(tmp_path_factory.getbasetemp(), "a.txt", data))
+
+
+def test_an_amount_that_names_a_point_nearby_stays_a_text(tmp_path: Path) -> None:
+    found = page(tmp_path, "3,216,100,216,100,227,3,227,1,234\n9,9,50,9,50,20,9,20,won\n")
+    assert [len(points) for points in points_of(found)] == [4, 4]
+    assert [word["transcription"] for word in found.words.values()] == ["1,234", "won"]

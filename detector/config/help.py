@@ -88,7 +88,7 @@ def _allowed(annotation: Any, metadata: Sequence[Any] = ()) -> str:
         return _allowed(inner[0], [*metadata, *_constraints(inner[1:])])
     if origin in (Union, UnionType):
         kinds = [a for a in inner if a is not type(None)]
-        return _allowed(kinds[0], metadata) if len(kinds) == 1 else ""
+        return " or ".join(filter(None, (_allowed(kind, metadata) for kind in kinds)))
     if origin is Literal:
         return f"one of {' | '.join(map(_typed, inner))}"
     if annotation is bool:

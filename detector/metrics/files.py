@@ -144,7 +144,7 @@ def read_pages(path: Path, *, predicted: bool = False, images: Path | None = Non
         pages[name].names = tuple(names)
     shapes = (page.polygons for page in pages.values())
     refuse_fractions(
-        path, ({str(i): {"points": p.tolist()} for i, p in enumerate(s)} for s in shapes)
+        str(path), ({str(i): {"points": p.tolist()} for i, p in enumerate(s)} for s in shapes)
     )
     return pages
 

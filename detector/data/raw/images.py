@@ -7,6 +7,8 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from pathlib import PurePosixPath
+from typing import Any
+from urllib.parse import unquote
 
 from detector.data.page.images import IMAGE_SUFFIXES
 
@@ -115,3 +117,31 @@ def _words(path: PurePosixPath) -> set[str]:
     """The names of a path's folders and the words that they are made of, in small letters."""
     folders = [part.lower() for part in path.parts[:-1]]
     return {*folders, *(word for part in folders for word in re.findall(r"[^\W_]+", part))}
+
+
+# How Label Studio serves files of its own machine.
+_LOCAL = re.compile(r"/local-files/?\?(?:.*&)?d=([^&]*)")
+
+
+_WEB = re.compile(r"https?://[^/]*/?", re.IGNORECASE)
+
+
+_BUCKET = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://[^/]*/")
+
+
+def path_of(reference: Any) -> str:
+    """The path with `/`, of a URL the part that names the file, unescaped; "" for what is no text.
+
+    A path of a Windows machine and one below a bucket or a host stay paths of elsewhere: only
+    their ends can be found in a dataset.
+    """
+    if not isinstance(reference, str):
+        return ""
+    local = _LOCAL.search(reference)
+    if local:
+        return unquote(local[1])
+    if web := _WEB.match(reference):
+        return unquote(re.split(r"[?#]", reference[web.end() :])[0])
+    if bucket := _BUCKET.match(reference):
+        return unquote(reference[bucket.end() :])
+    return reference.strip().replace("\\", "/")

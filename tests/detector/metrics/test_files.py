@@ -263,7 +263,7 @@ def test_shares_of_an_image_need_its_size(tmp_path: Any) -> None:
 BAD_FILES = {
     "gt.json": [
         ('{"images": {"a.jpg": {"wor', "not valid JSON"),
-        ("[]", "no labels in a format that is known .*with no object"),
+        ("[]", "no labels in a format that is known .*holding \\[\\]"),
         ('{"images": []}', "no labels in a format that is known .*the keys 'images'"),
         ('{"images": {"a.jpg": 3}}', "a.jpg: a page must be an object with words, got int"),
         ('{"images": {"a.jpg": {"words": [1]}}}', "a.jpg: words must be an object .*, got list"),

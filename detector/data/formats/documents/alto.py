@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from xml.etree.ElementTree import Element
 
 from detector.core.errors import InputError
+from detector.data.raw.images import path_of
 from detector.data.raw.label_file import LabelFile
 from detector.data.raw.labelled import Labelled
-from detector.data.raw.references import path_of
 from detector.data.raw.shapes import box_of_size, numbers, points_of_text, scaled
 
 SUFFIXES = (".xml", ".alto")

@@ -13,9 +13,9 @@ from html.parser import HTMLParser
 from typing import Any
 
 from detector.core.errors import InputError
+from detector.data.raw.images import path_of
 from detector.data.raw.label_file import LabelFile
 from detector.data.raw.labelled import Labelled
-from detector.data.raw.references import path_of
 from detector.data.raw.shapes import box_of_corners, numbers, points_of_text
 
 SUFFIXES = (".hocr", ".html", ".htm", ".xhtml")

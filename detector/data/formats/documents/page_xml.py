@@ -12,9 +12,9 @@ from typing import Any
 from xml.etree.ElementTree import Element
 
 from detector.core.errors import InputError
+from detector.data.raw.images import path_of
 from detector.data.raw.label_file import LabelFile
 from detector.data.raw.labelled import Labelled
-from detector.data.raw.references import path_of
 from detector.data.raw.shapes import numbers, points_of, points_of_text
 
 SUFFIXES = (".xml",)

@@ -11,10 +11,10 @@ from typing import Any
 from xml.etree.ElementTree import Element
 
 from detector.core.errors import InputError
+from detector.data.raw.images import path_of
 from detector.data.raw.label_file import LabelFile
 from detector.data.raw.labelled import Labelled
 from detector.data.raw.marks import is_dont_care, is_marked, text_name, used_text_name
-from detector.data.raw.references import path_of
 from detector.data.raw.shapes import are_points, box_of_corners, points_of_text, turned
 
 SUFFIXES = (".xml",)

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from detector.core.errors import InputError
+from detector.data.raw.images import path_of
 from detector.data.raw.label_file import LabelFile
 from detector.data.raw.labelled import Labelled
 from detector.data.raw.marks import is_dont_care, is_marked, is_set
-from detector.data.raw.references import path_of
 from detector.data.raw.shapes import are_points, box_of_corners, points_of
 from detector.data.raw.written import beside, json_text, leave_out
 

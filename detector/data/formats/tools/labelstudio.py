@@ -15,10 +15,10 @@ from urllib.parse import quote, unquote
 
 from detector.core.errors import InputError
 from detector.data.page.images import IMAGE_SUFFIXES
+from detector.data.raw.images import path_of
 from detector.data.raw.label_file import LabelFile
 from detector.data.raw.labelled import Labelled
 from detector.data.raw.marks import is_dont_care, is_set
-from detector.data.raw.references import path_of
 from detector.data.raw.shapes import are_points, box_of_size, numbers, scaled, turned
 from detector.data.raw.written import json_text, leave_out
 

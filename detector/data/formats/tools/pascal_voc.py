@@ -11,10 +11,10 @@ from pathlib import PurePosixPath
 from xml.etree.ElementTree import Element
 
 from detector.core.errors import InputError
+from detector.data.raw.images import path_of
 from detector.data.raw.label_file import LabelFile
 from detector.data.raw.labelled import Labelled
 from detector.data.raw.marks import is_dont_care, is_marked, is_set, used_text_name
-from detector.data.raw.references import path_of
 from detector.data.raw.shapes import box_of_corners
 
 SUFFIXES = (".xml",)

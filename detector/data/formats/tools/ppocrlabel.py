@@ -14,9 +14,9 @@ from typing import Any
 from detector.core.errors import InputError
 from detector.core.escape import encodable
 from detector.core.plain import parse_json
+from detector.data.raw.images import path_of
 from detector.data.raw.label_file import LabelFile
 from detector.data.raw.labelled import Labelled
-from detector.data.raw.references import path_of
 from detector.data.raw.shapes import points_of
 from detector.data.raw.written import (
     beside,

@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from detector.core.errors import InputError
+from detector.data.raw.images import path_of
 from detector.data.raw.label_file import LabelFile
 from detector.data.raw.labelled import Labelled
 from detector.data.raw.marks import is_marked, text_name, used_text_name
-from detector.data.raw.references import path_of
 from detector.data.raw.shapes import box_of_size, points_of
 
 SUFFIXES = (".json",)

@@ -56,7 +56,7 @@ def test_what_comes_with_labels_is_none_of_them(tmp_path: Path) -> None:
 def test_what_was_read_to_tell_the_format_is_dropped(tmp_path: Path) -> None:
     label_file(tmp_path, "a.txt", f"{QUAD},a\n")
     _, (file,) = recognised(tmp_path, label_files(tmp_path))
-    assert set(vars(file)) == {"path", "name"}
+    assert set(vars(file)) == {"path", "name", "packed"}
 
 
 def test_a_format_that_is_said_takes_its_files_and_those_of_none(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detector.data.raw.references import path_of
+from detector.data.raw.images import path_of
 
 
 @pytest.mark.parametrize(

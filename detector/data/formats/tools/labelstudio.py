@@ -158,6 +158,7 @@ def _live_results(task: Mapping[str, Any], page: Labelled) -> Iterator[list[dict
         "task without annotation": int(not made),
     }
     page.left_out.update({reason: count for reason, count in counts.items() if count > 0})
+    page.labelled = bool(live)  # of a task that was skipped nobody knows the words
     results = max(live, key=newest).get("result") if live else None
     regions: dict[str, list[dict[str, Any]]] = {}
     for number, result in enumerate(results if isinstance(results, list) else []):

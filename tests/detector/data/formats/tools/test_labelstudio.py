@@ -126,11 +126,11 @@ def test_annotations_without_a_time_go_by_their_numbers(tmp_path: Path) -> None:
         ([{"was_cancelled": True, "result": region("x")}], "cancelled annotation"),
     ],
 )
-def test_a_task_without_a_live_annotation_stays(
+def test_a_task_without_a_live_annotation_is_unlabelled(
     tmp_path: Path, made: list[Any], reason: str
 ) -> None:
     found = page(tmp_path, task(annotations=made))
-    assert (found.words, found.left_out) == ({}, {reason: 1})
+    assert (found.words, found.left_out, found.labelled) == ({}, {reason: 1}, False)
 
 
 @pytest.mark.parametrize(

@@ -80,9 +80,9 @@ def with_values(config: TrainConfig, values: dict[str, Any]) -> TrainConfig:
         raise InputError("\n".join(describe_faults(error, TrainConfig))) from None
 
 
-def as_kept(settings: dict[str, Any]) -> dict[str, Any]:
+def as_kept(settings: Any) -> Any:
     """The settings that a training kept, with what younger ones were where not their default."""
-    model = settings.get("model", {})
+    model = settings.get("model", {}) if isinstance(settings, dict) else None
     if not isinstance(model, dict):
         return settings
     return settings | {"model": {"norm_maps": False} | model}

@@ -191,7 +191,7 @@ def test_bad_input(tmp_path: Path, make_dataset: Make) -> None:
     with pytest.raises(InputError, match=r"data\.root: is required"):
         main(InspectConfig())
     (tmp_path / "images").mkdir()
-    with pytest.raises(InputError, match=r"holds no image .*, nor folders in images/"):
+    with pytest.raises(InputError, match=r"holds no image .*, nor folders such as images/train"):
         inspect(tmp_path)
     make_dataset(tmp_path)
     with pytest.raises(InputError, match="has no split 'vel'; splits that exist: train"):

@@ -65,7 +65,8 @@ def layout_of(root: Path) -> Layout:
         return Layout(root, tuple(p for p in within if len(p.parts) > 2), tuple(folders))
     if not images:
         raise InputError(
-            f"{root}: holds no image ({', '.join(IMAGE_SUFFIXES)}), nor folders in images/"
+            f"{root}: holds no image ({', '.join(IMAGE_SUFFIXES)}), nor folders "
+            "such as images/train and images/val"
         )
     return Layout(root, images)
 

@@ -277,7 +277,7 @@ class TestUnusable:
         with pytest.raises(InputError, match=r"nowhere: no such dataset folder; set data\.root"):
             read_split(tmp_path / "nowhere", "train")
         with pytest.raises(
-            InputError, match=r"holds no image \(\.jpg, .*\), nor folders in images/"
+            InputError, match=r"holds no image \(\.jpg, .*\), nor folders such as images/train"
         ):
             read_split(tmp_path, "train")
 

@@ -42,7 +42,7 @@ DEFAULTS = {"trials": 1000, "nodes": 4, "cpus": 2, "pages": 100, "data": None}
 PART = 100  # trials at each end that are compared; of fewer than 200, a half
 MIB = 1 << 20
 SPACE = """\
-fixed: {{data.longest_side_px: 64}}
+fixed: {{data.longest_side_px: 224}}
 parameters:
   model.backbone: {{choice: [resnet18, resnet34]}}
   loss.negative_ratio: {{uniform: [1.0, 8.0]}}

@@ -31,7 +31,7 @@ from orchestrator.trials.records import TrialRecord, TrialState
 PROGRAM = Path(__file__).with_name("chaos_search.py")
 MARK = "CHAOS_RUN"  # environment variable of a search and of all processes that it starts
 SPACE = """\
-fixed: {{data.longest_side_px: 64, data.train_pages: 2, data.val_pages: 2}}
+fixed: {{data.longest_side_px: 224, data.train_pages: 2, data.val_pages: 2}}
 parameters:
   model.backbone: {{choice: [resnet18, resnet34]}}
   loss.negative_ratio: {{uniform: [1.0, 8.0]}}
@@ -40,7 +40,7 @@ budget: {{trials: {trials}, epochs: {epochs}, grace_epochs: {grace}, reduction_f
 # Seconds an epoch on one core; two backbone names, since a name is what folders are called by.
 DETECTOR_SPACE = """\
 fixed:
-  {{data.longest_side_px: 128, data.train_pages: 4, data.val_pages: 2, augment.crop_px: 64,
+  {{data.longest_side_px: 224, data.train_pages: 4, data.val_pages: 2, augment.crop_px: 64,
     model.weights: none, model.neck_channels: 16, train.batch_size: 2}}
 parameters:
   model.backbone: {{choice: [mobilenetv3_small_050]}}

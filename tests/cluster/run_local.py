@@ -40,7 +40,7 @@ WAIT_S = 240.0
 SPACE = f"""\
 description: a space for a test of a cluster
 fixed:
-  data.longest_side_px: 128
+  data.longest_side_px: 224
   augment.crop_px: 64
   model.backbone: mobilenetv3_small_050
   model.weights: none

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -77,6 +78,9 @@ def run_jobs(
     place = InBucket(kept.bucket, kept.folder) if kept else in_place
     scratch = run.folder.resolve() / ".ray"
     shutil.rmtree(scratch, ignore_errors=True)
+    # Workers of a search that was interrupted in this process hold their cores until their handles
+    # are gone, which lie in cycles; a driver that waits for cores would never collect them.
+    gc.collect()
     try:
         tuner = _tuner(as_trainable(session.trial, place), bridge, scheduler, resources, scratch)
         with Room(resources, lambda: jobs.left, say) as room, memory_kills_reported(), unwrapped():

@@ -53,7 +53,9 @@ def test_names_are_in_form_c(tmp_path: Path) -> None:
 def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"nowhere: no such dataset folder; set data\.root"):
         layout_of(tmp_path / "nowhere")
-    with pytest.raises(InputError, match=r"holds no image \(\.jpg, .*, nor folders such as images/train"):
+    with pytest.raises(
+        InputError, match=r"holds no image \(\.jpg, .*, nor folders such as images/train"
+    ):
         layout_of(files(tmp_path, ["a.txt"]))
 
 

@@ -20,6 +20,7 @@ ON_STDERR = [
     r"no GPU: trials train on the CPU, with the space's choices for it",
     r"no data\.root: trials train on synthetic receipts; .*",
     r".*synthetic-receipts-8-2: 8 training and 2 validation receipts",
+    r"train: 8 of 794 words are not for training: 2 under targets\.min_side_px=3 px .*",
     r"cost: 2 trials x 2 epochs x 2 steps, .*",
     STARTING,
     r"runs/first: 2 trials of up to 2 epochs; .*",

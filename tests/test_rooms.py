@@ -61,7 +61,7 @@ def test_functions_take_few_arguments_by_position(modules):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         if len([a for a in node.args.args if a.arg not in ("self", "cls")]) > MOST_POSITIONAL
     }
-    assert found <= {"forward"}
+    assert not found
 
 
 def test_what_to_try_next_is_decided_without_ray():

@@ -20,6 +20,7 @@ from detector.core.escape import shown, some
 from detector.data.labels.formats import (
     claimants,
     formats,
+    is_suffixed,
     label_files,
     may_hold_labels,
     recognised,
@@ -180,7 +181,7 @@ def _said(path: Path, files: Sequence[LabelFile], predicted: bool) -> Iterator[_
         yield from (_Said(page, file) for file, page in read_lines(lines))
         return
     name, known = recognised(path, files)
-    suffixed = (f for f in files if f.path.name.lower().endswith(formats()[name].SUFFIXES))
+    suffixed = (file for file in files if is_suffixed(file, formats()[name]))
     if others := sorted(str(file.path) for file in set(suffixed).difference(known)):
         raise InputError(
             f"{others[0]}: is no file of the format {name}, as others of {path} are; correct it "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -33,6 +34,14 @@ def label_file(root: Path, name: str, content: Any) -> LabelFile:
     return LabelFile(path, PurePosixPath(name))
 
 
+def edit(root: Path, split: str, change: Callable[[dict], None]) -> None:
+    """Change the annotation of the first page of a split."""
+    file = root / "jsons" / f"{split}.json"
+    content = json.loads(file.read_text())
+    change(content["images"][min(content["images"])]["words"])
+    file.write_text(json.dumps(content))
+
+
 def pages_of(reader: Format, file: LabelFile) -> list[Labelled]:
     """The pages of a file that must be claimed."""
     assert reader.claims(file)
@@ -52,7 +61,7 @@ def points_of(page: Labelled) -> list[Any]:
 def damaged(draw: st.DrawFn, whole: Any) -> Any:
     """A JSON value with anything in the place of one of its parts, or that part left out."""
     value = copy.deepcopy(whole)
-    parts = list(_parts(value))
+    parts = list(parts_of(value))
     parent, key = draw(st.sampled_from(parts))
     if draw(st.booleans()) and isinstance(parent, dict):
         del parent[key]
@@ -69,9 +78,10 @@ def survives(reader: Format, file: LabelFile) -> None:
             assert len(kept) + len({fault.word for fault in faults}) >= len(page.words)
 
 
-def _parts(value: Any) -> Any:
+def parts_of(value: Any) -> Iterator[tuple[Any, Any]]:
+    """Every part of a JSON value, as what holds it and the key or index there."""
     items = value.items() if isinstance(value, dict) else enumerate(value)
     for key, part in items:
         yield value, key
         if isinstance(part, dict | list):
-            yield from _parts(part)
+            yield from parts_of(part)

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import copy
-import json
 import tempfile
-from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from hypothesis import strategies as st
+from label_files import label_file, parts_of
 
 from detector.core.errors import InputError
 from detector.data.labels.formats import Format, claimants
 from detector.data.labels.words import check_words
-from detector.data.raw.label_file import LabelFile
 from detector.data.raw.labelled import Labelled
 
 _VALUES = st.recursive(
@@ -24,17 +22,6 @@ _VALUES = st.recursive(
     ),
     max_leaves=8,
 )
-
-
-def label_file(folder: Path, name: str, content: Any) -> LabelFile:
-    """A file of bytes, of text or of a value as JSON."""
-    path = folder / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not isinstance(content, bytes):
-        text = content if isinstance(content, str) else json.dumps(content)
-        content = text.encode()
-    path.write_bytes(content)
-    return LabelFile(path, PurePosixPath(name))
 
 
 def claimed_by(name: str, content: Any) -> set[str]:
@@ -59,19 +46,11 @@ def spoiled(draw: st.DrawFn, content: Any) -> Any:
     """A value with up to three of its parts replaced by others, of any type."""
     content = copy.deepcopy(content)
     for _ in range(draw(st.integers(1, 3))):
-        places = list(_places(content))
+        places = list(parts_of(content))
         if places:
             holder, key = draw(st.sampled_from(places))
             holder[key] = draw(_VALUES)
     return content
-
-
-def _places(value: Any) -> Iterator[tuple[Any, Any]]:
-    items = value.items() if isinstance(value, dict) else enumerate(value)
-    for key, inner in items:
-        yield value, key
-        if isinstance(inner, dict | list):
-            yield from _places(inner)
 
 
 def assert_told(reader: Format, name: str, content: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -37,6 +36,7 @@ from detector.data.page.images import (
     read_image,
     stored_frame,
 )
+from detector.data.raw.page_names import normal
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -192,7 +192,7 @@ def scan_all(
         split = _checked(root, name or "", source, rules, exclude=exclude)
         pages += split.pages
         faults += split.faults
-    names = [unicodedata.normalize("NFC", p.path.relative_to(root).as_posix()) for p in pages]
+    names = [normal(p.path.relative_to(root).as_posix()) for p in pages]
     named = [replace(page, name=name) for page, name in zip(pages, names, strict=True)]
     return Split("", tuple(sorted(named, key=lambda page: page.name)), tuple(dict.fromkeys(faults)))
 
@@ -209,7 +209,7 @@ def _exclusions(source: Source, split: str, path: Path | None) -> ExclusionList 
 
 
 def _loose_name(name: str) -> str:
-    stem, dot, suffix = unicodedata.normalize("NFC", name).rpartition(".")
+    stem, dot, suffix = normal(name).rpartition(".")
     return f"{stem}{dot}{suffix.lower()}"
 
 

@@ -6,7 +6,7 @@ import fnmatch
 import importlib
 import pkgutil
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePosixPath
@@ -58,11 +58,13 @@ def formats() -> Mapping[str, Format]:
     return {name: cast(Format, modules[name]) for name in sorted(modules)}
 
 
-def label_files(root: Path) -> list[LabelFile]:
-    """The files below a folder that may hold labels, by path; hidden ones are left out."""
-    return [
-        LabelFile(root / name, name) for name in sorted(files_below(root)) if may_hold_labels(name)
-    ]
+def label_files(root: Path, names: Iterable[PurePosixPath] | None = None) -> list[LabelFile]:
+    """The files below a folder that may hold labels, by path; hidden ones are left out.
+
+    `names` are those of its files where they have been listed already.
+    """
+    names = files_below(root) if names is None else names
+    return [LabelFile(root / name, name) for name in sorted(names) if may_hold_labels(name)]
 
 
 def may_hold_labels(name: PurePosixPath) -> bool:
@@ -101,12 +103,13 @@ def _surest(names: set[str]) -> set[str]:
 
 def _is_claimed(file: LabelFile, format_: Format) -> bool:
     try:
-        return _is_suffixed(file, format_) and format_.claims(file)
+        return is_suffixed(file, format_) and format_.claims(file)
     except InputError:
         return False
 
 
-def _is_suffixed(file: LabelFile, format_: Format) -> bool:
+def is_suffixed(file: LabelFile, format_: Format) -> bool:
+    """Whether the name of a file ends as those of a format do."""
     return file.path.name.lower().endswith(tuple(format_.SUFFIXES))
 
 
@@ -173,7 +176,7 @@ def of_format(root: Path, files: Sequence[LabelFile], name: str) -> list[LabelFi
     format_ = formats().get(name)
     if format_ is None:
         raise InputError(f"data.format: must be auto, {', '.join(formats())}, got {shown(name)}")
-    suffixed = [file for file in files if _is_suffixed(file, format_)]
+    suffixed = [file for file in files if is_suffixed(file, format_)]
     claims = _all_claims(suffixed)
     found = [file for file in suffixed if file not in claims or name in claims[file].names]
     if not found:

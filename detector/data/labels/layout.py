@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from detector.core.errors import InputError
 from detector.data.page.images import IMAGE_SUFFIXES
+from detector.data.raw.page_names import normal
 
 _WORDS = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -26,11 +26,13 @@ VAL_ONE_IN = 5
 class Layout:
     """The images below a dataset's folder.
 
-    images: their paths below `root`, sorted.
+    files: the paths of all files below `root`, hidden ones left out, sorted.
+    images: those of images, sorted.
     folders: the split folders of `images/`, where that is how they lie; else empty.
     """
 
     root: Path
+    files: tuple[PurePosixPath, ...]
     images: tuple[PurePosixPath, ...]
     folders: tuple[str, ...] = ()
 
@@ -45,7 +47,7 @@ class Layout:
         In Unicode form C, in which most programs write Hangul, while a Mac's archives decompose it.
         """
         parts = image.parts[2:] if self.folder_of(image) else image.parts
-        return unicodedata.normalize("NFC", "/".join(parts))
+        return normal("/".join(parts))
 
 
 def layout_of(root: Path) -> Layout:
@@ -56,19 +58,20 @@ def layout_of(root: Path) -> Layout:
     """
     if not root.is_dir():
         raise InputError(f"{root}: no such dataset folder; set data.root to one with images")
-    names = (name for name in files_below(root) if name.suffix.lower() in IMAGE_SUFFIXES)
-    images = tuple(sorted(name for name in names if (root / name).is_file()))
+    files = tuple(sorted(files_below(root)))
+    names = (name for name in files if name.suffix.lower() in IMAGE_SUFFIXES)
+    images = tuple(name for name in names if (root / name).is_file())
     base = root / "images"
     folders = sorted(p.name for p in base.glob("*") if p.is_dir() and not p.name.startswith("."))
     within = [p for p in images if p.parts[0] == "images"]
     if _WORDS.keys() & folders or (folders and all(len(p.parts) > 2 for p in within)):
-        return Layout(root, tuple(p for p in within if len(p.parts) > 2), tuple(folders))
+        return Layout(root, files, tuple(p for p in within if len(p.parts) > 2), tuple(folders))
     if not images:
         raise InputError(
             f"{root}: holds no image ({', '.join(IMAGE_SUFFIXES)}), nor folders "
             "such as images/train and images/val"
         )
-    return Layout(root, images)
+    return Layout(root, files, images)
 
 
 def files_below(root: Path) -> Iterator[PurePosixPath]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from detector.data.page.images import IMAGE_SUFFIXES
 from detector.data.raw.images import Images
 from detector.data.raw.label_file import LabelFile
 from detector.data.raw.labelled import Labelled, size_of
+from detector.data.raw.page_names import normal
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def read_source(
     format cannot be told, and for a split that does not exist.
     """
     layout = layout_of(root)
-    files, images = label_files(root), layout.images
+    files, images = label_files(root, layout.files), layout.images
     if given is not None:
         files = [LabelFile(given, PurePosixPath(given.name))]
     elif split is not None and layout.folders:
@@ -95,7 +95,8 @@ def read_source(
 
 def is_annotated(root: Path, split: str) -> bool:
     """Whether there is a file that may hold labels of a split."""
-    layout, files = layout_of(root), label_files(root)
+    layout = layout_of(root)
+    files = label_files(root, layout.files)
     return bool(_of_split(layout, files, split)[0] if layout.folders else files)
 
 
@@ -225,10 +226,7 @@ def _entry(
 def _name_faults(name: str, image: PurePosixPath, page: Labelled) -> list[Fault]:
     """Where the file's own name is another one but for Unicode form and capitals."""
     wanted = PurePosixPath(page.image).name
-    alike = (
-        unicodedata.normalize("NFC", wanted).lower()
-        == unicodedata.normalize("NFC", image.name).lower()
-    )
+    alike = normal(wanted).lower() == normal(image.name).lower()
     if wanted == image.name or not alike:
         return []
     return [fault(name, None, "name-differs", f"the labels call it '{wanted}'")]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from pathlib import PurePosixPath
@@ -11,9 +10,10 @@ from typing import Any
 from urllib.parse import unquote
 
 from detector.data.page.images import IMAGE_SUFFIXES
+from detector.data.raw.page_names import normal
 
 # Also of files that were converted after they had been labelled.
-_SUFFIXES = (*IMAGE_SUFFIXES, ".tif", ".tiff", ".bmp", ".gif", ".webp", ".jp2", ".heic")
+_SUFFIXES = (*IMAGE_SUFFIXES, ".jp2", ".heic")
 
 
 class Images:
@@ -63,13 +63,13 @@ class Images:
 
 
 def _loose(name: PurePosixPath) -> PurePosixPath:
-    path = PurePosixPath(unicodedata.normalize("NFC", str(name)))
+    path = PurePosixPath(normal(str(name)))
     return path.with_suffix(path.suffix.lower()) if path.suffix else path
 
 
 def _stem(reference: str) -> str:
     """The stem of an image that a reference means; without a suffix of images it is all stem."""
-    name = PurePosixPath(unicodedata.normalize("NFC", reference))
+    name = PurePosixPath(normal(reference))
     return name.stem if name.suffix.lower() in _SUFFIXES else name.name
 
 

@@ -6,9 +6,11 @@ import math
 import re
 from collections.abc import Callable
 from functools import cache, lru_cache
+from typing import Any
 
 import shapely
 
+from detector.core.errors import InputError
 from detector.data.raw.label_file import LabelFile
 from detector.data.raw.labelled import Labelled
 from detector.data.raw.shapes import numbers, pairs
@@ -121,3 +123,33 @@ def fractions(line: str) -> list[float] | None:
         return None
     rest = values[1:]
     return rest if rest and all(_LEAST <= value <= _MOST for value in rest) else None
+
+
+def has_fractions(file: LabelFile, count: int) -> bool:
+    """Whether most lines have so many numbers of YOLO's, perhaps with a confidence behind."""
+    return mostly(file, lambda line: len(fractions(line) or ()) in (count, count + 1))
+
+
+def page_of_fractions(
+    file: LabelFile, count: int, other: int, has: str, outline: Callable[[list[float]], Any]
+) -> Labelled:
+    """The page of a file whose lines have `count` numbers of YOLO's, which make an outline.
+
+    Confidences behind them are counted as left out. InputError for a line with `other` numbers,
+    which is of another kind than what the file `has`.
+    """
+    page = page_of(file)
+    page.unit = "fraction"
+    for number, line in file.lines:
+        values = fractions(line) or []
+        if len(values) in (other, other + 1):
+            raise InputError(
+                f"{file.path}: line {number} has {len(values) + 1} columns, but the file has "
+                f"{has}; write boxes or four corners, not both"
+            )
+        if len(values) not in (count, count + 1):
+            page.add(line)
+            continue
+        page.left_out.update(["confidence"] * (len(values) - count))
+        page.add(outline(values[:count]))
+    return page

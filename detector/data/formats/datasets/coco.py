@@ -8,7 +8,6 @@ background.
 
 from __future__ import annotations
 
-import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from detector.core.escape import shown
 from detector.data.raw.label_file import LabelFile
 from detector.data.raw.labelled import Labelled, bad_page, image_name, size_of
 from detector.data.raw.masks import mask_outline
+from detector.data.raw.page_names import normal
 from detector.data.raw.shapes import are_points, box_of_size, hull, outline
 from detector.data.raw.values import field, first_object, flag, listed
 from detector.data.raw.written import json_text, leave_out
@@ -62,7 +62,7 @@ def write(pages: Sequence[Labelled], output: Path, root: Path) -> Iterator[tuple
     for number, page in enumerate(pages, 1):
         leave_out(page, "language", "orientation")
         width, height = page.size or (None, None)
-        name = unicodedata.normalize("NFC", page.image)
+        name = normal(page.image)
         images.append({"id": number, "file_name": name, "width": width, "height": height})
         for word in page.words.values():
             own = {"id": len(annotations) + 1, "image_id": number, "category_id": 1}

@@ -6,7 +6,6 @@ an empty object.
 
 from __future__ import annotations
 
-import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from detector.core.escape import shown
 from detector.core.plain import parse_json
 from detector.data.raw.label_file import LabelFile
 from detector.data.raw.labelled import Labelled, bad_page, image_name
+from detector.data.raw.page_names import normal
 from detector.data.raw.values import first_object
 from detector.data.raw.written import json_text
 
@@ -70,7 +70,7 @@ def write(pages: Sequence[Labelled], output: Path, root: Path) -> Iterator[tuple
     """One file; of don't-care words `ignore` is true."""
     images = {}
     for page in pages:
-        name = unicodedata.normalize("NFC", page.image)
+        name = normal(page.image)
         width, height = page.size or (None, None)
         images[name] = {"img_w": width, "img_h": height, "words": page.words}
     yield output, json_text({"images": images}) + "\n"

@@ -3,28 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from label_files import edit
 
 from detector.data.labels.annotations import read_split
 from detector.training.storage.fingerprint import Contents, fingerprint, sizes_of
-
-
-@pytest.fixture
-def data(drawn_root: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(drawn_root, tmp_path / "data"))
-
-
-def edit(root: Path, split: str, change: Callable[[dict], None]) -> None:
-    """Change the annotation of the first page of a split."""
-    file = root / "jsons" / f"{split}.json"
-    content = json.loads(file.read_text())
-    change(content["images"][min(content["images"])]["words"])
-    file.write_text(json.dumps(content))
 
 
 def test_a_fingerprint_counts_what_is_used_and_nothing_else(data: Path):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from label_files import edit
 from safetensors.torch import save_file
 
 import detector
@@ -44,19 +45,6 @@ def begun(tiny: Callable[..., TrainConfig], tmp_path_factory: pytest.TempPathFac
     with pytest.raises(KeyboardInterrupt):
         train(tiny(), folder, report=stop, log=lambda _: None)
     return folder
-
-
-@pytest.fixture
-def data(drawn_root: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(drawn_root, tmp_path / "data"))
-
-
-def edit(root: Path, split: str, change: Callable[[dict], None]) -> None:
-    """Change the annotation of the first page of a split."""
-    file = root / "jsons" / f"{split}.json"
-    content = json.loads(file.read_text())
-    change(content["images"][min(content["images"])]["words"])
-    file.write_text(json.dumps(content))
 
 
 def test_a_training_is_recorded_when_it_starts(begun: Path, tiny: Callable[..., TrainConfig]):

@@ -17,7 +17,7 @@ from detector.data.raw.shapes import numbers, pairs
 
 NUMBER = r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?"
 # Coordinates that are not finite are read too: the others of the line still say where text is.
-_VALUE = rf"(?:{NUMBER}|[+-]?(?i:nan|inf(?:inity)?))"
+_VALUE = rf"(?:{NUMBER}|[+-]?(?ai:nan|inf(?:inity)?))"
 # What competitions put before the name of the image.
 _PREFIXES = ("poly_gt_", "gt_", "res_")
 # Fractions of a page reach a little beyond it where a word is cut by its edge.
@@ -65,7 +65,8 @@ def leading_numbers(line: str, separator: str | None = ",") -> list[float]:
 @lru_cache(maxsize=1024)  # several formats look at the lines of a file, and then one reads them
 def _leading_numbers(line: str, separator: str | None) -> tuple[float, ...]:
     found = _leading(separator).match(line)
-    return () if found is None else tuple(map(float, found[0].split(separator)))
+    fields = [] if found is None else found[0].split(separator)
+    return tuple(float(field.strip()) for field in fields)  # float() knows fewer kinds of blanks
 
 
 @cache

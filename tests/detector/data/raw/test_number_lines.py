@@ -83,3 +83,12 @@ def test_half_of_the_lines_are_enough(words):
     content = "\n".join(f"{word:d}" for word in words).encode()
     file = LabelFile(Path("a.txt"), PurePosixPath("a.txt"), content)
     assert mostly(file, lambda line: line == "1") == (2 * sum(words) >= len(words))
+
+
+def test_letters_that_are_but_like_those_of_a_number_are_text() -> None:
+    assert leading_numbers("1,\u0131nf,2") == [1.0]
+    assert leading_numbers("1,na\u0274,2") == [1.0]
+
+
+def test_any_blank_may_stand_around_a_number() -> None:
+    assert leading_numbers("0\x1f,\u00a01,x") == [0.0, 1.0]

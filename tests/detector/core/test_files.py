@@ -52,17 +52,16 @@ def test_a_folder_is_held_by_one_process_at_a_time_whatever_it_forks(tmp_path: P
     code = (
         "import os, sys, time; from pathlib import Path; from detector.core.files import locked\n"
         "with locked(Path(sys.argv[1]), 'output: in use', print):\n"
-        "    child = os.fork()\n"
-        "    if child: print(os.getpid(), child, flush=True)\n"
+        "    if not os.fork(): print(os.getpid(), flush=True)\n"
         "    time.sleep(600)"
     )
     command = [sys.executable, "-c", code, str(folder)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None
-        pid, child = map(int, holder.stdout.readline().split())
+        child = int(holder.stdout.readline())  # it runs, so it has let go of what it was forked with
         try:
             assert is_locked(folder)
-            message = rf"^output: in use \(process {pid} on .+\); wait for it, stop it, or use"
+            message = rf"^output: in use \(process {holder.pid} on .+\); wait for it, stop it, or use"
             with (
                 pytest.raises(InputError, match=message),
                 locked(folder, "output: in use", said.append),

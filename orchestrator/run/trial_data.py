@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,8 @@ from detector.config.settings import DataConfig, TrainConfig
 from detector.core.commands import command
 from detector.core.errors import InputError
 from detector.data.labels.annotations import read_split, require_words
-from detector.data.labels.pages import LabelRules
-from detector.data.labels.trained import WordSizes, thin_words, untrained
+from detector.data.labels.pages import LabelRules, Page, Split, evenly_spaced
+from detector.data.labels.trained import WordSizes, thin_words, trained_on, untrained
 from detector.data.synthetic.receipts import synthesize
 from orchestrator.config.settings import SearchConfig
 from orchestrator.space.search_space import SearchSpace
@@ -65,35 +66,40 @@ def check_data(space: SearchSpace) -> int:
     data = DataConfig.model_validate(
         {k.removeprefix("data."): v for k, v in space.fixed.items() if k.startswith("data.")}
     )
-    assert data.root is not None
     faults: list[str] = []
-    pages = 0
-    rules = LabelRules(**data.rules())
+    splits: list[Split] = []
     sizes = _word_sizes(space)
     chosen_after = space.fixed.get("sweep.choose", False)
-    for split in dict.fromkeys((data.train_split, data.val_split)):
+    for name in dict.fromkeys((data.train_split, data.val_split)):
         try:
-            found = read_split(data.root, split, exclude=data.exclude, rules=rules)
-            largest = min(sizes, key=lambda one: len(thin_words(found, one)))
-            require_words(found, data.root, largest)
-            if (told := untrained(found, largest)) is not None:
-                log(f"{split}: {told}")
-            count = len(found.pages)
-            if split == data.train_split:
-                pages = min(count, data.train_pages or count)
-            if split == data.val_split and chosen_after:
-                _require_two(min(count, data.val_pages or count), split)
+            split = _checked(data, name, sizes)
+            if name == data.val_split and chosen_after:
+                _require_two(evenly_spaced(split.pages, data.val_pages or len(split.pages)), name)
+            splits.append(split)
         except InputError as error:
             faults.append(str(error))
-            continue
-        if found.faults:
-            log(
-                f"{split}: {len(found.faults)} annotation faults, skipped; "
-                f"{command('detector.inspect', {'data.root': data.root})} lists them"
-            )
     if faults:
         raise InputError("\n".join(dict.fromkeys(faults)))
-    return pages
+    train, val = splits[0], splits[-1]
+    if (both := trained_on(val, train)) is not None:
+        log(f"{val.name}: {both}")
+    return min(len(train.pages), data.train_pages or len(train.pages))
+
+
+def _checked(data: DataConfig, name: str, sizes: Sequence[WordSizes]) -> Split:
+    """A split that something can be learnt from at one of the sizes; what it lacks is said."""
+    assert data.root is not None
+    split = read_split(data.root, name, exclude=data.exclude, rules=LabelRules(**data.rules()))
+    largest = min(sizes, key=lambda one: len(thin_words(split, one)))
+    require_words(split, data.root, largest)
+    if (told := untrained(split, largest)) is not None:
+        log(f"{name}: {told}")
+    if split.faults:
+        log(
+            f"{name}: {len(split.faults)} annotation faults, skipped; "
+            f"{command('detector.inspect', {'data.root': data.root})} lists them"
+        )
+    return split
 
 
 def _word_sizes(space: SearchSpace) -> list[WordSizes]:
@@ -108,9 +114,9 @@ def _word_sizes(space: SearchSpace) -> list[WordSizes]:
     return found
 
 
-def _require_two(pages: int, split: str) -> None:
-    if pages < 2:
+def _require_two(pages: Sequence[Page], split: str) -> None:
+    if len(pages) < 2:
         raise InputError(
             f"{split}: choosing post-processing settings after each training needs two validation "
-            f"pages, got {pages}; give more, or add postprocess=joint"
+            f"pages, got {len(pages)}; give more, or add postprocess=joint"
         )

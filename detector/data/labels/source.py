@@ -77,6 +77,7 @@ def read_source(
         for image in one.images:
             users[image].append(one)
     splits = _splits(layout, users)
+    split = _only(splits, split)
     if split is not None and split not in {*layout.folders, *splits.values()}:
         raise _no_split(root, split, splits.values())
     entries, unlabelled = [], []
@@ -98,6 +99,15 @@ def is_annotated(root: Path, split: str) -> bool:
     layout = layout_of(root)
     files = label_files(root, layout.files)
     return bool(_of_split(layout, files, split)[0] if layout.folders else files)
+
+
+def _only(splits: Mapping[PurePosixPath, str], split: str | None) -> str | None:
+    """The split to read for `split`: an only page for training is for validation too.
+
+    Of two and more some would have been dealt (see `layout.dealt`).
+    """
+    alone = "train" in splits.values() and "val" not in splits.values()
+    return "train" if split == "val" and alone else split
 
 
 def _no_split(place: Path, split: str, existing: Iterable[str]) -> InputError:

@@ -77,6 +77,18 @@ def untrained(split: Split, sizes: WordSizes) -> Untrained | None:
     return Untrained(len(thin) + ignored, len(words), ", ".join(reasons)) if reasons else None
 
 
+def trained_on(val: Split, train: Split) -> str | None:
+    """What to say of pages to score on that are trained on as well; None without any."""
+    known = {page.path for page in train.pages}
+    both = sum(page.path in known for page in val.pages)
+    if not both:
+        return None
+    return (
+        f"{both:,} of {len(val.pages):,} pages are trained on too, so scores of them tell nothing "
+        "of new pages; add pages for validation"
+    )
+
+
 def thin_words(split: Split, sizes: WordSizes) -> list[float]:
     """The short sides, in pixels of a training, of the words that count but for being too thin."""
     sides = (

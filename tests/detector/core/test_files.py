@@ -58,10 +58,10 @@ def test_a_folder_is_held_by_one_process_at_a_time_whatever_it_forks(tmp_path: P
     command = [sys.executable, "-c", code, str(folder)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None
-        child = int(holder.stdout.readline())  # it runs, so it has let go of what it was forked with
+        child = int(holder.stdout.readline())  # so it runs, without its parent's lock
         try:
             assert is_locked(folder)
-            message = rf"^output: in use \(process {holder.pid} on .+\); wait for it, stop it, or use"
+            message = rf"^output: in use \(process {holder.pid} on .+\); wait for it, stop"
             with (
                 pytest.raises(InputError, match=message),
                 locked(folder, "output: in use", said.append),

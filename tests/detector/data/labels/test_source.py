@@ -11,6 +11,7 @@ from detector.core.errors import InputError
 from detector.data.labels.annotations import list_splits, read_split, scan_split
 from detector.data.labels.pages import LabelRules, Split
 from detector.data.labels.source import is_annotated, read_source
+from detector.data.labels.trained import trained_on
 
 QUAD = "10,20,50,20,50,40,10,40"
 SHAPE = {"label": "A", "points": [[10, 20], [50, 20], [50, 40]], "shape_type": "polygon"}
@@ -115,6 +116,27 @@ def test_pages_of_which_nothing_tells_the_split_are_dealt(tmp_path: Path) -> Non
     assert train.faults == val.faults == ()
     with pytest.raises(InputError, match="has no split 'test'; splits that exist: train, val"):
         read_split(root, "test")
+
+
+def test_an_only_page_is_for_training_and_for_validation(tmp_path: Path) -> None:
+    images = ["a.png", "test/b.png"]
+    root = dataset(tmp_path, images, {"labels.json": coco("a.png", "test/b.png")})
+    train, val = (read_split(root, split) for split in ("train", "val"))
+    assert told(train) == told(val) == ([("a.png", 1)], [])
+    assert trained_on(val, train) == (
+        "1 of 1 pages are trained on too, so scores of them tell nothing of new pages; add pages "
+        "for validation"
+    )
+    assert list_splits(root) == ["test", "train"]  # it is converted once
+
+
+def test_a_page_that_is_said_to_be_for_training_alone_is_not_for_validation(
+    tmp_path: Path,
+) -> None:
+    images = ["images/train/a.png"]
+    root = dataset(tmp_path, images, {"labels/train/a.txt": f"{QUAD},A\n"})
+    with pytest.raises(InputError, match=r"no split 'val'; splits that exist: train$"):
+        read_split(root, "val")
 
 
 def test_an_image_that_two_files_tell_of_is_left_out(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from detector.data.crops.dataset import TrainingPages
 from detector.data.crops.transforms import Augment
 from detector.data.labels.annotations import Split, read_split, require_words
 from detector.data.labels.pages import LabelRules
-from detector.data.labels.trained import WordSizes, trained_on, untrained
+from detector.data.labels.trained import WordSizes, apart, untrained
 from detector.data.page.cache import PageCache
 from detector.data.page.preprocess import Preprocess
 from detector.inference.detector import Detector, make_preprocess, new_model
@@ -58,8 +58,9 @@ def prepare(
         keep_freed_memory()
     train_split = _read(config, config.data.train_split, config.data.train_pages, log)
     val_split = _read(config, config.data.val_split, config.data.val_pages, log)
-    if (both := trained_on(val_split, train_split)) is not None:
-        log(f"{val_split.name}: {both}")
+    train_split, told = apart(train_split, val_split)
+    if told is not None:
+        log(f"{train_split.name}: {told}")
     if config.sweep.choose and len(val_split.pages) < 2:
         raise InputError(
             "sweep.choose: settings are chosen on half of the validation pages and scored on the "

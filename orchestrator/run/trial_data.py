@@ -14,7 +14,7 @@ from detector.core.commands import command
 from detector.core.errors import InputError
 from detector.data.labels.annotations import read_split, require_words
 from detector.data.labels.pages import LabelRules, Page, Split, evenly_spaced
-from detector.data.labels.trained import WordSizes, thin_words, trained_on, untrained
+from detector.data.labels.trained import WordSizes, apart, thin_words, untrained
 from detector.data.synthetic.receipts import synthesize
 from orchestrator.config.settings import SearchConfig
 from orchestrator.space.search_space import SearchSpace
@@ -80,9 +80,9 @@ def check_data(space: SearchSpace) -> int:
             faults.append(str(error))
     if faults:
         raise InputError("\n".join(dict.fromkeys(faults)))
-    train, val = splits[0], splits[-1]
-    if (both := trained_on(val, train)) is not None:
-        log(f"{val.name}: {both}")
+    train, told = apart(splits[0], splits[-1])
+    if told is not None:
+        log(f"{train.name}: {told}")
     return min(len(train.pages), data.train_pages or len(train.pages))
 
 

@@ -142,7 +142,8 @@ def _checked(
     """The pages of a split and their words, checked."""
     pixels = [entry.words or {} for entry, _ in source.entries if entry.unit == "pixel"]
     refuse_fractions(f"{root}: split '{split}'", pixels)
-    listed = _exclusions(source, split, exclude)
+    own = source.split or split
+    listed = _exclusions(source, own, exclude)
     faults, pages, pairs = [*source.faults], [], [*source.entries]
     if labelled:
         message = "the image has no annotation"
@@ -153,7 +154,7 @@ def _checked(
         page, found = _page(entry, path, rules, labelled=labelled)
         faults += found
         if page is not None and listed is not None:
-            page, found = listed.apply(split, page)
+            page, found = listed.apply(own, page)
             faults += found
         if page is not None:
             pages.append(page)

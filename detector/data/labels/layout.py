@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -114,6 +114,27 @@ def split_word(parts: Iterable[str]) -> str | None:
         if len(words) == 1:
             return words.pop()
     return None
+
+
+def standing_for(split: str | None, existing: Collection[str]) -> str | None:
+    """The split to read for the one asked for: itself, or the only one that another word names.
+
+    Without one for validation that is the one for training (see `is_dealt`). A split that does
+    not exist stays as it is.
+    """
+    if split is None or split in existing:
+        return split
+    word = _WORDS.get(split.lower())
+    for wanted in (word, "train") if word == "val" else (word,):
+        same = [own for own in existing if wanted and split_word([own]) == wanted]
+        if same:
+            return same[0] if len(same) == 1 else split
+    return split
+
+
+def is_dealt(asked: str | None, split: str | None) -> bool:
+    """Whether pages for validation come from the split for training, which stands for it."""
+    return _WORDS.get((asked or "").lower()) == "val" and split_word([split or ""]) == "train"
 
 
 def dealt(told: Mapping[str, str | None]) -> dict[str, str]:

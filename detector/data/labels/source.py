@@ -15,7 +15,14 @@ from detector.data.labels.formats import (
     recognised,
     require_readable,
 )
-from detector.data.labels.layout import Layout, dealt, layout_of, split_word
+from detector.data.labels.layout import (
+    Layout,
+    dealt,
+    is_dealt,
+    layout_of,
+    split_word,
+    standing_for,
+)
 from detector.data.labels.pages import Entry, Fault, fault
 from detector.data.page.images import IMAGE_SUFFIXES
 from detector.data.raw.images import Images
@@ -23,11 +30,14 @@ from detector.data.raw.label_file import LabelFile
 from detector.data.raw.labelled import Labelled, size_of
 from detector.data.raw.page_names import normal
 
+_Entries = tuple[tuple[Entry, Path], ...]
+
 
 @dataclass(frozen=True)
 class Source:
     """The pages of a split, or of all, as label files have them.
 
+    split: its name in the dataset, where it is not called as it was asked for; None for all.
     format: its name; None without label files.
     entries: pages with the paths of their images, by path.
     unlabelled: pages of which no label file says anything, in the same way.
@@ -35,9 +45,10 @@ class Source:
     faults: of files and pages.
     """
 
+    split: str | None
     format: str | None
-    entries: tuple[tuple[Entry, Path], ...]
-    unlabelled: tuple[tuple[Entry, Path], ...]
+    entries: _Entries
+    unlabelled: _Entries
     splits: dict[str, frozenset[str]]
     faults: tuple[Fault, ...]
 
@@ -60,10 +71,14 @@ def read_source(
 ) -> Source:
     """The pages of a split of a dataset, or all.
 
-    `given` is a label file in the place of those in the folder. Raises InputError where the
-    format cannot be told, and for a split that does not exist.
+    A split may be asked for by another word for it, such as `val` for `valid`. For validation pages
+    are dealt from those for training where it has none of its own (see `layout.dealt`); all of them
+    are for training as well. `given` is a label file in the place of those in the folder. Raises
+    InputError where the format cannot be told, and for a split that does not exist.
     """
-    layout = layout_of(root)
+    layout, asked = layout_of(root), split
+    if layout.folders:
+        split = standing_for(asked, layout.folders)
     files, images = label_files(root, layout.files), layout.images
     if given is not None:
         files = [LabelFile(given, PurePosixPath(given.name))]
@@ -77,37 +92,56 @@ def read_source(
         for image in one.images:
             users[image].append(one)
     splits = _splits(layout, users)
-    split = _only(splits, split)
+    split = standing_for(asked, {*layout.folders, *splits.values()})
     if split is not None and split not in {*layout.folders, *splits.values()}:
         raise _no_split(root, split, splits.values())
-    entries, unlabelled = [], []
-    for image in layout.images:
-        if split is not None and splits[image] != split:
-            continue
+    wanted = [image for image in layout.images if split in (None, splits[image])]
+    if is_dealt(asked, split):
+        wanted = _dealt(layout, wanted)
+    entries, unlabelled, found = _entries(layout, wanted, users)
+    return Source(
+        split=split,
+        format=name,
+        entries=entries,
+        unlabelled=unlabelled,
+        splits=_names(layout, splits),
+        faults=(*faults, *found),
+    )
+
+
+def _entries(
+    layout: Layout,
+    images: Iterable[PurePosixPath],
+    users: Mapping[PurePosixPath, Sequence[_Said]],
+) -> tuple[_Entries, _Entries, list[Fault]]:
+    """The pages that labels tell of and those that none does, with their images, and faults."""
+    entries, unlabelled, faults = [], [], []
+    for image in images:
+        path = layout.root / image
         if image not in users:
-            unlabelled.append((Entry(layout.name_of(image), None), root / image))
+            unlabelled.append((Entry(layout.name_of(image), None), path))
             continue
         entry, found = _entry(layout, image, users[image])
         faults += found
         if entry is not None:
-            entries.append((entry, root / image))
-    return Source(name, tuple(entries), tuple(unlabelled), _names(layout, splits), tuple(faults))
+            entries.append((entry, path))
+    return tuple(entries), tuple(unlabelled), faults
 
 
 def is_annotated(root: Path, split: str) -> bool:
     """Whether there is a file that may hold labels of a split."""
     layout = layout_of(root)
+    split = standing_for(split, layout.folders) or split
     files = label_files(root, layout.files)
     return bool(_of_split(layout, files, split)[0] if layout.folders else files)
 
 
-def _only(splits: Mapping[PurePosixPath, str], split: str | None) -> str | None:
-    """The split to read for `split`: an only page for training is for validation too.
-
-    Of two and more some would have been dealt (see `layout.dealt`).
-    """
-    alone = "train" in splits.values() and "val" not in splits.values()
-    return "train" if split == "val" and alone else split
+def _dealt(layout: Layout, images: Sequence[PurePosixPath]) -> list[PurePosixPath]:
+    """Those of the images for training that are for validation too; an only one is."""
+    splits = dealt({layout.name_of(image): None for image in images})
+    if len(splits) == 1:
+        return [*images]
+    return [image for image in images if splits[layout.name_of(image)] == "val"]
 
 
 def _no_split(place: Path, split: str, existing: Iterable[str]) -> InputError:

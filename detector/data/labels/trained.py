@@ -77,15 +77,23 @@ def untrained(split: Split, sizes: WordSizes) -> Untrained | None:
     return Untrained(len(thin) + ignored, len(words), ", ".join(reasons)) if reasons else None
 
 
-def trained_on(val: Split, train: Split) -> str | None:
-    """What to say of pages to score on that are trained on as well; None without any."""
-    known = {page.path for page in train.pages}
-    both = sum(page.path in known for page in val.pages)
+def apart(train: Split, val: Split) -> tuple[Split, str | None]:
+    """The split to train on without pages of the one to score on, and what to say of such pages.
+
+    They stay where training would have no page without them, and where the two are one split.
+    """
+    scored = {page.path for page in val.pages}
+    others = tuple(page for page in train.pages if page.path not in scored)
+    both = len(train.pages) - len(others)
     if not both:
-        return None
-    return (
-        f"{both:,} of {len(val.pages):,} pages are trained on too, so scores of them tell nothing "
-        "of new pages; add pages for validation"
+        return train, None
+    if others and train.name != val.name:
+        return replace(train, pages=others), (
+            f"{both:,} of {len(train.pages):,} pages are for validation, and not trained on"
+        )
+    return train, (
+        f"{both:,} of {len(val.pages):,} pages to score on are trained on too, so scores tell "
+        "nothing of new pages; add pages for validation"
     )
 
 

@@ -9,9 +9,10 @@ from PIL import Image
 
 from detector.core.errors import InputError
 from detector.data.labels.annotations import list_splits, read_split, scan_split
+from detector.data.labels.layout import dealt
 from detector.data.labels.pages import LabelRules, Split
 from detector.data.labels.source import is_annotated, read_source
-from detector.data.labels.trained import trained_on
+from detector.data.labels.trained import apart
 
 QUAD = "10,20,50,20,50,40,10,40"
 SHAPE = {"label": "A", "points": [[10, 20], [50, 20], [50, 40]], "shape_type": "polygon"}
@@ -123,20 +124,66 @@ def test_an_only_page_is_for_training_and_for_validation(tmp_path: Path) -> None
     root = dataset(tmp_path, images, {"labels.json": coco("a.png", "test/b.png")})
     train, val = (read_split(root, split) for split in ("train", "val"))
     assert told(train) == told(val) == ([("a.png", 1)], [])
-    assert trained_on(val, train) == (
-        "1 of 1 pages are trained on too, so scores of them tell nothing of new pages; add pages "
-        "for validation"
-    )
     assert list_splits(root) == ["test", "train"]  # it is converted once
+    kept, said = apart(train, val)
+    assert kept == train
+    assert said == (
+        "1 of 1 pages to score on are trained on too, so scores tell nothing of new pages; add "
+        "pages for validation"
+    )
 
 
-def test_a_page_that_is_said_to_be_for_training_alone_is_not_for_validation(
-    tmp_path: Path,
+@pytest.mark.parametrize("folder", ["train", "training", "train2017"])
+def test_without_a_folder_for_validation_a_share_of_the_training_pages_is(
+    tmp_path: Path, folder: str
 ) -> None:
-    images = ["images/train/a.png"]
-    root = dataset(tmp_path, images, {"labels/train/a.txt": f"{QUAD},A\n"})
-    with pytest.raises(InputError, match=r"no split 'val'; splits that exist: train$"):
+    names = [f"{i}.png" for i in range(10)]
+    images = [f"images/{folder}/{name}" for name in names]
+    root = dataset(tmp_path, images, {"labels.json": coco(*names)})
+    train, val = (read_split(root, split) for split in ("train", "val"))
+    assert [page.name for page in train.pages] == names
+    assert list_splits(root) == [folder]
+    shares = dealt(dict.fromkeys(names))
+    assert [page.name for page in val.pages] == [n for n in names if shares[n] == "val"]
+    kept, said = apart(train, val)
+    assert [page.name for page in kept.pages] == [n for n in names if shares[n] == "train"]
+    dealt_out = len(val.pages)
+    assert said == f"{dealt_out} of 10 pages are for validation, and not trained on"
+    with pytest.raises(InputError, match=f"no split 'test'; splits that exist: {folder}"):
+        read_split(root, "test")
+
+
+def test_pages_of_one_split_that_is_for_both_stay(tmp_path: Path) -> None:
+    root = dataset(tmp_path, ["a.png", "b.png"], {"labels.json": coco("a.png", "b.png")})
+    train = read_split(root, "train")
+    kept, said = apart(train, train)
+    assert kept == train
+    assert said is not None
+    assert said.startswith("1 of 1 pages to score on are trained on too")
+
+
+@pytest.mark.parametrize("folder", ["valid", "val2017", "Validation", "dev"])
+def test_a_split_may_be_asked_for_by_another_word(tmp_path: Path, folder: str) -> None:
+    images = ["images/train/a.png", f"images/{folder}/b.png"]
+    root = dataset(tmp_path, images, {"labels.json": coco("a.png", "b.png")})
+    assert told(read_split(root, "val")) == ([("b.png", 1)], [])
+    assert told(read_split(root, folder)) == ([("b.png", 1)], [])
+
+
+def test_a_word_that_may_mean_two_splits_means_none(tmp_path: Path) -> None:
+    images = ["images/val_a/a.png", "images/val_b/b.png"]
+    root = dataset(tmp_path, images, {"labels.json": coco("a.png", "b.png")})
+    with pytest.raises(InputError, match="no split 'val'; splits that exist: val_a, val_b"):
         read_split(root, "val")
+
+
+def test_a_list_of_words_holds_for_the_pages_dealt_from_a_split(tmp_path: Path) -> None:
+    images = ["images/train/a.png"]
+    root = dataset(tmp_path, images, {"labels/train/a.txt": f"{QUAD},A\n1,1,9,1,9,9,1,9,B\n"})
+    (root / "exclude.json").write_text('{"images": {"train/a.png": {"0001": {"kind": "blank"}}}}')
+    for split in ("train", "val"):
+        (page,) = read_split(root, split, exclude=root / "exclude.json").pages
+        assert [word.text for word in page.words] == ["B"]
 
 
 def test_an_image_that_two_files_tell_of_is_left_out(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from detector.config.inference import GivenData
 from detector.config.input import LabelsConfig
 from detector.core.errors import JobError
 from detector.core.files import content_digest
-from detector.data.crops.dataset import whole_page_loader
+from detector.data.crops.whole_pages import whole_page_loader
 from detector.data.labels.annotations import Page, read_split, require_words
 from detector.data.labels.pages import LabelRules
 from detector.inference.detector import Detector

@@ -8,7 +8,7 @@ from time import monotonic
 from detector.config.cli import log
 from detector.core.draw import draw
 from detector.core.errors import InputError
-from detector.data.crops.dataset import whole_page_loader
+from detector.data.crops.whole_pages import whole_page_loader
 from detector.data.page.images import KINDS, left_out, list_images, read_image, write_png
 from detector.inference.detector import Detector
 from detector.postprocess.polygons import Detections

@@ -14,6 +14,7 @@ from detector.config.training import peak_lr
 from detector.core.commands import command
 from detector.core.device import autocast_dtype, keep_freed_memory, set_threads, suits_channels_last
 from detector.core.errors import InputError
+from detector.data.crops.batch import Unpack
 from detector.data.crops.dataset import TrainingPages
 from detector.data.crops.transforms import Augment
 from detector.data.labels.annotations import Split, read_split, require_words
@@ -91,7 +92,7 @@ def prepare(
         loss=loss,
         steps_per_epoch=steps,
         backbone=model.backbone,
-        channels_last=channels_last,
+        unpack=Unpack(model.mean, model.std, device, channels_last=channels_last),
         log=log,
     )
     return job, state

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,9 @@ from torch import nn
 
 from detector.config.settings import TrainConfig
 from detector.core.errors import JobError
-from detector.data.crops.dataset import Batch, TrainingPages, training_loader
+from detector.data.crops.batch import PackedBatch, Unpack
+from detector.data.crops.dataset import TrainingPages
+from detector.data.crops.loader import training_batches
 from detector.data.labels.annotations import Page
 from detector.inference.detector import Detector
 from detector.training.distributed.peers import ALONE, Peers
@@ -36,38 +39,43 @@ class Job:
     loss: DBLoss
     steps_per_epoch: int
     backbone: nn.Module
-    channels_last: bool
+    unpack: Unpack
     log: Callable[[str], None]
     peers: Peers = ALONE
 
 
-def train_epoch(job: Job, state: TrainingState) -> dict[str, float]:
+def feed(job: Job, epochs: range) -> Generator[PackedBatch, None, None]:
+    """This process's share of the batches of these epochs, counted from 0."""
+    settings, peers = job.config.train, job.peers
+    return training_batches(
+        job.samples,
+        batch_size=settings.batch_size,
+        workers=job.config.data.workers,
+        epochs=epochs,
+        seed=settings.seed,
+        pin_memory=job.detector.device.type == "cuda",
+        rank=peers.rank,
+        world=peers.world,
+    )
+
+
+def train_epoch(job: Job, state: TrainingState, batches: Iterator[PackedBatch]) -> dict[str, float]:
     """One pass over the training pages: mean losses, last learning rate, pages skipped.
 
-    Every process of `job.peers` makes the same steps and returns the same figures, but only the
-    leading one knows of pages that others skipped. Raises JobError for a loss that is not finite
-    and when no page can be read.
+    `batches` go on with those of this epoch. Every process of `job.peers` makes the same steps and
+    returns the same figures, but only the leading one knows of pages that others skipped. Raises
+    JobError for a loss that is not finite and when no page can be read.
     """
     settings, device, peers = job.config.train, job.detector.device, job.peers
     if not peers.leads:  # its own dropout; only the leader's random state is kept for a resume
         draw = np.random.SeedSequence([settings.seed, state.epoch, peers.rank])
         torch.manual_seed(int(draw.generate_state(1)[0]))
-    loader = training_loader(
-        job.samples,
-        batch_size=settings.batch_size,
-        workers=job.config.data.workers,
-        epoch=state.epoch,
-        seed=settings.seed,
-        pin_memory=device.type == "cuda",
-        rank=peers.rank,
-        world=peers.world,
-    )
     state.model.train()
     freeze(job.backbone, frozen=_frozen(job, state))
     total, count, rate = torch.zeros(4, device=device), 0, 0.0
     skipped = 0
     unsaid: list[str] = []
-    for batch in loader:
+    for batch in islice(batches, job.steps_per_epoch):
         if peers.leads:
             skipped += _tell_broken(job, batch.broken)
         else:
@@ -114,10 +122,10 @@ def set_rate(job: Job, state: TrainingState) -> float:
     return set_lr(state.optimizer, factor)
 
 
-def _step(job: Job, state: TrainingState, batch: Batch) -> torch.Tensor | None:
+def _step(job: Job, state: TrainingState, batch: PackedBatch) -> torch.Tensor | None:
     return update(
         state,
-        batch.to(job.detector.device, channels_last=job.channels_last),
+        job.unpack(batch),
         loss=job.loss,
         amp=job.detector.amp,
         clip_norm=job.config.optimizer.clip_norm,

@@ -13,7 +13,7 @@ from torch import nn
 
 from detector.core.device_errors import is_out_of_memory
 from detector.core.errors import JobError
-from detector.data.crops.dataset import Batch
+from detector.data.crops.batch import Batch
 from detector.training.distributed.network import SharedNetwork, synchronous
 from detector.training.distributed.peers import ALONE, Peers
 from detector.training.loss import DBLoss, Pool
@@ -222,7 +222,6 @@ def split(batch: Batch, sizes: Sequence[int]) -> Iterator[Batch]:
             shrink_mask=batch.shrink_mask[chosen],
             threshold=batch.threshold[chosen],
             threshold_mask=batch.threshold_mask[chosen],
-            names=batch.names[chosen],
         )
         start += size
 
@@ -231,7 +230,7 @@ def blank(batch: Batch, crops: int, height: int, width: int) -> Batch:
     """Crops that no loss sees, on the device of `batch`."""
     nothing = batch.images.new_zeros(crops, 1, height, width)
     images = batch.images.new_zeros(crops, 3, height, width)
-    return Batch(images, nothing, nothing, nothing, nothing, [], [])
+    return Batch(images, nothing, nothing, nothing, nothing)
 
 
 def _halve(state: TrainingState, counts: Sequence[int], log: Callable[[str], None]) -> None:

@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from detector.config.settings import TrainConfig
 from detector.core.device import autocast_dtype, choose_device
 from detector.core.device_errors import release_memory
-from detector.data.crops.dataset import Batch
+from detector.data.crops.batch import Batch
 from detector.data.page.preprocess import page_scale, page_sides
 from detector.inference.detector import new_model
 from detector.training.begin import new_state, place
@@ -63,7 +63,7 @@ def _step_seconds(config: TrainConfig, device: torch.device) -> float:
         model = new_model(config).train()
         last = place(model, config, device)
         state = new_state(model, config, device)
-        batch = _noise(config).to(device, channels_last=last)
+        batch = _noise(config, device, channels_last=last)
     loss = DBLoss(**config.loss.model_dump(), step_k=config.model.step_k)
     amp = autocast_dtype(config.train.amp, device)
     seconds = 0.0
@@ -85,14 +85,15 @@ def crop_size(config: TrainConfig) -> tuple[int, int]:
     return -(-round(height) // 32) * 32, -(-round(height * WHOLE_PAGE_SHARE) // 32) * 32
 
 
-def _noise(config: TrainConfig) -> Batch:
+def _noise(config: TrainConfig, device: torch.device, *, channels_last: bool) -> Batch:
     """A batch of the size that trainings see, a tenth of it text."""
     height, width = crop_size(config)
     count = config.train.batch_size
-    images = torch.randn(count, 3, height, width)
-    text = (torch.rand(count, 1, height, width) < 0.1).float()
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    images = torch.randn(count, 3, height, width, device=device).to(memory_format=layout)
+    text = (torch.rand(count, 1, height, width, device=device) < 0.1).float()
     whole = torch.ones_like(text)
-    return Batch(images, text, whole, 0.3 + 0.4 * text, whole, [""] * count, [])
+    return Batch(images, text, whole, 0.3 + 0.4 * text, whole)
 
 
 def forward_flops(config: TrainConfig) -> int:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,14 @@ from torch import nn
 from detector.config.cli import log as log_to_stderr
 from detector.config.settings import TrainConfig
 from detector.core.errors import InputError
+from detector.data.crops.batch import PackedBatch
 from detector.inference.latency import latency_ms
 from detector.postprocess.sweep_scores import SweepScores
 from detector.training.begin import prepare
 from detector.training.distributed.network import share_statistics
 from detector.training.distributed.peers import Peers
 from detector.training.distributed.processes import shared
-from detector.training.epoch import Job, set_rate, train_epoch
+from detector.training.epoch import Job, feed, set_rate, train_epoch
 from detector.training.monitor import Monitor, box_thresh_curve, curves
 from detector.training.storage.best import complete_best, keep_best
 from detector.training.storage.generations import LAST, has_state, keep_previous, newest_state
@@ -133,17 +135,16 @@ def _lead(
     _join(job, state)
     monitor = Monitor(job.folder, finished=state.epoch)
     result = _report(job, state)
-    try:
+    epochs = range(state.epoch, min(until or config.train.epochs, config.train.epochs))
+    with closing(monitor), closing(feed(job, epochs)) as batches:
         while not peers.told(_over(state, config) or _paused(state, until)):
-            scores = _epoch(job, state, monitor)
+            scores = _epoch(job, state, monitor, batches)
             look()
             if scores is None:
                 continue
             result = _report(job, state, scores.swept)
             if report is not None:
                 report(result)
-    finally:
-        monitor.close()
     return result
 
 
@@ -159,11 +160,13 @@ def _report(job: Job, state: TrainingState, swept: SweepScores | None = None) ->
     )
 
 
-def _epoch(job: Job, state: TrainingState, monitor: Monitor) -> Validated | None:
+def _epoch(
+    job: Job, state: TrainingState, monitor: Monitor, batches: Iterator[PackedBatch]
+) -> Validated | None:
     """Train for an epoch, keep what came of it and tell it; the scores where it is validated."""
     config, checkpoint = job.config, job.folder / "checkpoint"
     started = time.monotonic()
-    losses = train_epoch(job, state)
+    losses = train_epoch(job, state, batches)
     scores = _validate(job, state, monitor) if _is_validated(state.epoch, config) else None
     best = False
     state.seconds += time.monotonic() - started
@@ -194,10 +197,11 @@ def _follow(peers: Peers, config: TrainConfig, folder: Path) -> None:
         load_state(last, state, config)
     job = replace(job, peers=peers)
     _join(job, state)
-    while not peers.told(True):  # the leader alone knows of a pause
-        train_epoch(job, state)
-        if _is_validated(state.epoch, config):
-            _validate(job, state, None)
+    with closing(feed(job, range(state.epoch, config.train.epochs))) as batches:
+        while not peers.told(True):  # the leader alone knows of a pause
+            train_epoch(job, state, batches)
+            if _is_validated(state.epoch, config):
+                _validate(job, state, None)
 
 
 def _join(job: Job, state: TrainingState) -> None:

@@ -1,103 +1,35 @@
-"""Pages as training samples and evaluation items, and how they become batches."""
+"""Pages as training samples."""
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
-import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn.functional import pad
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from detector.core.errors import InputError
 from detector.core.geometry import Points
+from detector.data.crops.batch import Sample, packed
 from detector.data.crops.targets import make_targets
 from detector.data.crops.transforms import Augment
 from detector.data.labels.annotations import Page, read_image
 from detector.data.page.cache import PageCache, ReadPage
 from detector.data.page.crop import Box, text_box
-from detector.data.page.preprocess import Prepared, Preprocess
-
-
-@dataclass(frozen=True, eq=False)
-class Sample:
-    """One training crop, or, for a page that cannot be used, the reason alone.
-
-    `image` is (3, H, W) float32, normalised. `maps` is (4, H, W) float32: shrink, shrink
-    mask, threshold, threshold mask.
-    """
-
-    name: str
-    image: Tensor | None
-    maps: Tensor | None
-    error: str | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class WholePage:
-    """One page for the network, or, for an image that cannot be read, the reason alone."""
-
-    index: int
-    page: Prepared | None
-    error: str = ""
-
-
-@dataclass(frozen=True, eq=False)
-class Batch:
-    """Crops with their label maps; `broken` says which pages are missing and why.
-
-    `images` is (N, 3, H, W) float32, normalised; the maps are (N, 1, H, W) float32. N is 0
-    when no page of the batch could be used.
-    """
-
-    images: Tensor
-    shrink: Tensor
-    shrink_mask: Tensor
-    threshold: Tensor
-    threshold_mask: Tensor
-    names: list[str]
-    broken: list[str]
-
-    def to(self, device: torch.device | str, channels_last: bool = False) -> Batch:
-        """The batch on `device`; from pinned memory the copies overlap with computing."""
-        layout = torch.channels_last if channels_last else torch.contiguous_format
-        return replace(
-            self,
-            images=self.images.to(device, non_blocking=True, memory_format=layout),
-            shrink=self.shrink.to(device, non_blocking=True),
-            shrink_mask=self.shrink_mask.to(device, non_blocking=True),
-            threshold=self.threshold.to(device, non_blocking=True),
-            threshold_mask=self.threshold_mask.to(device, non_blocking=True),
-        )
-
-    def pin_memory(self) -> Batch:
-        """The batch in page-locked memory; the DataLoader calls this."""
-        return replace(
-            self,
-            images=self.images.pin_memory(),
-            shrink=self.shrink.pin_memory(),
-            shrink_mask=self.shrink_mask.pin_memory(),
-            threshold=self.threshold.pin_memory(),
-            threshold_mask=self.threshold_mask.pin_memory(),
-        )
+from detector.data.page.preprocess import Preprocess
 
 
 class TrainingPages(Dataset[Sample]):
-    """Augmented crops. A sample depends on (seed, epoch, index) and on nothing else.
+    """Augmented crops, each of an (epoch, index): on these and the seed alone a sample depends.
 
     Args:
         pages: the split.
         augment: draws the crop. Its `fill` is replaced by the mean colour of `preprocess`,
             so that the outside of a page looks as it does at evaluation.
-        preprocess: prepares the page, crops it to its words and normalises the crop.
+        preprocess: prepares the page and crops it to its words.
         seed: of all random choices.
         shrink_ratio, threshold_min, threshold_max, min_side_px: see `make_targets`.
         cache: where prepared pages are kept. It shrinks pages that are larger than
@@ -124,7 +56,6 @@ class TrainingPages(Dataset[Sample]):
         self.augment = replace(augment, fill=preprocess.fill)
         self.preprocess = preprocess
         self.seed = seed
-        self.epoch = 0
         self.cache = cache
         self.make_targets = partial(
             make_targets,
@@ -134,29 +65,25 @@ class TrainingPages(Dataset[Sample]):
             min_side_px=min_side_px,
         )
 
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the random numbers of epoch `epoch`, counted from 0."""
-        self.epoch = epoch
-
     def __len__(self) -> int:
         return len(self.pages)
 
-    def __getitem__(self, index: int) -> Sample:
+    def __getitem__(self, key: tuple[int, int]) -> Sample:
+        epoch, index = key
         page = self.pages[index]
-        rng = np.random.default_rng([self.seed, self.epoch, index])
+        rng = np.random.default_rng([self.seed, epoch, index])
         try:
             read = self._read(page)
         except InputError as error:
-            return Sample(page.name, None, None, str(error))
+            return Sample(page.name, error=str(error))
         image, polygons = self._cropped(read.image, [read.move(w.points) for w in page.words])
         ignore = [word.ignore for word in page.words]
         try:
             crop, polygons, _ = self.augment(image, polygons, rng)
             targets = self.make_targets(polygons, ignore, *crop.shape[:2])
         except InputError as error:
-            return Sample(page.name, None, None, f"{page.path}: {error}")
-        maps = torch.from_numpy(targets.stacked)
-        return Sample(page.name, self.preprocess.normalize(crop), maps)
+            return Sample(page.name, error=f"{page.path}: {error}")
+        return packed(page.name, crop, targets)
 
     def _read(self, page: Page) -> ReadPage:
         if self.cache is not None:
@@ -184,112 +111,3 @@ class TrainingPages(Dataset[Sample]):
     def _text_box(self, polygons: Sequence[Points], size: tuple[int, int]) -> Box | None:
         margin = self.preprocess.crop_margin
         return None if margin is None else text_box(polygons, size, margin)
-
-
-class WholePages(Dataset[WholePage]):
-    """Image files as `preprocess` prepares them, in the order given."""
-
-    def __init__(self, paths: Sequence[Path], preprocess: Preprocess) -> None:
-        self.paths = tuple(paths)
-        self.preprocess = preprocess
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, index: int) -> WholePage:
-        try:
-            image = read_image(self.paths[index])
-        except InputError as error:
-            return WholePage(index, None, str(error))
-        return WholePage(index, self.preprocess.prepare(image))
-
-
-def whole_page_loader(
-    paths: Sequence[Path], preprocess: Preprocess, *, workers: int, batch_size: int = 1
-) -> DataLoader[list[WholePage]]:
-    """Yields lists of `batch_size` prepared pages, in the order of `paths`."""
-    return DataLoader(
-        WholePages(paths, preprocess),  # type: ignore[arg-type]
-        batch_size=batch_size,
-        num_workers=workers,
-        collate_fn=list,
-        worker_init_fn=init_worker,
-    )
-
-
-def collate(samples: Sequence[Sample]) -> Batch:
-    """A batch of the usable samples, in order; the others are named in `broken`.
-
-    Crops of different sizes are padded right and below: images with 0, and the masks with 0
-    too, so that the loss of a page does not depend on its neighbours in the batch.
-    """
-    usable = [(s.name, s.image, s.maps) for s in samples if s.image is not None]
-    images = [image for _, image, _ in usable]
-    maps = [m for _, _, m in usable if m is not None]
-    height = max((image.shape[1] for image in images), default=0)
-    width = max((image.shape[2] for image in images), default=0)
-    stacked = _stack(maps, 4, height, width)
-    shrink, shrink_mask, threshold, threshold_mask = (
-        stacked[:, i : i + 1].contiguous() for i in range(4)
-    )
-    return Batch(
-        images=_stack(images, 3, height, width),
-        shrink=shrink,
-        shrink_mask=shrink_mask,
-        threshold=threshold,
-        threshold_mask=threshold_mask,
-        names=[name for name, _, _ in usable],
-        broken=[s.error for s in samples if s.error is not None],
-    )
-
-
-def epoch_order(count: int, seed: int, epoch: int) -> list[int]:
-    """The order of `count` pages in an epoch: a permutation fixed by (seed, epoch)."""
-    return [int(i) for i in np.random.default_rng([seed, epoch]).permutation(count)]
-
-
-def training_loader(
-    dataset: TrainingPages,
-    *,
-    batch_size: int,
-    workers: int,
-    epoch: int,
-    seed: int,
-    pin_memory: bool,
-    rank: int = 0,
-    world: int = 1,
-) -> DataLoader[Sample]:
-    """Yields the `Batch`es of one epoch, counted from 0; the last one may be smaller.
-
-    They are the same to the bit for any number of workers, and after a resume. With several
-    processes each batch is dealt crop by crop, and process `rank` of `world` yields its share
-    of every batch, which may be empty. `dataset` is not changed, and torch's global random
-    state is not used.
-    """
-    dataset = copy.copy(dataset)
-    dataset.set_epoch(epoch)
-    order = epoch_order(len(dataset), seed, epoch)
-    return DataLoader(
-        dataset,
-        batch_sampler=[
-            order[i : i + batch_size][rank::world] for i in range(0, len(order), batch_size)
-        ],
-        num_workers=workers,
-        collate_fn=collate,
-        pin_memory=pin_memory,
-        worker_init_fn=init_worker,
-        generator=torch.Generator().manual_seed(seed),
-    )
-
-
-def init_worker(_worker: int) -> None:
-    """One thread per loader process: the processes are the parallelism."""
-    torch.set_num_threads(1)
-    cv2.setNumThreads(0)
-
-
-def _stack(tensors: Sequence[Tensor], channels: int, height: int, width: int) -> Tensor:
-    """(N, channels, height, width) of (channels, h, w) tensors, padded with 0."""
-    if not tensors:
-        return torch.zeros((0, channels, height, width))
-    return torch.stack([pad(t, (0, width - t.shape[2], 0, height - t.shape[1])) for t in tensors])

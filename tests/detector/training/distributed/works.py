@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
 from detector.core.errors import InputError
-from detector.data.crops.dataset import Batch
+from detector.data.crops.batch import Batch
 from detector.data.labels.annotations import read_split
 from detector.inference.detector import load_detector
 from detector.model.dbnet import Maps
@@ -78,7 +78,7 @@ def batch(crops: int) -> Batch:
     mask = (torch.rand(shrink.shape, generator=draw) > 0.2).float()
     threshold = torch.rand(shrink.shape, generator=draw)
     images = torch.randn(crops, 3, 8, 8, generator=draw) * 2 + 1
-    return Batch(images, shrink, mask, threshold, mask, [str(i) for i in range(crops)], [])
+    return Batch(images, shrink, mask, threshold, mask)
 
 
 def dealt(whole: Batch, peers: Peers) -> Batch:
@@ -90,7 +90,6 @@ def dealt(whole: Batch, peers: Peers) -> Batch:
         shrink_mask=whole.shrink_mask[own],
         threshold=whole.threshold[own],
         threshold_mask=whole.threshold_mask[own],
-        names=whole.names[own],
     )
 
 

@@ -37,7 +37,7 @@ import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
-from bench_pipeline import loop_or_nothing, samples
+from bench_pipeline import MEAN, STD, loop_or_nothing, samples
 from PIL import Image, ImageOps
 from timing import run
 from torch import Tensor
@@ -45,7 +45,8 @@ from torch.utils.tensorboard import SummaryWriter
 
 from detector.config.settings import TrainConfig
 from detector.core.device import keep_freed_memory, suits_channels_last
-from detector.data.crops.dataset import Batch, TrainingPages, collate
+from detector.data.crops.batch import Batch, Unpack, collate
+from detector.data.crops.dataset import TrainingPages
 from detector.data.labels.annotations import read_split
 from detector.data.labels.pages import Page
 from detector.data.synthetic.receipts import synthesize
@@ -94,21 +95,21 @@ class Ours:
     def __init__(self, data: TrainingPages, backbone: str, neck_channels: int) -> None:
         keep_freed_memory()
         model, optimizer = new_model(backbone, neck_channels)
-        self.last = suits_channels_last(model.backbone, torch.device("cpu"))
-        if self.last:
+        cpu = torch.device("cpu")
+        last = suits_channels_last(model.backbone, cpu)
+        if last:
             model.to(memory_format=torch.channels_last)
+        self.unpack = Unpack(MEAN, STD, cpu, channels_last=last)
         scaler = torch.amp.GradScaler("cpu", enabled=False)
         self.state = TrainingState(model, None, optimizer, scaler)
         self.loss = DBLoss(**CONFIG.loss.model_dump(), step_k=CONFIG.model.step_k)
         self.data = data
 
     def load(self, turn: int, size: int) -> Batch:
-        self.data.set_epoch(turn)
-        return collate([self.data[i] for i in range(size)])
+        return self.unpack(collate([self.data[turn, i] for i in range(size)]))
 
     def step(self, batch: Batch) -> list[float]:
-        moved = batch.to("cpu", channels_last=self.last)
-        losses = update(self.state, moved, loss=self.loss, amp=None, clip_norm=0, log=print)
+        losses = update(self.state, batch, loss=self.loss, amp=None, clip_norm=0, log=print)
         return [] if losses is None else losses.tolist()
 
 
@@ -127,7 +128,7 @@ class Contest:
         loaded = [letterboxed(page, self.side, rng) for page in self.pages[:size]]
         images, *maps = (torch.stack(column) for column in zip(*loaded, strict=True))
         kernel, threshold, band = (m[:, None] for m in maps)
-        return Batch(images, kernel, torch.ones_like(kernel), threshold, band, [], [])
+        return Batch(images, kernel, torch.ones_like(kernel), threshold, band)
 
     def step(self, batch: Batch) -> list[float]:
         maps = self.model(batch.images)
@@ -192,7 +193,9 @@ def serve(wire: Connection, mine: bool, options: dict[str, Any], root: Path) -> 
     """Do the tasks that arrive, `(task, turn)`, and answer with seconds and losses."""
     pages = read_split(root / "receipts", "train", limit=options["batch"]).pages
     data = samples(pages, options["page_px"], options["crop"], root / "cache")
-    fixed = collate([data[i] for i in range(options["batch"])])
+    fixed = Unpack(MEAN, STD, torch.device("cpu"))(
+        collate([data[0, i] for i in range(options["batch"])])
+    )
     network = options["backbone"], options["neck_channels"]
     trainer: Ours | Contest = (
         Ours(data, *network) if mine else Contest(data, root / "events", *network)

@@ -50,7 +50,11 @@ class DataConfig(LabelsConfig):
         description="pages are resized to this longest side; null = to the shortest of "
         "preprocess.shortest_side_px, the longest at most 8192",
     )
-    workers: int = Field(0, ge=0, le=64, description="loader processes; 0 loads in the trainer")
+    workers: Literal["auto"] | Annotated[int, Field(ge=0, le=64)] = Field(
+        "auto",
+        description="loader processes; 0 loads in the trainer; auto is 0 on a CPU, which the "
+        "network keeps busy, and all of a trial's cores but one, at most 16, with a GPU",
+    )
     cache: Path | None = Field(
         None, description="local folder for decoded pages, shared by all trainings; null = none"
     )

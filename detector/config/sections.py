@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic_core import ErrorDetails
 
 from detector.core.errors import InputError
 from detector.core.escape import shown
@@ -75,8 +77,7 @@ def describe_faults(error: ValidationError, model: type[BaseModel]) -> list[str]
     from difflib import get_close_matches
 
     lines = []
-    for fault in error.errors():
-        key = ".".join(str(part) for part in fault["loc"])
+    for key, fault in _by_key(error, field_names(model)):
         if fault["type"] == "extra_forbidden":
             names = field_names(model)
             leaf = key.rpartition(".")[2]
@@ -98,3 +99,21 @@ def describe_faults(error: ValidationError, model: type[BaseModel]) -> list[str]
         )
         lines.append(f"{key}: {rule}{got}" if key else f"{rule}{got}")
     return lines
+
+
+def _by_key(error: ValidationError, names: Sequence[str]) -> Iterator[tuple[str, ErrorDetails]]:
+    """Each fault under its key; those of a setting's several types are one, with all their rules.
+
+    Pydantic names each of the types behind the key.
+    """
+    found: dict[str, ErrorDetails] = {}
+    for fault in error.errors():
+        key = ".".join(str(part) for part in fault["loc"])
+        setting = ".".join(str(part) for part in fault["loc"][:-1])
+        if setting in names and isinstance(fault["loc"][-1], str):
+            key = setting
+        if key in found:
+            other = fault["msg"].removeprefix("Input should be ")
+            fault["msg"] = f"{found[key]['msg']} or {other}"
+        found[key] = fault
+    yield from found.items()

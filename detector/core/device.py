@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ctypes
+from typing import Literal
 
 import cv2
 import torch
 from torch import nn
 
 from detector.core.errors import InputError
+
+_MOST_LOADERS = 16
 
 
 def choose_device(name: str) -> torch.device:
@@ -39,6 +42,17 @@ def set_threads(threads: int | None) -> None:
     if threads is not None:
         torch.set_num_threads(threads)
         cv2.setNumThreads(threads)
+
+
+def loader_processes(wanted: int | Literal["auto"], device: torch.device) -> int:
+    """How many processes load pages for a network on `device`.
+
+    The cores of a training are as many as torch has threads, which Ray and `set_threads` choose.
+    On a CPU the network keeps them busy; beside a GPU one is for starting its work.
+    """
+    if wanted != "auto":
+        return wanted
+    return 0 if device.type == "cpu" else min(torch.get_num_threads() - 1, _MOST_LOADERS)
 
 
 def suits_channels_last(network: nn.Module, device: torch.device) -> bool:

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from detector.config.settings import TrainConfig
+from detector.core.device import loader_processes
 from detector.core.errors import JobError
 from detector.data.crops.batch import PackedBatch, Unpack
 from detector.data.crops.dataset import TrainingPages
@@ -50,7 +51,7 @@ def feed(job: Job, epochs: range) -> Generator[PackedBatch, None, None]:
     return training_batches(
         job.samples,
         batch_size=settings.batch_size,
-        workers=job.config.data.workers,
+        workers=loader_processes(job.config.data.workers, job.detector.device),
         epochs=epochs,
         seed=settings.seed,
         pin_memory=job.detector.device.type == "cuda",

@@ -10,6 +10,7 @@ from pathlib import Path
 from detector.config.cli import log as log_to_stderr
 from detector.config.sections import flatten
 from detector.config.settings import PLACEMENT, TrainConfig
+from detector.core.device import loader_processes
 from detector.core.errors import InputError
 from detector.data.labels.annotations import read_split
 from detector.data.labels.pages import LabelRules
@@ -64,7 +65,7 @@ def rescore(
         epoch=best_epoch,
         monitor=None,
         maps=folder / "maps" if config.train.sweep else None,
-        workers=config.data.workers,
+        workers=loader_processes(config.data.workers, detector.device),
         log=log,
         tried=config.sweep.tried(),
         choose=config.sweep.choose,

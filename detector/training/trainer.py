@@ -14,6 +14,7 @@ from torch import nn
 
 from detector.config.cli import log as log_to_stderr
 from detector.config.settings import TrainConfig
+from detector.core.device import loader_processes
 from detector.core.errors import InputError
 from detector.data.crops.batch import PackedBatch
 from detector.inference.latency import latency_ms
@@ -254,7 +255,7 @@ def _validate(job: Job, state: TrainingState, monitor: Monitor | None) -> Valida
         epoch=state.epoch,
         monitor=monitor,
         maps=job.folder / "maps" if job.config.train.sweep else None,
-        workers=job.config.data.workers,
+        workers=loader_processes(job.config.data.workers, job.detector.device),
         log=job.log,
         peers=job.peers,
         tried=job.config.sweep.tried(),

@@ -73,12 +73,12 @@ class PackedBatch:
 
 def packed(name: str, image: NDArray[np.uint8], targets: Targets) -> Sample:
     """The sample of a crop, (H, W, 3) uint8 RGB, and its label maps."""
-    masks = np.stack([targets.shrink, targets.shrink_mask, targets.threshold_mask]) > 0.5
+    masks = targets.shrink, targets.shrink_mask, targets.threshold_mask
     return Sample(
         name,
         torch.from_numpy(np.ascontiguousarray(image)),
         torch.from_numpy(np.rint(255 * targets.threshold).astype(np.uint8)),
-        torch.from_numpy(np.packbits(masks, axis=-1)),
+        torch.from_numpy(np.stack([np.packbits(mask > 0.5, axis=-1) for mask in masks])),
     )
 
 

@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 from detector.core.errors import InputError
 from detector.core.geometry import Points
 from detector.data.crops.batch import Sample, packed
-from detector.data.crops.targets import make_targets
+from detector.data.crops.targets import Targets, make_targets
 from detector.data.crops.transforms import Augment
 from detector.data.labels.annotations import Page, read_image
 from detector.data.page.cache import PageCache, ReadPage
@@ -69,21 +69,24 @@ class TrainingPages(Dataset[Sample]):
         return len(self.pages)
 
     def __getitem__(self, key: tuple[int, int]) -> Sample:
-        epoch, index = key
+        name = self.pages[key[1]].name
+        try:
+            return packed(name, *self.crop(*key))
+        except InputError as error:
+            return Sample(name, error=str(error))
+
+    def crop(self, epoch: int, index: int) -> tuple[NDArray[np.uint8], Targets]:
+        """The crop, (H, W, 3) uint8 RGB, and its label maps; InputError for a broken page."""
         page = self.pages[index]
+        read = self._read(page)
+        image, polygons = self._cropped(read.image, [read.move(w.points) for w in page.words])
         rng = np.random.default_rng([self.seed, epoch, index])
         try:
-            read = self._read(page)
-        except InputError as error:
-            return Sample(page.name, error=str(error))
-        image, polygons = self._cropped(read.image, [read.move(w.points) for w in page.words])
-        ignore = [word.ignore for word in page.words]
-        try:
             crop, polygons, _ = self.augment(image, polygons, rng)
-            targets = self.make_targets(polygons, ignore, *crop.shape[:2])
+            ignore = [word.ignore for word in page.words]
+            return crop, self.make_targets(polygons, ignore, *crop.shape[:2])
         except InputError as error:
-            return Sample(page.name, error=f"{page.path}: {error}")
-        return packed(page.name, crop, targets)
+            raise InputError(f"{page.path}: {error}") from None
 
     def _read(self, page: Page) -> ReadPage:
         if self.cache is not None:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Sampler
 
+from detector.core.device import keep_freed_memory
 from detector.data.crops.batch import PackedBatch, collate
 from detector.data.crops.dataset import TrainingPages
 
@@ -67,6 +68,10 @@ def training_batches(
 
 
 def init_worker(_worker: int) -> None:
-    """One thread per loader process: the processes are the parallelism."""
+    """One thread per loader process: the processes are the parallelism.
+
+    Each makes and frees the same arrays for every crop, so it keeps their memory.
+    """
+    keep_freed_memory()
     torch.set_num_threads(1)
     cv2.setNumThreads(0)

@@ -3,10 +3,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from detector.config.cli import build
-from detector.config.sections import Section
+from detector.config.sections import Section, describe_faults
 from detector.config.settings import TrainConfig
 from detector.core.errors import InputError
 
@@ -33,3 +33,18 @@ def test_a_home_folder_is_meant_by_a_tilde_in_every_path(monkeypatch: pytest.Mon
 def test_a_home_folder_of_nobody_is_named():
     with pytest.raises(InputError, match=r"maybe: ~nobody\.knows/a: there is no user of this name"):
         build(Paths, {"maybe": "~nobody.knows/a"})
+
+
+@pytest.mark.parametrize(
+    ("value", "rule"),
+    [
+        ("many", "a valid integer, unable to parse string as an integer"),
+        (99, "less than or equal to 64"),
+    ],
+)
+def test_a_setting_of_two_types_has_one_line_with_both_rules(value: object, rule: str) -> None:
+    with pytest.raises(ValidationError) as error:
+        TrainConfig.model_validate({"data": {"workers": value}, "loss": {"negative_ratio": "x"}})
+    one, other = describe_faults(error.value, TrainConfig)
+    assert one == f"data.workers: input should be 'auto' or {rule}, got {value!r}"
+    assert other.startswith("loss.negative_ratio: input should be a valid number")

@@ -3,7 +3,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from detector.core.device import autocast_dtype, choose_device, set_threads, suits_channels_last
+from detector.core.device import (
+    autocast_dtype,
+    choose_device,
+    loader_processes,
+    set_threads,
+    suits_channels_last,
+)
 from detector.core.errors import InputError
 from detector.model.backbone import Backbone
 
@@ -54,3 +60,17 @@ def test_light_networks_want_their_channels_last_on_a_cpu(backbone: str, last: b
         network = Backbone(backbone)
     assert suits_channels_last(network, CPU) is last
     assert suits_channels_last(network, torch.device("cuda"))
+
+
+def test_loader_processes_take_the_cores_that_start_no_work_of_a_gpu() -> None:
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    threads = torch.get_num_threads()
+    try:
+        found = []
+        for cores in (1, 4, 40):
+            torch.set_num_threads(cores)
+            found.append((loader_processes("auto", cpu), loader_processes("auto", gpu)))
+    finally:
+        torch.set_num_threads(threads)
+    assert found == [(0, 0), (0, 3), (0, 16)]
+    assert loader_processes(5, cpu) == loader_processes(5, gpu) == 5

@@ -20,6 +20,7 @@ from detector.data.formats.text.icdar_mlt import SCRIPTS
 from detector.data.raw.label_file import LabelFile
 from detector.data.raw.labelled import Labelled
 from detector.data.raw.number_lines import (
+    begins_with_numbers,
     is_dont_care,
     is_outline,
     leading_numbers,
@@ -36,7 +37,7 @@ FOLDER = True
 
 def claims(file: LabelFile) -> bool:
     """Whether the file is of this format."""
-    return mostly(file, lambda line: len(leading_numbers(line)) >= 8)
+    return mostly(file, lambda line: begins_with_numbers(line, 8))
 
 
 def read(file: LabelFile) -> Iterator[Labelled]:
@@ -101,20 +102,22 @@ def _add(page: Labelled, lines: Sequence[str]) -> None:
     rows = [(line, leading_numbers(line)) for line in lines]
     have_texts = any(len(n) in (8, 9) and text_after(line, len(n)) for line, n in rows)
     outlines = [
-        is_outline(numbers) and not (have_texts and _ends_in_amount(line, numbers))
+        len(numbers) >= 10
+        and not (have_texts and _ends_in_amount(line, numbers))
+        and is_outline(numbers)
         for line, numbers in rows
     ]
     if all(len(numbers) >= 10 for _, numbers in rows):
         outlines = [2 * sum(outlines) > len(rows)] * len(rows)
-    counts = [
-        len(numbers) // 2 * 2 if outline else min(8, len(numbers) // 2 * 2)
+    coordinates = [
+        numbers[: len(numbers) // 2 * 2 if outline or len(numbers) < 8 else 8]
         for (_, numbers), outline in zip(rows, outlines, strict=True)
     ]
-    texts = [text_after(line, n) for (line, _), n in zip(rows, counts, strict=True)]
+    texts = [text_after(line, len(n)) for (line, _), n in zip(rows, coordinates, strict=True)]
     if _all_quoted(texts):
         texts = [text and text.strip().removeprefix('"').removesuffix('"') for text in texts]
-    for (_, numbers), count, text in zip(rows, counts, texts, strict=True):
-        page.add(pairs(numbers[:count]), text, ignore=is_dont_care(text))
+    for own, text in zip(coordinates, texts, strict=True):
+        page.add(pairs(own), text, ignore=is_dont_care(text))
 
 
 def _ends_in_amount(line: str, numbers: list[float]) -> bool:

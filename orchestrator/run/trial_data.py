@@ -13,7 +13,7 @@ from detector.core.commands import command
 from detector.core.errors import InputError
 from detector.data.labels.annotations import read_split, require_words
 from detector.data.labels.pages import LabelRules
-from detector.data.labels.trained import WordSizes, thin_words, untrained
+from detector.data.labels.trained import WordSizes, marks_of_others, thin_words, untrained
 from detector.data.synthetic.receipts import synthesize
 from orchestrator.config.settings import SearchConfig
 from orchestrator.space.search_space import SearchSpace
@@ -78,6 +78,8 @@ def check_data(space: SearchSpace) -> int:
             require_words(found, data.root, largest)
             if (told := untrained(found, largest)) is not None:
                 log(f"{split}: {told}")
+            if (marks := marks_of_others(found, rules.dont_care)) is not None:
+                log(f"{split}: {marks}")
             count = len(found.pages)
             if split == data.train_split:
                 pages = min(count, data.train_pages or count)

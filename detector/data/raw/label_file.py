@@ -17,6 +17,7 @@ from xml.parsers import expat
 from detector.core.errors import InputError
 from detector.core.plain import JSON_BYTES, parse_json, read_bounded
 
+_BYTE_ORDER = "\ufeff"
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF16_LE, "utf-16"),
@@ -73,17 +74,18 @@ class LabelFile:
     def lines(self) -> tuple[tuple[int, str], ...]:
         """Lines that are not blank with their numbers, whatever ends them.
 
-        Of files that were joined each has brought its byte order mark, which is left out.
+        Of files that were joined each has brought byte order marks, which are left out.
         """
         # splitlines() would also part at form feeds and other rare characters, which are text
-        text = self.text.replace("\r\n", "\n").replace("\r", "\n")
-        rows = text.removeprefix("\ufeff").replace("\n\ufeff", "\n").split("\n")
+        rows = self.text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+        if _BYTE_ORDER in self.text:
+            rows = [row.lstrip(_BYTE_ORDER) for row in rows]
         return tuple([(number, row) for number, row in enumerate(rows, 1) if row.strip()])
 
     @cached_property
     def json(self) -> Any:
         """The value of a JSON file; of repeated keys the last one counts, see `repeated_keys`."""
-        return parse_json(self.text, str(self.path), hook=_object)
+        return parse_json(self.text.lstrip(_BYTE_ORDER), str(self.path), hook=_object)
 
     @cached_property
     def json_lines(self) -> tuple[tuple[int, Any], ...]:

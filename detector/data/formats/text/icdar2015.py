@@ -33,6 +33,8 @@ from detector.data.raw.written import beside, leave_out, text_where_dont_care_is
 
 SUFFIXES = (".txt", ".csv")
 FOLDER = True
+# `12,000` and `1,050.00`: nobody writes a coordinate with a zero before it.
+_AMOUNT = re.compile(r"\s*[0-9]{1,3}(?:,[0-9]{3})*,0[0-9]{2}(?:,[0-9]{3})*(?:\.[0-9]*)?\s*")
 
 
 def claims(file: LabelFile) -> bool:
@@ -92,7 +94,7 @@ def _corners(page: Labelled, word: dict[str, Any]) -> Any:
 
 
 def _text(page: Labelled, word: dict[str, Any]) -> str:
-    text = text_where_dont_care_is_text(page, word, is_dont_care(word["transcription"]))
+    text = text_where_dont_care_is_text(page, word, _is_marked(word["transcription"]))
     line = re.sub(r"[\r\n]+", " ", text)
     page.left_out.update({"line break in a text": 1} if line != text else {})
     return line
@@ -104,6 +106,7 @@ def _add(page: Labelled, lines: Sequence[str]) -> None:
     outlines = [
         len(numbers) >= 10
         and not (have_texts and _ends_in_amount(line, numbers))
+        and not _AMOUNT.fullmatch(line.split(",", 8)[8])
         and is_outline(numbers)
         for line, numbers in rows
     ]
@@ -117,7 +120,12 @@ def _add(page: Labelled, lines: Sequence[str]) -> None:
     if _all_quoted(texts):
         texts = [text and text.strip().removeprefix('"').removesuffix('"') for text in texts]
     for own, text in zip(coordinates, texts, strict=True):
-        page.add(pairs(own), text, ignore=is_dont_care(text))
+        page.add(pairs(own), text, ignore=_is_marked(text))
+
+
+def _is_marked(text: str | None) -> bool:
+    """Whether a text is `###`, also behind one field, as in lines with a script or a confidence."""
+    return is_dont_care(text) or is_dont_care(text and text.partition(",")[2])
 
 
 def _ends_in_amount(line: str, numbers: list[float]) -> bool:

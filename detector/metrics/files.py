@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate, chain
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -189,6 +190,7 @@ def _said(path: Path, files: Sequence[LabelFile], predicted: bool) -> Iterator[_
         )
     for file in known:
         yield from (_Said(page, file, name) for page in formats()[name].read(file))
+        file.forget()
 
 
 def _shapes(said: _Said, name: str, predicted: bool) -> PageShapes:
@@ -199,16 +201,29 @@ def _shapes(said: _Said, name: str, predicted: bool) -> PageShapes:
     shapes = PageShapes(labelled=page.labelled)
     shapes.notes.update(message for _, _, message in page.faults)
     shapes.notes.update({f"{what} left out": count for what, count in page.left_out.items()})
-    for number, (identifier, word) in enumerate(page.words.items()):
-        try:
-            polygon, text, ignore = _word(word)
-            _check_length(said, len(polygon), predicted)
-        except InputError as error:
-            raise InputError(f"{_place(said, name, identifier, number)}: {error}") from None
-        if said.format in _QUOTED and text is not None:
-            text = _unquoted(text)
-        shapes.append(polygon, text, ignore)
+    fewest = 4 if said.format in _QUOTED else _FEWEST_POINTS if predicted else 0
+    try:
+        polygons = _polygons([*page.words.values()], fewest)
+    except InputError:
+        raise _first_fault(said, name, fewest) from None
+    texts = [word.get("transcription") for word in page.words.values()]
+    shapes.polygons = polygons
+    shapes.texts = [*map(_unquoted, texts)] if said.format in _QUOTED else texts
+    shapes.ignore = [
+        bool(word.get("ignore")) or text == DONT_CARE
+        for word, text in zip(page.words.values(), shapes.texts, strict=True)
+    ]
     return shapes
+
+
+def _first_fault(said: _Said, name: str, fewest: int) -> InputError:
+    """That of the first word with one, and its place."""
+    for number, (identifier, word) in enumerate(said.page.words.items()):
+        try:
+            _polygons([word], fewest)
+        except InputError as error:
+            return InputError(f"{_place(said, name, identifier, number)}: {error}")
+    raise AssertionError("a page has no fault that none of its words has")
 
 
 def _place(said: _Said, name: str, identifier: str, number: int) -> str:
@@ -239,41 +254,54 @@ def image_of(names: Sequence[str], folder: Path) -> Path | None:
     return None
 
 
-def _check_length(said: _Said, count: int, predicted: bool) -> None:
-    """Raise InputError for a polygon of too few points that is no word without an area."""
-    if said.format in _QUOTED and count < 4:
-        raise InputError(f"must be x1,y1,...,x4,y4,text, got {count} points")
-    if predicted and count < _FEWEST_POINTS:
-        raise InputError(
-            f"a detection must have at least {_FEWEST_POINTS} points, as in x1,y1,...,x4,y4, "
-            f"got {count}; write all corners of a box"
-        )
+def _polygons(words: Sequence[Any], fewest: int) -> list[NDArray[np.float64]]:
+    """The outlines of words, `(K >= fewest, 2)` each, all at once.
 
-
-def _word(word: Any) -> tuple[NDArray[np.float64], str | None, bool]:
-    if not isinstance(word, dict) or not isinstance(word.get("points"), list):
-        got = shown(word.get("points") if isinstance(word, dict) else word)
-        raise InputError(f"must hold points as a list of [x, y], got {got}")
-    points, text, ignore = word["points"], word.get("transcription"), word.get("ignore", False)
+    InputError without a place where a word is not as it should be: of the words together it is
+    that of any, of one alone its first.
+    """
+    for word in words:
+        if not isinstance(word, dict) or not isinstance(word.get("points"), list):
+            got = shown(word.get("points") if isinstance(word, dict) else word)
+            raise InputError(f"must hold points as a list of [x, y], got {got}")
+    outlines: list[list[Any]] = [word["points"] for word in words]
+    points = [*chain.from_iterable(outlines)]
     if not (
         {list} >= {*map(type, points)}
         and {2} >= {*map(len, points)}
-        and {int, float} >= {type(value) for point in points for value in point}
+        and {int, float} >= {*map(type, chain.from_iterable(points))}
     ):
-        raise InputError(f"every point must be two numbers [x, y], got {shown(points)}")
-    if not isinstance(text, (str, type(None))):
-        raise InputError(f"transcription must be text or null, got {shown(text)}")
-    if not isinstance(ignore, (bool, type(None))):
-        raise InputError(f"ignore must be true or false, got {shown(ignore)}")
+        raise InputError(f"every point must be two numbers [x, y], got {shown(outlines[0])}")
+    for word in words:
+        text, ignore = word.get("transcription"), word.get("ignore")
+        if not isinstance(text, (str, type(None))):
+            raise InputError(f"transcription must be text or null, got {shown(text)}")
+        if not isinstance(ignore, (bool, type(None))):
+            raise InputError(f"ignore must be true or false, got {shown(ignore)}")
     try:
-        return np.array(points, dtype=np.float64).reshape(-1, 2), text, bool(ignore)
+        flat = np.array([*chain.from_iterable(points)], dtype=np.float64).reshape(-1, 2)
     except OverflowError:
-        raise InputError(f"coordinates must fit a float, got {shown(points)}") from None
+        raise InputError(f"coordinates must fit a float, got {shown(outlines[0])}") from None
+    counts = [*map(len, outlines)]
+    _check_fewest(min(counts, default=fewest), fewest)
+    return [flat[end - count : end] for count, end in zip(counts, accumulate(counts), strict=True)]
 
 
-def _unquoted(text: str) -> str:
+def _check_fewest(count: int, fewest: int) -> None:
+    """Raise InputError for an outline of too few points, which is no word without an area."""
+    if count >= fewest:
+        return
+    if fewest > _FEWEST_POINTS:
+        raise InputError(f"must be x1,y1,...,x4,y4,text, got {count} points")
+    raise InputError(
+        f"a detection must have at least {_FEWEST_POINTS} points, as in x1,y1,...,x4,y4, "
+        f"got {count}; write all corners of a box"
+    )
+
+
+def _unquoted(text: str | None) -> str | None:
     """A text without double quotes around it and backslashes before inner ones."""
-    bare = text.strip()
+    bare = text.strip() if text and '"' in text else ""
     if len(bare) < 2 or not bare.startswith('"') or not bare.endswith('"'):
         return text
     return bare[1:-1].replace("\\\\", "\\").replace('\\"', '"')

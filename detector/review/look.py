@@ -18,6 +18,7 @@ from detector.data.labels.exclusion import Suspicion
 from detector.data.labels.layout import layout_of
 from detector.data.labels.pages import AS_FOUND, LabelRules, Page, Split, fault
 from detector.data.labels.source import is_annotated
+from detector.data.labels.trained import marks_of_others
 from detector.data.page.images import frames, left_out, read_image
 from detector.review.cleaning import outline_doubts, suspicious_words
 from detector.review.statistics import describe
@@ -34,6 +35,7 @@ class Look:
     suspicions: highest score first.
     others: files of the split's folder that are no images.
     several: files with several pages, of which the first counts.
+    marks: what is to be said of texts that may be don't-care.
     """
 
     split: Split
@@ -42,6 +44,7 @@ class Look:
     suspicions: list[Suspicion]
     others: list[str]
     several: list[str]
+    marks: str | None = None
 
 
 def look_at(
@@ -77,6 +80,7 @@ def look_at(
         _once_a_word(found, {page.name for page in pages}),
         left_out(root / "images" / name) if (root / "images" / name).is_dir() else [],
         [page.name for page in pages if frames(page.path) > 1],
+        marks_of_others(split, rules.dont_care),
     )
 
 

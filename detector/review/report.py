@@ -34,6 +34,8 @@ def report_lines(look: Look) -> Iterator[str]:
     ):
         if names:
             yield f"{name}: {len(names)} files {what}: {printable(some(names))}"
+    if look.marks is not None:
+        yield f"{name}: {look.marks}"
     yield from _fault_lines(look.split)
     yield from _suspicion_lines(name, look.suspicions)
     yield from _statistics_lines(name, look.stats)

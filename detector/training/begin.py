@@ -19,7 +19,7 @@ from detector.data.crops.dataset import TrainingPages
 from detector.data.crops.transforms import Augment
 from detector.data.labels.annotations import Split, read_split, require_words
 from detector.data.labels.pages import LabelRules
-from detector.data.labels.trained import WordSizes, apart, untrained
+from detector.data.labels.trained import WordSizes, apart, marks_of_others, untrained
 from detector.data.page.cache import PageCache
 from detector.data.page.preprocess import Preprocess
 from detector.inference.detector import Detector, make_preprocess, new_model
@@ -146,6 +146,8 @@ def _read(config: TrainConfig, name: str, limit: int | None, log: Callable[[str]
     log(f"{name}: {len(split.pages)} pages, {words} words")
     if (told := untrained(split, sizes)) is not None:
         log(f"{name}: {told}")
+    if (marks := marks_of_others(split, rules.dont_care)) is not None:
+        log(f"{name}: {marks}")
     if split.faults:
         kinds = Counter(fault.kind for fault in split.faults)
         counts = ", ".join(f"{kind} {count}" for kind, count in kinds.most_common())

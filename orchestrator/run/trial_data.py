@@ -14,7 +14,7 @@ from detector.core.commands import command
 from detector.core.errors import InputError
 from detector.data.labels.annotations import read_split, require_words
 from detector.data.labels.pages import LabelRules, Page, Split, evenly_spaced
-from detector.data.labels.trained import WordSizes, apart, thin_words, untrained
+from detector.data.labels.trained import WordSizes, apart, marks_of_others, thin_words, untrained
 from detector.data.synthetic.receipts import synthesize
 from orchestrator.config.settings import SearchConfig
 from orchestrator.space.search_space import SearchSpace
@@ -94,6 +94,8 @@ def _checked(data: DataConfig, name: str, sizes: Sequence[WordSizes]) -> Split:
     require_words(split, data.root, largest)
     if (told := untrained(split, largest)) is not None:
         log(f"{name}: {told}")
+    if (marks := marks_of_others(split, data.dont_care)) is not None:
+        log(f"{name}: {marks}")
     if split.faults:
         log(
             f"{name}: {len(split.faults)} annotation faults, skipped; "

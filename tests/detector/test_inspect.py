@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -179,12 +180,16 @@ def test_what_is_left_out_and_pages_behind_the_first_are_said(
     page = Image.new("RGB", (300, 200))
     page.save(root / "images/train/scan.tif", save_all=True, append_images=[page])
     labels = json.loads((root / "jsons/train.json").read_text())
+    for words in labels["images"].values():
+        for one in words["words"].values():
+            one["transcription"] = "*"
     labels["images"]["scan.tif"] = {"img_w": 300, "img_h": 200, "words": {}}
     (root / "jsons/train.json").write_text(json.dumps(labels))
     assert inspect(root) == 0
     told = capsys.readouterr().out
     assert "train: 1 files left out, which are no images of a kind that is read: 메모.txt" in told
     assert "train: 1 files with several pages each, of which the first counts: scan.tif" in told
+    assert re.search(r"train: (\d+) of \1 texts that count are \*, .*set 'data\.dont_care=\[", told)
 
 
 def test_bad_input(tmp_path: Path, make_dataset: Make) -> None:

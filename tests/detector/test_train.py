@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shlex
 import shutil
 import socket
 from collections.abc import Callable
@@ -97,7 +98,7 @@ def test_a_second_training_in_a_folder_is_refused_and_says_who_is_there(
     tiny: Callable[..., TrainConfig], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     """Before it has read or deleted anything there."""
-    file, out = tmp_path / "config.yaml", tmp_path / "out"
+    file, out = tmp_path / "config.yaml", tmp_path / "my runs" / "one"
     file.write_text(yaml.safe_dump(tiny().model_dump(mode="json")))
     left = out / "checkpoint" / ".last.safetensors.0123abcd.tmp"
     left.parent.mkdir(parents=True)
@@ -110,6 +111,12 @@ def test_a_second_training_in_a_folder_is_refused_and_says_who_is_there(
     assert f"output: another training is at work in {out} ({who}); wait for it, stop it" in said
     assert [path for path in out.rglob("*") if path.is_file()] == [out / ".lock", left]
     assert command(f"config={file}", f"output={out}", "train.epochs=1") == 0
+    printed = capsys.readouterr()
+    rows = [shlex.split(line) for line in (printed.out + printed.err).splitlines() if "  " in line]
+    told = {row[0]: row for row in rows if row[0] in ("score:", "use:", "curves:")}
+    assert f"checkpoint={out}/checkpoint/best" in told["score:"]
+    assert f"checkpoint={out}/checkpoint/best" in told["use:"]
+    assert told["curves:"][-1] == str(out)
 
 
 def test_without_data_it_says_what_to_add(capsys: pytest.CaptureFixture[str]):

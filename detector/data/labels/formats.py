@@ -23,6 +23,8 @@ from detector.data.raw.labelled import Labelled
 _ASIDE = ("readme*", "license*", "classes.txt", "*.md")
 # What files of pages without words may hold.
 _BLANK = ("", "{}", "[]")
+# Of the content of files; what is made of it takes about ten times as much memory.
+_KEPT_BYTES = 32 * 2**20
 
 
 class Format(Protocol):
@@ -126,14 +128,19 @@ class _Claims:
 
 
 def _all_claims(files: Sequence[LabelFile]) -> dict[LabelFile, _Claims]:
-    """Those of each file that some format claims. What was read of the files is dropped."""
-    claims = {}
+    """Those of each file that some format claims.
+
+    What was read of these is kept for their reader while there is room, of one file alone always.
+    """
+    claims, room = {}, _KEPT_BYTES
     for file in files:
         names = _claimants(file)
         if names:
             telling = file.text.strip("\ufeff").strip() not in _BLANK
             claims[file] = _Claims(frozenset(names), telling)
-        file.forget()
+            room -= len(file.content)
+        if not names or (room < 0 and len(files) > 1):
+            file.forget()
     return claims
 
 

@@ -11,6 +11,7 @@ from detector.core.errors import InputError
 from detector.data.labels.formats import (
     formats,
     label_files,
+    may_hold_labels,
     of_format,
     recognised,
     require_readable,
@@ -25,6 +26,7 @@ from detector.data.labels.layout import (
 )
 from detector.data.labels.pages import Entry, Fault, fault
 from detector.data.page.images import IMAGE_SUFFIXES
+from detector.data.page.images import KINDS as IMAGE_KINDS
 from detector.data.raw.images import Images
 from detector.data.raw.label_file import LabelFile
 from detector.data.raw.labelled import Labelled, size_of
@@ -85,7 +87,7 @@ def read_source(
     elif split is not None and layout.folders:
         files, images = _of_split(layout, files, split)
     name, known = _chosen(root, files, format_name)
-    said, faults = _said(name, known, Images(images))
+    said, faults = _said(name, known, Images(images), _of_other_kinds(layout))
     faults += _not_understood(name, set(files).difference(known))
     users: dict[PurePosixPath, list[_Said]] = defaultdict(list)
     for one in said:
@@ -201,9 +203,15 @@ def _reason(file: LabelFile, error: InputError) -> str:
 
 
 def _said(
-    name: str | None, files: Iterable[LabelFile], images: Images
+    name: str | None,
+    files: Iterable[LabelFile],
+    images: Images,
+    others: Mapping[str, PurePosixPath],
 ) -> tuple[list[_Said], list[Fault]]:
-    """What the files say; faults for those that cannot be understood and images not found."""
+    """What the files say; faults for those that cannot be understood and images not found.
+
+    `others` are the files of other kinds, by their stems.
+    """
     said: list[_Said] = []
     faults = []
     for file in files:
@@ -218,8 +226,14 @@ def _said(
             found = _found(images, page, file)
             said.append(_Said(page, file, found))
             if not found:
-                faults.append(_no_image(page, file))
+                faults.append(_no_image(page, file, others))
     return said, faults
+
+
+def _of_other_kinds(layout: Layout) -> dict[str, PurePosixPath]:
+    """The files that are no images of a kind that is read and hold no labels, by their stems."""
+    others = (name for name in layout.files if name.suffix.lower() not in IMAGE_SUFFIXES)
+    return {normal(name.stem): name for name in others if not may_hold_labels(name)}
 
 
 def _found(images: Images, page: Labelled, file: LabelFile) -> list[PurePosixPath]:
@@ -230,11 +244,15 @@ def _found(images: Images, page: Labelled, file: LabelFile) -> list[PurePosixPat
     return []
 
 
-def _no_image(page: Labelled, file: LabelFile) -> Fault:
+def _no_image(page: Labelled, file: LabelFile, others: Mapping[str, PurePosixPath]) -> Fault:
     """The fault of a page without an image, under the name that its label file gives it."""
     image = PurePosixPath(page.image)
     if image.name in ("", file.name.with_suffix("").name):
-        return fault(str(file.name), None, "no-image", "no image has the name of this label file")
+        message = "no image has the name of this label file"
+        stems = [normal(PurePosixPath(name).name) for name in (page.image, *page.others)]
+        if other := next((others[stem] for stem in stems if stem in others), None):
+            message += f"; {other} is not of a kind that is read here ({IMAGE_KINDS})"
+        return fault(str(file.name), None, "no-image", message)
     message = f"{file.name} names no image file of the dataset"
     if image.suffix[1:].isalpha() and image.suffix.lower() not in IMAGE_SUFFIXES:
         message += f"; the suffix must be one of {', '.join(IMAGE_SUFFIXES)}"

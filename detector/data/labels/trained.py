@@ -1,16 +1,28 @@
-"""Which words a training leaves out, counted from their outlines before an image is read."""
+"""Which words a training leaves out, or perhaps should, told before an image is read."""
 
 from __future__ import annotations
 
+import json
 import math
+import re
+import shlex
+from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 
+from detector.core.escape import printable
 from detector.data.labels.pages import Page, Split, Word
 from detector.data.page.crop import text_box
 from detector.data.page.preprocess import LONGEST_SIDE_PX, page_scale, page_sides
+from detector.data.raw.marks import is_dont_care
+
+# What other tools and datasets write where a word cannot be read.
+_MARK = re.compile(r"#+|\*+|x{3,}", re.IGNORECASE)
+# A receipt may well have a `#` or a `*` of its own.
+_NOTED_SHARE = 0.05
 
 
 @dataclass(frozen=True)
@@ -94,6 +106,24 @@ def apart(train: Split, val: Split) -> tuple[Split, str | None]:
     return train, (
         f"{both:,} of {len(val.pages):,} pages to score on are trained on too, so scores tell "
         "nothing of new pages; add pages for validation"
+    )
+
+
+def marks_of_others(split: Split, dont_care: Collection[str] = ()) -> str | None:
+    """What to say of texts that are marks of other tools for what cannot be read, and count here.
+
+    None where they are few. `dont_care` are the texts that are don't-care already.
+    """
+    words = (word for page in split.pages for word in page.words if not word.ignore)
+    texts = [word.text for word in words if word.text]
+    marks = Counter(t for t in texts if _MARK.fullmatch(t.strip()) or is_dont_care(t))
+    if marks.total() <= _NOTED_SHARE * len(texts):
+        return None
+    listed = json.dumps([*dont_care, *sorted(marks)], ensure_ascii=False, separators=(",", ":"))
+    return printable(
+        f"{marks.total():,} of {len(texts):,} texts that count are {', '.join(sorted(marks))}, as "
+        "other tools write where a word cannot be read; where that is meant, set "
+        f"{shlex.quote(f'data.dont_care={listed}')}"
     )
 
 

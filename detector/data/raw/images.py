@@ -25,14 +25,13 @@ class Images:
 
     def __init__(self, names: Iterable[PurePosixPath]) -> None:
         self._by_path: dict[PurePosixPath, list[PurePosixPath]] = defaultdict(list)
-        self._by_name: dict[str, list[PurePosixPath]] = defaultdict(list)
-        self._by_stem: dict[str, list[PurePosixPath]] = defaultdict(list)
-        self._loose = {name: _loose(name) for name in names}
-        self._words = {name: _words(loose) for name, loose in self._loose.items()}
-        for name, loose in self._loose.items():
+        self._called: dict[tuple[str, str], list[PurePosixPath]] = defaultdict(list)
+        self._namesakes: dict[tuple[str, str], _Namesakes] = {}
+        for name in names:
+            loose = _loose(name)
             self._by_path[loose].append(name)
-            self._by_name[loose.name].append(name)
-            self._by_stem[loose.stem].append(name)
+            self._called["name", loose.name].append(name)
+            self._called["stem", loose.stem].append(name)
 
     def find(self, reference: str, label: PurePosixPath) -> list[PurePosixPath]:
         """The images that `reference`, in the label file `label`, may mean; one when it is sure.
@@ -49,17 +48,78 @@ class Images:
             path = _within(folder, wanted)
             if path is not None and path in self._by_path:
                 return _spelled(self._by_path[path], reference)
-        found = self._by_name.get(wanted.name) or self._by_stem.get(_stem(reference), [])
+        key = ("name", wanted.name)
+        if key not in self._called:
+            key = ("stem", _stem(reference))
+        found = self._called.get(key, [])
         if len(found) < 2:
             return found
-        about, loose = _loose(label), self._loose
-        if len(wanted.parts) == 1:
-            found = [name for name in found if loose[name].parent == about.parent] or found
+        if key not in self._namesakes:
+            self._namesakes[key] = _Namesakes(found)
+        return _spelled(self._namesakes[key].closest(wanted, _loose(label)), reference)
+
+
+class _Namesakes:
+    """Images of one name or stem, by the ends of their folders' paths and the words in these."""
+
+    def __init__(self, names: Iterable[PurePosixPath]) -> None:
+        self._place = {name: number for number, name in enumerate(names)}
+        self._words = {}
+        self._in_folder: dict[tuple[str, ...], list[PurePosixPath]] = defaultdict(list)
+        self._below: dict[tuple[str, ...], list[PurePosixPath]] = defaultdict(list)
+        self._having: dict[tuple[str, ...], dict[str, list[PurePosixPath]]] = {}
+        for name in self._place:
+            loose = _loose(name)
+            folders = loose.parts[:-1]
+            self._words[name] = _words(loose)
+            self._in_folder[folders].append(name)
+            for count in range(len(folders) + 1):
+                self._below[_last(folders, count)].append(name)
+
+    def closest(self, wanted: PurePosixPath, label: PurePosixPath) -> list[PurePosixPath]:
+        """Those that a reference in a label file may mean, as `Images.find` tells; in order."""
+        words, others = _words(label), wanted.parts[:-1]
+        if not others:
+            beside = self._in_folder.get(label.parts[:-1])
+            found = self._with_most((), words) if beside is None else beside
         else:
-            found = _most(found, lambda name: _same_end(loose[name], wanted))
-        words = _words(about)
+            found = self._of_same_end(others, words)
         found = _most(found, lambda name: len(self._words[name] & words))
-        return _spelled(found, reference)
+        return sorted(found, key=lambda name: self._place[name])
+
+    def _of_same_end(self, others: tuple[str, ...], words: set[str]) -> list[PurePosixPath]:
+        """Those whose folders share most names with others from the end, of many the likeliest.
+
+        One more counts where these are all that the image has: labels often bring the dataset's
+        own folder.
+        """
+        counts = range(len(others), -1, -1)
+        count = next(count for count in counts if _last(others, count) in self._below)
+        end = _last(others, count)
+        if count < len(others) and end in self._in_folder:
+            return self._in_folder[end]
+        level = self._in_folder.get(_last(others, count - 1), []) if count else []
+        return [*self._with_most(end, words), *level]
+
+    def _with_most(self, end: tuple[str, ...], words: set[str]) -> list[PurePosixPath]:
+        """Those below folders of an end that have most of the words in their paths.
+
+        From the rarest word on: an image that has come up by none of them has but those that are
+        left.
+        """
+        if end not in self._having:
+            self._having[end] = defaultdict(list)
+            for name in self._below[end]:
+                for word in self._words[name]:
+                    self._having[end][word].append(name)
+        lists = sorted((self._having[end].get(word, []) for word in words), key=len)
+        most, seen = 0, set[PurePosixPath]()
+        for left, having in zip(range(len(lists), 0, -1), lists, strict=True):
+            if most > left:
+                break
+            seen.update(having)
+            most = max([most, *(len(self._words[name] & words) for name in having)])
+        return [*seen] if most else self._below[end]
 
 
 def _loose(name: PurePosixPath) -> PurePosixPath:
@@ -99,18 +159,8 @@ def _most(names: list[PurePosixPath], score: Callable[[PurePosixPath], int]) -> 
     return [name for name, own in zip(names, scores, strict=True) if own == best]
 
 
-def _same_end(name: PurePosixPath, wanted: PurePosixPath) -> int:
-    """How many folders above both names are the same, from the last one up.
-
-    One more where these are all that the image has: labels often bring the dataset's own folder.
-    """
-    folders, others = name.parts[:-1], wanted.parts[:-1]
-    count = 0
-    for one, other in zip(reversed(folders), reversed(others), strict=False):
-        if one != other:
-            break
-        count += 1
-    return count + (count == len(folders) < len(others))
+def _last(folders: tuple[str, ...], count: int) -> tuple[str, ...]:
+    return folders[len(folders) - count :]
 
 
 def _words(path: PurePosixPath) -> set[str]:

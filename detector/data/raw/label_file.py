@@ -6,6 +6,7 @@ import codecs
 import gzip
 import io
 import zlib
+from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -16,6 +17,7 @@ from xml.parsers import expat
 from detector.core.errors import InputError
 from detector.core.plain import JSON_BYTES, parse_json, read_bounded
 
+_BYTE_ORDER = "\ufeff"
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF16_LE, "utf-16"),
@@ -72,17 +74,18 @@ class LabelFile:
     def lines(self) -> tuple[tuple[int, str], ...]:
         """Lines that are not blank with their numbers, whatever ends them.
 
-        Of files that were joined each has brought its byte order mark, which is left out.
+        Of files that were joined each has brought byte order marks, which are left out.
         """
         # splitlines() would also part at form feeds and other rare characters, which are text
         rows = self.text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-        bare = (row.removeprefix("\ufeff") for row in rows)
-        return tuple((number, row) for number, row in enumerate(bare, 1) if row.strip())
+        if _BYTE_ORDER in self.text:
+            rows = [row.lstrip(_BYTE_ORDER) for row in rows]
+        return tuple([(number, row) for number, row in enumerate(rows, 1) if row.strip()])
 
     @cached_property
     def json(self) -> Any:
-        """The value of a JSON file; of repeated keys the last one counts."""
-        return parse_json(self.text, str(self.path))
+        """The value of a JSON file; of repeated keys the last one counts, see `repeated_keys`."""
+        return parse_json(self.text.lstrip(_BYTE_ORDER), str(self.path), hook=_object)
 
     @cached_property
     def json_lines(self) -> tuple[tuple[int, Any], ...]:
@@ -98,6 +101,27 @@ class LabelFile:
         """Drop what has been read, as of thousands of files that are looked at one by one."""
         for name in ("content", "decoded", "lines", "json", "json_lines", "xml"):
             self.__dict__.pop(name, None)
+
+
+class _Repeating(dict[str, Any]):
+    """An object of a JSON file in which keys occur more than once."""
+
+    repeated: tuple[str, ...] = ()
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    plain = dict(pairs)
+    if len(plain) == len(pairs):
+        return plain
+    result = _Repeating(plain)
+    counts = Counter(key for key, _ in pairs)
+    result.repeated = tuple(key for key, count in counts.items() if count > 1)
+    return result
+
+
+def repeated_keys(value: dict[str, Any]) -> tuple[str, ...]:
+    """The keys that occur more than once in an object of a JSON file."""
+    return value.repeated if isinstance(value, _Repeating) else ()
 
 
 def _is_korean(text: str) -> bool:

@@ -48,8 +48,10 @@ class Labelled:
     ) -> None:
         """Add the next word; it is numbered in file order, from `0001` on."""
         word = {"points": points, "transcription": text, "ignore": ignore}
-        more = {"language": language, "orientation": orientation}
-        word |= {key: value for key, value in more.items() if value is not None}
+        if language is not None:
+            word["language"] = language
+        if orientation is not None:
+            word["orientation"] = orientation
         self.words[f"{len(self.words) + 1:04d}"] = word
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from functools import cache, lru_cache
+from functools import cache
 from typing import Any
 
 import shapely
@@ -15,9 +15,10 @@ from detector.data.raw.label_file import LabelFile
 from detector.data.raw.labelled import Labelled
 from detector.data.raw.shapes import numbers, pairs
 
-NUMBER = r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?"
+_UNSIGNED = r"(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?"
+NUMBER = rf"[+-]?{_UNSIGNED}"
 # Coordinates that are not finite are read too: the others of the line still say where text is.
-_VALUE = rf"(?:{NUMBER}|[+-]?(?ai:nan|inf(?:inity)?))"
+_VALUE = rf"[+-]?(?:{_UNSIGNED}|(?ai:nan|inf(?:inity)?))"
 # What competitions put before the name of the image.
 _PREFIXES = ("poly_gt_", "gt_", "res_")
 # Fractions of a page reach a little beyond it where a word is cut by its edge.
@@ -59,23 +60,27 @@ def mostly(file: LabelFile, is_word: Callable[[str], bool]) -> bool:
 
 def leading_numbers(line: str, separator: str | None = ",") -> list[float]:
     """The numbers that a line begins with; None parts at blanks."""
-    return [*_leading_numbers(line, separator)]
-
-
-@lru_cache(maxsize=1024)  # several formats look at the lines of a file, and then one reads them
-def _leading_numbers(line: str, separator: str | None) -> tuple[float, ...]:
     found = _leading(separator).match(line)
     fields = [] if found is None else found[0].split(separator)
-    return tuple(float(field.strip()) for field in fields)  # float() knows fewer kinds of blanks
+    try:
+        return [*map(float, fields)]
+    except ValueError:  # float() knows fewer kinds of blanks
+        return [float(field.strip()) for field in fields]
+
+
+def begins_with_numbers(line: str, count: int) -> bool:
+    """Whether a line begins with so many numbers between commas, or more."""
+    return _leading(",", count).match(line) is not None
 
 
 @cache
-def _leading(separator: str | None) -> re.Pattern[str]:
+def _leading(separator: str | None, least: int = 1) -> re.Pattern[str]:
     """What matches as many whole fields of one number each as a line begins with."""
     if separator is None:
         return re.compile(rf"\s*{_VALUE}(?:\s+{_VALUE})*(?!\S)")
     field = rf"[^\S{separator}]*{_VALUE}[^\S{separator}]*"
-    return re.compile(rf"{field}(?:{separator}{field})*(?={separator}|$)")
+    further = f"*(?={separator}|$)" if least == 1 else f"{{{least - 1}}}(?={separator}|$)"
+    return re.compile(rf"{field}(?:{separator}{field}){further}")
 
 
 def is_outline(numbers: list[float]) -> bool:
@@ -113,12 +118,12 @@ def text_after(line: str, count: int) -> str | None:
 
 def is_dont_care(text: str | None) -> bool:
     """Whether a text is `###`, in quotes or not."""
-    return text is not None and text.strip().strip('"') == "###"
+    return text is not None and "###" in text and text.strip().strip('"') == "###"
 
 
 def fractions(line: str) -> list[float] | None:
     """The numbers after the class in a line of YOLO's; None when it is none of them."""
-    fields = line.split()
+    fields = [] if "," in line else line.split()
     values = numbers(fields) if len(fields) > 4 else None
     if not values or values[0] < 0 or values[0] != int(values[0]):
         return None

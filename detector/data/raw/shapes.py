@@ -72,7 +72,8 @@ def pairs(flat: Any) -> Any:
     """`[x1, y1, x2, y2, ...]` as points."""
     if not isinstance(flat, (list, tuple)) or len(flat) % 2:
         return flat
-    return [[x, y] for x, y in zip(flat[::2], flat[1::2], strict=True)]
+    values = iter(flat)
+    return [*map(list, zip(values, values, strict=True))]
 
 
 def outline(raw: Any) -> Any:

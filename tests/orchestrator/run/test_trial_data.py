@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -46,3 +47,16 @@ def test_a_search_says_how_many_words_are_left_out(
     check_data(space(tmp_path, root, "optimizer.lr: {uniform: [0.001, 0.002]}"))
     said = "train: 3 of 8 words are not for training: 3 don't-care"
     assert said in capfd.readouterr().err
+
+
+def test_a_search_says_that_texts_may_be_marks_of_other_tools(
+    tmp_path: Path, root: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    page = root / "jsons" / "val.json"
+    content = json.loads(page.read_text())
+    for words in content["images"].values():
+        words["words"]["0001"]["transcription"] = "#"
+    page.write_text(json.dumps(content))
+    check_data(space(tmp_path, root, "optimizer.lr: {uniform: [0.001, 0.002]}"))
+    told = [line for line in capfd.readouterr().err.splitlines() if "other tools" in line]
+    assert [line.startswith("val: 2 of ") for line in told] == [True]

@@ -6,15 +6,13 @@ an empty object.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from detector.core.errors import InputError
 from detector.core.escape import shown
-from detector.core.plain import parse_json
-from detector.data.raw.label_file import LabelFile
+from detector.data.raw.label_file import LabelFile, repeated_keys
 from detector.data.raw.labelled import Labelled, bad_page, image_name
 from detector.data.raw.page_names import normal
 from detector.data.raw.values import first_object
@@ -26,12 +24,6 @@ _SHAPE = (
 )
 _OF_PAGES = {"img_w", "img_h", "words", "tags", "license_tag"}
 _LAST_COUNTS = "the last one is used"
-
-
-class _Object(dict[str, Any]):
-    """A JSON object that remembers the keys that occurred more than once."""
-
-    repeated: tuple[str, ...] = ()
 
 
 def claims(file: LabelFile) -> bool:
@@ -51,16 +43,17 @@ def claims(file: LabelFile) -> bool:
 
 def read(file: LabelFile) -> Iterator[Labelled]:
     """The images of the file with their words; of what is given twice the last one, as a fault."""
-    content = parse_json(file.text, str(file.path), hook=_object)
+    content = file.json
     images = content.get("images") if isinstance(content, dict) else None
-    if not isinstance(images, _Object):
+    if not isinstance(images, dict):
         got = type(content).__name__
         if isinstance(content, dict):
             got = f"the keys {', '.join(sorted(map(shown, content))[:8]) or 'none'}"
         raise InputError(f"{file.path}: must be an object {_SHAPE}, got {got}")
+    twice = repeated_keys(images)
     for name, raw in images.items():
         page = _page(name, raw)
-        if name in images.repeated:
+        if name in twice:
             message = f"annotated more than once, {_LAST_COUNTS}"
             page.faults.insert(0, (None, "repeated-page", message))
         yield page
@@ -80,7 +73,7 @@ def _page(name: str, raw: Any) -> Labelled:
     if not isinstance(raw, dict):
         return bad_page(name, "a page must be an object with words", raw)
     words, size = raw.get("words"), (raw.get("img_w"), raw.get("img_h"))
-    if words is not None and not isinstance(words, _Object):
+    if words is not None and not isinstance(words, dict):
         rule = 'words must be an object {"0001": {"points": ...}}'
         return bad_page(name, rule, words, "bad-words")
     page = Labelled(image_name(name), size=None if size == (None, None) else size)
@@ -89,7 +82,7 @@ def _page(name: str, raw: Any) -> Labelled:
         return page
     page.words = {key: _word(word) for key, word in words.items()}
     message = f"the id occurs more than once, {_LAST_COUNTS}"
-    page.faults += [(key, "repeated-id", message) for key in words.repeated]
+    page.faults += [(key, "repeated-id", message) for key in repeated_keys(words)]
     return page
 
 
@@ -98,11 +91,3 @@ def _word(raw: Any) -> Any:
     if isinstance(raw, dict) and raw.get("illegibility") and raw.get("ignore") is not True:
         return raw | {"ignore": raw["illegibility"]}
     return raw
-
-
-def _object(pairs: list[tuple[str, Any]]) -> _Object:
-    result = _Object(pairs)
-    if len(result) != len(pairs):
-        counts = Counter(key for key, _ in pairs)
-        result.repeated = tuple(key for key, count in counts.items() if count > 1)
-    return result

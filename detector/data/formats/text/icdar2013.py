@@ -39,7 +39,7 @@ def read(file: LabelFile) -> Iterator[Labelled]:
 
 
 def _has_text(line: str) -> bool:
-    box = _BOX.fullmatch(line)
+    box = _BOX.fullmatch(line) if '"' in line else None
     return box is not None and box[5] is not None
 
 

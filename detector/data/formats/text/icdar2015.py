@@ -20,6 +20,7 @@ from detector.data.formats.text.icdar_mlt import SCRIPTS
 from detector.data.raw.label_file import LabelFile
 from detector.data.raw.labelled import Labelled
 from detector.data.raw.number_lines import (
+    begins_with_numbers,
     is_dont_care,
     is_outline,
     leading_numbers,
@@ -32,11 +33,13 @@ from detector.data.raw.written import beside, leave_out, text_where_dont_care_is
 
 SUFFIXES = (".txt", ".csv")
 FOLDER = True
+# `12,000` and `1,050.00`: nobody writes a coordinate with a zero before it.
+_AMOUNT = re.compile(r"\s*[0-9]{1,3}(?:,[0-9]{3})*,0[0-9]{2}(?:,[0-9]{3})*(?:\.[0-9]*)?\s*")
 
 
 def claims(file: LabelFile) -> bool:
     """Whether the file is of this format."""
-    return mostly(file, lambda line: len(leading_numbers(line)) >= 8)
+    return mostly(file, lambda line: begins_with_numbers(line, 8))
 
 
 def read(file: LabelFile) -> Iterator[Labelled]:
@@ -91,7 +94,7 @@ def _corners(page: Labelled, word: dict[str, Any]) -> Any:
 
 
 def _text(page: Labelled, word: dict[str, Any]) -> str:
-    text = text_where_dont_care_is_text(page, word, is_dont_care(word["transcription"]))
+    text = text_where_dont_care_is_text(page, word, _is_marked(word["transcription"]))
     line = re.sub(r"[\r\n]+", " ", text)
     page.left_out.update({"line break in a text": 1} if line != text else {})
     return line
@@ -101,20 +104,28 @@ def _add(page: Labelled, lines: Sequence[str]) -> None:
     rows = [(line, leading_numbers(line)) for line in lines]
     have_texts = any(len(n) in (8, 9) and text_after(line, len(n)) for line, n in rows)
     outlines = [
-        is_outline(numbers) and not (have_texts and _ends_in_amount(line, numbers))
+        len(numbers) >= 10
+        and not (have_texts and _ends_in_amount(line, numbers))
+        and not _AMOUNT.fullmatch(line.split(",", 8)[8])
+        and is_outline(numbers)
         for line, numbers in rows
     ]
     if all(len(numbers) >= 10 for _, numbers in rows):
         outlines = [2 * sum(outlines) > len(rows)] * len(rows)
-    counts = [
-        len(numbers) // 2 * 2 if outline else min(8, len(numbers) // 2 * 2)
+    coordinates = [
+        numbers[: len(numbers) // 2 * 2 if outline or len(numbers) < 8 else 8]
         for (_, numbers), outline in zip(rows, outlines, strict=True)
     ]
-    texts = [text_after(line, n) for (line, _), n in zip(rows, counts, strict=True)]
+    texts = [text_after(line, len(n)) for (line, _), n in zip(rows, coordinates, strict=True)]
     if _all_quoted(texts):
         texts = [text and text.strip().removeprefix('"').removesuffix('"') for text in texts]
-    for (_, numbers), count, text in zip(rows, counts, texts, strict=True):
-        page.add(pairs(numbers[:count]), text, ignore=is_dont_care(text))
+    for own, text in zip(coordinates, texts, strict=True):
+        page.add(pairs(own), text, ignore=_is_marked(text))
+
+
+def _is_marked(text: str | None) -> bool:
+    """Whether a text is `###`, also behind one field, as in lines with a script or a confidence."""
+    return is_dont_care(text) or is_dont_care(text and text.partition(",")[2])
 
 
 def _ends_in_amount(line: str, numbers: list[float]) -> bool:

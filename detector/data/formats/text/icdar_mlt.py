@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from detector.data.raw.label_file import LabelFile
 from detector.data.raw.labelled import Labelled
 from detector.data.raw.number_lines import (
+    begins_with_numbers,
     is_dont_care,
     leading_numbers,
     mostly,
@@ -50,8 +51,9 @@ def read(file: LabelFile) -> Iterator[Labelled]:
 
 
 def _has_script(line: str) -> bool:
-    has_text = text_after(line, 9) is not None
-    return has_text and len(leading_numbers(line)) == 8 and _script(line).lower() in SCRIPTS
+    fields = line.split(",", 9)
+    has_script = len(fields) == 10 and fields[8].strip().lower() in SCRIPTS
+    return has_script and begins_with_numbers(line, 8)
 
 
 def _script(line: str) -> str:

@@ -30,10 +30,10 @@ _ORIENTATIONS = {"c": "Curved", "h": "Horizontal", "m": "Multi-Oriented"}
 
 def claims(file: LabelFile) -> bool:
     """Whether the file is of this format."""
+    if file.lines and not _FIRST.match(file.lines[0][1]):
+        return False
     words = _words(file)
-    return all(_FIRST.match(word) for word in words[:1]) and 2 * len(
-        [word for word in words if "transcriptions:" in word]
-    ) >= len(words)
+    return 2 * sum("transcriptions:" in word for word in words) >= len(words)
 
 
 def read(file: LabelFile) -> Iterator[Labelled]:

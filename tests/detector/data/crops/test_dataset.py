@@ -9,14 +9,18 @@ import numpy as np
 import pytest
 import torch
 from crop_samples import PREPROCESS, STILL, UNPACK, assert_equal, augment, dataset, maps_of
+from PIL import Image
 
+from detector.config.settings import TrainConfig
 from detector.data.crops.batch import collate
 from detector.data.crops.dataset import TrainingPages
 from detector.data.crops.targets import make_targets
+from detector.data.crops.transforms import Augment
 from detector.data.labels.annotations import Page, Word, read_image, read_split
 from detector.data.page.cache import PageCache
 from detector.data.page.crop import text_box
 from detector.data.page.prepare import Preparation
+from detector.inference.detector import make_preprocess
 
 
 def test_a_sample_is_the_crop_with_the_targets_of_its_words(pages: tuple[Page, ...]) -> None:
@@ -197,3 +201,21 @@ def test_a_prepared_page_is_trained_on_and_kept(pages: tuple[Page, ...], tmp_pat
     assert not torch.equal(one, other)
     PageCache(tmp_path / "cache", 10**9).read(pages[0].path, 240)
     assert len(list((tmp_path / "cache").glob("*.page"))) == 2
+
+
+def test_words_of_a_long_receipt_are_learnt_at_the_default_size(tmp_path: Path) -> None:
+    """24 px high on 600 x 10,000, which is about 3 px at a longest side of 1,280."""
+    config = TrainConfig()
+    box = np.array([[40, 0], [300, 0], [300, 24], [40, 24]], np.float32)
+    words = [Word(str(y), box + np.float32([0, y]), None, False) for y in range(50, 9900, 60)]
+    page = Page("a", tmp_path / "a.png", 600, 10_000, tuple(words))
+    Image.new("L", (600, 10_000), 255).save(page.path)
+    prepared = make_preprocess(config, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+    sides = (prepared.longest_side_px, prepared.shortest_side_px)
+    crops = Augment(
+        longest_side_px=sides[0], shortest_side_px=sides[1], **config.augment.model_dump()
+    )
+    pages = TrainingPages((page,), crops, prepared, seed=1, **config.targets.model_dump())
+    maps = maps_of(pages[0, 0])
+    assert maps["shrink"].sum() > 0
+    assert maps["shrink_mask"][maps["shrink"] > 0].all()

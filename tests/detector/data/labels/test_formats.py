@@ -53,10 +53,27 @@ def test_what_comes_with_labels_is_none_of_them(tmp_path: Path) -> None:
     assert found(tmp_path, files) == ("icdar2015", ["readme/a.txt"])
 
 
-def test_what_was_read_to_tell_the_format_is_dropped(tmp_path: Path) -> None:
-    label_file(tmp_path, "a.txt", f"{QUAD},a\n")
+def test_what_was_read_to_tell_the_format_is_kept_while_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = f"{QUAD},a\n"
+    monkeypatch.setattr("detector.data.labels.formats._KEPT_BYTES", 2 * len(line))
+    for name in ("a.txt", "b.txt", "c.txt"):
+        label_file(tmp_path, name, line)
+    label_file(tmp_path, "d.txt", "1,2\n")
+    files = label_files(tmp_path)
+    recognised(tmp_path, files)
+    assert ["content" in vars(file) for file in files] == [True, True, False, False]
+
+
+def test_one_file_is_read_once_whatever_its_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("detector.data.labels.formats._KEPT_BYTES", 0)
+    label_file(tmp_path, "a.json", {"images": {"a.jpg": {"words": {}}}})
     _, (file,) = recognised(tmp_path, label_files(tmp_path))
-    assert set(vars(file)) == {"path", "name", "packed"}
+    (tmp_path / "a.json").unlink()
+    assert [page.image for page in formats()["native"].read(file)] == ["a.jpg"]
 
 
 def test_a_format_that_is_said_takes_its_files_and_those_of_none(tmp_path: Path) -> None:

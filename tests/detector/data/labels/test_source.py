@@ -267,3 +267,20 @@ def test_what_is_left_out_of_a_page_is_counted(tmp_path: Path) -> None:
     split = scan_split(dataset(tmp_path, ["images/train/a.png"], labels), "train")
     (fault,) = split.faults
     assert (fault.file, fault.message) == ("a.png", "2 of line; no words")
+
+
+@pytest.mark.parametrize("image", ["a.heic", "a.jp2", "images/train/gt_a.HEIC"])
+def test_an_image_of_a_kind_that_is_not_read_is_named(tmp_path: Path, image: str) -> None:
+    files = {"labels/train/gt_a.txt": f"{QUAD},a\n", image: b"\0", "readme.md": ""}
+    (fault,) = scan_split(dataset(tmp_path, ["images/train/b.png"], files), "train").faults[1:]
+    assert (fault.file, fault.kind) == ("labels/train/gt_a.txt", "no-image")
+    assert f"; {image} is not of a kind that is read here (jpg, jpeg, png, " in fault.message
+
+
+def test_marks_that_other_tools_write_are_words_unless_they_are_said(tmp_path: Path) -> None:
+    marks = ("#", "*", "xxx")
+    lines = [f"{QUAD.replace('0', str(i))},{mark}\n" for i, mark in enumerate(marks, 1)]
+    root = dataset(tmp_path, ["images/train/a.png"], {"a.txt": "".join(lines)})
+    for dont_care in ((), marks):
+        words = read_split(root, "train", rules=LabelRules(dont_care=dont_care)).pages[0].words
+        assert [(word.text, word.ignore) for word in words] == [(m, m in dont_care) for m in marks]

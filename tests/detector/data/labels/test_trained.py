@@ -15,7 +15,7 @@ from detector.core.geometry import transform_points
 from detector.data.crops.targets import make_targets
 from detector.data.labels.annotations import require_words
 from detector.data.labels.pages import Page, Split, Word
-from detector.data.labels.trained import WordSizes, thin_words, untrained
+from detector.data.labels.trained import WordSizes, marks_of_others, thin_words, untrained
 from detector.data.page.preprocess import page_scale
 from detector.inference.detector import make_preprocess
 
@@ -54,6 +54,7 @@ def test_a_long_receipt_keeps_its_words() -> None:
     with pytest.raises(InputError, match=r"data: split 'train': no word can be trained on: 1 unde"):
         require_words(long, Path("data"), LONGEST)
     require_words(long, Path("data"), DEFAULT)
+    assert untrained(split(600, 10_000, word(10, 9900, 200, 24)), DEFAULT) is None
 
 
 def test_a_cropped_page_has_the_scale_of_its_text() -> None:
@@ -101,3 +102,25 @@ def test_a_word_is_thin_when_the_label_maps_leave_it_out(
     moved = transform_points(points, [[scale, 0, 0], [0, scale, 0]])
     maps = make_targets([moved], [False], longest, longest, min_side_px=3.0)
     assert bool(thin_words(found, sizes)) == (maps.shrink_mask.min() == 0)
+
+
+def texts(*own: str | None) -> Split:
+    return split(100, 100, *(replace(word(1, i, 9, 1), text=t) for i, t in enumerate(own)))
+
+
+def test_marks_of_other_tools_are_told_with_what_to_set() -> None:
+    some = texts("#", "*", "xxx", "XXX", "illegible", "Tea", None, "x", "# 1", "xx", "Max", "")
+    assert marks_of_others(some, ("~",)) == (
+        "5 of 10 texts that count are #, *, XXX, illegible, xxx, as other tools write where a word "
+        "cannot be read; where that is meant, set "
+        """'data.dont_care=["~","#","*","XXX","illegible","xxx"]'"""
+    )
+
+
+def test_a_few_marks_are_words_and_those_that_are_dont_care_are_told_already() -> None:
+    assert marks_of_others(texts("*", *["Tea"] * 19)) is None
+    assert marks_of_others(texts("*", *["Tea"] * 18)) is not None
+    (page,) = texts("#", "Tea").pages
+    ignored = replace(page, words=(replace(page.words[0], ignore=True), page.words[1]))
+    assert marks_of_others(Split("train", (ignored,), ())) is None
+    assert marks_of_others(texts(None, None)) is None

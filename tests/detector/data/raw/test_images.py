@@ -3,6 +3,9 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 
 import pytest
+from examples import examples
+from hypothesis import given
+from hypothesis import strategies as st
 
 from detector.data.raw.images import Images
 
@@ -57,3 +60,57 @@ def test_of_one_name_that_counts_which_lies_beside_the_label_or_ends_the_path(
 def test_a_name_alone_does_not_tell_in_which_folder_its_image_is() -> None:
     assert found(["a/x.png", "x.png"], "x.png", "labels/all.json") == ["x.png"]
     assert found(["a/x.png", "b/x.png"], "x.png", "labels/all.json") == ["a/x.png", "b/x.png"]
+
+
+FOLDER = st.sampled_from(["a", "b", "a_b", "b-c"])
+NAME = st.sampled_from(["x.png", "x.jpg", "x.JPG", "y.png"])
+
+
+def paths(name: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    return st.builds(lambda folders, own: "/".join([*folders, own]), st.lists(FOLDER), name)
+
+
+def words_of(path: PurePosixPath) -> set[str]:
+    """The names of its folders, and the letters that these are made of."""
+    return {*path.parts[:-1], *(one for part in path.parts[:-1] for one in part if one.isalpha())}
+
+
+def likeliest(images: list[str], reference: str, label: str) -> list[str]:
+    """Of images of one name those that a reference of several parts may mean: each is weighed."""
+    wanted, words = PurePosixPath(reference).parts[:-1], words_of(PurePosixPath(label))
+
+    def weight(image: str) -> tuple[int, int]:
+        folders = PurePosixPath(image).parts[:-1]
+        counts = range(1, min(len(folders), len(wanted)) + 1)
+        same = max((n for n in counts if folders[-n:] == wanted[-n:]), default=0)
+        whole = same == len(folders) < len(wanted)
+        return same + whole, len(words_of(PurePosixPath(image)) & words)
+
+    most = max(map(weight, images))
+    return [image for image in images if weight(image) == most]
+
+
+@examples(300)
+@given(
+    st.lists(paths(st.just("x.png")), min_size=2, max_size=12, unique=True),
+    st.lists(FOLDER, min_size=1),
+    paths(st.just("x.txt")),
+)
+def test_of_one_name_those_are_found_that_weighing_each_finds(
+    images: list[str], folders: list[str], label: str
+) -> None:
+    reference = "/".join(["/elsewhere", *folders, "x.png"])
+    assert found(images, reference, label) == likeliest(images, reference, label)
+
+
+@examples(300)
+@given(st.lists(paths(NAME), min_size=2, max_size=12, unique=True), paths(st.just("l.txt")))
+def test_a_name_alone_means_that_beside_its_label_or_those_of_most_words(
+    images: list[str], label: str
+) -> None:
+    place, words = PurePosixPath(label), words_of(PurePosixPath(label))
+    same = [one for one in map(PurePosixPath, images) if one.stem == "y"]
+    beside = [one for one in same if one.parent == place.parent] or same
+    most = max((len(words_of(one) & words) for one in beside), default=0)
+    expected = [str(one) for one in beside if len(words_of(one) & words) == most]
+    assert found(images, "y.tif", label) == expected

@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 from label_files import label_file
 
 from detector.data.raw.label_file import LabelFile
-from detector.data.raw.number_lines import fractions, leading_numbers, mostly, text_after
+from detector.data.raw.number_lines import (
+    begins_with_numbers,
+    fractions,
+    leading_numbers,
+    mostly,
+    text_after,
+)
 
 
 @pytest.mark.parametrize(
@@ -92,3 +98,13 @@ def test_letters_that_are_but_like_those_of_a_number_are_text() -> None:
 
 def test_any_blank_may_stand_around_a_number() -> None:
     assert leading_numbers("0\x1f,\u00a01,x") == [0.0, 1.0]
+
+
+@examples(200)
+@given(
+    st.lists(st.sampled_from(["1", " 2.5", "-3 ", "nan", "", "x", "4a"]), max_size=10),
+    st.integers(1, 10),
+)
+def test_a_line_begins_with_as_many_numbers_as_are_read(fields: list[str], count: int) -> None:
+    line = ",".join(fields)
+    assert begins_with_numbers(line, count) == (len(leading_numbers(line)) >= count)

@@ -79,6 +79,23 @@ def test_numbers_are_texts_among_others_and_alone(tmp_path: Path, text: str) -> 
     assert told(page(tmp_path, f"{QUAD},{text}\n")) == [(text, False)]
 
 
+def test_a_file_of_nothing_but_amounts_has_them_as_texts(tmp_path: Path) -> None:
+    boxes = {"15,000": QUAD, "3,900": "60,20,90,20,90,40,60,40", "1,100": "10,50,50,50,50,70,10,70"}
+    found = page(tmp_path, "".join(f"{box},{text}\n" for text, box in boxes.items()))
+    assert told(found) == [(text, False) for text in boxes]
+    assert [len(points) for points in points_of(found)] == [4, 4, 4]
+
+
+@pytest.mark.parametrize("text", ["12,000", "7,050.00", "1,000,250"])
+def test_zeros_at_the_front_are_of_amounts_even_in_the_only_line(tmp_path: Path, text: str) -> None:
+    assert told(page(tmp_path, f"10,20,90,20,90,40,10,40,{text}\n")) == [(text, False)]
+
+
+def test_a_mark_behind_a_field_that_is_not_known_is_dont_care(tmp_path: Path) -> None:
+    found = page(tmp_path, f"{QUAD},Greek,Tea\n{QUAD},Greek,###\n{QUAD},0.5,###\n{QUAD},a###\n")
+    assert [word["ignore"] for word in found.words.values()] == [False, True, True, False]
+
+
 def test_longer_outlines_among_quadrilaterals_keep_their_corners(tmp_path: Path) -> None:
     curve = "20,60,60,55,100,60,100,80,60,75,20,80"
     found = page(tmp_path, f"{QUAD},a\n{curve},B,7\n{curve},###\n")

@@ -16,15 +16,15 @@ from detector.data.labels.formats import (
     recognised,
     require_readable,
 )
-from detector.data.labels.layout import (
-    Layout,
-    dealt,
-    is_dealt,
-    layout_of,
-    split_word,
-    standing_for,
-)
+from detector.data.labels.layout import Layout, is_dealt, layout_of, standing_for
 from detector.data.labels.pages import Entry, Fault, fault
+from detector.data.labels.splits import (
+    dealt_from,
+    files_of_split,
+    names_of,
+    no_split,
+    splits_of,
+)
 from detector.data.page.images import IMAGE_SUFFIXES
 from detector.data.page.images import KINDS as IMAGE_KINDS
 from detector.data.raw.images import Images
@@ -85,7 +85,7 @@ def read_source(
     if given is not None:
         files = [LabelFile(given, PurePosixPath(given.name))]
     elif split is not None and layout.folders:
-        files, images = _of_split(layout, files, split)
+        files, images = files_of_split(layout, files, split)
     name, known = _chosen(root, files, format_name)
     said, faults = _said(name, known, Images(images), _of_other_kinds(layout))
     faults += _not_understood(name, set(files).difference(known))
@@ -93,20 +93,20 @@ def read_source(
     for one in said:
         for image in one.images:
             users[image].append(one)
-    splits = _splits(layout, users)
+    splits = splits_of(layout, {image: own[0].file for image, own in users.items()})
     split = standing_for(asked, {*layout.folders, *splits.values()})
     if split is not None and split not in {*layout.folders, *splits.values()}:
-        raise _no_split(root, split, splits.values())
+        raise no_split(root, split, splits.values())
     wanted = [image for image in layout.images if split in (None, splits[image])]
     if is_dealt(asked, split):
-        wanted = _dealt(layout, wanted)
+        wanted = dealt_from(layout, wanted)
     entries, unlabelled, found = _entries(layout, wanted, users)
     return Source(
         split=split,
         format=name,
         entries=entries,
         unlabelled=unlabelled,
-        splits=_names(layout, splits),
+        splits=names_of(layout, splits),
         faults=(*faults, *found),
     )
 
@@ -135,45 +135,7 @@ def is_annotated(root: Path, split: str) -> bool:
     layout = layout_of(root)
     split = standing_for(split, layout.folders) or split
     files = label_files(root, layout.files)
-    return bool(_of_split(layout, files, split)[0] if layout.folders else files)
-
-
-def _dealt(layout: Layout, images: Sequence[PurePosixPath]) -> list[PurePosixPath]:
-    """Those of the images for training that are for validation too; an only one is."""
-    splits = dealt({layout.name_of(image): None for image in images})
-    if len(splits) == 1:
-        return [*images]
-    return [image for image in images if splits[layout.name_of(image)] == "val"]
-
-
-def _no_split(place: Path, split: str, existing: Iterable[str]) -> InputError:
-    names = ", ".join(sorted({*existing}))
-    return InputError(f"{place}: has no split '{split}'; splits that exist: {names}")
-
-
-def _of_split(
-    layout: Layout, files: Sequence[LabelFile], split: str
-) -> tuple[list[LabelFile], tuple[PurePosixPath, ...]]:
-    """The label files that may tell of a split, and the images that they may mean.
-
-    Files that name the split in their path mean its own images. Without any, the files that
-    name no other split tell of all images.
-    """
-    if split not in layout.folders:
-        raise _no_split(layout.root / "images", split, layout.folders)
-    named = {file: _named_splits(layout, file) for file in files}
-    own = [file for file in files if split in named[file]]
-    if own:
-        return own, tuple(image for image in layout.images if layout.folder_of(image) == split)
-    return [file for file in files if not named[file]], layout.images
-
-
-def _named_splits(layout: Layout, file: LabelFile) -> set[str]:
-    """The split folders that a label file's path names, as they stand or by the same word."""
-    parts = _parts(file)
-    exact = {*layout.folders}.intersection(parts)
-    word = split_word(parts)
-    return exact or {own for own in layout.folders if word and split_word([own]) == word}
+    return bool(files_of_split(layout, files, split)[0] if layout.folders else files)
 
 
 def _chosen(
@@ -292,30 +254,3 @@ def _name_faults(name: str, image: PurePosixPath, page: Labelled) -> list[Fault]
     if wanted == image.name or not alike:
         return []
     return [fault(name, None, "name-differs", f"the labels call it '{wanted}'")]
-
-
-def _parts(file: LabelFile) -> tuple[str, ...]:
-    """The folders of a label file and its name without suffixes."""
-    return (*file.name.parts[:-1], file.name.name.partition(".")[0])
-
-
-def _splits(
-    layout: Layout, users: Mapping[PurePosixPath, Sequence[_Said]]
-) -> dict[PurePosixPath, str]:
-    """The split of each image: by its folder, or by words in the names of folders and files."""
-    if layout.folders:
-        return {image: layout.folder_of(image) or "" for image in layout.images}
-    told = {}
-    for image in layout.images:
-        files = [one.file for one in users.get(image, ())]
-        word = split_word(_parts(files[0])) if files else None
-        told[layout.name_of(image)] = split_word(image.parts[:-1]) or word
-    splits = dealt(told)
-    return {image: splits[layout.name_of(image)] for image in layout.images}
-
-
-def _names(layout: Layout, splits: Mapping[PurePosixPath, str]) -> dict[str, frozenset[str]]:
-    names = defaultdict(set)
-    for image, split in splits.items():
-        names[split].add(layout.name_of(image))
-    return {split: frozenset(own) for split, own in names.items()}

@@ -13,6 +13,10 @@ COMMANDS = sorted(p.name for p in FOLDER.glob("*.py") if "\nDEFAULTS = {" in p.r
 # What makes it small and is no folder or file; what it must say.
 SMALL = {
     "bench_cleval.py": ("rounds=1 pages=250", "no data=FOLDER"),
+    "bench_feed.py": (
+        "pages=2 page_px=512 side=256 crop=128 batch=2 workers=1 epochs=1 rounds=1",
+        "2 pages in 1 epochs",
+    ),
     "bench_pipeline.py": ("pages=2 page_px=512 side=256 crop=128 rounds=1", "2 pages"),
     "bench_placement.py": ("trials=2", "process reused"),
     "bench_postprocess.py": ("words=6 side=128 rounds=1", "128 x 128 map, 6 words"),

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from detector.core.geometry import text_box
 from detector.data.crops.dataset import (
     Batch,
     Sample,
@@ -23,7 +24,6 @@ from detector.data.crops.targets import make_targets
 from detector.data.crops.transforms import Augment
 from detector.data.labels.annotations import Page, Word, read_image, read_split
 from detector.data.page.cache import PageCache
-from detector.data.page.crop import text_box
 from detector.data.page.prepare import Preparation
 from detector.data.page.preprocess import Preprocess
 

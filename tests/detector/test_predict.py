@@ -56,9 +56,7 @@ def test_a_folder_becomes_json_csv_and_pictures_that_score_alike(
 def test_what_is_not_there_is_said(tmp_path: Path):
     with pytest.raises(InputError, match="no such file or folder"):
         find_images(tmp_path / "none")
-    with pytest.raises(
-        InputError, match="no jpg, jpeg, png, .+, gif or pdf file"
-    ):
+    with pytest.raises(InputError, match="no jpg, jpeg, png, .+, gif or pdf file"):
         find_images(tmp_path)
 
 

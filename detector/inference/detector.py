@@ -18,7 +18,7 @@ from detector.config.settings import PostprocessConfig, TrainConfig, with_values
 from detector.core.device import autocast_dtype, choose_device
 from detector.core.device_errors import is_out_of_memory, release_memory
 from detector.core.errors import JobError
-from detector.data.page.crop import Box, text_box
+from detector.core.geometry import Box, text_box
 from detector.data.page.prepare import Preparation
 from detector.data.page.preprocess import Prepared, Preprocess, page_sides
 from detector.inference.checkpoint import load_weights, read_best

@@ -18,6 +18,7 @@ from detector.core.files import content_digest
 from detector.data.crops.whole_pages import whole_page_loader
 from detector.data.labels.annotations import Page, read_split, require_words
 from detector.data.labels.pages import LabelRules
+from detector.data.page.pdf import file_of
 from detector.inference.detector import Detector
 from detector.metrics.scores import Scores, Scoring
 from detector.postprocess.maps import PageMap, PageMaps, has_maps, writing_maps
@@ -97,7 +98,7 @@ def kept_maps(
     `made_by` names the network. InputError when the folder has maps of another one, of other
     preprocessing or pages; JobError when new ones cannot be kept.
     """
-    files = [(p.name, p.width, p.height, p.path.stat().st_size) for p in pages]
+    files = [(p.name, p.width, p.height, file_of(p.path).stat().st_size) for p in pages]
     about = [made_by, detector.preprocess.to_dict(), detector.scales, str(detector.amp), files]
     identity = content_digest(json.dumps(about).encode())
     with tempfile.TemporaryDirectory(prefix="probability-maps-") as temporary:

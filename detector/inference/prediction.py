@@ -9,7 +9,15 @@ from detector.config.cli import log
 from detector.core.draw import draw
 from detector.core.errors import InputError
 from detector.data.crops.whole_pages import whole_page_loader
-from detector.data.page.images import KINDS, left_out, list_images, read_image, write_png
+from detector.data.page.images import (
+    KINDS,
+    left_out,
+    list_images,
+    pages_of,
+    read_image,
+    write_png,
+)
+from detector.data.page.pdf import file_of
 from detector.inference.detector import Detector
 from detector.postprocess.polygons import Detections
 
@@ -20,13 +28,14 @@ Predicted = dict[str, tuple[Detections, tuple[int, int]]]
 
 
 def find_images(path: Path, *, recursive: bool = False) -> tuple[dict[str, Path], list[str]]:
-    """The image itself, or those of a folder, by name and sorted; and what is left out of it.
+    """The image itself, the pages of a PDF, or the images of a folder by name, sorted; and what is
+    left out of it.
 
     A name is the path below the folder with `/`, so that two folders may hold the same file
     name. Hidden files and folders count for neither. InputError if there is no image.
     """
-    if path.is_file():
-        return {path.name: path}, []
+    if file_of(path).is_file():
+        return {page.name: page for page in pages_of(path)}, []
     if not path.is_dir():
         raise InputError(f"images={path}: no such file or folder")
     folders = [path]

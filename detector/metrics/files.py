@@ -29,7 +29,8 @@ from detector.data.labels.formats import (
 from detector.data.labels.frames import in_pixels
 from detector.data.labels.pages import KINDS
 from detector.data.labels.words import DONT_CARE, refuse_fractions
-from detector.data.page.images import IMAGE_SUFFIXES, image_size
+from detector.data.page.images import IMAGE_SUFFIXES, image_size, is_called_image
+from detector.data.page.pdf import file_of
 from detector.data.raw.archives import zip_files
 from detector.data.raw.label_file import LabelFile
 from detector.data.raw.labelled import Labelled
@@ -249,7 +250,7 @@ def image_of(names: Sequence[str], folder: Path) -> Path | None:
     """The image in a folder that has one of the names, with any suffix where that has none."""
     for name in names:
         for path in (folder / name, *(folder / f"{name}{suffix}" for suffix in IMAGE_SUFFIXES)):
-            if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
+            if is_called_image(path) and file_of(path).is_file():
                 return path
     return None
 

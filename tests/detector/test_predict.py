@@ -56,7 +56,7 @@ def test_a_folder_becomes_json_csv_and_pictures_that_score_alike(
 def test_what_is_not_there_is_said(tmp_path: Path):
     with pytest.raises(InputError, match="no such file or folder"):
         find_images(tmp_path / "none")
-    with pytest.raises(InputError, match="no jpg, jpeg, png, webp, bmp, tif, tiff or gif file"):
+    with pytest.raises(InputError, match=r"no jpg, jpeg, png, .+, gif or pdf file"):
         find_images(tmp_path)
 
 
@@ -142,9 +142,61 @@ def test_every_kind_of_image_counts_and_what_is_left_out_is_said(
     assert len(json.loads(output.read_text(encoding="utf-8"))["images"]) == 5
     told = capsys.readouterr().err
     assert "1 left out, which are no jpg, jpeg, png, webp" in told
-    assert "gif files: 읽어보세요.txt\n" in told
+    assert "gif or pdf files: 읽어보세요.txt\n" in told
     assert "of 2 files with several pages the first page counts: d.tif, e.gif\n" in told
     assert f"on 5 images, 0 skipped, 1 left out: {output}" in told
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_every_page_of_a_pdf_is_predicted(
+    trained: Path,
+    drawn_root: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    workers: int,
+):
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    photos = [Image.open(path) for path in sorted((drawn_root / "images" / "val").iterdir())[:2]]
+    photos[0].save(folder / "a.pdf", save_all=True, append_images=photos[1:], resolution=200)
+    photos[0].save(folder / "b.pdf", resolution=200)
+    photos[0].save(folder / "c.png")
+    (folder / "d.pdf").write_bytes((folder / "b.pdf").read_bytes()[:-1200])
+    values = {"checkpoint": str(trained), "device": "cpu", "workers": workers}
+    values |= {"output": str(tmp_path / "pred.json"), "visualize": str(tmp_path / "drawn")}
+    names = ["a.pdf#page=1", "a.pdf#page=2", "b.pdf", "c.png"]
+    for images, expected in ((folder, names), (folder / "a.pdf", names[:2])):
+        assert main(build(PredictSettings, values | {"images": str(images)})) == 0
+        found = json.loads((tmp_path / "pred.json").read_text())["images"]
+        assert [*found] == expected
+        for name, photo in zip(names[:2], photos, strict=True):
+            assert (found[name]["img_w"], found[name]["img_h"]) == photo.size
+            assert found[name]["words"]
+    assert sorted(path.name for path in (tmp_path / "drawn").iterdir()) == [
+        f"{name}.png" for name in names
+    ]
+    told = capsys.readouterr().err
+    assert "skipped: " in told
+    assert "d.pdf: no PDF, or cut off" in told
+    assert "4 images, 1 skipped" in told
+    assert "several pages" not in told
+
+
+def test_without_pypdfium2_each_pdf_is_named_with_the_remedy(
+    trained: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+):
+    Image.new("RGB", (64, 48)).save(tmp_path / "a.png")
+    Image.new("RGB", (64, 48)).save(tmp_path / "b.pdf", resolution=200)
+    monkeypatch.setitem(sys.modules, "pypdfium2", None)
+    values = {"checkpoint": str(trained), "images": str(tmp_path), "device": "cpu"}
+    assert main(build(PredictSettings, values | {"output": str(tmp_path / "pred.json")})) == 0
+    told = capsys.readouterr().err
+    assert "b.pdf: PDF files need the package pypdfium2" in told
+    assert "pip install -e '.[pdf]'" in told
+    assert "on 1 images, 1 skipped" in told
 
 
 @pytest.mark.parametrize("key", ["output", "csv", "visualize"])

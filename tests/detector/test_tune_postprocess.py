@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 from pydantic import ValidationError
 
 from detector.config.inference import Views
@@ -133,6 +134,25 @@ def test_kept_maps_are_used_again_and_only_for_the_same_weights_and_pages(
     )
     with pytest.raises(InputError, match=r"of other weights or pages.*give an empty folder"):
         main(other)
+
+
+def test_pages_of_a_pdf_are_tuned_on(
+    checkpoint: Path, drawn_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+):
+    root = shutil.copytree(drawn_root, tmp_path / "data")
+    labels = json.loads((root / "jsons/val.json").read_text())["images"]
+    photos = [Image.open(root / "images/val" / name) for name in labels]
+    scan = root / "images/val/scan.pdf"
+    photos[0].save(scan, save_all=True, append_images=photos[1:], resolution=200)
+    for name in labels:
+        (root / "images/val" / name).unlink()
+    pages = {f"{scan.name}#page={n}": page for n, page in enumerate(labels.values(), 1)}
+    (root / "jsons/val.json").write_text(json.dumps({"images": pages}))
+    assert read_split(root, "val").faults == ()
+    main(settings(checkpoint, root, tmp_path / "out", maps=tmp_path / "maps"))
+    result = json.loads(capsys.readouterr().out)
+    assert (result["pages"], result["skipped"]) == (2, [])
+    assert result["best"]["hmean"] > 0.5
 
 
 def test_an_unreadable_page_is_named_and_the_rest_tuned(

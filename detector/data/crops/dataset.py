@@ -12,13 +12,12 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from detector.core.errors import InputError
-from detector.core.geometry import Points
+from detector.core.geometry import Box, Points, text_box
 from detector.data.crops.batch import Sample, packed
 from detector.data.crops.targets import Targets, make_targets
 from detector.data.crops.transforms import Augment
 from detector.data.labels.annotations import Page, read_image
 from detector.data.page.cache import PageCache, ReadPage
-from detector.data.page.crop import Box, text_box
 from detector.data.page.preprocess import Preprocess
 
 

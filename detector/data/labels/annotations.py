@@ -36,6 +36,7 @@ from detector.data.page.images import (
     read_image,
     stored_frame,
 )
+from detector.data.page.pdf import is_pdf
 from detector.data.raw.page_names import normal
 
 __all__ = [
@@ -146,8 +147,7 @@ def _checked(
     listed = _exclusions(source, own, exclude)
     faults, pages, pairs = [*source.faults], [], [*source.entries]
     if labelled:
-        message = "the image has no annotation"
-        faults += [fault(e.name, None, "no-annotation", message) for e, _ in source.unlabelled]
+        faults += [_unlabelled(entry, path) for entry, path in source.unlabelled]
     else:
         pairs += source.unlabelled
     for entry, path in pairs:
@@ -212,6 +212,17 @@ def _exclusions(source: Source, split: str, path: Path | None) -> ExclusionList 
 def _loose_name(name: str) -> str:
     stem, dot, suffix = normal(name).rpartition(".")
     return f"{stem}{dot}{suffix.lower()}"
+
+
+def _unlabelled(entry: Entry, path: Path) -> Fault:
+    """An image without labels; of a PDF that cannot be read why, since labels of its pages then
+    find none."""
+    if is_pdf(path):
+        try:
+            image_size(path)
+        except InputError as error:
+            return fault(entry.name, None, "broken-image", str(error))
+    return fault(entry.name, None, "no-annotation", "the image has no annotation")
 
 
 def _page(

@@ -12,6 +12,7 @@ from detector.core.errors import InputError
 from detector.core.files import replacing, require_writable, write_text
 from detector.data.labels.formats import formats, label_files
 from detector.data.labels.pages import Fault, Page
+from detector.data.page.pdf import file_of
 from detector.data.raw.labelled import Labelled
 
 _CALLED = {"icdar2015": "icdar"}  # in short, what is written
@@ -56,8 +57,8 @@ def write_labels(
     files = list(writers()[to].write(labelled, output, folder))
     _check(files, [file.path for file in label_files(root)] + [given or root])
     if copy_images:
-        for page in labelled:
-            _copy(root / page.image, beside / page.image)
+        for image in dict.fromkeys(file_of(Path(page.image)) for page in labelled):
+            _copy(root / image, beside / image)
     for path, text in files:
         write_text(path, text)
     return sum((page.left_out for page in labelled), Counter[str]())

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from detector.core.errors import InputError
-from detector.data.page.images import IMAGE_SUFFIXES
+from detector.data.page.images import IMAGE_SUFFIXES, pages_of
+from detector.data.page.pdf import file_of
 from detector.data.raw.page_names import normal
 
 _WORDS = {
@@ -27,7 +28,7 @@ class Layout:
     """The images below a dataset's folder.
 
     files: the paths of all files below `root`, hidden ones left out, sorted.
-    images: those of images, sorted.
+    images: those of images, sorted; pages of a PDF of several each, in their order.
     folders: the split folders of `images/`, where that is how they lie; else empty.
     """
 
@@ -60,7 +61,12 @@ def layout_of(root: Path) -> Layout:
         raise InputError(f"{root}: no such dataset folder; set data.root to one with images")
     files = tuple(sorted(files_below(root)))
     names = (name for name in files if name.suffix.lower() in IMAGE_SUFFIXES)
-    images = tuple(name for name in names if (root / name).is_file())
+    images = tuple(
+        name.with_name(page.name)
+        for name in names
+        if (root / name).is_file()
+        for page in pages_of(root / name)
+    )
     base = root / "images"
     folders = sorted(p.name for p in base.glob("*") if p.is_dir() and not p.name.startswith("."))
     within = [p for p in images if p.parts[0] == "images"]
@@ -140,7 +146,8 @@ def is_dealt(asked: str | None, split: str | None) -> bool:
 def dealt(told: Mapping[str, str | None]) -> dict[str, str]:
     """The split of each page by its name: as told, else dealt between train and val.
 
-    A page goes by a hash of its name, so one that is added moves no other. Where there is a
+    A page goes by a hash of its name, so one that is added moves no other; pages of a PDF go by its
+    own, as what they show is much alike. Where there is a
     validation split, pages of which nothing is told are for training; where there is none, one
     page in VAL_ONE_IN of those for training becomes it, and at least one.
     """
@@ -154,4 +161,5 @@ def dealt(told: Mapping[str, str | None]) -> dict[str, str]:
 
 
 def _hash(name: str) -> int:
-    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big")
+    file = str(file_of(PurePosixPath(name)))
+    return int.from_bytes(hashlib.blake2b(file.encode(), digest_size=8).digest(), "big")

@@ -27,6 +27,7 @@ from detector.data.labels.splits import (
 )
 from detector.data.page.images import IMAGE_SUFFIXES
 from detector.data.page.images import KINDS as IMAGE_KINDS
+from detector.data.page.pdf import file_of
 from detector.data.raw.images import Images
 from detector.data.raw.label_file import LabelFile
 from detector.data.raw.labelled import Labelled, size_of
@@ -199,11 +200,15 @@ def _of_other_kinds(layout: Layout) -> dict[str, PurePosixPath]:
 
 
 def _found(images: Images, page: Labelled, file: LabelFile) -> list[PurePosixPath]:
+    """The images that a page may mean; all of a PDF where none of its names says which."""
+    whole: list[PurePosixPath] = []
     for reference in (page.image, *page.others):
         found = images.find(reference, file.name) if reference else []
-        if found:
+        if len(set(map(file_of, found))) < len(found):
+            whole = whole or found
+        elif found:
             return found
-    return []
+    return whole
 
 
 def _no_image(page: Labelled, file: LabelFile, others: Mapping[str, PurePosixPath]) -> Fault:

@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 
 from detector.core.escape import printable
+from detector.core.geometry import text_box
 from detector.data.labels.pages import Page, Split, Word
-from detector.data.page.crop import text_box
 from detector.data.page.preprocess import LONGEST_SIDE_PX, page_scale, page_sides
 from detector.data.raw.marks import is_dont_care
 

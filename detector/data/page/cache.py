@@ -2,8 +2,8 @@
 
 An entry holds one page as `read_image` gives it and `Preparation` prepares it, shrunk (by pixel
 area) to a longest side when it is larger, raw, so that it is mapped into memory instead of decoded.
-Its name is made from the content of the image file, the preparation and that size, so an entry
-never changes:
+Its name is made from the content of the image file, the page of a PDF, the preparation and that
+size, so an entry never changes:
 any number of processes may read, write and remove entries without locks. Two that write the
 same entry write the same bytes, each to its own file, moved into place whole; a removed entry
 stays readable for those that have mapped it. The folder should be on a local disk.
@@ -34,6 +34,7 @@ from detector.core.files import content_digest
 from detector.core.geometry import Points, transform_points
 from detector.data.page.flatten import Flattening
 from detector.data.page.images import read_image
+from detector.data.page.pdf import file_of
 from detector.data.page.prepare import UNCHANGED, Preparation
 from detector.data.page.preprocess import resize_affine
 
@@ -96,18 +97,20 @@ class PageCache:
 
         Raises InputError as `read_image` and the preparation do.
         """
+        file = file_of(path)
         try:
-            before = path.stat()
-            digest = self._digest(path, before)
+            before = file.stat()
+            digest = self._digest(file, before)
         except OSError:
             return self._prepared(path, longest_side_px)[0]  # which names the fault
+        digest += path.name.removeprefix(file.name)  # which page of a PDF
         entry = self.folder / f"{digest}-{longest_side_px}-{VERSION}{self._suffix}.page"
         found = self._load(entry)
         if found is not None:
             return found
         page, size = self._prepared(path, longest_side_px)
         with suppress(FileNotFoundError):  # removed or replaced meanwhile: not what was hashed
-            if self._writes and _stamp(path.stat()) == _stamp(before):
+            if self._writes and _stamp(file.stat()) == _stamp(before):
                 self._store(entry, page, size)
         return page
 

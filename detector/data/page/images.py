@@ -1,11 +1,15 @@
-"""Image files: read as upright 8-bit RGB whatever they hold, damage named; written as PNG."""
+"""Image files: read as upright 8-bit RGB whatever they hold, damage named; written as PNG.
+
+Pages of PDF files are images too; how they are called stands in `detector.data.page.pdf`.
+"""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePath
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +17,10 @@ from PIL import ExifTags, Image
 
 from detector.core.errors import InputError
 from detector.core.files import replacing
+from detector.data.page import pdf
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
-KINDS = "jpg, jpeg, png, webp, bmp, tif, tiff or gif"
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".pdf")
+KINDS = "jpg, jpeg, png, webp, bmp, tif, tiff, gif or pdf"
 
 # What the content may be, whatever the suffix: collections from the web mix them up. The list is
 # closed because some of Pillow's other readers start external programs.
@@ -46,11 +51,46 @@ class TooLargeError(InputError):
 
 
 def list_images(folder: Path) -> list[Path]:
-    """Image files directly in `folder`, sorted by name; the suffix counts in any case.
+    """Images directly in `folder`, sorted by file name; the suffix counts in any case.
 
     Hidden files (`._scan.jpg` beside copies from a Mac) are left out. Raises InputError
     when the folder is missing.
     """
+    return [page for file in _image_files(folder) for page in pages_of(file)]
+
+
+def pages_of(path: Path) -> list[Path]:
+    """The paths of the pages of a PDF file of several; else the file's own alone.
+
+    Also of a PDF that cannot be opened: `read_image` tells why.
+    """
+    if path.suffix.lower() != pdf.SUFFIX:
+        return [path]
+    try:
+        with _told(path):
+            count = pdf.count_pages(path)
+    except InputError:
+        return [path]
+    numbers = range(1, count + 1)
+    return [path.with_name(pdf.page_name(path.name, n)) for n in numbers] if count > 1 else [path]
+
+
+def is_called_image(path: PurePath) -> bool:
+    """Whether a path is called as image files are, or a page of one."""
+    return pdf.file_of(path).suffix.lower() in IMAGE_SUFFIXES
+
+
+def left_out(folder: Path) -> list[str]:
+    """Names of what is in `folder` beside its images, sorted; those of folders end with `/`.
+
+    Hidden ones are not listed.
+    """
+    others = set(folder.iterdir()).difference(_image_files(folder))
+    names = (f"{path.name}/" if path.is_dir() else path.name for path in others)
+    return sorted(name for name in names if not name.startswith("."))
+
+
+def _image_files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder of images; check the path")
     return sorted(
@@ -63,16 +103,6 @@ def list_images(folder: Path) -> list[Path]:
         ),
         key=lambda path: path.name,
     )
-
-
-def left_out(folder: Path) -> list[str]:
-    """Names of what is in `folder` beside `list_images`, sorted; those of folders end with `/`.
-
-    Hidden ones are not listed.
-    """
-    others = set(folder.iterdir()).difference(list_images(folder))
-    names = (f"{path.name}/" if path.is_dir() else path.name for path in others)
-    return sorted(name for name in names if not name.startswith("."))
 
 
 def frames(path: Path) -> int:
@@ -92,12 +122,11 @@ def frames(path: Path) -> int:
 def image_size(path: Path) -> tuple[int, int]:
     """`(width, height)` in pixels as displayed (EXIF applied), from the header alone.
 
-    Raises InputError naming the file when the header cannot be read, TooLargeError when the
-    page is beyond MAX_PIXELS or MAX_SIDE_PX.
+    Of a page of a PDF as it is drawn. Raises InputError naming the file when the header cannot be
+    read, TooLargeError when the page is beyond MAX_PIXELS or MAX_SIDE_PX.
     """
-    with _opened(path) as image:
-        width, height = _stored_size(image)
-        return (height, width) if _orientation(image) >= 5 else (width, height)
+    width, height, orientation = stored_frame(path)
+    return (height, width) if orientation >= 5 else (width, height)
 
 
 def stored_frame(path: Path) -> tuple[int, int, int]:
@@ -105,6 +134,9 @@ def stored_frame(path: Path) -> tuple[int, int, int]:
 
     Raises InputError as `image_size` does.
     """
+    if pdf.is_pdf(path):
+        with _pdf_page(path) as page:
+            return *pdf.size_px(page), 1
     with _opened(path) as image:
         return *_stored_size(image), _orientation(image)
 
@@ -116,12 +148,15 @@ def write_png(path: Path, picture: NDArray[np.uint8]) -> None:
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
-    """The page as `(H, W, 3)` uint8 RGB, EXIF orientation applied.
+    """The page as `(H, W, 3)` uint8 RGB, EXIF orientation or the rotation of a PDF applied.
 
     16-bit grey keeps its high byte, transparency is laid on white, palettes and CMYK are
     converted, the first page or frame is taken (see `frames`). Raises InputError naming the file
     when it is missing, not an image, truncated or beyond MAX_PIXELS or MAX_SIDE_PX.
     """
+    if pdf.is_pdf(path):
+        with _pdf_page(path) as page:
+            return pdf.drawn(page)
     with _opened(path) as image:
         orientation = 1 if image.format == "TIFF" else _orientation(image)  # Pillow turns those
         image.load()
@@ -134,16 +169,30 @@ def read_image(path: Path) -> NDArray[np.uint8]:
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
     """The image opened; every way a decoder can fail becomes an InputError naming the file."""
+    with _told(path), warnings.catch_warnings():
+        # Between one and two times its limit Pillow only warns.
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        warnings.simplefilter("ignore", UserWarning)  # of metadata, which say nothing of pixels
+        with Image.open(path, formats=_FORMATS) as image:
+            _require_size(path, *image.size)
+            if image.mode == "F":  # whose black and white nothing tells
+                raise InputError(f"{path}: has fractions as pixels; save it with 8 or 16 bits")
+            yield image
+
+
+@contextmanager
+def _pdf_page(path: Path) -> Iterator[Any]:
+    """The page of a PDF opened, in the same way."""
+    with _told(path), pdf.opened(path) as page:
+        _require_size(path, *pdf.size_px(page))
+        yield page
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """What goes wrong in reading a file becomes an InputError that names it."""
     try:
-        with warnings.catch_warnings():
-            # Between one and two times its limit Pillow only warns.
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            warnings.simplefilter("ignore", UserWarning)  # of metadata, which say nothing of pixels
-            with Image.open(path, formats=_FORMATS) as image:
-                _require_size(path, image)
-                if image.mode == "F":  # whose black and white nothing tells
-                    raise InputError(f"{path}: has fractions as pixels; save it with 8 or 16 bits")
-                yield image
+        yield
     except InputError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -172,9 +221,8 @@ def _stored_size(image: Image.Image) -> tuple[int, int]:
     return int(width), int(height)
 
 
-def _require_size(path: Path, image: Image.Image) -> None:
+def _require_size(path: Path, width: int, height: int) -> None:
     """Raise TooLargeError for a page beyond the limits; other libraries may lift Pillow's."""
-    width, height = image.size
     if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE_PX:
         raise TooLargeError(
             f"{path}: {width} x {height} pixels, but a page has at most {MAX_PIXELS} and "

@@ -23,7 +23,7 @@ import torch
 from numpy.typing import NDArray
 
 from detector.core.errors import InputError
-from detector.data.page.crop import Box
+from detector.core.geometry import Box
 from detector.data.page.flatten import Flattening
 from detector.data.page.prepare import UNCHANGED, Preparation
 

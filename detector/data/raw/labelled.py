@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
+from detector.data.page.pdf import SUFFIX, page_name
 from detector.data.raw.shapes import numbers
 
 Unit = Literal["pixel", "fraction"]
@@ -59,13 +60,14 @@ def by_stem(label: PurePosixPath, number: int = 1, count: int = 1) -> Labelled:
     """A page without words yet whose image has the stem of its label file.
 
     Of a file about `count` pages each has its own image, called after its number as programs
-    that part documents do; the first may also have the stem alone.
+    that part documents do, or is one of a PDF; the first may also have the stem alone.
     """
     stem = str(label.with_suffix(""))
     if count <= 1:
         return Labelled(stem)
     digits = dict.fromkeys(str(number).zfill(width) for width in range(1, 5))
-    names = tuple(f"{stem}{mark}{digit}" for mark in "-_" for digit in digits)
+    parted = [f"{stem}{mark}{digit}" for mark in "-_" for digit in digits]
+    names = (*parted, page_name(stem + SUFFIX, number))
     return Labelled(stem, names) if number == 1 else Labelled(names[0], names[1:])
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from detector.core.escape import encodable
+from detector.data.page.pdf import file_of
 from detector.data.raw.labelled import Labelled
 
 
@@ -16,9 +17,12 @@ def json_text(value: Any, indent: int | None = 1) -> str:
 
 
 def beside(page: Labelled, folder: Path, name: str) -> Path:
-    """The file `name` below a folder, in the page's own folder there; `{}` is the image's stem."""
+    """The file `name` below a folder, in the page's own folder there; `{}` is the image's stem.
+
+    Of a page of a PDF it is the whole name, which no other page has.
+    """
     image = folder / page.image
-    return image.with_name(name.format(image.stem))
+    return image.with_name(name.format(image.stem if file_of(image) == image else image.name))
 
 
 def leave_out(page: Labelled, *keys: str) -> None:

@@ -16,6 +16,7 @@ from contextlib import suppress
 from detector.config.sections import Section
 from detector.core.files import file_digest
 from detector.data.labels.annotations import Page, Split
+from detector.data.page.pdf import file_of
 
 THREAD = "image digests"
 _NICENESS = 10  # of the thread that reads: loaders and the network come first
@@ -99,13 +100,13 @@ def _digest() -> hashlib.blake2b:
 
 def _size(page: Page) -> int | None:
     with suppress(OSError):
-        return page.path.stat().st_size
+        return file_of(page.path).stat().st_size
     return None  # the training skips such a page, and goes on
 
 
 def _content(page: Page) -> str:
     try:
-        return file_digest(page.path)
+        return file_digest(file_of(page.path))
     except OSError:
         return "unreadable"
 

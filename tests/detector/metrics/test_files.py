@@ -13,6 +13,7 @@ import pytest
 from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
+from pdfs import scanned
 from PIL import Image
 
 from detector.core.errors import InputError
@@ -257,6 +258,14 @@ def test_shares_of_an_image_need_its_size(tmp_path: Any) -> None:
     (tmp_path / "images").mkdir()
     Image.new("RGB", (200, 100)).save(tmp_path / "images" / "a.png")
     page = read_pages(tmp_path / "yolo", images=tmp_path / "images")["a"]
+    np.testing.assert_allclose(page.polygons[0], [[80, 45], [120, 45], [120, 55], [80, 55]])
+
+
+def test_shares_of_a_page_of_a_pdf(tmp_path: Any) -> None:
+    write(tmp_path / "yolo" / "a.pdf#page=2.txt", "0 0.5 0.5 0.2 0.1\n")
+    (tmp_path / "images").mkdir()
+    scanned(tmp_path / "images" / "a.pdf", [(100, 100), (200, 100)])
+    page = read_pages(tmp_path / "yolo", images=tmp_path / "images")["a.pdf#page=2"]
     np.testing.assert_allclose(page.polygons[0], [[80, 45], [120, 45], [120, 55], [80, 55]])
 
 

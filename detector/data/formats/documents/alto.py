@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from xml.etree.ElementTree import Element
 
 from detector.core.errors import InputError
+from detector.data.page.pdf import page_name
 from detector.data.raw.images import path_of
 from detector.data.raw.label_file import LabelFile
 from detector.data.raw.labelled import Labelled
@@ -39,9 +40,12 @@ def read(file: LabelFile) -> Iterator[Labelled]:
     size = pages[0].get("WIDTH"), pages[0].get("HEIGHT")
     extent = (1.0, 1.0) if unit == "pixel" else _extent(file, unit, size)
     name = file.xml.findtext("Description/sourceImageInformation/fileName") or ""
+    name, number = path_of(name.strip()), numbers([pages[0].get("PHYSICAL_IMG_NR")])
     stem = str(file.name.with_suffix(""))
-    others = tuple(dict.fromkeys([stem, stem.removesuffix(".alto")]))
-    page = Labelled(path_of(name.strip()) or stem, others)
+    others = [stem, stem.removesuffix(".alto")]
+    if name and number is not None:
+        others.insert(0, page_name(name, int(number[0])))
+    page = Labelled(name or stem, tuple(dict.fromkeys(others)))
     if unit != "pixel":
         page.unit = "fraction"
     elif None not in size:

@@ -13,6 +13,7 @@ from typing import Any
 
 from detector.core.errors import InputError
 from detector.core.escape import shown
+from detector.data.page.pdf import page_name
 from detector.data.raw.label_file import LabelFile
 from detector.data.raw.labelled import Labelled, bad_page, by_stem, size_of
 from detector.data.raw.shapes import outline
@@ -87,7 +88,8 @@ def _named(label: PurePosixPath, context: Any, index: int, count: int) -> Labell
     if not isinstance(uri, str) or not PurePosixPath(uri).suffix:
         return own
     about = by_stem(PurePosixPath(uri), number, count)
-    return Labelled(uri, (about.image, *about.others, own.image, *own.others))
+    others = (page_name(uri, number), about.image, *about.others, own.image, *own.others)
+    return Labelled(uri, others)
 
 
 def _vertices(word: Any) -> Any:

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 from detector.core.errors import InputError
-from detector.data.page.images import IMAGE_SUFFIXES
+from detector.data.page.images import is_called_image
 from detector.data.raw.images import path_of
 from detector.data.raw.label_file import LabelFile
 from detector.data.raw.labelled import Labelled
@@ -91,7 +91,7 @@ def _region(page: Labelled, key: str, word: dict[str, Any]) -> Iterator[dict[str
 def image_of(values: Iterable[Any]) -> str:
     """The one of the values of a task's data that names the image."""
     texts = [text for text in values if isinstance(text, str)]
-    images = [t for t in texts if PurePosixPath(path_of(t)).suffix.lower() in IMAGE_SUFFIXES]
+    images = [t for t in texts if is_called_image(PurePosixPath(path_of(t)))]
     return (images or [t for t in texts if "/" in t] or texts or [""])[0]
 
 

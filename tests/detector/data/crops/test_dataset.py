@@ -12,13 +12,13 @@ from crop_samples import PREPROCESS, STILL, UNPACK, assert_equal, augment, datas
 from PIL import Image
 
 from detector.config.settings import TrainConfig
+from detector.core.geometry import text_box
 from detector.data.crops.batch import collate
 from detector.data.crops.dataset import TrainingPages
 from detector.data.crops.targets import make_targets
 from detector.data.crops.transforms import Augment
 from detector.data.labels.annotations import Page, Word, read_image, read_split
 from detector.data.page.cache import PageCache
-from detector.data.page.crop import text_box
 from detector.data.page.prepare import Preparation
 from detector.inference.detector import make_preprocess
 

@@ -195,9 +195,9 @@ class TestNames:
         assert kinds(root) == (["a.jpg"], [("jsons/train.json", "no-image")])
 
     def test_other_suffixes_are_named(self, tmp_path: Path) -> None:
-        root = write(tmp_path, {"a.jpg": PAGE, "b.pdf": PAGE}, ("a.jpg",))
+        root = write(tmp_path, {"a.jpg": PAGE, "b.svg": PAGE}, ("a.jpg",))
         (fault,) = read_split(root, "train").faults
-        assert (fault.file, fault.kind) == ("b.pdf", "no-image")
+        assert (fault.file, fault.kind) == ("b.svg", "no-image")
         assert "train.json names no image file of the dataset; " in fault.message
         assert "the suffix must be one of .jpg, .jpeg, .png, .webp, .bmp, " in fault.message
 

@@ -11,6 +11,7 @@ import pytest
 from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
+from pdfs import scanned
 from PIL import Image
 from shapely import Polygon
 
@@ -21,6 +22,7 @@ from detector.data.labels.pages import Fault, Page, Word
 
 SIZE = (200, 100)
 NAMES = ["a/x.png", "b c/50% [1].PNG", "x.png", "영수증.jpg"]
+PAGES = [f"c/x.PDF#page={number}" for number in (1, 2)]  # beside others of the same stem
 FORMATS = ["coco", "icdar", "labelme", "labelstudio", "native", "ppocrlabel"]
 TEXTS = [
     *("합계 1,000원", '"quoted"', '"', "a, b", "two\nlines", "\ttab", " blank", "text", "ignore"),
@@ -35,6 +37,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in NAMES:
         (folder / name).parent.mkdir(exist_ok=True)
         Image.new("RGB", SIZE).save(folder / name)
+    (folder / "c").mkdir()
+    scanned(folder / "c" / "x.PDF", [SIZE, SIZE])
     return folder
 
 
@@ -93,9 +97,9 @@ def test_there_and_back_is_the_same(
     to: str, root: Path, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
     corners = st.just(4) if to == "icdar" else st.integers(4, 14)
-    pages = [page(root, name, data.draw(words(corners))) for name in NAMES]
+    pages = [page(root, name, data.draw(words(corners))) for name in NAMES + PAGES]
     found, _ = back(pages, to, root, tmp_path_factory.mktemp(to))
-    assert found.keys() == set(NAMES)
+    assert found.keys() == {*NAMES, *PAGES}
     for one in pages:
         other = found[one.name]
         assert (other.width, other.height) == SIZE

@@ -9,6 +9,7 @@ import pytest
 from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
+from pdfs import scanned
 
 from detector.core.errors import InputError
 from detector.data.labels.layout import dealt, files_below, layout_of, split_word
@@ -109,6 +110,18 @@ def test_a_page_that_is_added_moves_no_other(names: set[str], added: str) -> Non
     before, after = (dealt(dict.fromkeys(some)) for some in (names, names | {added}))
     if list(before.values()).count("val") > 1:
         assert {name: after[name] for name in names} == before
+
+
+def test_pages_of_a_pdf_are_dealt_together(tmp_path: Path) -> None:
+    for number in range(20):
+        scanned(tmp_path / f"{number:02d}.pdf", [(8, 8)] * 11)
+    layout = layout_of(tmp_path)
+    numbers = [f"00.pdf#page={number}" for number in range(1, 12)]
+    assert [str(image) for image in layout.images[:11]] == numbers
+    splits = dealt(dict.fromkeys(map(layout.name_of, layout.images)))
+    assert len(splits) == 220
+    assert len({(name.partition("#")[0], split) for name, split in splits.items()}) == 20
+    assert {*splits.values()} == {"train", "val"}
 
 
 def test_what_is_told_stays() -> None:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from label_files import label_file
+from pdfs import scanned
 from PIL import Image
 
 from detector.core.errors import InputError
@@ -284,3 +286,112 @@ def test_marks_that_other_tools_write_are_words_unless_they_are_said(tmp_path: P
     for dont_care in ((), marks):
         words = read_split(root, "train", rules=LabelRules(dont_care=dont_care)).pages[0].words
         assert [(word.text, word.ignore) for word in words] == [(m, m in dont_care) for m in marks]
+
+
+def scans(root: Path) -> Path:
+    """The split `train` of a PDF of one page and one of three, of 100 x 80 pixels each."""
+    (root / "images/train/sub").mkdir(parents=True)
+    scanned(root / "images/train/one.pdf", [(100, 80)])
+    scanned(root / "images/train/sub/deed.PDF", [(100, 80)] * 3)
+    return root
+
+
+def test_labels_name_pages_of_a_pdf(tmp_path: Path) -> None:
+    root = scans(tmp_path)
+    names = ["one.pdf", "deed.pdf#page=1", "deed.PDF#page=3"]
+    label_file(root, "train.json", coco(*names))
+    pages, faults = told(scan_split(root, "train"))
+    assert pages == [("one.pdf", 1), ("sub/deed.PDF#page=1", 1), ("sub/deed.PDF#page=3", 1)]
+    assert faults == [
+        ("sub/deed.PDF#page=1", "name-differs"),
+        ("sub/deed.PDF#page=2", "no-annotation"),
+    ]
+
+
+def test_a_pdf_of_several_pages_is_no_page(tmp_path: Path) -> None:
+    label_file(scans(tmp_path), "train.json", coco("one.pdf", "deed.pdf"))
+    split = scan_split(tmp_path, "train")
+    assert [page.name for page in split.pages] == ["one.pdf"]
+    assert {fault.kind for fault in split.faults} == {"shared-label"}
+    wanted = "deed.pdf in train.json may mean sub/deed.PDF#page=1, sub/deed.PDF#page=2, "
+    assert [fault.message.startswith(wanted) for fault in split.faults] == [True] * 3
+
+
+def textract(*numbers: int) -> dict[str, Any]:
+    """An answer of Textract with a word on each of three pages but those that are not told."""
+    box = {"BoundingBox": {"Left": 0.1, "Top": 0.25, "Width": 0.4, "Height": 0.25}}
+    words = [{"BlockType": "WORD", "Text": str(n), "Page": n, "Geometry": box} for n in numbers]
+    return {"DocumentMetadata": {"Pages": 3}, "Blocks": words}
+
+
+def vision(*numbers: int) -> dict[str, Any]:
+    """Answers of Cloud Vision about a file that lay in a bucket."""
+    corners = [{"x": x, "y": y} for x, y in ((0.1, 0.25), (0.5, 0.25), (0.5, 0.5), (0.1, 0.5))]
+    word = {"boundingBox": {"normalizedVertices": corners}}
+    answers = [
+        {
+            "fullTextAnnotation": {
+                "pages": [
+                    {
+                        "blocks": [
+                            {"paragraphs": [{"words": [word | {"symbols": [{"text": str(n)}]}]}]}
+                        ]
+                    }
+                ]
+            },
+            "context": {"uri": "gs://elsewhere/deed.pdf", "pageNumber": n},
+        }
+        for n in numbers
+    ]
+    return {"responses": answers}
+
+
+def azure(*numbers: int) -> dict[str, Any]:
+    """A result of Azure's Read about a document, which is measured in inches."""
+    words = {n: [{"content": str(n), "polygon": [1, 2, 5, 2, 5, 4, 1, 4]}] for n in numbers}
+    page = {"unit": "inch", "width": 10, "height": 8}
+    return {"pages": [{"pageNumber": n, **page, "words": own} for n, own in words.items()]}
+
+
+def alto(number: int) -> str:
+    box = 'HPOS="10" VPOS="20" WIDTH="40" HEIGHT="20"'
+    about = "<sourceImageInformation><fileName>c:/deed.pdf</fileName></sourceImageInformation>"
+    return (
+        f"<alto><Description><MeasurementUnit>pixel</MeasurementUnit>{about}</Description><Layout>"
+        f'<Page PHYSICAL_IMG_NR="{number}" WIDTH="100" HEIGHT="80"><TextLine>'
+        f'<String {box} CONTENT="{number}"/></TextLine></Page></Layout></alto>'
+    )
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        {"sub/deed.json": textract(1, 3)},
+        {"output-1-to-3.json": vision(1, 3)},
+        {"first.json": vision(1), "third.json": vision(3)},
+        {"sub/deed.json": azure(1, 3)},
+        {"first.xml": alto(1), "third.xml": alto(3)},
+    ],
+    ids=["textract", "vision", "vision, a file a page", "azure", "alto"],
+)
+def test_numbers_of_pages_find_those_of_the_pdf(tmp_path: Path, labels: dict[str, Any]) -> None:
+    root = scans(tmp_path)
+    for name, content in labels.items():
+        label_file(root, name, content)
+    split = scan_split(root, "train")
+    texts = {page.name: [word.text for word in page.words] for page in split.pages}
+    assert texts == {"sub/deed.PDF#page=1": ["1"], "sub/deed.PDF#page=3": ["3"]}
+    for page in split.pages:
+        assert page.words[0].points.tolist() == [[10, 20], [50, 20], [50, 40], [10, 40]]
+    assert {fault.kind for fault in split.faults} == {"no-annotation"}
+
+
+def test_a_pdf_that_cannot_be_read_is_a_fault_that_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    label_file(scans(tmp_path), "train.json", coco("one.pdf", "deed.pdf#page=2"))
+    monkeypatch.setitem(sys.modules, "pypdfium2", None)
+    faults = scan_split(tmp_path, "train").faults
+    broken = {fault.file: fault.message for fault in faults if fault.kind == "broken-image"}
+    assert broken.keys() == {"one.pdf", "sub/deed.PDF"}
+    assert all("pip install -e '.[pdf]'" in message for message in broken.values())

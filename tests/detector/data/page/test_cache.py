@@ -10,13 +10,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from pdfs import scanned
 from PIL import Image
 
 from detector.config.settings import TrainConfig
 from detector.core.errors import InputError
 from detector.core.geometry import transform_points
 from detector.data.page.cache import PageCache
-from detector.data.page.images import read_image
+from detector.data.page.images import list_images, read_image
 from detector.training.trainer import train
 
 LARGE = 10**9
@@ -264,3 +265,15 @@ def test_a_training_fills_its_cache(tiny: Callable[..., TrainConfig], tmp_path: 
     values = {"train.epochs": 1, "data.cache": folder, "data.cache_gb": 0.1}
     train(tiny(values), tmp_path / "run", log=lambda _: None)
     assert len(entries(folder)) == 4
+
+
+def test_each_page_of_a_pdf_has_its_entry(tmp_path: Path, folder: Path) -> None:
+    scanned(tmp_path / "a.pdf", [(40, 30), (50, 30)])
+    pages = list_images(tmp_path)
+    for _ in range(2):
+        cache = PageCache(folder, LARGE)
+        for page in pages:
+            np.testing.assert_array_equal(cache.read(page, 64).image, read_image(page))
+    assert len(entries(folder)) == 2
+    scanned(tmp_path / "a.pdf", [(40, 30), (60, 30)])
+    assert PageCache(folder, LARGE).read(pages[1], 64).image.shape == (30, 60, 3)

@@ -196,11 +196,11 @@ class TestListImages:
         assert [p.name for p in list_images(tmp_path)] == ["C.Png", "a.jpeg", "b.JPG"]
 
     def test_what_is_left_out(self, tmp_path: Path) -> None:
-        for name in ("a.webp", "b.BMP", "c.tif", "d.TIFF", "e.gif", "f.pdf", "notes", ".hidden"):
+        for name in ("a.webp", "b.BMP", "c.tif", "d.TIFF", "e.gif", "f.svg", "notes", ".hidden"):
             (tmp_path / name).touch()
         (tmp_path / "more").mkdir()
         assert len(list_images(tmp_path)) == 5
-        assert left_out(tmp_path) == ["f.pdf", "more/", "notes"]
+        assert left_out(tmp_path) == ["f.svg", "more/", "notes"]
 
     def test_missing_folder(self, tmp_path: Path) -> None:
         with pytest.raises(InputError, match="no such folder of images"):

@@ -20,7 +20,8 @@ def test_pages_have_numbers_and_the_first_may_have_none() -> None:
     assert first.others[:2] == ("deed-1", "deed-01")
     assert second.image == "deed-2"
     assert "deed_002" in second.others
-    assert by_stem(label, 12345, 99999).others == ("deed_12345",)
+    assert by_stem(label, 12345, 99999).others == ("deed_12345", "deed.pdf#page=12345")
+    assert first.others[-1] == "deed.pdf#page=1"
 
 
 @pytest.mark.parametrize(

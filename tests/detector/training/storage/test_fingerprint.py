@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 from label_files import edit
+from pdfs import scanned
 
-from detector.data.labels.annotations import read_split
+from detector.data.labels.annotations import Page, list_images, read_split
 from detector.training.storage.fingerprint import Contents, fingerprint, sizes_of
 
 
@@ -73,3 +74,15 @@ def test_contents_are_the_digests_of_names_and_files_in_order(data: Path):
     assert list(found.wait()) == expected
     assert found.left == 0
     assert len({sizes_of(pages) for pages in splits}) == 2
+
+
+def test_pages_of_a_pdf_are_those_of_its_file(tmp_path: Path):
+    path = scanned(tmp_path / "a.pdf", [(40, 30), (50, 30)])
+    pages = [Page(file.name, file, 40, 30, ()) for file in list_images(tmp_path)]
+    size, content = path.stat().st_size, hashlib.blake2b(path.read_bytes(), digest_size=16)
+    for told, digest in (
+        (size, sizes_of(pages)),
+        (content.hexdigest(), Contents([pages]).wait()[0]),
+    ):
+        text = f"a.pdf#page=1\0{told}\0a.pdf#page=2\0{told}\0"
+        assert hashlib.blake2b(text.encode(), digest_size=16).hexdigest() == digest

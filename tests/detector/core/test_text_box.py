@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detector.data.page.crop import text_box
+from detector.core.geometry import text_box
 
 
 def box(x0: float, y0: float, x1: float, y1: float) -> np.ndarray:

@@ -124,6 +124,8 @@ def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]
         if value.shape == parameter.shape:
             # empty_like keeps the parameter's memory layout, so later steps round alike
             value = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+        elif optimizer.defaults["fused"]:  # its kernel counts steps on the device
+            value = value.to(parameter.device)
         optimizer.state[parameter][key] = value
 
 

@@ -13,6 +13,7 @@ from torch import nn
 
 from detector.config.cli import log as log_to_stderr
 from detector.config.settings import TrainConfig
+from detector.core.device import searched_convolutions
 from detector.core.errors import InputError
 from detector.inference.latency import latency_ms
 from detector.postprocess.sweep_scores import SweepScores
@@ -163,7 +164,7 @@ def _epoch(job: Job, state: TrainingState, monitor: Monitor) -> Validated | None
     """Train for an epoch, keep what came of it and tell it; the scores where it is validated."""
     config, checkpoint = job.config, job.folder / "checkpoint"
     started = time.monotonic()
-    losses = train_epoch(job, state)
+    losses = _pass(job, state)
     scores = _validate(job, state, monitor) if _is_validated(state.epoch, config) else None
     best = False
     state.seconds += time.monotonic() - started
@@ -195,9 +196,15 @@ def _follow(peers: Peers, config: TrainConfig, folder: Path) -> None:
     job = replace(job, peers=peers)
     _join(job, state)
     while not peers.told(True):  # the leader alone knows of a pause
-        train_epoch(job, state)
+        _pass(job, state)
         if _is_validated(state.epoch, config):
             _validate(job, state, None)
+
+
+def _pass(job: Job, state: TrainingState) -> dict[str, float]:
+    """`train_epoch`, with the convolutions that are fastest where all crops have one shape."""
+    with searched_convolutions(job.config.augment.crop_px > 0):
+        return train_epoch(job, state)
 
 
 def _join(job: Job, state: TrainingState) -> None:

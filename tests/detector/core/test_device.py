@@ -1,9 +1,17 @@
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 import torch
 
-from detector.core.device import autocast_dtype, choose_device, set_threads, suits_channels_last
+from detector.core.device import (
+    autocast_dtype,
+    choose_device,
+    searched_convolutions,
+    set_threads,
+    suits_channels_last,
+)
 from detector.core.errors import InputError
 from detector.model.backbone import Backbone
 
@@ -54,3 +62,17 @@ def test_light_networks_want_their_channels_last_on_a_cpu(backbone: str, last: b
         network = Backbone(backbone)
     assert suits_channels_last(network, CPU) is last
     assert suits_channels_last(network, torch.device("cuda"))
+
+
+@pytest.mark.parametrize("before", [False, True])
+@pytest.mark.parametrize("wanted", [False, True])
+def test_algorithms_are_searched_for_in_the_block_only(before: bool, wanted: bool):
+    cudnn, found = torch.backends.cudnn, torch.backends.cudnn.benchmark
+    try:
+        cudnn.benchmark = before
+        with suppress(ValueError), searched_convolutions(wanted):
+            assert cudnn.benchmark == (before or wanted)
+            raise ValueError
+        assert cudnn.benchmark == before
+    finally:
+        cudnn.benchmark = found

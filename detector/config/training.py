@@ -110,6 +110,11 @@ class RunConfig(Section):
     accumulate: int = Field(
         1, ge=1, le=1024, description="parts a batch is worked through in, to save memory"
     )
+    grad_checkpointing: bool = Field(
+        False,
+        description="gradient checkpointing: compute the backbone's stages again in the backward "
+        "pass, to save memory",
+    )
     processes: int = Field(
         1,
         ge=1,

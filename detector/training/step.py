@@ -14,6 +14,7 @@ from torch import nn
 from detector.core.device_errors import is_out_of_memory
 from detector.core.errors import JobError
 from detector.data.crops.dataset import Batch
+from detector.model.norm import statistics_kept
 from detector.training.distributed.network import SharedNetwork, synchronous
 from detector.training.distributed.peers import ALONE, Peers
 from detector.training.loss import DBLoss, Pool
@@ -181,7 +182,8 @@ def _backward(
         maps = network(part.images)
     targets = (part.shrink, part.shrink_mask, part.threshold, part.threshold_mask)
     found = loss(maps, *targets, pool=pool)
-    state.scaler.scale(found.total * weight).backward()
+    with statistics_kept(state.model) if state.checkpointing else nullcontext():
+        state.scaler.scale(found.total * weight).backward()
     return torch.stack([value.detach() for value in found])
 
 

@@ -51,7 +51,10 @@ class TrainingState:
     tuned: dict[str, Any] = field(default_factory=dict)
     page_hmeans: dict[str, float] = field(default_factory=dict)
     curve: dict[str, Any] = field(default_factory=dict)
-    parts: int = 1  # a batch is worked through in; not kept, since machines differ
+    # Not kept, since machines differ: the parts that a batch is worked through in, and whether the
+    # backward pass computes activations again.
+    parts: int = 1
+    checkpointing: bool = False
 
     @property
     def evaluated(self) -> nn.Module:

@@ -204,6 +204,8 @@ def new_state(model: DBNet, config: TrainConfig, device: torch.device) -> Traini
     run = config.train
     if run.grad_checkpointing:  # the average, which has no backward pass, was made without
         model.backbone.checkpoint_stages()
+    if run.compile:
+        model.compile_training()
     return TrainingState(
         *(model, ema, optimizer, scaler),
         parts=run.accumulate,

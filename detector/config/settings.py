@@ -93,5 +93,5 @@ def as_kept(settings: Any) -> Any:
 PLACEMENT = (
     *("data.root", "data.workers", "data.cache", "data.cache_gb"),
     *("train.device", "train.threads", "train.processes", "train.channels_last"),
-    *("train.sweep", "model.weights"),
+    *("train.compile", "train.grad_checkpointing", "train.sweep", "model.weights"),
 )

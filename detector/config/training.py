@@ -110,6 +110,14 @@ class RunConfig(Section):
     accumulate: int = Field(
         1, ge=1, le=1024, description="parts a batch is worked through in, to save memory"
     )
+    compile: bool = Field(
+        False, description="compile the network's training step by torch.compile, for one process"
+    )
+    grad_checkpointing: bool = Field(
+        False,
+        description="gradient checkpointing: compute the backbone's stages again in the backward "
+        "pass, to save memory",
+    )
     processes: int = Field(
         1,
         ge=1,
@@ -132,6 +140,12 @@ class RunConfig(Section):
             raise ValueError(
                 "processes must not exceed batch_size, since each takes at least one crop, "
                 f"got {self.processes} and {self.batch_size}"
+            )
+        if self.compile and (self.processes > 1 or self.grad_checkpointing):
+            raise ValueError(
+                "compile=true needs processes=1 and grad_checkpointing=false, got processes="
+                f"{self.processes} and grad_checkpointing={str(self.grad_checkpointing).lower()}; "
+                "set compile=false, or change those"
             )
         return self
 

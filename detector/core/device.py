@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import cv2
@@ -53,6 +55,21 @@ def loader_processes(wanted: int | Literal["auto"], device: torch.device) -> int
     if wanted != "auto":
         return wanted
     return 0 if device.type == "cpu" else min(torch.get_num_threads() - 1, _MOST_LOADERS)
+
+
+@contextmanager
+def searched_convolutions(wanted: bool) -> Iterator[None]:
+    """A block in which cuDNN times its algorithms at the first convolution of each shape.
+
+    For inputs of one shape, where that is done once; a search for each of many would cost more
+    than it gives. Outside of the block, where not `wanted`, and on a CPU nothing changes.
+    """
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = before or wanted
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before
 
 
 def suits_channels_last(network: nn.Module, device: torch.device) -> bool:

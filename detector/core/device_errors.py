@@ -48,6 +48,11 @@ def is_device_error(error: BaseException) -> bool:
     return any(_device(cause) for cause in _chain(error))
 
 
+def is_compile_error(error: BaseException) -> bool:
+    """Whether `error` is of torch.compile itself: no compiler, or what it cannot compile."""
+    return type(error).__module__.startswith(("torch._dynamo.", "torch._inductor."))
+
+
 def out_of_memory_text(error: BaseException) -> str:
     """The reason for people, with what to change; of a JobError, which has that, its own text."""
     text = " ".join(str(error).split())

@@ -85,6 +85,21 @@ class Backbone(nn.Module):
         """
         return any(isinstance(module, _BatchNorm) for module in self.body.modules())
 
+    def checkpoint_stages(self) -> None:
+        """From now on keep what enters a stage, and compute the stage again in a backward pass.
+
+        Gradient checkpointing (arXiv:1604.06174). The gradients stay the same; running statistics
+        do with `detector.model.norm.statistics_kept`. Raises InputError where timm cannot.
+        """
+        try:
+            self.body.set_grad_checkpointing(True)  # type: ignore[operator]
+        except (AttributeError, AssertionError):
+            raise InputError(
+                f"train.grad_checkpointing: timm has none for {self.name}, got true; set it to "
+                "false, or choose another model.backbone, such as resnet50, convnext_tiny or "
+                "swin_tiny_patch4_window7_224"
+            ) from None
+
     def _probe(self) -> None:
         """Run one small image, since feature_info is a promise that some models break."""
         training = self.training

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -56,6 +57,14 @@ class DBNet(nn.Module):
         self.threshold = Head(width, upsample=upsample)
         self.mean = backbone.mean
         self.std = backbone.std
+        self._maps: Callable[[DBNet, Tensor], Maps] = DBNet._plain
+
+    def compile_training(self) -> None:
+        """Call the network by torch.compile in training mode from now on.
+
+        In eval mode, where pages have many sizes, it stays as it is; the names of weights do too.
+        """
+        self._maps = torch.compile(DBNet._plain)
 
     def forward(self, images: Tensor) -> Maps:
         """Logit maps of normalised RGB `images` `(N, 3, H, W)`, H and W multiples of 32.
@@ -67,6 +76,9 @@ class DBNet(nn.Module):
             raise ValueError(
                 f"image sides must be multiples of 32, got {height} x {width}; pad first"
             )
+        return self._maps(self, images) if self.training else self._plain(images)
+
+    def _plain(self, images: Tensor) -> Maps:
         maps = self.backbone(images)
         if len(self.norms):
             maps = [norm(m) for norm, m in zip(self.norms, maps, strict=True)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor, nn
 
 from detector.model.neck import init_convolutions
@@ -44,8 +45,18 @@ class Head(nn.Module):
         _start_at(self.logits, prior)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Logits `(N, 1, 4 H, 4 W)` from features `(N, in_channels, H, W)` at stride 4."""
-        return self.logits(self.layers(features))
+        """Logits `(N, 1, 4 H, 4 W)` from features `(N, in_channels, H, W)` at stride 4.
+
+        Under autocast the last layer works in float32: the 8 significant bits of bf16 would put
+        neighbouring probabilities 0.0016 apart, a difference that the loss makes `step_k` times
+        as steep.
+        """
+        hidden = self.layers(features)
+        kind = hidden.device.type
+        if not (torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)):
+            return self.logits(hidden)
+        with torch.autocast(kind, enabled=False):
+            return self.logits(hidden.float())
 
 
 def _double(in_channels: int, out_channels: int, upsample: str, *, bias: bool) -> nn.Module:

@@ -207,4 +207,13 @@ def new_state(model: DBNet, config: TrainConfig, device: torch.device) -> Traini
         ema = Average(model, decay=settings.ema_decay, use_warmup=True)
     fp16 = autocast_dtype(config.train.amp, device) is torch.float16
     scaler = torch.amp.GradScaler(device.type, enabled=fp16)
-    return TrainingState(model, ema, optimizer, scaler, parts=config.train.accumulate)
+    run = config.train
+    if run.grad_checkpointing:  # the average, which has no backward pass, was made without
+        model.backbone.checkpoint_stages()
+    if run.compile:
+        model.compile_training()
+    return TrainingState(
+        *(model, ema, optimizer, scaler),
+        parts=run.accumulate,
+        checkpointing=run.grad_checkpointing,
+    )

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from detector.config.settings import TrainConfig
-from detector.core.device import loader_processes
+from detector.core.device import loader_processes, searched_convolutions
 from detector.core.errors import JobError
 from detector.data.crops.batch import PackedBatch, Unpack
 from detector.data.crops.dataset import TrainingPages
@@ -124,15 +124,16 @@ def set_rate(job: Job, state: TrainingState) -> float:
 
 
 def _step(job: Job, state: TrainingState, batch: PackedBatch) -> torch.Tensor | None:
-    return update(
-        state,
-        job.unpack(batch),
-        loss=job.loss,
-        amp=job.detector.amp,
-        clip_norm=job.config.optimizer.clip_norm,
-        log=job.log,
-        peers=job.peers,
-    )
+    with searched_convolutions(job.config.augment.crop_px > 0):
+        return update(
+            state,
+            job.unpack(batch),
+            loss=job.loss,
+            amp=job.detector.amp,
+            clip_norm=job.config.optimizer.clip_norm,
+            log=job.log,
+            peers=job.peers,
+        )
 
 
 def _require_finite(total: torch.Tensor, state: TrainingState) -> None:

@@ -9,6 +9,8 @@ from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 from torch.func import functional_call
 
+_FUSED = {"cpu", "cuda"}  # the devices for which torch has both optimizers as one kernel
+
 
 def parameter_groups(
     model: nn.Module,
@@ -78,10 +80,15 @@ def freeze(backbone: nn.Module, *, frozen: bool) -> None:
 
 
 def build_optimizer(groups: list[dict], *, name: str, momentum: float) -> torch.optim.Optimizer:
-    """AdamW, or SGD with Nesterov momentum."""
+    """AdamW, or SGD with Nesterov momentum, for weights that have their place.
+
+    One kernel updates many weights at once where torch has such for their device.
+    """
+    places = {p.device.type for group in groups for p in group["params"]}
+    fused = places <= _FUSED
     if name == "adamw":
-        return torch.optim.AdamW(groups)
-    return torch.optim.SGD(groups, momentum=momentum, nesterov=momentum > 0)
+        return torch.optim.AdamW(groups, fused=fused)
+    return torch.optim.SGD(groups, momentum=momentum, nesterov=momentum > 0, fused=fused)
 
 
 def make_room(optimizer: torch.optim.Optimizer) -> None:

@@ -11,9 +11,10 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from detector.core.device_errors import is_out_of_memory
-from detector.core.errors import JobError
+from detector.core.device_errors import is_compile_error, is_out_of_memory
+from detector.core.errors import InputError, JobError
 from detector.data.crops.batch import Batch
+from detector.model.norm import statistics_kept
 from detector.training.distributed.network import SharedNetwork, synchronous
 from detector.training.distributed.peers import ALONE, Peers
 from detector.training.loss import DBLoss, Pool
@@ -176,12 +177,24 @@ def _backward(
     weight: float = 1.0,
     pool: Pool | None = None,
 ) -> torch.Tensor:
-    """Add the gradients of a part, times `weight`; its `(4,)` losses."""
-    with torch.autocast(part.images.device.type, amp, enabled=amp is not None):
-        maps = network(part.images)
+    """Add the gradients of a part, times `weight`; its `(4,)` losses.
+
+    InputError where torch was to compile the network and cannot.
+    """
     targets = (part.shrink, part.shrink_mask, part.threshold, part.threshold_mask)
-    found = loss(maps, *targets, pool=pool)
-    state.scaler.scale(found.total * weight).backward()
+    try:
+        with torch.autocast(part.images.device.type, amp, enabled=amp is not None):
+            maps = network(part.images)
+        found = loss(maps, *targets, pool=pool)
+        with statistics_kept(state.model) if state.checkpointing else nullcontext():
+            state.scaler.scale(found.total * weight).backward()
+    except RuntimeError as error:
+        if is_out_of_memory(error) or not is_compile_error(error):
+            raise
+        raise InputError(
+            f"train.compile: torch cannot compile the network: {str(error).splitlines()[0]}; "
+            "install a C++ compiler such as g++, or set train.compile=false"
+        ) from None
     return torch.stack([value.detach() for value in found])
 
 

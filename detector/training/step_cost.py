@@ -9,7 +9,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from detector.config.settings import TrainConfig
-from detector.core.device import autocast_dtype, choose_device
+from detector.core.device import autocast_dtype, choose_device, searched_convolutions
 from detector.core.device_errors import release_memory
 from detector.data.crops.batch import Batch
 from detector.data.page.preprocess import page_scale, page_sides
@@ -69,7 +69,8 @@ def _step_seconds(config: TrainConfig, device: torch.device) -> float:
     seconds = 0.0
     for _ in range(2):
         started = time.perf_counter()
-        losses = update(state, batch, loss=loss, amp=amp, clip_norm=0.0, log=lambda _: None)
+        with searched_convolutions(config.augment.crop_px > 0):  # as a training does
+            losses = update(state, batch, loss=loss, amp=amp, clip_norm=0.0, log=lambda _: None)
         if losses is not None:
             losses.sum().item()  # waits for a GPU
         seconds = time.perf_counter() - started

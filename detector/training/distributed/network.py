@@ -129,7 +129,8 @@ def _normalized(norm: Any, images: Tensor) -> Tensor:
         unbiased = variance.detach() * (count / (count - 1).clamp(min=1))
         norm.running_mean.lerp_(mean.detach().float(), norm.momentum)
         norm.running_var.lerp_(unbiased.float(), norm.momentum)
-        norm.num_batches_tracked.add_(1)
+        if norm.num_batches_tracked is not None:
+            norm.num_batches_tracked.add_(1)
     scale = norm.weight * (variance + norm.eps).rsqrt().float()
     shift = norm.bias - mean.float() * scale
     normal = torch.addcmul(shift[:, None, None], images, scale[:, None, None])

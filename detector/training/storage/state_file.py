@@ -51,7 +51,10 @@ class TrainingState:
     tuned: dict[str, Any] = field(default_factory=dict)
     page_hmeans: dict[str, float] = field(default_factory=dict)
     curve: dict[str, Any] = field(default_factory=dict)
-    parts: int = 1  # a batch is worked through in; not kept, since machines differ
+    # Not kept, since machines differ: the parts that a batch is worked through in, and whether the
+    # backward pass computes activations again.
+    parts: int = 1
+    checkpointing: bool = False
 
     @property
     def evaluated(self) -> nn.Module:
@@ -124,6 +127,8 @@ def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]
         if value.shape == parameter.shape:
             # empty_like keeps the parameter's memory layout, so later steps round alike
             value = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+        elif optimizer.defaults["fused"]:  # its kernel counts steps on the device
+            value = value.to(parameter.device)
         optimizer.state[parameter][key] = value
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 import torch
 
@@ -7,6 +9,7 @@ from detector.core.device import (
     autocast_dtype,
     choose_device,
     loader_processes,
+    searched_convolutions,
     set_threads,
     suits_channels_last,
 )
@@ -74,3 +77,17 @@ def test_loader_processes_take_the_cores_that_start_no_work_of_a_gpu() -> None:
         torch.set_num_threads(threads)
     assert found == [(0, 0), (0, 3), (0, 16)]
     assert loader_processes(5, cpu) == loader_processes(5, gpu) == 5
+
+
+@pytest.mark.parametrize("before", [False, True])
+@pytest.mark.parametrize("wanted", [False, True])
+def test_algorithms_are_searched_for_in_the_block_only(before: bool, wanted: bool):
+    cudnn, found = torch.backends.cudnn, torch.backends.cudnn.benchmark
+    try:
+        cudnn.benchmark = before
+        with suppress(ValueError), searched_convolutions(wanted):
+            assert cudnn.benchmark == (before or wanted)
+            raise ValueError
+        assert cudnn.benchmark == before
+    finally:
+        cudnn.benchmark = found

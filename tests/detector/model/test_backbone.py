@@ -133,3 +133,12 @@ def test_a_backbone_in_training_skips_blocks_and_a_trained_one_none() -> None:
 def test_a_backbone_without_blocks_to_skip_is_refused(name: str) -> None:
     with pytest.raises(InputError, match=rf"model\.drop_path: timm skips no blocks of {name}, got"):
         Backbone(name, drop_path=0.1)
+
+
+def test_what_timm_cannot_compute_again_is_refused_with_what_it_can():
+    with pytest.raises(
+        InputError,
+        match=r"^train\.grad_checkpointing: timm has none for hrnet_w18_small, got true; set it to "
+        r"false, or choose another model\.backbone, such as resnet50",
+    ):
+        Backbone("hrnet_w18_small").checkpoint_stages()

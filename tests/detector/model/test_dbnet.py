@@ -81,6 +81,19 @@ def test_channels_last_gives_the_same_maps(neck: str) -> None:
     torch.testing.assert_close(turned, expected, rtol=1e-3, atol=1e-4)
 
 
+def test_under_autocast_both_maps_are_float32_and_near_those_of_float32() -> None:
+    model = small(fusion="scale_channel_spatial")
+    images = torch.randn(2, 3, 64, 96)
+    expected = model(images)
+    with torch.autocast("cpu", torch.bfloat16):
+        maps = model(images)
+    for mine, plain in zip(maps, expected, strict=True):
+        assert mine.dtype == torch.float32
+        mine.sum().backward(retain_graph=True)
+        torch.testing.assert_close(torch.sigmoid(mine), torch.sigmoid(plain), rtol=0, atol=0.02)
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+
+
 def test_the_seed_decides_the_weights() -> None:
     ours, again = small().state_dict(), small().state_dict()
     assert all(torch.equal(ours[k], again[k]) for k in ours)

@@ -56,6 +56,21 @@ def test_smooth_is_bilinear_enlargement_and_a_3x3_convolution_twice() -> None:
     torch.testing.assert_close(head(features), x, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("upsample", UPSAMPLES)
+def test_under_autocast_the_last_layer_is_float32(upsample: str) -> None:
+    torch.manual_seed(0)
+    head = Head(64, upsample=upsample)
+    torch.nn.init.normal_(head.logits[1].weight if upsample == "smooth" else head.logits.weight)
+    features = torch.randn(2, 64, 5, 7)
+    plain = head(features)
+    with torch.autocast("cpu", torch.bfloat16):
+        hidden, logits = head.layers(features), head(features)
+    assert hidden.dtype == torch.bfloat16
+    assert logits.dtype == torch.float32
+    torch.testing.assert_close(logits, head.logits(hidden.float()), rtol=0, atol=0)
+    assert (logits - plain).abs().max() < 0.01 * plain.abs().max()
+
+
 def test_an_even_map_stays_even_with_smooth() -> None:
     """A transposed convolution repeats its four weights over an even map; this does not."""
     torch.manual_seed(0)

@@ -7,7 +7,7 @@ import torch
 from timm.layers.norm_act import BatchNormAct2d
 from torch import nn
 
-from detector.model.norm import keep_single_values
+from detector.model.norm import keep_single_values, statistics_kept
 
 
 @pytest.fixture(params=[nn.BatchNorm1d, nn.BatchNorm2d, BatchNormAct2d])
@@ -48,3 +48,18 @@ def test_more_values_are_normalised_as_ever(layer: nn.Module, training: bool):
     assert layer.training == training
     own = layer.state_dict()
     assert all(torch.equal(value, own[name]) for name, value in plain.state_dict().items())
+
+
+@pytest.mark.parametrize("momentum", [0.1, None])
+def test_within_the_block_a_batch_is_normalised_and_not_counted(momentum: float | None):
+    norm = nn.BatchNorm2d(3, momentum=momentum)
+    images = torch.randn(2, 3, 4, 4)
+    plain = copy.deepcopy(norm)(images)
+    before = copy.deepcopy(norm.state_dict())
+    with statistics_kept(nn.Sequential(norm)):
+        assert torch.equal(norm(images), plain)
+    assert norm.momentum == momentum
+    assert all(torch.equal(value, before[name]) for name, value in norm.state_dict().items())
+    norm(images)
+    assert int(norm.num_batches_tracked) == 1
+    assert not torch.equal(norm.running_mean, before["running_mean"])

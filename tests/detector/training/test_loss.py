@@ -1,16 +1,27 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import pytest
 import torch
+import torch.nn.functional as F
 from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from detector.training.loss import DBLoss, balanced_bce, dice, hardest, masked_l1
+import detector.training.loss as module
+from detector.training.loss import (
+    DBLoss,
+    balanced_bce,
+    bisected,
+    dice,
+    hardest,
+    masked_l1,
+    partitioned,
+)
 
 
 class Maps(NamedTuple):
@@ -123,6 +134,85 @@ def test_hardest_keeps_the_count_and_the_largest_sum(seed: int, data: st.DataObj
     for row, kept, k, w in zip(losses, candidates, keep, weights, strict=True):
         best = sorted(row[kept].tolist(), reverse=True)[: int(k)]
         assert (row * w).sum().item() == pytest.approx(sum(best), abs=1e-4)
+
+
+LEAST = 1e-45  # the smallest float32 above 0
+
+
+@pytest.mark.parametrize("kth", [partitioned, bisected])
+@given(
+    rows=st.lists(
+        st.lists(
+            st.sampled_from([-1.0, 0.0, LEAST, 0.25, 0.5, 100.0, math.inf])
+            | st.floats(0, 2.0**100, width=32),
+            min_size=9,
+            max_size=9,
+        ),
+        min_size=1,
+        max_size=4,
+    ),
+    data=st.data(),
+)
+@examples(100)
+def test_the_kth_largest_is_that_of_a_sort(
+    kth: Callable[[Tensor, Tensor], Tensor], rows: list[list[float]], data: st.DataObject
+):
+    ks = [data.draw(st.integers(0, sum(v >= 0 for v in row))) for row in rows]
+    values = torch.tensor(rows, dtype=torch.float32)
+    found = kth(values, torch.tensor(ks))
+    assert found.shape == (len(rows),)
+    for value, row, k in zip(found.tolist(), values.double().tolist(), ks, strict=True):
+        assert k == 0 or value == sorted(row, reverse=True)[k - 1]
+
+
+def sorted_bce(logits: Tensor, target: Tensor, mask: Tensor, ratio: float, floor: int) -> Tensor:
+    """Balanced BCE with a sort of each image's negatives, added up in float64."""
+    losses = F.binary_cross_entropy_with_logits(logits, target, reduction="none").double()
+    total, count = losses.new_zeros(()), 0
+    for row, truth, wanted in zip(losses, target, mask, strict=True):
+        positive, negative = row[(truth == 1) & (wanted == 1)], row[(truth == 0) & (wanted == 1)]
+        keep = min(len(negative), max(math.floor(ratio * len(positive)), floor))
+        total = total + positive.sum() + negative.sort(descending=True).values[:keep].sum()
+        count += len(positive) + keep
+    return total / max(count, 1)
+
+
+@given(
+    seed=st.integers(0, 999),
+    text=st.sampled_from([0.0, 0.1, 1.0]),
+    wanted=st.sampled_from([0.0, 0.5, 1.0]),
+    levels=st.sampled_from([1, 5, 10**6]),
+    floor=st.sampled_from([0, 40, 10**6]),
+)
+@examples(60)
+@pytest.mark.parametrize("kth", [partitioned, bisected])
+def test_balanced_bce_is_that_of_a_sort_in_float64(
+    kth: Any, seed: int, text: float, wanted: float, levels: int, floor: int
+):
+    """No text, nothing wanted, nothing but ties, and more negatives asked for than there are."""
+    g = torch.Generator().manual_seed(seed)
+    shape = (3, 1, 24, 24)
+    target = (torch.rand(shape, generator=g) < text).float()
+    mask = (torch.rand(shape, generator=g) < wanted).float()
+    logits = (6 * torch.randint(0, levels, shape, generator=g) / levels - 4).requires_grad_()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "kth_largest", kth)  # the way of a CPU, and that of a GPU
+        ours = balanced_bce(logits, target, mask, negative_ratio=3.0, min_negatives=floor)
+    exact = logits.detach().requires_grad_()
+    expected = sorted_bce(exact, target, mask, 3.0, floor)
+    assert ours.item() == pytest.approx(expected.item(), rel=1e-6)
+    ours.backward()
+    (expected + 0 * exact.sum()).backward()  # the sum alone where nothing is selected
+    mine, theirs = logits.grad, exact.grad
+    assert mine is not None
+    assert theirs is not None
+    # Which of equal pixels a sort takes is chance; here each has its share of their sum.
+    for image in range(len(logits)):
+        for value in logits[image].unique()[:20]:
+            same = (logits[image] == value) & (target[image] == 0) & (mask[image] == 1)
+            shares, sought = mine[image][same], theirs[image][same]
+            assert shares.double().sum().item() == pytest.approx(sought.sum().item(), abs=1e-7)
+            assert len(shares.unique()) <= 1
 
 
 def test_masked_l1_by_hand_and_empty():

@@ -182,6 +182,48 @@ def test_set_lr_scales_every_group_from_its_peak(name: str):
     optimizer.step()
 
 
+def plain(groups: list[dict], name: str) -> torch.optim.Optimizer:
+    """Torch's own, one weight and one operation at a time."""
+    if name == "adamw":
+        return torch.optim.AdamW(groups, foreach=False)
+    return torch.optim.SGD(groups, momentum=0.9, nesterov=True, foreach=False)
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("name", ["adamw", "sgd"])
+def test_one_kernel_for_many_weights_takes_the_steps_of_torchs_plain_one(name: str, last: bool):
+    """In either memory layout, and with weights that get no gradient."""
+
+    def trained(make: Any) -> tuple[list[torch.Tensor], torch.optim.Optimizer]:
+        torch.manual_seed(0)
+        first = nn.Conv2d(3, 4, 3, bias=False)  # one before a batch norm has noise for a gradient
+        model = nn.Sequential(first, nn.BatchNorm2d(4), nn.Conv2d(4, 2, 1))
+        unused = nn.Linear(2, 2)
+        if last:
+            model.to(memory_format=torch.channels_last)
+        parameters = [*model.parameters(), *unused.parameters()]
+        groups = [{"params": parameters, "lr": 0.01, "peak_lr": 0.01, "weight_decay": 0.1}]
+        optimizer = make(groups)
+        for step in range(6):
+            set_lr(optimizer, 1 / (1 + step))
+            optimizer.zero_grad()
+            model(torch.randn(2, 3, 7, 7)).square().mean().backward()
+            optimizer.step()
+        return parameters, optimizer
+
+    ours, optimizer = trained(lambda groups: build_optimizer(groups, name=name, momentum=0.9))
+    theirs, _ = trained(lambda groups: plain(groups, name))
+    assert optimizer.defaults["fused"]
+    for mine, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-5, atol=1e-6)
+
+
+def test_a_device_without_such_a_kernel_gets_the_plain_one():
+    parameter = nn.Parameter(torch.empty(2, device="meta"))
+    optimizer = build_optimizer([{"params": [parameter], "lr": 0.1}], name="adamw", momentum=0)
+    assert not optimizer.defaults["fused"]
+
+
 @pytest.mark.parametrize("name", ["adamw", "sgd"])
 def test_room_for_the_state_changes_no_step(name: str):
     def steps(roomy: bool) -> tuple[list[torch.Tensor], torch.optim.Optimizer]:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch.nn.modules.module import register_module_forward_pre_hook
 
 from detector.config.settings import TrainConfig
 from detector.core.errors import InputError, JobError
@@ -18,6 +19,7 @@ from detector.inference.checkpoint import read_best
 from detector.inference.detector import load_detector
 from detector.inference.evaluation import evaluate
 from detector.model.backbone import Backbone
+from detector.model.dbnet import DBNet
 from detector.training.monitor import curves
 from detector.training.storage.provenance import read_record
 from detector.training.trainer import EpochReport, train
@@ -60,6 +62,25 @@ def test_a_resumed_training_equals_an_uninterrupted_one_bit_for_bit(
     assert straight.keys() == resumed.keys()
     different = [k for k in straight if not torch.equal(straight[k], resumed[k])]
     assert different == []
+
+
+@pytest.mark.parametrize(("crop_px", "searched"), [(64, {True}), (0, {False})])
+def test_cudnn_searches_while_crops_of_one_shape_are_trained_on_and_never_for_pages(
+    tiny, tmp_path: Path, crop_px: int, searched: set[bool]
+):
+    training, evaluating = set(), set()
+
+    def note(module: torch.nn.Module, _: object) -> None:
+        if isinstance(module, DBNet):
+            found = training if module.training else evaluating
+            found.add(torch.backends.cudnn.benchmark)
+
+    hook = register_module_forward_pre_hook(note)
+    try:
+        train(tiny({"augment.crop_px": crop_px, "train.epochs": 1}), tmp_path, log=silent)
+    finally:
+        hook.remove()
+    assert (training, evaluating) == (searched, {False})
 
 
 @pytest.mark.parametrize(("name", "rate"), [("adamw", 1e-3), ("sgd", 7e-3)])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,37 @@ def test_a_restored_state_goes_on_bit_for_bit(tmp_path: Path):
     assert straight.ema is not None
     assert restored.ema is not None
     assert same_tensors(straight.ema.module.state_dict(), restored.ema.module.state_dict())
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("kind", [torch.optim.AdamW, torch.optim.SGD])
+def test_fused_and_plain_optimizers_go_on_from_the_state_of_each_other(
+    kind: type[torch.optim.Optimizer], fused: bool, device: str, tmp_path: Path
+):
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("needs a GPU")
+
+    def begun(fused: bool) -> TrainingState:
+        state = small_state(0)
+        options = {"momentum": 0.9} if kind is torch.optim.SGD else {}
+        optimizer = kind(state.model.to(device).parameters(), lr=0.01, fused=fused, **options)
+        return replace(state, optimizer=optimizer, ema=None)
+
+    def advanced(state: TrainingState) -> None:
+        for _ in range(3):
+            state.optimizer.zero_grad()
+            state.model(torch.ones(2, 3, 9, 9, device=device)).square().mean().backward()
+            state.optimizer.step()
+
+    path, straight, other = tmp_path / "last.safetensors", begun(fused), begun(not fused)
+    advanced(straight)
+    save_state(path, straight, TrainConfig())
+    load_state(path, other, TrainConfig())
+    advanced(straight)
+    advanced(other)
+    for mine, theirs in zip(other.model.parameters(), straight.model.parameters(), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=1e-6)
 
 
 def test_another_config_is_refused_with_the_differences(tmp_path: Path):

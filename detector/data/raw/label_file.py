@@ -60,7 +60,7 @@ class LabelFile:
                 text = self.content.decode(encoding)
             except UnicodeDecodeError:
                 continue
-            if encoding == "utf-8" or _is_korean(text):
+            if encoding == "utf-8" or is_korean(text):
                 return text, encoding
         return self.content.decode("latin-1"), "latin-1"
 
@@ -100,7 +100,7 @@ class LabelFile:
             self.__dict__.pop(name, None)
 
 
-def _is_korean(text: str) -> bool:
+def is_korean(text: str) -> bool:
     """Whether most of a text's characters in CP949 are of its common ones.
 
     The rare ones have a second byte below 0xA1, as where an accented letter of Latin-1 and the

@@ -30,10 +30,10 @@ _ORIENTATIONS = {"c": "Curved", "h": "Horizontal", "m": "Multi-Oriented"}
 
 def claims(file: LabelFile) -> bool:
     """Whether the file is of this format."""
+    if not all(_FIRST.match(line) for _, line in file.lines[:1]):
+        return False
     words = _words(file)
-    return all(_FIRST.match(word) for word in words[:1]) and 2 * len(
-        [word for word in words if "transcriptions:" in word]
-    ) >= len(words)
+    return 2 * sum("transcriptions:" in word for word in words) >= len(words)
 
 
 def read(file: LabelFile) -> Iterator[Labelled]:
@@ -56,13 +56,13 @@ def read(file: LabelFile) -> Iterator[Labelled]:
 
 def _words(file: LabelFile) -> list[str]:
     """The words as written, each in one line."""
-    words: list[str] = []
+    words: list[list[str]] = []
     for _, line in file.lines:
         if words and not _FIRST.match(line):
-            words[-1] += f" {line}"
+            words[-1].append(line)
         else:
-            words.append(line)
-    return words
+            words.append([line])
+    return [" ".join(lines) for lines in words]
 
 
 def _points(xs: str, ys: str) -> Any:

@@ -9,6 +9,7 @@ from contextlib import redirect_stderr
 from pathlib import Path, PurePosixPath
 from random import Random
 
+import fuzz_seed_services
 import fuzz_seed_texts
 import fuzz_seeds
 import numpy as np
@@ -25,7 +26,7 @@ from detector.data.labels.words import check_words
 from detector.data.raw.label_file import LabelFile
 from detector.data.raw.labelled import Labelled
 
-SEEDS = fuzz_seeds.SEEDS | fuzz_seed_texts.SEEDS
+SEEDS = fuzz_seeds.SEEDS | fuzz_seed_services.SEEDS | fuzz_seed_texts.SEEDS
 FARTHEST_PX = 2**20
 PREDICTED = {"a.jpg": {"img_w": 100, "img_h": 80, "words": {"0001": {"points": BOX, "score": 0.7}}}}
 FLAT = " ".join(str(value) for point in CURVE for value in point)

@@ -58,7 +58,7 @@ def _whole(document: Any, words: str = "") -> Seed:
     return Seed(("labels/train.json",), (document,), _json, below(words))
 
 
-def _each(document: Any, words: str = "") -> Seed:
+def each(document: Any, words: str = "") -> Seed:
     """A format that has a file for each image."""
     return Seed(pages(".json"), (document,), _json, below(words))
 
@@ -91,8 +91,6 @@ CURVE = [[60, 5], [70, 3], [80, 5], [80, 12], [70, 10], [60, 12]]
 FLAT, FLAT_OTHER = ([value for point in points for value in point] for points in (BOX, OTHER))
 SIZE = {"width": 100, "height": 80}
 SIDES = [10, 20, 40, 20]
-SHARES = [{"X": 0.1, "Y": 0.2}, {"X": 0.5, "Y": 0.2}, {"X": 0.5, "Y": 0.4}, {"X": 0.1, "Y": 0.4}]
-CORNERS = [{"x": 10}, {"x": 50, "y": 20}, {"x": 50, "y": 40}, {"x": 10, "y": 40}]
 WORD = {"points": BOX, "transcription": "합계", "language": ["ko"], "ignore": False}
 PAGE = {"img_w": 100, "img_h": 80, "words": {"0001": WORD, "0002": {"points": CURVE}}}
 QUAD = {"x1": 10, "y1": 20, "x2": 50, "y2": 20, "x3": 50, "y3": 40, "x4": 10, "y4": 40}
@@ -159,62 +157,6 @@ DOCTR = {
     "a.jpg": {"img_dimensions": [80, 100], "polygons": [BOX, [BOX[i] for i in (0, 1, 3, 2)]]},
     "b.png": {"polygons": {"words": [OTHER], "dates": [CURVE]}},
 }
-TEXTRACT = {
-    "DocumentMetadata": {"Pages": 1},
-    "Blocks": [
-        {"BlockType": "LINE", "Page": 1, "Text": "합계"},
-        {"BlockType": "WORD", "Page": 1, "Text": "합계", "Geometry": {"Polygon": SHARES}},
-        {
-            "BlockType": "WORD",
-            "Geometry": {"BoundingBox": {"Left": 0.1, "Top": 0.5, "Width": 0.2, "Height": 0.1}},
-        },
-    ],
-}
-AZURE = (
-    {
-        "analyzeResult": {
-            "modelId": "prebuilt-read",
-            "pages": [
-                {
-                    **{"pageNumber": 1, "unit": "inch", "width": 8, "height": 6},
-                    "words": [{"content": "합계", "polygon": [1, 2, 4, 2, 4, 3, 1, 3]}],
-                    "selectionMarks": [{"state": "selected"}],
-                }
-            ],
-        }
-    },
-    {
-        "readResult": {
-            "blocks": [
-                {"lines": [{"words": [{"text": "합계", "boundingPolygon": CORNERS[1:]}]}]},
-            ]
-        },
-        "metadata": SIZE,
-    },
-)
-VISION = (
-    {
-        "responses": [
-            {
-                "fullTextAnnotation": {
-                    "text": "합계",
-                    "pages": [
-                        SIZE | {"blocks": [{"paragraphs": [{"words": [
-                            {"boundingBox": {"vertices": CORNERS}, "symbols": [{"text": "합"}]}
-                        ]}]}]}
-                    ],
-                },
-                "context": {"uri": "gs://bucket/a.jpg", "pageNumber": 1},
-            }
-        ]
-    },
-    {
-        "textAnnotations": [
-            {"description": "합계", "boundingPoly": {"vertices": CORNERS}},
-            {"description": "합계", "boundingPoly": {"vertices": CORNERS}},
-        ]
-    },
-)  # fmt: skip
 LABELME = {
     "version": "5.0.1",
     "imagePath": "..\\..\\images\\train\\a.jpg",
@@ -304,10 +246,10 @@ AIHUB_WILD = {
 }
 SEEDS: dict[str, tuple[Seed, ...]] = {
     "native": (_whole(NATIVE, "images % words %"),),
-    "aihub_ocr_xy": (_each(AIHUB_XY, "bbox *"),),
-    "aihub_outdoor": (_each(AIHUB_OUTDOOR, "annotations *"),),
-    "aihub_polygons": (_each(AIHUB_POLYGONS, "annotations * polygons *"),),
-    "aihub_public_docs": (_each(AIHUB_DOTS, "annotations *"),),
+    "aihub_ocr_xy": (each(AIHUB_XY, "bbox *"),),
+    "aihub_outdoor": (each(AIHUB_OUTDOOR, "annotations *"),),
+    "aihub_polygons": (each(AIHUB_POLYGONS, "annotations * polygons *"),),
+    "aihub_public_docs": (each(AIHUB_DOTS, "annotations *"),),
     "aihub_textinthewild": (_whole(AIHUB_WILD, "annotations *"),),
     "coco": (_whole(COCO, "annotations *"),),
     "cocotext": (_whole(COCO_TEXT, "anns %"),),
@@ -317,19 +259,16 @@ SEEDS: dict[str, tuple[Seed, ...]] = {
             ([{"file_name": n, "ground_truth": RECEIPT} for n in ("a.jpg", "b.png")],),
             _cord_lines,
         ),
-        _each(RECEIPT, "valid_line * words *"),
+        each(RECEIPT, "valid_line * words *"),
     ),
     "doctr": (_whole(DOCTR, "% polygons *"),),
-    "funsd": (_each(FUNSD, "form * words *"),),
+    "funsd": (each(FUNSD, "form * words *"),),
     "hiertext": (
         _whole(HIERTEXT, "annotations * paragraphs * lines * words *"),
         Seed(("train.jsonl.gz",), (HIERTEXT,), lambda document: gzip.compress(_json(document), 1)),
     ),
     "mmocr": (_whole(MMOCR, "data_list * instances *"),),
-    "aws_textract": (_each(TEXTRACT, "Blocks *"), _each([TEXTRACT], "* Blocks *")),
-    "azure_read": tuple(_each(document) for document in AZURE),
-    "google_vision": tuple(_each(document) for document in VISION),
-    "labelme": (_each(LABELME, "shapes *"),),
+    "labelme": (each(LABELME, "shapes *"),),
     "labelstudio": (_whole([TASK]),),
     "labelstudio_min": (_whole([TASK_MIN]),),
     "via": (_whole(VIA, "_via_img_metadata % regions *"), _whole(VIA["_via_img_metadata"])),

@@ -29,7 +29,7 @@ SMALL = {
         "backbone=mobilenetv3_small_050 neck_channels=16 crop=64 batch=1 rounds=1 page_px=256",
         "mobilenetv3_small_050",
     ),
-    "fuzz.py": ("examples=20", "annotations         20 "),
+    "fuzz.py": ("examples=20", "aihub_ocr_xy              20 "),
     "live_search.py": (
         "epochs_in_all=2 epochs=1 train_pages=2 val_pages=2 heldout_pages=2",
         "no data=FOLDER: training on synthetic receipts",

@@ -62,7 +62,7 @@ class LabelFile:
                 text = self.content.decode(encoding)
             except UnicodeDecodeError:
                 continue
-            if encoding == "utf-8" or _is_korean(text):
+            if encoding == "utf-8" or is_korean(text):
                 return text, encoding
         return self.content.decode("latin-1"), "latin-1"
 
@@ -124,7 +124,7 @@ def repeated_keys(value: dict[str, Any]) -> tuple[str, ...]:
     return value.repeated if isinstance(value, _Repeating) else ()
 
 
-def _is_korean(text: str) -> bool:
+def is_korean(text: str) -> bool:
     """Whether most of a text's characters in CP949 are of its common ones.
 
     The rare ones have a second byte below 0xA1, as where an accented letter of Latin-1 and the

@@ -7,6 +7,7 @@ spaces of HTML made one.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
@@ -21,8 +22,13 @@ from detector.data.raw.shapes import box_of_corners, numbers, points_of_text
 SUFFIXES = (".hocr", ".html", ".htm", ".xhtml")
 _SPACE = " \t\r\n\f"
 _MARK = re.compile(r"class\s*=\s*(\"[^\"]*|'[^']*|)\bocr(_page|x_word)\b")
-_QUOTED = r"\"(?:[^\"\\]|\\.)*\"|(?<=\s)'[^']*'"
-_PROPERTY = re.compile(rf"(?:{_QUOTED}|[^;\"]|\")+")
+_SINGLE = r"(?<=\s)'[^']*'"
+_QUOTED = rf"\"(?:[^\"\\]|\\.)*\"|{_SINGLE}"
+_PROPERTY = re.compile(rf"(?:{_QUOTED}|[^;\"])+")
+# As far as double quotes are closed. From there on none is, and to look for an end of each would
+# take the square of a title's length.
+_CLOSED = re.compile(rf"(?:{_QUOTED}|[^\"'\s]+|[^\"])*")
+_UNCLOSED = re.compile(rf"(?:{_SINGLE}|[^;])+")
 _LINES = {"ocr_line", "ocrx_line"}
 # Elements of HTML that have no end tag.
 _VOID = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "wbr"}
@@ -38,7 +44,7 @@ def read(file: LabelFile) -> Iterator[Labelled]:
     if not claims(file):
         raise InputError(f"{file.path}: not of hOCR: has no element of class ocr_page")
     reader = _Reader()
-    reader.feed(file.text)
+    reader.feed(_finished(file.text))
     reader.close()
     stem = str(file.name.with_suffix(""))
     for page in reader.pages:
@@ -47,6 +53,15 @@ def read(file: LabelFile) -> Iterator[Labelled]:
             page.others = (stem,)
             page.image = page.image or stem
         yield page
+
+
+def _finished(text: str) -> str:
+    """The text without what begins as a tag after the last one that ends.
+
+    At the end of a file HTMLParser looks from each such tag for its end.
+    """
+    end = text.rfind(">") + 1
+    return text[:end] + text[end:].partition("<")[0]
 
 
 @dataclass
@@ -67,6 +82,8 @@ class _Reader(HTMLParser):
         super().__init__(convert_charrefs=True)
         self.pages: list[Labelled] = []
         self._open: list[_Open] = []
+        self._words: list[_Open] = []  # those of the open elements that are words
+        self._tags: Counter[str] = Counter()  # of the open elements
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """Begin a page, a word or another element."""
@@ -76,7 +93,10 @@ class _Reader(HTMLParser):
         if "ocr_page" in kinds:
             self.pages.append(_new_page(title))
         if tag not in _VOID:
-            self._open.append(_Open(tag, kinds, title))
+            element = _Open(tag, kinds, title)
+            self._open.append(element)
+            self._tags[tag] += 1
+            self._words += [element] if "ocrx_word" in kinds else []
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """An element without content."""
@@ -85,15 +105,14 @@ class _Reader(HTMLParser):
 
     def handle_endtag(self, tag: str) -> None:
         """Close the last element of that name and those in it that were left open."""
-        if any(element.tag == tag for element in self._open):
+        if self._tags[tag]:
             while self._close().tag != tag:
                 pass
 
     def handle_data(self, data: str) -> None:
         """Text belongs to every word around it."""
-        for element in self._open:
-            if "ocrx_word" in element.kinds:
-                element.text.append(data)
+        for word in self._words:
+            word.text.append(data)
 
     def close(self) -> None:
         """Close what the file left open."""
@@ -104,15 +123,18 @@ class _Reader(HTMLParser):
     def _close(self) -> _Open:
         """Close the last element; a word is added to the last page."""
         element = self._open.pop()
+        self._tags[element.tag] -= 1
         if "ocrx_word" in element.kinds:
+            self._words.pop()
+            element.has_words = True
             text = re.sub(rf"[{_SPACE}]+", " ", "".join(element.text)).strip(" ")
             self._page().add(_points(element.title), text)
-            for around in self._open:
-                around.has_words = True
         elif "ocrx_cinfo" in element.kinds:
             self._page().left_out["character"] += 1
         elif not element.has_words and not _LINES.isdisjoint(element.kinds):
             self._page().left_out["line without words"] += 1
+        if self._open:
+            self._open[-1].has_words |= element.has_words
         return element
 
     def _page(self) -> Labelled:
@@ -124,7 +146,12 @@ class _Reader(HTMLParser):
 
 def _properties(title: str) -> dict[str, str]:
     """What a title says, by name: `bbox 1 2 3 4; x_wconf 9`."""
-    parts = [part.split(None, 1) for part in _PROPERTY.findall(title)]
+    closed = _CLOSED.match(title)
+    end = closed.end() if closed else 0
+    written, rest = _PROPERTY.findall(title, 0, end), _UNCLOSED.findall(title, end)
+    if written and rest and title[end - 1] != ";":
+        written[-1] += rest.pop(0)
+    parts = [part.split(None, 1) for part in written + rest]
     return {part[0].lower(): part[1].strip() for part in parts if len(part) == 2}
 
 

@@ -27,9 +27,12 @@ def claims(file: LabelFile) -> bool:
 
 def read(file: LabelFile) -> Iterator[Labelled]:
     """The page of the file with its words."""
-    root = file.xml.find("Page")
-    if not claims(file) or root is None:
-        raise InputError(f"{file.path}: not of PAGE XML: must be <PcGts> with a <Page>")
+    pages = file.xml.findall("Page")
+    if not claims(file) or len(pages) != 1:
+        raise InputError(
+            f"{file.path}: not of PAGE XML: must be <PcGts> with one <Page>, got {len(pages)}"
+        )
+    (root,) = pages
     size = root.get("imageWidth"), root.get("imageHeight")
     stem = str(file.name.with_suffix(""))
     page = Labelled(

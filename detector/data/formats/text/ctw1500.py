@@ -14,6 +14,7 @@ from pathlib import PurePosixPath
 from typing import Any
 from xml.etree.ElementTree import Element
 
+from detector.core.errors import InputError
 from detector.data.raw.label_file import LabelFile
 from detector.data.raw.labelled import Labelled
 from detector.data.raw.number_lines import is_dont_care, leading_numbers, mostly, page_of
@@ -81,8 +82,10 @@ def _is_first_version(line: str) -> bool:
 
 
 def _read_xml(file: LabelFile) -> Iterator[Labelled]:
+    if file.xml.tag != "Annotations":
+        raise InputError(f"{file.path}: not of CTW1500: must be <Annotations> of <image>s")
     own_name = str(file.name.with_suffix(""))
-    for image in file.xml.iter("image"):
+    for image in file.xml.findall("image"):
         reference = PurePosixPath((image.get("file") or "").replace("\\", "/"))
         page = Labelled(str(reference), others=(own_name,))
         for box in image.iter("box"):

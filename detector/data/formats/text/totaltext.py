@@ -56,13 +56,13 @@ def read(file: LabelFile) -> Iterator[Labelled]:
 
 def _words(file: LabelFile) -> list[str]:
     """The words as written, each in one line."""
-    words: list[str] = []
+    words: list[list[str]] = []
     for _, line in file.lines:
         if words and not _FIRST.match(line):
-            words[-1] += f" {line}"
+            words[-1].append(line)
         else:
-            words.append(line)
-    return words
+            words.append([line])
+    return [" ".join(lines) for lines in words]
 
 
 def _points(xs: str, ys: str) -> Any:

@@ -113,6 +113,37 @@ def test_words_without_a_page_are_of_the_file(tmp_path: Path) -> None:
     assert page(tmp_path, html(word("x"))).image == "sub/b"
 
 
+@pytest.mark.parametrize(
+    ("title", "image"),
+    [
+        ("image &quot;a; bbox 0 0 99 60", '"a'),
+        ("image &quot;a;b.png&quot;; x_source &quot;c; bbox 0 0 99 60", "a;b.png"),
+        ("x_source &quot;c; image &#39;a;b.png&#39;; bbox 0 0 99 60", "a;b.png"),
+    ],
+)
+def test_a_quote_sign_that_is_not_closed_is_a_letter(
+    tmp_path: Path, title: str, image: str
+) -> None:
+    found = page(tmp_path, html(sheet(word("a"), title)))
+    assert (found.image, found.size) == (image, ("99", "60"))
+
+
+@pytest.mark.timeout(60)  # minutes and more where time is the square of the length
+@pytest.mark.parametrize(
+    "more",
+    [
+        f"<span title='{'&quot;&#92;' * 200_000}'>",
+        "<b>" * 50_000 + "</i>" * 100_000,
+        "<b>a<br>" * 50_000,
+        "<a b=" * 400_000,
+    ],
+    ids=["quotes", "ends", "depth", "tags"],
+)
+def test_what_is_never_closed_is_read_in_one_go(tmp_path: Path, more: str) -> None:
+    found = page(tmp_path, html(sheet(word("a"))) + more)
+    assert told(found) == [("a", False)]
+
+
 @pytest.mark.parametrize("content", ["<html><p class='page'>ocr_page</p></html>", "", "no"])
 def test_other_html_is_refused(tmp_path: Path, content: str) -> None:
     file = label_file(tmp_path, "a.html", content)

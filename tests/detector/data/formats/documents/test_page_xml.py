@@ -103,7 +103,9 @@ def test_what_is_malformed_is_passed_on(tmp_path: Path) -> None:
     assert points_of(found) == [None, "1,2 x", [["1", None]], []]
 
 
-@pytest.mark.parametrize("content", ["<PcGts/>", "<alto><Page/></alto>"])
+@pytest.mark.parametrize(
+    "content", ["<PcGts/>", "<alto><Page/></alto>", "<PcGts><Page/><Page/></PcGts>"]
+)
 def test_other_xml_is_refused(tmp_path: Path, content: str) -> None:
     with pytest.raises(InputError, match="must be <PcGts>"):
         list(page_xml.read(label_file(tmp_path, "a.xml", content)))

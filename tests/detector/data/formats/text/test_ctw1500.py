@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from label_files import label_file, pages_of, points_of, survives, told
 
+from detector.core.errors import InputError
 from detector.data.formats.text import ctw1500
 from detector.data.labels.formats import claimants
 from detector.data.raw.labelled import Labelled
@@ -109,3 +110,14 @@ def test_any_text_ends_in_pages_or_one_message(
     tmp_path_factory: pytest.TempPathFactory, name: str, content: str
 ) -> None:
     survives(ctw1500, label_file(tmp_path_factory.getbasetemp(), name, content))
+
+
+def test_words_of_an_image_within_an_image_count_once(tmp_path: Path) -> None:
+    inner = f'<image file="b.jpg">{box("<label>a</label>")}</image>'
+    content = f'<Annotations><image file="a.jpg">{inner}</image></Annotations>'
+    assert told(page(tmp_path, content, "a.xml")) == [("a", False)]
+
+
+def test_other_xml_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"a\.xml: not of CTW1500: must be <Annotations>"):
+        list(ctw1500.read(label_file(tmp_path, "a.xml", "<annotation/>")))

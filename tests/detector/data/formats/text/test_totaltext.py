@@ -86,3 +86,9 @@ def test_any_text_ends_in_pages_or_one_message(
     tmp_path_factory: pytest.TempPathFactory, parts: list[str]
 ) -> None:
     survives(totaltext, label_file(tmp_path_factory.getbasetemp(), "a.txt", "".join(parts)))
+
+
+@pytest.mark.timeout(60)  # minutes and more where time is the square of the length
+def test_long_files_of_other_lines_are_looked_at_in_one_go(tmp_path: Path) -> None:
+    line = f"1,2,30,2,30,12,1,12,{'A' * 270}\n"
+    assert not totaltext.claims(label_file(tmp_path, "a.txt", line * 200_000))

@@ -23,6 +23,10 @@ SMALL = {
     "bench_report.py": ("trials=12 epochs=4 pages=4 rounds=1", "12 trials of up to 4 epochs"),
     "bench_scale.py": ("trials=20 nodes=1 pages=4", "20 trials on 1 simulated nodes"),
     "bench_search.py": ("seeds=1 cap=30", "40 trainings of 9 epochs"),
+    "bench_step.py": (
+        "backbone=mobilenetv3_small_050 crop=64 batch=1 rounds=1",
+        "gradient checkpointing",
+    ),
     "bench_sweep.py": ("pages=3 words=6 side=128 rounds=1", "3 pages"),
     "bench_targets.py": ("words=6 side=128 rounds=1", "6 words"),
     "bench_training.py": (

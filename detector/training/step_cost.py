@@ -58,6 +58,13 @@ class Room:
     share: float = 1.0
     factor: float = FACTOR
 
+    def on(self, device: torch.device) -> float | None:
+        """Bytes that all tensors of a training may take of `device`; None on a CPU."""
+        if device.type == "cpu":
+            return None
+        free, total = torch.cuda.mem_get_info(device)
+        return min(free + torch.cuda.memory_reserved(device), self.share * total - CONTEXT_BYTES)
+
 
 WHOLE_GPU = Room()
 WHOLE_PAGE_SHARE = 0.75  # width over height of a page, where crops are whole pages
@@ -76,7 +83,7 @@ def step_cost(config: TrainConfig) -> StepCost:
     release_memory()
     torch.zeros(1, device=device)  # the context is there, so that what is free leaves it out
     free = torch.cuda.mem_get_info(device)[0]
-    parts = first_parts(config, device, WHOLE_GPU, lambda _: None)
+    parts = first_parts(config, WHOLE_GPU.on(device), FACTOR, lambda _: None)
     seconds, parts = _step(with_values(config, {"train.accumulate": parts}), device)
     reserved = torch.cuda.max_memory_reserved(device)
     release_memory()
@@ -194,30 +201,23 @@ def parts_that_fit(config: TrainConfig, room_bytes: float, factor: float) -> int
 
 
 def first_parts(
-    config: TrainConfig, device: torch.device, room: Room, log: Callable[[str], None]
+    config: TrainConfig, room_bytes: float | None, factor: float, log: Callable[[str], None]
 ) -> int:
-    """The parts that a training begins with on its device; on a GPU `log` is told why."""
-    least = config.train.accumulate
-    if device.type == "cpu":
-        return least
-    free, total = torch.cuda.mem_get_info(device)
-    own = torch.cuda.memory_reserved(device)
-    room_bytes = min(free + own, room.share * total - CONTEXT_BYTES)
+    """The parts that a training begins with, of which `log` is told; on a CPU, `train.accumulate`.
+
+    Where a step cannot be counted it begins as on a CPU.
+    """
+    parts = config.train.accumulate
+    if room_bytes is None:
+        return parts
     try:
-        parts = parts_that_fit(config, room_bytes, room.factor)
-        step = room.factor * predicted_bytes(config, training=True, parts=parts)
+        parts = parts_that_fit(config, room_bytes, factor)
+        step = factor * predicted_bytes(config, training=True, parts=parts)
     except JobError as error:
         log(f"memory: {error}; a batch that does not fit will be worked through in parts")
-        return least
-    log(
-        f"memory: {_crops_at_once(config, parts)} crops at once are expected to take "
-        f"{step / 1e9:.1f} of {room_bytes / 1e9:.1f} GB: "
-        + (
-            "a batch is taken whole"
-            if parts == 1
-            else f"a batch is worked through in {parts} parts"
-        )
-    )
+        return parts
+    batch = f"a batch of {config.train.batch_size} in {parts} part{'s'[: parts > 1]}"
+    log(f"memory: {batch} should take {step / 1e9:.1f} of {room_bytes / 1e9:.1f} GB")
     return parts
 
 

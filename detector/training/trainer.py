@@ -96,7 +96,7 @@ def train(
         if before != config.train.epochs:
             _extend(job, state, before)
     if not _over(state, config):
-        state.parts = first_parts(config, job.detector.device, room, log)
+        state.parts = first_parts(config, room.on(job.detector.device), room.factor, log)
     world, cuda = config.train.processes, job.detector.device.type == "cuda"
     splits = (job.samples.pages, job.val_pages)
     with (

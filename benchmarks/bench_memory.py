@@ -45,12 +45,13 @@ OTHERS = (
 
 
 def main(options: dict[str, Any]) -> None:
-    print(f"{'':64}  {'batch':>5} {'measured':>9} {'predicted':>9}")
+    print(f"{'':46}  {'batch':>5} {'measured':>9} {'predicted':>9}")
     for label, config in cases(options):
         state = begun(config)
         say(label, config, stepped(state, config), predicted_bytes(config, training=True))
     for backbone in options["backbones"].split(","):
-        values = {"model.backbone": backbone, "preprocess.shortest_side_px": options["page_px"]}
+        values = {"model.backbone": backbone, "train.batch_size": 1}
+        values["preprocess.shortest_side_px"] = options["page_px"]
         config = settings(values | {"train.channels_last": True})
         height, width = page_size(config)
         label = f"{backbone}, a page of {width} x {height}"
@@ -132,7 +133,7 @@ def most(work: Callable[[], object]) -> int:
 
 def say(label: str, config: TrainConfig, measured: int, predicted: int) -> None:
     sizes = f"{config.train.batch_size:5d} {measured / 1e6:9.1f} {predicted / 1e6:9.1f}"
-    print(f"{label:64}  {sizes} {predicted / measured - 1:+7.1%}", flush=True)
+    print(f"{label:46}  {sizes} {predicted / measured - 1:+7.1%}", flush=True)
 
 
 if __name__ == "__main__":

@@ -173,14 +173,20 @@ def predicted_bytes(config: TrainConfig, *, training: bool, parts: int | None = 
 def held_bytes(config: TrainConfig) -> int:
     """Bytes of weights, buffers, gradients, the optimizer's state and the average, all float32."""
     settings = config.optimizer
-    with torch.device("meta"):
-        model = new_model(config)
-    freeze(model.backbone, frozen=settings.backbone_lr_ratio == 0)
-    trained = sum(p.nbytes for p in model.parameters() if p.requires_grad)
+    weights, trained = _weights(config.model, frozen=settings.backbone_lr_ratio == 0)
     state = 2 if settings.name == "adamw" else int(settings.momentum > 0)
     copies = 2 if settings.ema_decay > 0 else 1
-    weights = sum(tensor.nbytes for tensor in (*model.parameters(), *model.buffers()))
     return copies * weights + (1 + state) * trained
+
+
+@lru_cache(maxsize=64)
+def _weights(settings: ModelConfig, *, frozen: bool) -> tuple[int, int]:
+    """Bytes of the weights and buffers of a network, and of the weights that are trained."""
+    with torch.device("meta"):
+        model = new_model(TrainConfig(model=settings))
+    freeze(model.backbone, frozen=frozen)
+    trained = sum(p.nbytes for p in model.parameters() if p.requires_grad)
+    return sum(t.nbytes for t in (*model.parameters(), *model.buffers())), trained
 
 
 def parts_that_fit(config: TrainConfig, room_bytes: float, factor: float) -> int:

@@ -161,9 +161,16 @@ def search(
     with connected(this_machine()) as machines:
         resources = local or share(config, run.space, machines=machines)
         require_fit(resources)
+        trial = trial or detector_trial(
+            run.space,
+            threads=resources.cpus,
+            gpus=resources.gpus,
+            memory_factors=resources.memory_factors,
+            data_from=config.data_from,
+        )
         session = Session(
             run,
-            trial or detector_trial(run.space, threads=resources.cpus, data_from=config.data_from),
+            trial,
             resources,
             Watch(config.budget.limits(), partial(spending, run.study), gpus=resources.gpus),
             interruption,

@@ -25,6 +25,7 @@ from detector.training.distributed.peers import Peers
 from detector.training.distributed.processes import shared
 from detector.training.epoch import Job, feed, set_rate, train_epoch
 from detector.training.monitor import Monitor, box_thresh_curve, curves
+from detector.training.step_cost import WHOLE_GPU, Room, first_parts
 from detector.training.storage.best import complete_best, keep_best
 from detector.training.storage.generations import LAST, has_state, keep_previous, newest_state
 from detector.training.storage.provenance import Provenance, reading_images, record_extension
@@ -63,6 +64,7 @@ def train(
     resume: bool = False,
     expected: Provenance | None = None,
     until: int | None = None,
+    room: Room = WHOLE_GPU,
     log: Callable[[str], None] = log_to_stderr,
 ) -> EpochReport:
     """Train as `config` says and return the last report.
@@ -74,7 +76,8 @@ def train(
     that epoch, one that is validated: the learning rate still follows all epochs of `config`, and
     a later call with `resume` goes on as if there had been no pause. `expected` is the record of
     another training, which this one repeats. With several processes (`train.processes`) this one
-    leads: it alone writes, reports and logs. A training that has all its epochs goes on when
+    leads: it alone writes, reports and logs. A step that takes more than `room` of a GPU works
+    through its batch in parts from the start. A training that has all its epochs goes on when
     `config` has more: the schedule is then that of the new number, so the rate rises again unless
     it is constant.
     Raises InputError for unusable data or settings, and data or weights that are not those of
@@ -92,6 +95,8 @@ def train(
         complete_best(folder, state, config, log)
         if before != config.train.epochs:
             _extend(job, state, before)
+    if not _over(state, config):
+        state.parts = first_parts(config, room.on(job.detector.device), room.factor, log)
     world, cuda = config.train.processes, job.detector.device.type == "cuda"
     splits = (job.samples.pages, job.val_pages)
     with (
@@ -207,6 +212,7 @@ def _follow(peers: Peers, config: TrainConfig, folder: Path) -> None:
 
 def _join(job: Job, state: TrainingState) -> None:
     """Look at the batches of all, from the leader's weights: the model's go with its first step."""
+    state.parts = job.peers.told(state.parts)
     if job.peers.world == 1:
         return
     share_statistics(state.model, job.peers.network)

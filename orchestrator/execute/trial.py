@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,17 +39,25 @@ Place = Callable[[TrialJob, Report], AbstractContextManager[tuple[TrialJob, Repo
 
 
 def detector_trial(
-    space: SearchSpace, *, threads: int, data_from: str | None = None
+    space: SearchSpace,
+    *,
+    threads: int,
+    gpus: float = 1.0,
+    memory_factors: Mapping[str, float] | None = None,
+    data_from: str | None = None,
 ) -> TrialFunction:
     """The trial function that trains the detector at a point of `space`.
 
-    `data_from` is the address of a dataset in a bucket, of which each machine makes a copy.
+    `gpus` is what a trial has of a GPU, and `memory_factors` has, for backbones of which a step
+    was measured, what it took over what was predicted. `data_from` is the address of a dataset in
+    a bucket, of which each machine makes a copy.
     """
 
     def run(job: TrialJob, report: Report) -> None:
         # Ten seconds of imports, needed in workers only.
         from detector.core.device import set_threads
         from detector.training.rescore import rescore
+        from detector.training.step_cost import FACTOR, Room
         from detector.training.trainer import train
 
         # Not a setting of the training: whoever trains the best config further has other cores.
@@ -72,7 +80,16 @@ def detector_trial(
                 scored = rescore(config, job.folder, log=log, **vars(job.twin))
                 report(summary(scored, job.folder) | of_the_best(scored))
                 return
-            last = train(config, job.folder, report=forward, resume=True, until=job.until, log=log)
+            factor = (memory_factors or {}).get(config.model.backbone, FACTOR)
+            last = train(
+                config,
+                job.folder,
+                report=forward,
+                resume=True,
+                until=job.until,
+                room=Room(min(gpus, 1.0) or 1.0, factor),
+                log=log,
+            )
         if not reported:  # it was done, and its last report was lost with the driver
             forward(last)
 

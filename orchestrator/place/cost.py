@@ -7,21 +7,29 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from detector.config.settings import TrainConfig
 from detector.core.errors import JobError
+from orchestrator.space.parameters import Parameter
 from orchestrator.space.search_space import SearchSpace
 from orchestrator.trials.duration import duration
 
 if TYPE_CHECKING:  # seconds of imports
     from detector.training.step_cost import StepCost
 
+T = TypeVar("T")
+
 BACKBONE = "model.backbone"
-# What the memory of a training depends on; 0 for a crop is a whole page.
+# What the memory of a training depends on: numbers of which the highest counts, or the one that
+# stands for something else (a crop of 0 is a whole page), and choices.
 SIZES = (
     *("train.batch_size", "augment.crop_px", "model.neck_channels"),
     *("data.longest_side_px", "preprocess.shortest_side_px"),
+)
+KINDS = (
+    *("model.neck", "model.fusion", "model.upsample", "train.amp", "train.accumulate"),
+    *("optimizer.name", "preprocess.tile_px"),
 )
 Measure: TypeAlias = "Callable[[Sequence[TrainConfig]], list[StepCost]]"
 
@@ -64,9 +72,18 @@ def measured_apart(configs: Sequence[TrainConfig], *, threads: int) -> list[Step
     In a process of its own, which gives the memory of a GPU back. Raises InputError where a
     training cannot run, and JobError when a step fails or the process is killed.
     """
+    return _apart(_measure_all, list(configs), threads)
+
+
+def measured_largest(space: SearchSpace, *, threads: int) -> dict[str, StepCost]:
+    """What a step takes of the largest training with each backbone; else as `measured_apart`."""
+    return _apart(_measure_largest, space, threads)
+
+
+def _apart(measure: Callable[[Any, int], T], of: Any, threads: int) -> T:
     try:
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-            return pool.submit(_measure_all, list(configs), threads).result()
+            return pool.submit(measure, of, threads).result()
     except BrokenProcessPool:
         raise JobError(
             "the process that measured a step was killed, as happens when memory runs out"
@@ -82,17 +99,53 @@ def _measure_all(configs: Sequence[TrainConfig], threads: int) -> list[StepCost]
     return [step_cost(config) for config in configs]
 
 
-def example(space: SearchSpace, backbone: str, *, largest: bool = False) -> TrainConfig:
-    """A training with this backbone: a warm start or, without any, the first value of each.
+def _measure_largest(space: SearchSpace, threads: int) -> dict[str, StepCost]:
+    from detector.training.step_cost import predicted_bytes
 
-    With `largest`, the highest value of each searched setting that needs memory.
-    """
-    point = dict(space.warm_start[0]) if space.warm_start else {}
-    if BACKBONE in space.parameters:
-        point[BACKBONE] = backbone
-    for key, parameter in space.parameters.items():
-        if key not in point and parameter.applies(point):
-            point[key] = parameter.values[0]
-        if largest and key in SIZES and key in point:
-            point[key] = max(parameter.values, key=lambda value: value or math.inf)
+    def most_bytes(config: TrainConfig) -> int:
+        return max(predicted_bytes(config, training=training) for training in (True, False))
+
+    names = backbones(space)
+    configs = [largest(space, name, most_bytes) for name in names]
+    return dict(zip(names, _measure_all(configs, threads), strict=True))
+
+
+def example(space: SearchSpace, backbone: str) -> TrainConfig:
+    """A training with this backbone: a warm start or, without any, the first value of each."""
+    return space.train_config(_point(space, backbone))
+
+
+def largest(
+    space: SearchSpace, backbone: str, bytes_of: Callable[[TrainConfig], int]
+) -> TrainConfig:
+    """The training with this backbone that takes the most memory, by `bytes_of`."""
+    point = _point(space, backbone)
+    for key in (*SIZES, *KINDS):
+        if key in point:
+            points = [
+                _filled(space, point | {key: value}) for value in _extremes(space.parameters[key])
+            ]
+            point = max(points, key=lambda point: bytes_of(space.train_config(point)))
     return space.train_config(point)
+
+
+def _extremes(parameter: Parameter) -> list[Any]:
+    """The values among which is the one that takes the most."""
+    values = parameter.values
+    if parameter.key in KINDS:
+        return list(values)
+    return [*(v for v in values if not v), *sorted(v for v in values if v)[-1:]]
+
+
+def _point(space: SearchSpace, backbone: str) -> dict[str, Any]:
+    point = dict(space.warm_start[0]) if space.warm_start else {}
+    return _filled(space, point | ({BACKBONE: backbone} if BACKBONE in space.parameters else {}))
+
+
+def _filled(space: SearchSpace, point: dict[str, Any]) -> dict[str, Any]:
+    """The point with the first value of each setting that applies and has none, in order."""
+    found = dict(point)
+    for key, parameter in space.parameters.items():
+        if key not in found and parameter.applies(found):
+            found[key] = parameter.values[0]
+    return found

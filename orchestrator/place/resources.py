@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from detector.core.errors import InputError
 from orchestrator.place.cores import usable_cores
@@ -26,11 +26,15 @@ class Machine:
 
 @dataclass(frozen=True)
 class TrialResources:
-    """What one trial reserves; `concurrent` None lets the cluster's size decide."""
+    """What one trial reserves; `concurrent` None lets the cluster's size decide.
+
+    memory_factors: by backbone, what a step took of a GPU over what was predicted, where measured.
+    """
 
     cpus: int
     gpus: float
     concurrent: int | None
+    memory_factors: Mapping[str, float] = field(default_factory=dict, hash=False)
 
 
 def this_machine() -> Machine:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 from detector.config.cli import log
 from detector.core.errors import InputError, JobError
 from orchestrator.config.settings import SearchConfig
-from orchestrator.place.cost import backbones, estimate, example, measured_apart
+from orchestrator.place.cost import estimate, measured_apart, measured_largest
 from orchestrator.place.joining import cluster_address
 from orchestrator.place.resources import Machine, TrialResources, allot, packed, this_machine
 from orchestrator.space.search_space import SearchSpace
+
+if TYPE_CHECKING:  # seconds of imports
+    from detector.training.step_cost import StepCost
 
 
 def has_gpu(config: SearchConfig) -> bool:
@@ -59,24 +64,25 @@ def packed_share(
         )
     if local.gpus == 0:
         return local
-    return share(config, space, gpus=_gpu_share(config, space, threads=local.cpus))
+    try:
+        steps = measured_largest(space, threads=local.cpus)
+    except JobError as error:
+        # The search would be wrong to fail before a trial has.
+        log(f"resources.gpu=auto: a trial gets a whole GPU, as no step was measured: {error}")
+        return share(config, space, gpus=1.0)
+    resources = share(config, space, gpus=_gpu_share(config, space, steps))
+    factors = {name: step.factor for name, step in steps.items() if step.factor is not None}
+    return replace(resources, memory_factors=factors)
 
 
-def _gpu_share(config: SearchConfig, space: SearchSpace, *, threads: int) -> float:
+def _gpu_share(config: SearchConfig, space: SearchSpace, steps: Mapping[str, StepCost]) -> float:
     """The share of a GPU of this machine for each trial of a search; says how it came to it.
 
-    A step of the largest training with each backbone is measured. Where none can be, a trial
-    gets a whole GPU: the search would be wrong to fail before a trial has.
+    `steps` are those of the largest training with each backbone.
     """
-    largest = [example(space, name, largest=True) for name in backbones(space)]
-    try:
-        steps = measured_apart(largest, threads=threads)
-    except JobError as error:
-        log(f"resources.gpu=auto: a trial gets a whole GPU, as no step was measured: {error}")
-        return 1.0
     machine, trials = this_machine(), space.budget.trials
-    trial = max(step.memory_bytes or 0 for step in steps)
-    gpu = min(step.gpu_bytes or 0 for step in steps)
+    trial = max(step.memory_bytes or 0 for step in steps.values())
+    gpu = min(step.gpu_bytes or 0 for step in steps.values())
     share = packed(
         trial,
         gpu,

@@ -21,6 +21,7 @@ from detector.inference.evaluation import evaluate
 from detector.model.backbone import Backbone
 from detector.model.dbnet import DBNet
 from detector.training.monitor import curves
+from detector.training.step_cost import Room
 from detector.training.storage.provenance import read_record
 from detector.training.trainer import EpochReport, train
 
@@ -372,3 +373,22 @@ def test_a_curve_has_points_where_something_was_measured(tiny, tmp_path: Path):
     steps = {tag: [e.step for e in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
     assert steps["loss/total"] == [1, 2, 3, 4, 5]
     assert steps["cleval/hmean"] == steps["iou/hmean"] == [2, 4, 5]
+
+
+class Narrow(Room):
+    """A device that has no memory for two crops."""
+
+    def on(self, device: torch.device) -> float:  # noqa: ARG002
+        return 1.0
+
+
+def test_a_training_takes_the_parts_that_fit_from_its_first_step(tiny, tmp_path: Path):
+    said: list[str] = []
+    values = {"train.epochs": 1, "train.batch_size": 4}
+    train(tiny(values), tmp_path / "narrow", room=Narrow(), log=said.append)
+    (line,) = [text for text in said if text.startswith("memory: ")]
+    assert re.fullmatch(r"memory: a batch of 4 in 4 parts should take \d+\.\d of 0\.0 GB", line)
+    train(tiny(values | {"train.accumulate": 4}), tmp_path / "told", log=said.append)
+    assert sum(text.startswith("memory: ") for text in said) == 1  # a CPU has no room to know of
+    narrow, told = weights(tmp_path / "narrow"), weights(tmp_path / "told")
+    assert [key for key in told if not torch.equal(narrow[key], told[key])] == []

@@ -5,9 +5,16 @@ from pathlib import Path
 import pytest
 import torch
 
+from detector.config.settings import TrainConfig
 from detector.core.errors import InputError
 from detector.training.step_cost import StepCost
-from orchestrator.place.cost import backbones, estimate, example, measured_apart
+from orchestrator.place.cost import (
+    backbones,
+    estimate,
+    largest,
+    measured_apart,
+    measured_largest,
+)
 from orchestrator.space.search_space import SearchSpace, load_space
 
 SPACE = """\
@@ -55,6 +62,24 @@ def test_trials_on_one_gpu_may_have_to_wait_for_each_other(space: SearchSpace):
     assert "resnet18 2.00 s: at most 2m 00s" in cost
 
 
+def taken(config: TrainConfig, page_px: int = 736) -> int:
+    """Bytes of an invented network, of crops and more of them with a U-Net."""
+    side, model = config.augment.crop_px or page_px, config.model
+    return side**2 * config.train.batch_size * model.neck_channels * (1 + (model.neck == "unet"))
+
+
+def test_choices_are_tried_and_the_larger_one_is_taken(tmp_path: Path):
+    (tmp_path / "s.yaml").write_text(
+        "parameters:\n"
+        "  model.neck: {choice: [fpn, unet]}\n"
+        "  loss.negative_ratio: {uniform: [1.5, 2.0], when: {model.neck: unet}}\n"
+        "warm_start: [{model.neck: fpn}]\n"
+    )
+    space = load_space(str(tmp_path / "s.yaml"), gpu=False, overrides={"data.root": str(tmp_path)})
+    config = largest(space, "resnet18", taken)
+    assert (config.model.neck, config.loss.negative_ratio) == ("unet", 1.5)
+
+
 def test_the_largest_training_has_the_most_of_what_needs_memory(tmp_path: Path):
     (tmp_path / "s.yaml").write_text(
         "parameters:\n"
@@ -66,8 +91,9 @@ def test_the_largest_training_has_the_most_of_what_needs_memory(tmp_path: Path):
         " optimizer.lr: 0.002}]\n"
     )
     space = load_space(str(tmp_path / "s.yaml"), gpu=False, overrides={"data.root": str(tmp_path)})
-    config = example(space, "resnet18", largest=True)
+    config = largest(space, "resnet18", taken)
     assert (config.train.batch_size, config.augment.crop_px) == (8, 0)  # 0 is a whole page
+    assert largest(space, "resnet18", lambda c: taken(c, page_px=80)).augment.crop_px == 96
     assert (config.model.neck_channels, config.optimizer.lr) == (64, 0.002)
 
 
@@ -78,7 +104,7 @@ def test_a_setting_of_the_largest_size_alone_is_there_too(tmp_path: Path):
         "  loss.negative_ratio: {uniform: [1.5, 2.0], when: {augment.crop_px: 96}}\n"
     )
     space = load_space(str(tmp_path / "s.yaml"), gpu=False, overrides={"data.root": str(tmp_path)})
-    config = example(space, "resnet18", largest=True)
+    config = largest(space, "resnet18", taken)
     assert (config.augment.crop_px, config.loss.negative_ratio) == (96, 1.5)
 
 
@@ -95,6 +121,9 @@ def test_steps_are_measured_in_another_process(space: SearchSpace):
     assert step.seconds > 0
     if not torch.cuda.is_available():
         assert (step.memory_bytes, step.gpu_bytes) == (None, None)
+    largest_steps = measured_largest(space, threads=1)
+    assert list(largest_steps) == backbones(space)
+    assert all(step.seconds > 0 for step in largest_steps.values())
     broken = config.model_copy(update={"train": config.train.model_copy(update={"amp": "fp16"})})
     with pytest.raises(InputError, match="fp16 needs a GPU"):
         measured_apart([broken], threads=1)

@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 import ray
 
+from detector.config.settings import TrainConfig
 from detector.core.errors import InputError, JobError
 from detector.training.step_cost import StepCost
 from orchestrator.place import share
+from orchestrator.place.cost import largest
 from orchestrator.place.resources import Machine, TrialResources, allot, packed
 from orchestrator.place.share import sharing
 from orchestrator.run.command_line import parse_arguments
@@ -33,12 +35,21 @@ def space(tmp_path: Path) -> SearchSpace:
     return load_space(str(tmp_path / "s.yaml"), gpu=True, overrides={"data.root": str(tmp_path)})
 
 
-def sizes(configs, **_):
-    """What a step of these trainings would take of a GPU of 24 GB."""
-    each = {"mobilenetv3_small_050": GB, "resnet18": 2 * GB}
-    return [
-        StepCost(0.1, each[c.model.backbone] * c.train.batch_size // 2, 24 * GB) for c in configs
-    ]
+EACH = {"mobilenetv3_small_050": GB, "resnet18": 2 * GB}
+FACTORS = {"mobilenetv3_small_050": 1.2, "resnet18": 1.3}
+
+
+def taken(config: TrainConfig) -> int:
+    return EACH[config.model.backbone] * config.train.batch_size // 2
+
+
+def sizes(space, **_):
+    """What a step of the largest trainings would take of a GPU of 24 GB."""
+    configs = {name: largest(space, name, taken) for name in EACH}
+    return {
+        name: StepCost(0.1, taken(config), 24 * GB, FACTORS[name])
+        for name, config in configs.items()
+    }
 
 
 @pytest.fixture
@@ -47,7 +58,7 @@ def chosen(space: SearchSpace, monkeypatch):
 
     def chosen(machine: Machine, *arguments: str, measured=sizes) -> TrialResources:
         monkeypatch.setattr(share, "this_machine", lambda: machine)
-        monkeypatch.setattr(share, "measured_apart", measured)
+        monkeypatch.setattr(share, "measured_largest", measured)
         config, _ = parse_arguments(["space=s", "resources.gpu=auto", *arguments])
         return share.packed_share(config, space, TrialResources(1, 1, 1))
 
@@ -56,7 +67,7 @@ def chosen(space: SearchSpace, monkeypatch):
 
 def test_the_largest_trial_decides(chosen, capsys):
     # resnet18 with batches of 4 takes 4 GB; 21.6 GB hold five.
-    assert chosen(Machine(16, 1)) == TrialResources(3, 0.2, 5)
+    assert chosen(Machine(16, 1)) == TrialResources(3, 0.2, 5, FACTORS)
     assert capsys.readouterr().err == (
         "resources.gpu=auto: the largest trial takes 4.0 of 24.0 GB, so a trial gets 0.2 GPU\n"
     )
@@ -77,7 +88,7 @@ def test_cores_and_trials_limit_how_many_share(chosen, machine, wishes, share):
 
 
 def test_without_a_measurement_a_trial_has_a_gpu_for_itself(chosen, capsys):
-    def killed(_configs, **_):
+    def killed(_space, **_):
         raise JobError("killed")
 
     assert chosen(Machine(16, 1), measured=killed).gpus == 1.0
@@ -94,12 +105,13 @@ def test_how_many_share_a_gpu():
 
 def test_the_search_asks_for_the_share_that_was_measured(space: SearchSpace, monkeypatch):
     monkeypatch.setattr(share, "this_machine", lambda: Machine(16, 1))
-    monkeypatch.setattr(share, "measured_apart", sizes)
+    monkeypatch.setattr(share, "measured_largest", sizes)
+    monkeypatch.setattr(share, "measured_apart", lambda *_, **__: [StepCost(0.1)] * 2)
     config, _ = parse_arguments(["space=s", "resources.gpu=auto"])
     local = share.share(config, space)
     assert local == TrialResources(16, 1, 1)
     chosen = share.packed_share(config, space, local)
-    assert chosen == TrialResources(3, 0.2, 5)
+    assert chosen == TrialResources(3, 0.2, 5, FACTORS)
     assert "5 at once, 5 on a GPU" in share.cost_line(space, 10, chosen)
     whole, _ = parse_arguments(["space=s"])
     assert share.packed_share(whole, space, local) is local

@@ -194,17 +194,20 @@ def parts_that_fit(config: TrainConfig, room_bytes: float, factor: float) -> int
     """The fewest parts of a batch, train.accumulate at least, for a training to fit `room_bytes`.
 
     As many as a batch has crops where even one is too much. What a step takes is the highest of
-    sums that grow linearly with the crops, so it lies nowhere above the line from one to all.
+    sums that grow about linearly with the crops, so the search begins on the line from one to all.
     """
-    settings, room = config.train, room_bytes / factor
-    crops = _crops_at_once(config, settings.accumulate)
-    whole = _step_bytes(config, crops)
-    if whole <= room or crops == 1:
+    settings, crops = config.train, _crops_at_once(config, config.train.accumulate)
+    whole = factor * _step_bytes(config, crops)
+    if whole <= room_bytes or crops == 1:
         return settings.accumulate
-    one = _step_bytes(config, 1)
-    fit = 1 + int(max(room - one, 0) * (crops - 1) / (whole - one))
-    least = -(-settings.batch_size // (fit * settings.processes))
-    return max(settings.accumulate, min(least, settings.batch_size))
+    one = factor * _step_bytes(config, 1)
+    fit = 1 + int(max(room_bytes - one, 0) * (crops - 1) / (whole - one))
+    parts = max(settings.accumulate, -(-settings.batch_size // (fit * settings.processes)))
+    while (crops := _crops_at_once(config, parts)) > 1:
+        if factor * _step_bytes(config, crops) <= room_bytes:
+            break
+        parts += 1
+    return parts
 
 
 def first_parts(

@@ -215,10 +215,11 @@ def first_parts(
 ) -> int:
     """The parts that a training begins with, of which `log` is told; on a CPU, `train.accumulate`.
 
-    Where a step cannot be counted it begins as on a CPU.
+    Where a step cannot be counted it begins as on a CPU, and with gradient checkpointing, which the
+    count knows nothing of.
     """
     parts = config.train.accumulate
-    if room_bytes is None:
+    if room_bytes is None or config.train.grad_checkpointing:
         return parts
     try:
         parts = parts_that_fit(config, room_bytes, factor)

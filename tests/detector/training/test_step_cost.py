@@ -226,6 +226,8 @@ def test_a_training_on_a_cpu_begins_as_it_was_asked_to_and_on_a_gpu_says_why():
     said: list[str] = []
     config = small(train__batch_size=6, train__accumulate=2)
     assert first_parts(config, None, 1.0, said.append) == 2
+    recomputing = with_values(config, {"train.grad_checkpointing": True})
+    assert first_parts(recomputing, 0, 1.0, said.append) == 2
     assert said == []
     two, three = (predicted_bytes(config, training=True, parts=parts) for parts in (3, 2))
     assert first_parts(config, (two + three) / 2, 1.0, said.append) == 3

@@ -29,7 +29,8 @@ from detector.core.errors import InputError
 
 DEFAULTS = {"examples": 10_000, "seed": 1, "only": None}
 TARGETS = fuzz_labels.TARGETS | fuzz_programs.TARGETS
-LIMIT_S = 2.0  # of the process's own time, for one input
+# Of the process's own time, for one input: a file that is doubled often may have a megabyte.
+LIMIT_S, LIMIT_S_PER_MB = 2.0, 4.0
 
 
 @dataclass
@@ -43,23 +44,31 @@ class Counts:
 
 
 class EndlessError(BaseException):
-    """Reading took longer than LIMIT_S. No reader takes it for an error of its own."""
+    """Reading took longer than the limit. No reader takes it for an error of its own."""
 
 
 @contextmanager
-def limited() -> Iterator[None]:
-    """Raise EndlessError where the body takes longer than LIMIT_S."""
+def limited(size: int) -> Iterator[None]:
+    """Raise EndlessError where the body takes longer than an input of `size` bytes may."""
+    limit = LIMIT_S + LIMIT_S_PER_MB * size / 1e6
 
     def stop(*_: object) -> None:
-        raise EndlessError(f"more than {LIMIT_S:g} s")
+        raise EndlessError(f"more than {limit:.3g} s")
 
     before = signal.signal(signal.SIGVTALRM, stop)
-    signal.setitimer(signal.ITIMER_VIRTUAL, LIMIT_S)
+    signal.setitimer(signal.ITIMER_VIRTUAL, limit)
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
         signal.signal(signal.SIGVTALRM, before)
+
+
+def bytes_of(content: Any) -> int:
+    """How large an input is, files in it together."""
+    if isinstance(content, tuple | list):
+        return sum(map(bytes_of, content))
+    return len(content) if isinstance(content, bytes) else 0
 
 
 def fuzz(name: str, folder: Path, *, examples: int, seed: int) -> Counts:
@@ -72,7 +81,7 @@ def fuzz(name: str, folder: Path, *, examples: int, seed: int) -> Counts:
         counts.inputs += 1
         try:
             try:
-                with limited():
+                with limited(bytes_of(content)):
                     target.read(content)
                 counts.taken += 1
             except InputError as error:

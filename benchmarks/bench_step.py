@@ -23,6 +23,7 @@ from detector.inference.detector import new_model
 from detector.training.begin import new_state, place
 from detector.training.loss import DBLoss
 from detector.training.step import update
+from detector.training.step_cost import noise
 from detector.training.storage.state_file import TrainingState
 
 DEFAULTS = {"backbone": "mobilenetv3_small_100", "crop": 320, "batch": 4, "rounds": 5}
@@ -34,23 +35,14 @@ WAYS = {
 CPU = torch.device("cpu")
 
 
-def noise(batch: int, crop: int, *, channels_last: bool) -> Batch:
-    """Crops of noise, a tenth of it text."""
-    layout = torch.channels_last if channels_last else torch.contiguous_format
-    images = torch.randn(batch, 3, crop, crop).to(memory_format=layout)
-    text = (torch.rand(batch, 1, crop, crop) < 0.1).float()
-    whole = torch.ones_like(text)
-    return Batch(images, text, whole, 0.3 + 0.4 * text, whole)
-
-
 def trained(options: dict[str, Any], way: dict[str, Any]) -> tuple[TrainingState, Batch]:
     """A training in one of the ways before its first step, and a batch for it."""
-    config = with_values(TrainConfig(), {"model.backbone": options["backbone"]} | way)
+    sizes = {"augment.crop_px": options["crop"], "train.batch_size": options["batch"]}
+    config = with_values(TrainConfig(), {"model.backbone": options["backbone"]} | sizes | way)
     torch.manual_seed(0)
     model = new_model(config).train()
     last = place(model, config, CPU)
-    batch = noise(options["batch"], options["crop"], channels_last=last)
-    return new_state(model, config, CPU), batch
+    return new_state(model, config, CPU), noise(config, CPU, channels_last=last)
 
 
 def kept_bytes(state: TrainingState, batch: Batch) -> int:

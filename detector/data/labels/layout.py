@@ -147,9 +147,9 @@ def dealt(told: Mapping[str, str | None]) -> dict[str, str]:
     """The split of each page by its name: as told, else dealt between train and val.
 
     A page goes by a hash of its name, so one that is added moves no other; pages of a PDF go by its
-    own, as what they show is much alike. Where there is a
-    validation split, pages of which nothing is told are for training; where there is none, one
-    page in VAL_ONE_IN of those for training becomes it, and at least one.
+    own, as what they show is much alike. Where there is a validation split, pages of which nothing
+    is told are for training; where there is none, one page in VAL_ONE_IN of those for training
+    becomes it, and at least one.
     """
     splits = {name: split or "train" for name, split in told.items()}
     pool = sorted((_hash(name), name) for name, split in splits.items() if split == "train")

@@ -154,7 +154,8 @@ def _training() -> Callable[..., None]:
     def trainable(config: dict[str, Any], fixed: dict[str, Any], folder: str) -> None:
         # Ten seconds of imports, needed in workers only.
         from detector.config.settings import TrainConfig, with_values
-        from detector.training.trainer import EpochReport, train
+        from detector.training.epoch_end import EpochReport
+        from detector.training.trainer import train
 
         trial = f"trials/{tune.get_context().get_trial_id()}"
 

@@ -39,7 +39,8 @@ from detector.config.settings import TrainConfig, with_values
 from detector.core.files import replacing
 from detector.data.synthetic.receipts import synthesize
 from detector.postprocess.sweep_scores import SweepScores, second_half
-from detector.training.trainer import EpochReport, train
+from detector.training.epoch_end import EpochReport
+from detector.training.trainer import train
 
 DEFAULTS = {
     "data": None,

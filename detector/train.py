@@ -17,9 +17,10 @@ from detector.config.settings import TrainConfig
 from detector.core.commands import command
 from detector.core.errors import InputError, JobError
 from detector.core.files import locked, require_writable
+from detector.training.epoch_end import EpochReport
 from detector.training.monitor import show_box_thresh
 from detector.training.reproduction import find_training, reproduce
-from detector.training.trainer import EpochReport, train
+from detector.training.trainer import train
 
 
 class TrainSettings(TrainConfig):

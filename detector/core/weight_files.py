@@ -17,7 +17,7 @@ from detector.core.errors import InputError
 from detector.core.files import replacing
 
 
-def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
     plain = {k: v.detach().to("cpu", copy=False).contiguous() for k, v in tensors.items()}
     buffers = ((k, v.reshape(-1).view(torch.uint8).numpy().data) for k, v in plain.items())
     with replacing(path) as temporary:

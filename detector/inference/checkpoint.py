@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -19,13 +20,13 @@ from detector.core.weight_files import listed, load_tensors, misfits, save_tenso
 
 
 def save_best(
-    folder: Path, model: nn.Module, config: TrainConfig, scores: dict[str, float]
+    folder: Path, weights: Mapping[str, Tensor], config: TrainConfig, scores: dict[str, float]
 ) -> None:
     """Replace a folder by one with `model.safetensors` and `config.yaml`, both or neither."""
     metadata = {"config": json.dumps(config.model_dump(mode="json")), "scores": json.dumps(scores)}
     with replacing_folder(folder) as fresh:
         write_config(fresh / "config.yaml", config)
-        save_tensors(fresh / "model.safetensors", model.state_dict(), metadata)
+        save_tensors(fresh / "model.safetensors", weights, metadata)
 
 
 def write_config(path: Path, config: TrainConfig) -> None:

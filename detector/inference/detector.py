@@ -25,8 +25,8 @@ from detector.inference.checkpoint import load_weights, read_best
 from detector.inference.onnx_model import is_onnx, read_onnx
 from detector.inference.tiles import tiled
 from detector.model.dbnet import DBNet, build_model
-from detector.postprocess.maps import PageMap, quantize
-from detector.postprocess.polygons import Detections, detect
+from detector.postprocess.maps import LEVELS, PageMap, quantize
+from detector.postprocess.polygons import Detections, detect, locate
 
 # Scale of the first pass that finds the text of a page to crop, as a share of the second's.
 COARSE = 0.5
@@ -77,15 +77,22 @@ class Detector:
         """
         boxes = [self._text_box(page) for page in pages]
         plain = self._at(pages, boxes, 1.0)
+        maps = self._maps(plain) if self.scales == (1.0,) else self._means(pages, boxes, plain)
+        return [
+            PageMap(name, found, page.affine, page.size, page.flattening)
+            for name, found, page in zip(names, maps, plain, strict=True)
+        ]
+
+    def _means(
+        self, pages: Sequence[Prepared], boxes: Sequence[Box | None], plain: Sequence[Prepared]
+    ) -> list[NDArray[np.float32]]:
+        """The means of the maps at all `scales`, in the size of those at scale 1, `plain`."""
         means = [np.zeros(page.image.shape[:2], np.float32) for page in plain]
         for scale in self.scales:
             views = plain if scale == 1 else self._at(pages, boxes, scale)
             for mean, found in zip(means, self._maps(views), strict=True):
                 mean += _fitted(found, mean.shape) / len(self.scales)
-        return [
-            PageMap(name, quantize(mean), page.affine, page.size, page.flattening)
-            for name, mean, page in zip(names, means, plain, strict=True)
-        ]
+        return [quantize(mean) for mean in means]
 
     def _at(
         self, pages: Sequence[Prepared], boxes: Sequence[Box | None], scale: float
@@ -99,7 +106,7 @@ class Detector:
 
     def _maps(self, pages: Sequence[Prepared]) -> list[NDArray[np.float32]]:
         """The maps of the images, in order, without their padding."""
-        tensors = [self.preprocess.tensor(page.image) for page in pages]
+        tensors = [self.preprocess.tensor(page.image, self.device) for page in pages]
         maps: dict[int, NDArray[np.float32]] = {}
         for shape in sorted({tuple(tensor.shape) for tensor in tensors}):
             group = [i for i, tensor in enumerate(tensors) if tuple(tensor.shape) == shape]
@@ -116,22 +123,16 @@ class Detector:
         and is left out, so that no region reaches into it. Values are rounded to 1/65535, the
         precision at which maps are kept (`detector.postprocess.maps`).
         """
-        return quantize(self._probabilities(tensor[None])[0, : size[1], : size[0]])
+        return self._probabilities(tensor[None])[0, : size[1], : size[0]]
 
     def locate(self, page_map: PageMap) -> Detections:
         """Polygons in pixels of the page."""
-        return detect(
-            page_map.probability,
-            **self.postprocess.model_dump(),
-            affine=page_map.affine,
-            size=page_map.size,
-            flattening=page_map.flattening,
-        )
+        return locate(page_map, self.postprocess)
 
     def _probabilities(self, images: Tensor) -> NDArray[np.float32]:
-        """`(N, H, W)` of `(N, 3, H, W)`; fewer at a time where the device has no memory for all.
+        """`(N, H, W)` of `(N, 3, H, W)`, as `quantize` gives them.
 
-        JobError when it has none for one.
+        Fewer at a time where the device has no memory for all; JobError when it has none for one.
         """
         try:
             return self._at_once(images)
@@ -166,7 +167,8 @@ class Detector:
                 overlap=settings.tile_overlap_px if settings.tile_px else 0,
                 stride=settings.stride,
             )
-        return np.asarray(found[:, 0].cpu().numpy())
+            found = found[:, 0].mul_(LEVELS).round_().mul_(1 / LEVELS)
+        return np.asarray(found.cpu().numpy())
 
     def _text_box(self, page: Prepared) -> Box | None:
         """Where the text of a page to crop is, by a first pass at `COARSE` of the scale."""

@@ -15,10 +15,11 @@ from detector.config.inference import GivenData
 from detector.config.input import LabelsConfig
 from detector.core.errors import JobError
 from detector.core.files import content_digest
-from detector.data.crops.whole_pages import whole_page_loader
+from detector.data.crops.whole_pages import in_batches, whole_page_loader
 from detector.data.labels.annotations import Page, read_split, require_words
 from detector.data.labels.pages import LabelRules
 from detector.data.page.pdf import file_of
+from detector.data.page.preprocess import Preprocess
 from detector.inference.detector import Detector
 from detector.metrics.scores import Scores, Scoring
 from detector.postprocess.maps import PageMap, PageMaps, has_maps, writing_maps
@@ -52,7 +53,8 @@ def collect(
 ) -> Scoring:
     """What `evaluate` scores, before it is scored: parts of a split can be merged."""
     scoring = Scoring()
-    for page, found_map in _page_maps(detector, pages, workers, scoring.skip):
+    for index, found_map in page_maps(detector, pages, workers=workers, skip=scoring.skip):
+        page = pages[index]
         found = detector.locate(found_map)
         scoring.add(page, found.polygons)
         if on_page is not None:
@@ -115,17 +117,41 @@ def kept_maps(
         yield PageMaps(place, identity=identity)
 
 
-def _page_maps(
-    detector: Detector, pages: Sequence[Page], workers: int, skip: Callable[[str], None]
-) -> Iterator[tuple[Page, PageMap]]:
-    """Each readable page with its map; `skip` is told why others are missing."""
+def page_maps(
+    detector: Detector,
+    pages: Sequence[Page],
+    *,
+    workers: int = 0,
+    skip: Callable[[str], None],
+    at_once: int = 1,
+) -> Iterator[tuple[int, PageMap]]:
+    """The index of each readable page and its map; `skip` is told why others are missing.
+
+    Up to `at_once` pages that the network sees in one shape go through it together, so that they
+    come in the order of their shapes then, else in their own.
+    """
+    batches = in_batches(range(len(pages)), 1)
+    if at_once > 1:
+        batches = _alike([(page.width, page.height) for page in pages], detector.reading, at_once)
     paths = [page.path for page in pages]
-    for (item,) in whole_page_loader(paths, detector.reading, workers=workers):
-        page = pages[item.index]
-        if item.page is None:
-            skip(item.error)
-        else:
-            yield page, detector.maps_of([item.page], [page.name])[0]
+    for items in whole_page_loader(paths, detector.reading, workers=workers, batches=batches):
+        for item in items:
+            if item.page is None:
+                skip(item.error)
+        read = [(item.index, item.page) for item in items if item.page is not None]
+        names = [pages[index].name for index, _ in read]
+        maps = detector.maps_of([page for _, page in read], names)
+        yield from zip((index for index, _ in read), maps, strict=True)
+
+
+def _alike(
+    sizes: Sequence[tuple[int, int]], preprocess: Preprocess, at_once: int
+) -> list[Sequence[int]]:
+    """Indices of pages in batches of at most that many, whose padded images are of one shape."""
+    shapes: dict[tuple[int, int], list[int]] = {}
+    for index, (width, height) in enumerate(sizes):
+        shapes.setdefault(preprocess.padded(width, height), []).append(index)
+    return [batch for _, found in sorted(shapes.items()) for batch in in_batches(found, at_once)]
 
 
 class EvaluateData(LabelsConfig, GivenData):

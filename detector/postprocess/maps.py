@@ -41,6 +41,10 @@ def _probability(levels: NDArray[np.float32]) -> NDArray[np.float32]:
     return levels * np.float32(1 / LEVELS)
 
 
+def _levels(probability: NDArray[np.float32]) -> NDArray[np.uint16]:
+    return np.rint(probability * np.float32(LEVELS)).astype("<u2")
+
+
 @dataclass(frozen=True)
 class _Entry:
     """Where a map begins (in levels), its size, and how it lies on its page."""
@@ -74,6 +78,20 @@ class PageMap:
         """`(K, 2)` points of the page in pixels of the map."""
         flat = points if self.flattening is None else self.flattening.to_flat(points)
         return transform_points(flat, self.affine)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled at the precision of `quantize`: half the bytes, and of its maps the very same.
+
+        Raises JobError for values that are not finite, which have no level.
+        """
+        if not np.isfinite(self.probability).all():
+            raise JobError(f"{self.name}: its probability map has values that are not finite")
+        levels = _levels(self.probability)
+        return _of_levels, (self.name, levels, self.affine, self.size, self.flattening)
+
+
+def _of_levels(name: str, levels: NDArray[np.uint16], *place: Any) -> PageMap:
+    return PageMap(name, _probability(levels.astype(np.float32)), *place)
 
 
 class MapWriter:
@@ -117,7 +135,7 @@ class MapWriter:
 
     def _append(self, page_map: PageMap) -> None:
         assert self._file is not None
-        levels = np.rint(page_map.probability * np.float32(LEVELS)).astype("<u2")
+        levels = _levels(page_map.probability)
         self._file.write(levels.tobytes())
         height, width = levels.shape
         entry = _Entry(

@@ -16,6 +16,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from detector.config.settings import PostprocessConfig
 from detector.core.errors import InputError
 from detector.core.geometry import (
     Counts,
@@ -31,6 +32,7 @@ from detector.core.geometry import (
 from detector.data.page.flatten import Flattening
 from detector.postprocess.boxes import Boxes
 from detector.postprocess.candidates import Candidates, Contour, find_candidates
+from detector.postprocess.maps import PageMap
 
 __all__ = [
     "Candidates",
@@ -40,6 +42,7 @@ __all__ = [
     "detect",
     "find_candidates",
     "grow",
+    "locate",
 ]
 
 # Below this mean thickness (2 A / L, pixels) an outline is a line and has no inside to grow.
@@ -72,6 +75,17 @@ class Grown:
     polygons: list[Points]
     sides: Floats
     solid: NDArray[np.bool_]
+
+
+def locate(page_map: PageMap, settings: PostprocessConfig) -> Detections:
+    """The words of a page's map, in pixels of the page."""
+    return detect(
+        page_map.probability,
+        **settings.model_dump(),
+        affine=page_map.affine,
+        size=page_map.size,
+        flattening=page_map.flattening,
+    )
 
 
 def detect(

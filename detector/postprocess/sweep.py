@@ -29,7 +29,7 @@ from detector.metrics.iou import IoUCounts
 from detector.metrics.scores import PageWords
 from detector.postprocess.maps import PageMap
 from detector.postprocess.polygons import candidate_count, find_candidates, grow
-from detector.postprocess.sweep_scores import SweepScores
+from detector.postprocess.sweep_scores import PageSweep, SweepScores
 
 # What a training tries after each validation: a few growths, and every box_thresh of interest.
 QUICK_GRID: dict[str, tuple[Any, ...]] = SweepConfig().tried()
@@ -77,25 +77,36 @@ def sweep(
     if not settings:
         raise InputError("settings: nothing to score, got an empty grid")
     words = {page.name: page for page in pages}
-    groups = list(_groups(settings))
-    tables: dict[str, NDArray[np.float64]] = {}
-    official = np.zeros((len(settings), len(_CLEVAL_FIELDS)), np.int64)
-    overlap = np.zeros((len(settings), len(_IOU_FIELDS)), np.int64)
+    score = PageSweeper(settings)
+    parts = []
     for page_map in maps:
         if page_map.name not in words:
             raise InputError(f"{page_map.name}: there is a map of this page but no annotation")
-        page = PageWords.read(words[page_map.name])
-        table = np.zeros((len(settings), 3))
-        for scored in _score_page(page_map, page, groups):
-            table[scored.settings] = scored.competition
-            official[scored.settings] += scored.official
-            overlap[scored.settings] += scored.overlap
-        tables[page_map.name] = table
-    if not tables:
+        parts.append(score(page_map, words[page_map.name]))
+    swept = SweepScores.of(settings, parts)
+    if swept is None:
         raise JobError("there is no probability map to score post-processing settings on")
-    names = tuple(sorted(tables))
-    stacked = np.stack([tables[name] for name in names], axis=1)
-    return SweepScores(tuple(settings), names, stacked, official, overlap)
+    return swept
+
+
+class PageSweeper:
+    """Scores one page after the other at the same settings."""
+
+    def __init__(self, settings: Sequence[PostprocessConfig]) -> None:
+        self._count = len(settings)
+        self._groups = list(_groups(settings))
+
+    def __call__(self, page_map: PageMap, page: Page) -> PageSweep:
+        """The scores of a page at every setting, from its map."""
+        words = PageWords.read(page)
+        table = np.zeros((self._count, 3))
+        official = np.zeros((self._count, len(_CLEVAL_FIELDS)), np.int64)
+        overlap = np.zeros((self._count, len(_IOU_FIELDS)), np.int64)
+        for scored in _score_page(page_map, words, self._groups):
+            table[scored.settings] = scored.competition
+            official[scored.settings] = scored.official
+            overlap[scored.settings] = scored.overlap
+        return PageSweep(page_map.name, table, official, overlap)
 
 
 def around(
@@ -109,19 +120,9 @@ def around(
     return tuple({_key(setting): setting for setting in settings}.values())
 
 
-def quick_sweep(
-    maps: Iterable[PageMap],
-    pages: Iterable[Page],
-    base: PostprocessConfig,
-    tried: Mapping[str, Sequence[Any]] = QUICK_GRID,
-) -> SweepScores:
-    """`sweep` over `tried` around `base`."""
-    return sweep(maps, pages, around(base, tried))
-
-
 def quick_figures(swept: SweepScores) -> dict[str, float]:
-    """What a `quick_sweep` gives: the best H-mean, its settings that are numbers, its cross-fitted
-    value (absent with a single page)."""
+    """What a sweep gives: the best H-mean, its settings that are numbers, its cross-fitted value
+    (absent with a single page)."""
     fitted = swept.cross_fit()
     figures = {"tuned_hmean": swept.scores(swept.best()).hmean}
     figures |= {

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -49,6 +52,19 @@ class CrossFit:
 
 
 @dataclass(frozen=True, eq=False)
+class PageSweep:
+    """The scores of S settings on one page: a column of `SweepScores`, and its share of the counts.
+
+    page_scores: `(S, 3)`. official, overlap: `(S, F)`.
+    """
+
+    name: str
+    page_scores: NDArray[np.float64]
+    official: NDArray[np.int64]
+    overlap: NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
 class SweepScores:
     """The scores of S settings on P pages.
 
@@ -65,23 +81,27 @@ class SweepScores:
     official: NDArray[np.int64]
     overlap: NDArray[np.int64]
 
-    def merged(self, other: SweepScores) -> SweepScores:
-        """The same as a sweep over the pages of both.
+    @classmethod
+    def of(
+        cls, settings: Sequence[PostprocessConfig], pages: Iterable[PageSweep]
+    ) -> SweepScores | None:
+        """The scores of single pages as those of all, whatever their order; None without any.
 
-        Raises InputError when the settings differ or a page is in both.
+        Raises InputError when a page comes twice.
         """
-        if other.settings != self.settings:
-            raise InputError("cannot merge sweeps over different settings")
-        if both := set(self.names) & set(other.names):
-            raise InputError(f"cannot merge sweeps that both have page {min(both)}")
-        names = self.names + other.names
-        order = sorted(range(len(names)), key=names.__getitem__)
-        return SweepScores(
-            self.settings,
-            tuple(names[i] for i in order),
-            np.concatenate([self.page_scores, other.page_scores], axis=1)[:, order],
-            self.official + other.official,
-            self.overlap + other.overlap,
+        parts = sorted(pages, key=attrgetter("name"))
+        if not parts:
+            return None
+        names = tuple(part.name for part in parts)
+        for one, next_one in itertools.pairwise(names):
+            if one == next_one:
+                raise InputError(f"{one}: is there twice; a page is scored once")
+        return cls(
+            tuple(settings),
+            names,
+            np.stack([part.page_scores for part in parts], axis=1),
+            np.sum([part.official for part in parts], axis=0),
+            np.sum([part.overlap for part in parts], axis=0),
         )
 
     def scores(self, index: int) -> Scores:

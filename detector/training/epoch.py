@@ -60,12 +60,18 @@ def feed(job: Job, epochs: range) -> Generator[PackedBatch, None, None]:
     )
 
 
-def train_epoch(job: Job, state: TrainingState, batches: Iterator[PackedBatch]) -> dict[str, float]:
+def train_epoch(
+    job: Job,
+    state: TrainingState,
+    batches: Iterator[PackedBatch],
+    between: Callable[[], None] = lambda: None,
+) -> dict[str, float]:
     """One pass over the training pages: mean losses, last learning rate, pages skipped.
 
-    `batches` go on with those of this epoch. Every process of `job.peers` makes the same steps and
-    returns the same figures, but only the leading one knows of pages that others skipped. Raises
-    JobError for a loss that is not finite and when no page can be read.
+    `batches` go on with those of this epoch, and `between` is called after each step. Every process
+    of `job.peers` makes the same steps and returns the same figures, but only the leading one knows
+    of pages that others skipped. Raises JobError for a loss that is not finite and when no page can
+    be read.
     """
     settings, device, peers = job.config.train, job.detector.device, job.peers
     if not peers.leads:  # its own dropout; only the leader's random state is kept for a resume
@@ -89,6 +95,7 @@ def train_epoch(job: Job, state: TrainingState, batches: Iterator[PackedBatch]) 
         state.step += 1
         if count % CHECK_EVERY == 1:
             _require_finite(total, state)
+        between()
     skipped += sum(_tell_broken(job, messages) for messages in peers.gathered(unsaid))
     if not count:
         raise JobError("no training page could be read; see the lines above")

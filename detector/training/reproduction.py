@@ -15,10 +15,11 @@ from torch import Tensor
 from detector.config.settings import PLACEMENT, TrainConfig, with_values
 from detector.core.errors import InputError
 from detector.inference.checkpoint import read_best
+from detector.training.epoch_end import EpochReport
 from detector.training.storage.generations import has_state
 from detector.training.storage.provenance import RECORD, Provenance, read_record
 from detector.training.storage.state_check import read_state_record
-from detector.training.trainer import EpochReport, train
+from detector.training.trainer import train
 
 # Placed elsewhere, a list of exclusions is still known by what it leaves of the words.
 MAY_BE_GIVEN = (*PLACEMENT, "data.exclude")

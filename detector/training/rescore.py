@@ -17,11 +17,12 @@ from detector.data.labels.pages import LabelRules
 from detector.inference.checkpoint import save_best
 from detector.inference.detector import load_detector
 from detector.inference.latency import latency_ms
+from detector.training.epoch_end import LATENCY, EpochReport, params_m
 from detector.training.monitor import box_thresh_curve
 from detector.training.storage.best import keep_box_thresh, with_chosen
 from detector.training.storage.provenance import read_record, write_record
-from detector.training.trainer import LATENCY, EpochReport, params_m
-from detector.training.validation import record, validate
+from detector.training.validation.figures import record
+from detector.training.validation.validate import validate
 
 # What may differ between two trainings of the same weights.
 _AFTERWARDS = ("postprocess.", "sweep.", "train.sweep")
@@ -62,20 +63,17 @@ def rescore(
     scores = validate(
         detector,
         split.pages,
-        epoch=best_epoch,
-        monitor=None,
-        maps=folder / "maps" if config.train.sweep else None,
         workers=loader_processes(config.data.workers, detector.device),
-        log=log,
-        tried=config.sweep.tried(),
+        tried=config.sweep.tried() if config.train.sweep else None,
         choose=config.sweep.choose,
     )
-    assert scores is not None  # a single process leads
+    for message in scores.told.skipped:
+        log(f"skipped: {message}")
     metrics: dict[str, float] = {LATENCY: latency_ms(detector, split.pages)}
     record(metrics, scores, best_epoch)
     checkpoint = folder / "checkpoint"
     kept = with_chosen(config, scores.tuned)
-    save_best(checkpoint / "best", detector.model, kept, scores.figures)
+    save_best(checkpoint / "best", detector.model.state_dict(), kept, scores.figures)
     keep_box_thresh(folder, box_thresh_curve(scores.swept, best_epoch))
     metrics["params_m"] = params_m(detector.model)
     metrics["seconds"] = time.monotonic() - started

@@ -4,56 +4,35 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-from torch import nn
 
 from detector.config.cli import log as log_to_stderr
 from detector.config.settings import TrainConfig
-from detector.core.device import loader_processes
 from detector.core.errors import InputError
-from detector.data.crops.batch import PackedBatch
-from detector.inference.latency import latency_ms
-from detector.postprocess.sweep_scores import SweepScores
 from detector.training.begin import prepare
 from detector.training.distributed.network import share_statistics
 from detector.training.distributed.peers import Peers
 from detector.training.distributed.processes import shared
 from detector.training.epoch import Job, feed, set_rate, train_epoch
-from detector.training.monitor import Monitor, box_thresh_curve, curves
+from detector.training.epoch_end import (
+    EpochEnds,
+    EpochReport,
+    begin_validation,
+    is_over,
+    is_validated,
+    out_of_patience,
+    scoring,
+)
+from detector.training.monitor import Monitor
 from detector.training.step_cost import WHOLE_GPU, Room, first_parts
-from detector.training.storage.best import complete_best, keep_best
-from detector.training.storage.generations import LAST, has_state, keep_previous, newest_state
+from detector.training.storage.best import complete_best
+from detector.training.storage.generations import has_state, newest_state
 from detector.training.storage.provenance import Provenance, reading_images, record_extension
-from detector.training.storage.state_file import TrainingState, load_state, save_state
-from detector.training.validation import STALE, Validated, epoch_line, record, validate
-
-LATENCY = "latency_ms"
-
-
-@dataclass(frozen=True)
-class EpochReport:
-    """What a finished and validated epoch gave.
-
-    `epoch` counts from 1. `metrics` holds the figures of this epoch and, as `best_*`, those
-    of the best epoch so far. `checkpoint` is a folder complete in itself. `finished` says that
-    the training is over: all epochs are done, or patience has run out. `swept` has the scores at
-    every post-processing setting tried; None without a sweep, and when nothing was left to train.
-    `tuned` has the best of these settings in the last validation, by name in PostprocessConfig:
-    those that differ among the tried ones; empty without a sweep.
-    """
-
-    epoch: int
-    metrics: dict[str, float]
-    page_hmeans: dict[str, float]
-    checkpoint: Path
-    finished: bool
-    swept: SweepScores | None = None
-    tuned: Mapping[str, Any] = field(default_factory=dict)
+from detector.training.storage.state_file import TrainingState, load_state
+from detector.training.validation.validate import Pending
 
 
 def train(
@@ -139,60 +118,25 @@ def _lead(
     """
     config, peers = job.config, job.peers
     _join(job, state)
-    monitor = Monitor(job.folder, finished=state.epoch)
-    result = _report(job, state)
-    epochs = range(state.epoch, min(until or config.train.epochs, config.train.epochs))
-    with closing(monitor), closing(feed(job, epochs)) as batches:
-        while not peers.told(_over(state, config) or _paused(state, until)):
-            scores = _epoch(job, state, monitor, batches)
+    last = min(until or config.train.epochs, config.train.epochs)
+    with (
+        scoring(job) as processes,
+        closing(Monitor(job.folder, finished=state.epoch)) as monitor,
+        closing(feed(job, range(state.epoch, last))) as batches,
+        closing(EpochEnds(job, state, processes=processes, monitor=monitor, report=report)) as ends,
+    ):
+        while peers.told(not _over(state, config) and state.epoch < last):
+            started = time.monotonic()
+            figures = train_epoch(job, state, batches, ends.poll)
+            ends.finish()
+            if peers.told(out_of_patience(state.metrics, config)):
+                break  # the epoch before was the last, so that this one counts for nothing
+            ends.begin(figures, started)
+            if peers.told(not ends.beside or state.epoch == last):
+                ends.finish()
             look()
-            if scores is None:
-                continue
-            result = _report(job, state, scores.swept)
-            if report is not None:
-                report(result)
-    return result
-
-
-def _report(job: Job, state: TrainingState, swept: SweepScores | None = None) -> EpochReport:
-    return EpochReport(
-        epoch=state.epoch,
-        metrics=dict(state.metrics),
-        page_hmeans=state.page_hmeans,
-        checkpoint=job.folder / "checkpoint",
-        finished=_over(state, job.config),
-        swept=swept,
-        tuned=state.tuned,
-    )
-
-
-def _epoch(
-    job: Job, state: TrainingState, monitor: Monitor, batches: Iterator[PackedBatch]
-) -> Validated | None:
-    """Train for an epoch, keep what came of it and tell it; the scores where it is validated."""
-    config, checkpoint = job.config, job.folder / "checkpoint"
-    started = time.monotonic()
-    losses = train_epoch(job, state, batches)
-    scores = _validate(job, state, monitor) if _is_validated(state.epoch, config) else None
-    best = False
-    state.seconds += time.monotonic() - started
-    new = losses | {"seconds": state.seconds, "params_m": params_m(state.model)}
-    state.metrics |= new
-    if scores is not None:
-        if LATENCY not in state.metrics:  # of the architecture rather than of its weights
-            state.metrics[LATENCY] = latency_ms(job.detector, job.val_pages)
-        state.tuned, state.page_hmeans = scores.tuned, scores.page_hmeans
-        best = record(state.metrics, scores, state.epoch)
-        if best:
-            state.curve = box_thresh_curve(scores.swept, state.epoch)
-    keep_previous(checkpoint)
-    save_state(checkpoint / LAST, state, config)
-    if best:
-        keep_best(job.folder, state, config)
-    # Between validations there are the scores of an older epoch, which are no points of this one.
-    monitor.scalars(curves(new if scores is None else state.metrics), state.epoch)
-    job.log(epoch_line(state.metrics, state.epoch, config.train.epochs, scores))
-    return scores
+        ends.finish()  # of an epoch that has shown, as soon as it was scored, to be the last
+        return ends.last
 
 
 def _follow(peers: Peers, config: TrainConfig, folder: Path) -> None:
@@ -203,11 +147,26 @@ def _follow(peers: Peers, config: TrainConfig, folder: Path) -> None:
         load_state(last, state, config)
     job = replace(job, peers=peers)
     _join(job, state)
-    with closing(feed(job, range(state.epoch, config.train.epochs))) as batches:
-        while not peers.told(True):  # the leader alone knows of a pause
+    pending: Pending | None = None
+
+    def finish() -> None:
+        nonlocal pending
+        if pending is not None:
+            peers.gathered(pending.part())
+        pending = None
+
+    with (
+        scoring(job) as processes,
+        closing(feed(job, range(state.epoch, config.train.epochs))) as batches,
+    ):
+        while peers.told(False):  # the leader alone knows of a pause, and of what was scored
             train_epoch(job, state, batches)
-            if _is_validated(state.epoch, config):
-                _validate(job, state, None)
+            finish()
+            if peers.told(False):
+                break
+            pending = begin_validation(job, state, processes)
+            if peers.told(False):
+                finish()
 
 
 def _join(job: Job, state: TrainingState) -> None:
@@ -220,16 +179,12 @@ def _join(job: Job, state: TrainingState) -> None:
         job.peers.same_weights(state.ema.module)
 
 
-def _is_validated(epoch: int, config: TrainConfig) -> bool:
-    return epoch % config.train.eval_every == 0 or epoch == config.train.epochs
-
-
 def _require_validated(until: int | None, config: TrainConfig) -> None:
     """A validation that only a pause asks for could make another epoch the best one."""
     if until is None or until >= config.train.epochs:
         return
     every = config.train.eval_every
-    if until < 1 or not _is_validated(until, config):
+    if until < 1 or not is_validated(until, config):
         raise InputError(
             f"until: must be an epoch that is validated, every {every} of them "
             f"(train.eval_every), got {until}; use {max(1, round(until / every)) * every}, or "
@@ -237,33 +192,5 @@ def _require_validated(until: int | None, config: TrainConfig) -> None:
         )
 
 
-def _paused(state: TrainingState, until: int | None) -> bool:
-    return until is not None and state.epoch >= until
-
-
 def _over(state: TrainingState, config: TrainConfig) -> bool:
-    """Whether nothing is left to train: of the state alone, so that a resume agrees."""
-    patience = config.train.patience
-    stale = state.metrics.get(STALE, 0)
-    return state.epoch >= config.train.epochs or (patience > 0 and stale >= patience)
-
-
-def params_m(model: nn.Module) -> float:
-    """Millions of weights."""
-    return sum(p.numel() for p in model.parameters()) / 1e6
-
-
-def _validate(job: Job, state: TrainingState, monitor: Monitor | None) -> Validated | None:
-    job.peers.same_weights(state.evaluated)
-    return validate(
-        job.detector,
-        job.val_pages,
-        epoch=state.epoch,
-        monitor=monitor,
-        maps=job.folder / "maps" if job.config.train.sweep else None,
-        workers=loader_processes(job.config.data.workers, job.detector.device),
-        log=job.log,
-        peers=job.peers,
-        tried=job.config.sweep.tried(),
-        choose=job.config.sweep.choose,
-    )
+    return is_over(state.epoch, state.metrics, config)

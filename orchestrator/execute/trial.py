@@ -22,7 +22,7 @@ from orchestrator.trials.job import TrialJob
 from orchestrator.trials.records import METRIC
 
 if TYPE_CHECKING:
-    from detector.training.trainer import EpochReport
+    from detector.training.epoch_end import EpochReport
     from orchestrator.space.search_space import SearchSpace
 
 REASON_LENGTH = 500

@@ -20,8 +20,9 @@ from detector.config.settings import TrainConfig
 from detector.core.files import locked
 from detector.inference.checkpoint import read_best
 from detector.train import TrainSettings, main
+from detector.training.epoch_end import EpochReport
 from detector.training.storage.provenance import read_record
-from detector.training.trainer import EpochReport, train
+from detector.training.trainer import train
 
 
 def command(*arguments: str) -> int:

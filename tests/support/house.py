@@ -57,6 +57,7 @@ DETECTOR = House(
         ("postprocess",),
         ("inference",),
         ("review", "training.storage", "training.distributed"),
+        ("training.validation",),
         ("training",),
         (COMMANDS,),
     ),

@@ -41,13 +41,22 @@ class WholePages(Dataset[WholePage]):
         return WholePage(index, self.preprocess.prepare(image))
 
 
+def in_batches(indices: Sequence[int], size: int) -> list[Sequence[int]]:
+    """The indices in runs of `size`, the last one perhaps shorter."""
+    return [indices[start : start + size] for start in range(0, len(indices), size)]
+
+
 def whole_page_loader(
-    paths: Sequence[Path], preprocess: Preprocess, *, workers: int, batch_size: int = 1
+    paths: Sequence[Path],
+    preprocess: Preprocess,
+    *,
+    workers: int,
+    batches: Sequence[Sequence[int]],
 ) -> DataLoader[list[WholePage]]:
-    """Yields lists of `batch_size` prepared pages, in the order of `paths`."""
+    """Yields `batches` of prepared pages, given as indices of `paths`, in this order."""
     return DataLoader(
         WholePages(paths, preprocess),  # type: ignore[arg-type]
-        batch_size=batch_size,
+        batch_sampler=batches,  # type: ignore[arg-type]
         num_workers=workers,
         collate_fn=list,
         worker_init_fn=init_worker,

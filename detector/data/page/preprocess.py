@@ -159,27 +159,36 @@ class Preprocess:
             image = cv2.resize(image, size, interpolation=method)  # type: ignore[assignment]
         return image, resize_affine((width, height), size)
 
-    def tensor(self, image: NDArray[np.uint8]) -> torch.Tensor:
-        """(H, W, 3) uint8 RGB as (3, H', W') float32, normalised.
+    def tensor(self, image: NDArray[np.uint8], device: torch.device | str = "cpu") -> torch.Tensor:
+        """(H, W, 3) uint8 RGB as (3, H', W') float32, normalised, on a device.
 
         Padded right and below with 0 (the mean colour) to multiples of `stride`.
         """
         height, width = image.shape[:2]
-        padded = torch.zeros((3, self._ceil(height), self._ceil(width)))
-        padded[:, :height, :width] = self.normalize(image)
+        padded = torch.zeros((3, self._ceil(height), self._ceil(width)), device=device)
+        padded[:, :height, :width] = self.normalize(image, device)
         return padded
 
-    def normalize(self, image: NDArray[np.uint8]) -> torch.Tensor:
+    def normalize(
+        self, image: NDArray[np.uint8], device: torch.device | str = "cpu"
+    ) -> torch.Tensor:
         """(H, W, 3) uint8 RGB as (3, H, W) float32: (value / 255 - mean) / std."""
-        tensor = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)
+        # The device is given bytes, a quarter of what they become.
+        tensor = torch.from_numpy(np.ascontiguousarray(image)).to(device).permute(2, 0, 1)
         tensor = tensor.to(torch.float32, memory_format=torch.contiguous_format)
-        mean, std = (torch.tensor(v, dtype=torch.float32)[:, None, None] for v in self._scaled())
+        scaled = torch.tensor(self._scaled(), dtype=torch.float32, device=device)
+        mean, std = scaled[..., None, None]
         return tensor.sub_(mean).div_(std)
 
     def resized(self, width: int, height: int, share: float = 1.0) -> tuple[int, int]:
         """(width, height) of a page after resizing, before padding; each at least 1."""
         scale = share * self.scale(width, height)
         return max(1, round(width * scale)), max(1, round(height * scale))
+
+    def padded(self, width: int, height: int) -> tuple[int, int]:
+        """(width, height) of a page as the network sees it: resized and padded."""
+        width, height = self.resized(width, height)
+        return self._ceil(width), self._ceil(height)
 
     def scale(self, width: float, height: float) -> float:
         """What a page of this size is enlarged by."""

@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from detector.config.settings import TrainConfig, with_values
 from detector.core.errors import InputError
 from detector.core.files import write_text
@@ -22,15 +24,20 @@ BOX_THRESH = "box_thresh.json"
 _BEST = "best_"
 
 
-def keep_best(folder: Path, state: TrainingState, config: TrainConfig) -> None:
-    """Write `checkpoint/best/` and `box_thresh.json` of a training whose last epoch is the best."""
+def keep_best(
+    folder: Path, weights: Mapping[str, Tensor], state: TrainingState, config: TrainConfig
+) -> None:
+    """Write `checkpoint/best/` and `box_thresh.json` of a training whose last epoch is the best.
+
+    weights: those of that epoch, by name. `state` has its figures.
+    """
     keep_box_thresh(folder, state.curve)
     figures = {
         name.removeprefix(_BEST): value
         for name, value in state.metrics.items()
         if name.startswith(_BEST) and name != "best_epoch"
     }
-    save_best(_best(folder), state.evaluated, with_chosen(config, state.tuned), figures)
+    save_best(_best(folder), weights, with_chosen(config, state.tuned), figures)
 
 
 def complete_best(
@@ -44,7 +51,7 @@ def complete_best(
     if epoch is None or _hmean(_best(folder)) == hmean:
         return
     if epoch == state.epoch:
-        keep_best(folder, state, config)
+        keep_best(folder, state.evaluated.state_dict(), state, config)
         log(f"{_best(folder)}: was not of epoch {epoch:.0f} yet, so it is written now")
         return
     log(

@@ -62,8 +62,27 @@ class TrainingState:
         return self.model if self.ema is None else self.ema.module
 
 
-def save_state(path: Path, state: TrainingState, config: TrainConfig) -> None:
-    """Write the whole training state to one file, atomically."""
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """What a training is made of after an epoch, beside the figures of a TrainingState.
+
+    A copy on the CPU may be written while the training goes on.
+    """
+
+    epoch: int
+    step: int
+    seconds: float
+    tensors: dict[str, Tensor]
+    scaler: dict[str, Any]
+
+    @property
+    def evaluated(self) -> dict[str, Tensor]:
+        """The weights that are scored and kept: the average when there is one."""
+        return below(self.tensors, "ema/") or below(self.tensors, "model/")
+
+
+def snapshot(state: TrainingState, *, copied: bool) -> Snapshot:
+    """The state as it is now: a copy, or its own tensors, which the next step changes."""
     tensors = {f"model/{k}": v for k, v in state.model.state_dict().items()}
     if state.ema is not None:
         tensors |= {f"ema/{k}": v for k, v in state.ema.module.state_dict().items()}
@@ -74,18 +93,31 @@ def save_state(path: Path, state: TrainingState, config: TrainConfig) -> None:
     tensors["rng/cpu"] = torch.get_rng_state()
     if torch.cuda.is_available():
         tensors["rng/cuda"] = torch.cuda.get_rng_state()
+    if copied:
+        tensors = {name: value.detach().to("cpu", copy=True) for name, value in tensors.items()}
+    return Snapshot(state.epoch, state.step, state.seconds, tensors, state.scaler.state_dict())
+
+
+def save_state(
+    path: Path, state: TrainingState, config: TrainConfig, taken: Snapshot | None = None
+) -> None:
+    """Write a training to one file, atomically: what was taken of it, else `state` as it is now.
+
+    The figures are those in `state`.
+    """
+    taken = taken or snapshot(state, copied=False)
     record = {
-        "epoch": state.epoch,
-        "step": state.step,
-        "seconds": state.seconds,
+        "epoch": taken.epoch,
+        "step": taken.step,
+        "seconds": taken.seconds,
         "metrics": state.metrics,
         "tuned": state.tuned,
         "page_hmeans": state.page_hmeans,
         "curve": state.curve,
-        "scaler": state.scaler.state_dict(),
+        "scaler": taken.scaler,
         "config": config.model_dump(mode="json"),
     }
-    save_tensors(path, tensors, {"state": json.dumps(record)})
+    save_tensors(path, taken.tensors, {"state": json.dumps(record)})
 
 
 def load_state(path: Path, state: TrainingState, config: TrainConfig) -> int:

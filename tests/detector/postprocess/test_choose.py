@@ -15,8 +15,9 @@ from detector.data.labels.annotations import read_split
 from detector.inference.checkpoint import read_best
 from detector.inference.detector import load_detector
 from detector.inference.evaluation import evaluate
+from detector.training.epoch_end import EpochReport
 from detector.training.reproduction import reproduce
-from detector.training.trainer import EpochReport, train
+from detector.training.trainer import train
 
 CHOOSING = {
     "train.epochs": 30,

@@ -29,7 +29,6 @@ from detector.postprocess.sweep import (
     around,
     grid,
     quick_figures,
-    quick_sweep,
     sweep,
 )
 
@@ -185,7 +184,7 @@ def test_the_best_setting_is_no_worse_than_any_and_cross_fitting_no_better(seed:
 
 def test_quick_figures_are_those_of_the_best_setting():
     page, page_map = drawn_page(7)
-    figures = quick_figures(quick_sweep([page_map], [page], BASE))
+    figures = quick_figures(sweep([page_map], [page], around(BASE, QUICK_GRID)))
     assert figures.keys() == {
         "tuned_hmean",
         "tuned_thresh",
@@ -196,7 +195,7 @@ def test_quick_figures_are_those_of_the_best_setting():
     setting = BASE.model_copy(update=found)
     assert full_evaluation([page], [page_map], setting).hmean == figures["tuned_hmean"]
     exact = quick_figures(
-        quick_sweep([page_map], [page], BASE.model_copy(update={"unclip": "exact"}))
+        sweep([page_map], [page], around(BASE.model_copy(update={"unclip": "exact"}), QUICK_GRID))
     )
     assert "tuned_unclip_ratio" not in exact
 
@@ -209,7 +208,7 @@ def test_what_is_no_number_is_told_beside_the_figures():
         "thresh": (0.3,),
         "box_thresh": (0.4,),
     }
-    swept = quick_sweep([page_map], [page], BASE.model_copy(update={"dilate": False}), tried)
+    swept = sweep([page_map], [page], around(BASE.model_copy(update={"dilate": False}), tried))
     tuned = swept.tuned()
     assert tuned.keys() == {"shape", "dilate", "box_thresh"}
     assert tuned == {key: getattr(swept.settings[swept.best()], key) for key in tuned}

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from detector.config.settings import PostprocessConfig
 from detector.core.errors import InputError
-from detector.postprocess.sweep_scores import SweepScores, second_half
+from detector.postprocess.sweep_scores import PageSweep, SweepScores, second_half
 
 
 def table(hmeans: list[list[float]]) -> SweepScores:
@@ -90,27 +90,28 @@ def test_cross_fitting_leaves_blank_pages_out_and_needs_two_pages():
     assert table([[nan, nan]]).cross_fit() is None
 
 
-def drawn(pages: list[int]) -> SweepScores:
-    """A sweep of two settings over pages, each with figures of its own."""
-    tried = (PostprocessConfig(), PostprocessConfig(box_thresh=0.1))
-    scores = np.stack([np.random.default_rng(p).random((2, 3)) for p in pages], axis=1)
-    counts = sum(np.random.default_rng(p).integers(0, 99, (2, 15)) for p in pages)
-    names = tuple(f"{p:03d}.jpg" for p in pages)
-    return SweepScores(tried, names, scores, counts[:, :11], counts[:, 11:])
+TRIED = (PostprocessConfig(), PostprocessConfig(box_thresh=0.1))
 
 
-@given(st.permutations(range(6)), st.integers(1, 5))
-def test_merged_sweeps_are_that_of_all_pages_however_they_were_dealt(pages: list[int], cut: int):
-    merged = drawn(sorted(pages[:cut])).merged(drawn(sorted(pages[cut:])))
-    whole = drawn(sorted(pages))
-    assert (merged.names, merged.settings) == (whole.names, whole.settings)
-    assert np.array_equal(merged.page_scores, whole.page_scores)
-    assert np.array_equal(merged.official, whole.official)
-    assert np.array_equal(merged.overlap, whole.overlap)
+def drawn(page: int) -> PageSweep:
+    """A page at two settings, with figures of its own."""
+    rng = np.random.default_rng(page)
+    counts = rng.integers(0, 99, (2, 15))
+    return PageSweep(f"{page:03d}.jpg", rng.random((2, 3)), counts[:, :11], counts[:, 11:])
 
 
-def test_sweeps_that_do_not_belong_together_are_not_merged():
-    with pytest.raises(InputError, match=r"both have page 001\.jpg"):
-        drawn([0, 1]).merged(drawn([1, 2]))
-    with pytest.raises(InputError, match="over different settings"):
-        drawn([0]).merged(table([[0.5]]))
+@given(st.permutations(range(6)))
+def test_the_scores_of_all_pages_are_those_of_each_whatever_their_order(pages: list[int]):
+    whole = SweepScores.of(TRIED, [drawn(page) for page in pages])
+    assert whole is not None
+    assert (whole.names, whole.settings) == (tuple(f"{p:03d}.jpg" for p in range(6)), TRIED)
+    for page in range(6):
+        assert np.array_equal(whole.page_scores[:, page], drawn(page).page_scores)
+    assert np.array_equal(whole.official, sum(drawn(page).official for page in range(6)))
+    assert np.array_equal(whole.overlap, sum(drawn(page).overlap for page in range(6)))
+
+
+def test_a_page_is_scored_once():
+    assert SweepScores.of(TRIED, []) is None
+    with pytest.raises(InputError, match=r"^001\.jpg: is there twice"):
+        SweepScores.of(TRIED, [drawn(1), drawn(0), drawn(1)])

@@ -20,10 +20,11 @@ from detector.inference.detector import load_detector
 from detector.inference.evaluation import evaluate
 from detector.model.backbone import Backbone
 from detector.model.dbnet import DBNet
+from detector.training.epoch_end import EpochReport
 from detector.training.monitor import curves
 from detector.training.step_cost import Room
 from detector.training.storage.provenance import read_record
-from detector.training.trainer import EpochReport, train
+from detector.training.trainer import train
 
 
 def silent(_: str) -> None:

@@ -44,7 +44,7 @@ while not stop.exists():
     model = torch.nn.Linear(100, 100)
     torch.nn.init.constant_(model.bias, epoch)
     config = with_values(TrainConfig(), {"train.seed": epoch})
-    save_best(folder, model, config, {})
+    save_best(folder, model.state_dict(), config, {})
 print(epoch)
 """
 
@@ -54,7 +54,7 @@ def test_best_is_of_one_epoch_while_a_training_goes_on(tmp_path: Path, how: str)
     source, target = tmp_path / "trial" / "best", tmp_path / "run" / "best"
     first = torch.nn.Linear(100, 100)
     torch.nn.init.zeros_(first.bias)
-    save_best(source, first, TrainConfig(), {})
+    save_best(source, first.state_dict(), TrainConfig(), {})
     stop = tmp_path / "stop"
     command = [sys.executable, "-c", WRITER, str(source), how, str(stop)]
     writer = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)

@@ -7,14 +7,16 @@ import numpy as np
 import pytest
 from crop_samples import PREPROCESS
 
-from detector.data.crops.whole_pages import WholePages, whole_page_loader
+from detector.data.crops.whole_pages import WholePages, in_batches, whole_page_loader
 from detector.data.labels.annotations import Page, read_image
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_whole_pages(pages: tuple[Page, ...], broken: Page, workers: int) -> None:
     paths = [pages[0].path, broken.path, pages[1].path]
-    loader = whole_page_loader(paths, PREPROCESS, workers=workers, batch_size=2)
+    loader = whole_page_loader(
+        paths, PREPROCESS, workers=workers, batches=in_batches(range(len(paths)), 2)
+    )
     (_, torn), (last,) = loader
     image, affine = PREPROCESS.resize(read_image(pages[1].path))
     assert (last.index, last.error) == (2, "")

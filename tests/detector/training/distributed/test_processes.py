@@ -18,7 +18,8 @@ from detector.config.settings import TrainConfig
 from detector.core.errors import InputError, JobError
 from detector.training.distributed.peers import ALONE
 from detector.training.distributed.processes import device_of, shared, threads_of
-from detector.training.trainer import EpochReport, train
+from detector.training.epoch_end import EpochReport
+from detector.training.trainer import train
 
 SHORT = ("forward", "backward")  # where a process runs out of memory
 
@@ -40,17 +41,13 @@ def root(tmp_path_factory: pytest.TempPathFactory, make_dataset: Callable) -> Pa
 
 
 @pytest.fixture(scope="module")
-def both(
-    root: Path, trained: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[dict[str, Any], dict[str, Any]]:
+def both(root: Path, trained: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """What three processes found, and one on its own."""
-    folder = tmp_path_factory.mktemp("maps")
-    arguments = (trained, root, folder / "three")
+    arguments = (trained, root)
     with shared(3, cuda=False, work=works.everything, arguments=arguments) as peers:
         several = works.everything(peers, *arguments)
     assert multiprocessing.active_children() == []
-    assert not (folder / "three").exists()
-    return several, works.everything(ALONE, trained, root, folder / "one")
+    return several, works.everything(ALONE, *arguments)
 
 
 @pytest.mark.parametrize(
@@ -91,22 +88,23 @@ def test_a_batch_without_any_crop_takes_no_step(both: Any):
 
 
 def test_a_validation_in_parts_is_that_of_one_process_exactly(both: Any):
-    (several, lines, shown), (one, same_lines, same_shown) = (b["validated"] for b in both)
+    several, one = (b["validated"] for b in both)
     assert (several.figures, several.page_hmeans) == (one.figures, one.page_hmeans)
     np.testing.assert_array_equal(several.swept.page_scores, one.swept.page_scores)
     assert several.figures["hmean"] > 0
     assert {"tuned_hmean", "crossfit_hmean"} <= several.figures.keys()
-    assert (lines, shown) == (same_lines, same_shown)
-    assert len(lines) == 1
-    assert "val_005.jpg" in lines[0]
-    assert shown == ["val_000.jpg", "val_001.jpg"]
+    assert several.told.skipped == one.told.skipped
+    assert len(one.told.skipped) == 1
+    assert "val_005.jpg" in one.told.skipped[0]
+    for found in (several, one):
+        assert [shown.page.name for shown in found.told.shown] == ["val_000.jpg", "val_001.jpg"]
 
 
 def test_settings_chosen_in_parts_are_those_of_one_process_exactly(both: Any):
-    several, one = (b["chosen"][0] for b in both)
+    several, one = (b["chosen"] for b in both)
     assert (several.figures, several.page_hmeans) == (one.figures, one.page_hmeans)
     assert several.tuned == one.tuned
-    assert several.figures["hmean"] == both[0]["validated"][0].figures["crossfit_hmean"] > 0
+    assert several.figures["hmean"] == both[0]["validated"].figures["crossfit_hmean"] > 0
 
 
 def test_the_leader_tells_and_gathers(both: Any):

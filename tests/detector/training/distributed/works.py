@@ -21,12 +21,15 @@ from detector.data.crops.batch import Batch
 from detector.data.labels.annotations import read_split
 from detector.inference.detector import load_detector
 from detector.model.dbnet import Maps
+from detector.postprocess.sweep import QUICK_GRID
 from detector.training.distributed.network import share_statistics
 from detector.training.distributed.peers import Peers
 from detector.training.loss import DBLoss
 from detector.training.step import update
 from detector.training.storage.state_file import TrainingState
-from detector.training.validation import Validated, validate
+from detector.training.validation.figures import Validated, validated
+from detector.training.validation.processes import PageScorer, ScoringProcesses
+from detector.training.validation.validate import begin, settings_to_score
 
 LOSS = DBLoss(
     negative_ratio=3.0,
@@ -135,38 +138,21 @@ CASES = {
 }
 
 
-def validated(
-    peers: Peers, checkpoint: Path, root: Path, maps: Path, *, choose: bool = False
-) -> tuple[Any, ...]:
-    """A validation's result, its log and the pages it showed."""
+def in_parts(
+    peers: Peers, checkpoint: Path, root: Path, *, choose: bool = False
+) -> Validated | None:
+    """A validation's result, in the process that leads."""
     detector, _ = load_detector(checkpoint, device="cpu")
-    lines: list[str] = []
-    shown = Shown()
-    found: Validated | None = validate(
-        detector,
-        read_split(root, "val").pages,
-        epoch=1,
-        monitor=shown,  # type: ignore[arg-type]
-        maps=maps,
-        workers=0,
-        log=lines.append,
-        peers=peers,
-        choose=choose,
-    )
-    return found, lines, shown.names
+    settings = settings_to_score(detector.postprocess, QUICK_GRID)
+    scorer = PageScorer(read_split(root, "val").pages, settings)
+    part = begin(
+        detector, ScoringProcesses(scorer, 0), workers=0, share=(peers.rank, peers.world)
+    ).part()
+    parts = peers.gathered(part)
+    return validated(settings, parts, choose=choose) if parts else None
 
 
-class Shown:
-    """A monitor that remembers the names of its pages."""
-
-    def __init__(self) -> None:
-        self.names: list[str] = []
-
-    def page(self, page: Any, *_: object) -> None:
-        self.names.append(page.name)
-
-
-def everything(peers: Peers, checkpoint: Path, root: Path, maps: Path) -> dict[str, Any]:
+def everything(peers: Peers, checkpoint: Path, root: Path) -> dict[str, Any]:
     """Every case in the same processes, since starting some takes seconds."""
     torch.set_num_threads(1)
     found: dict[str, Any] = {name: step(peers, *case) for name, case in CASES.items()}
@@ -179,8 +165,8 @@ def everything(peers: Peers, checkpoint: Path, root: Path, maps: Path) -> dict[s
         log=print,
         peers=peers,
     )
-    found["validated"] = validated(peers, checkpoint, root, maps)
-    found["chosen"] = validated(peers, checkpoint, root, maps, choose=True)
+    found["validated"] = in_parts(peers, checkpoint, root)
+    found["chosen"] = in_parts(peers, checkpoint, root, choose=True)
     found["told"] = peers.told(f"by {peers.rank}")
     found["gathered"] = peers.gathered(peers.rank)
     return found

@@ -16,8 +16,9 @@ from safetensors.torch import load_file
 
 from detector.config.settings import TrainConfig
 from detector.inference.checkpoint import read_best
+from detector.training.epoch_end import EpochReport
 from detector.training.storage.generations import LAST
-from detector.training.trainer import EpochReport, train
+from detector.training.trainer import train
 
 # The H-mean rises in each of the first three epochs.
 RISING = {

@@ -20,6 +20,7 @@ from detector.config.settings import TrainConfig
 from detector.core.errors import InputError
 from detector.data.labels.annotations import read_split
 from detector.model.backbone import Backbone
+from detector.training.epoch_end import EpochReport
 from detector.training.storage.environment import read_code, read_environment
 from detector.training.storage.fingerprint import Contents
 from detector.training.storage.provenance import (
@@ -31,7 +32,7 @@ from detector.training.storage.provenance import (
     require_same,
     write_record,
 )
-from detector.training.trainer import EpochReport, train
+from detector.training.trainer import train
 
 
 def stop(_: EpochReport) -> None:

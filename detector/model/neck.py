@@ -108,7 +108,8 @@ def _conv_bn_relu(in_channels: int, out_channels: int, *, kernel: int) -> nn.Seq
 
 
 def _enlarge(x: Tensor, factor: int) -> Tensor:
-    return F.interpolate(x, scale_factor=float(factor), mode="nearest")
+    # A GPU's autocast enlarges in float32; copies of values need no more than they had.
+    return F.interpolate(x, scale_factor=float(factor), mode="nearest").to(x.dtype)
 
 
 def _to_finest(levels: Sequence[Tensor]) -> list[Tensor]:

@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from detector.model.memory import autocast, needed
 from detector.model.neck import FPN, NECKS, UNet, init_convolutions
 
 CHANNELS = (3, 5, 7, 11)
@@ -91,3 +92,20 @@ def test_initialisation() -> None:
     assert not conv.bias.any()
     assert norm.weight.tolist() == [1.0] * 4
     assert norm.bias.tolist() == pytest.approx([1e-4] * 4)
+
+
+@pytest.mark.parametrize("name", NECKS)
+def test_a_gpus_autocast_keeps_the_levels_at_16_bits(name: str) -> None:
+    """Enlarged maps of float32 would take twice the memory, for copies of the same values."""
+    with torch.device("meta"):
+        neck = NECKS[name]([16, 24, 32, 48], 32)
+    found = []
+
+    def work(network: nn.Module, *maps: Tensor) -> list[Tensor]:
+        with autocast(torch.bfloat16):
+            found.extend(network(maps))
+        return found
+
+    shapes = [(1, c, 64 // s, 64 // s) for c, s in zip([16, 24, 32, 48], [1, 2, 4, 8], strict=True)]
+    needed(neck, shapes, work)
+    assert [level.dtype for level in found] == [torch.bfloat16] * 4

@@ -162,11 +162,15 @@ class EpochEnds:
         figures: of its training, which was `started` at that `time.monotonic`.
         """
         job, state = self._job, self._state
+        state.seconds += time.monotonic() - started
+        new = dict(figures) | {"params_m": params_m(state.model)}
+        if LATENCY not in state.metrics and is_validated(state.epoch, job.config):
+            # Of the architecture alone; before others are busy with the maps.
+            new[LATENCY] = latency_ms(job.detector, job.val_pages)
+        started = time.monotonic()
         pending = begin_validation(job, state, self._processes)
         state.seconds += time.monotonic() - started
-        new = dict(figures) | {"seconds": state.seconds, "params_m": params_m(state.model)}
-        if pending is not None and LATENCY not in state.metrics:  # of the architecture alone
-            new[LATENCY] = latency_ms(job.detector, job.val_pages)
+        new["seconds"] = state.seconds
         self._trained = _Trained(snapshot(state, copied=self.beside), new, pending)
         if self._thread is not None:
             self._kept = self._thread.submit(self._keep, self._trained, None)

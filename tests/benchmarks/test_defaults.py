@@ -17,6 +17,11 @@ SMALL = {
         "pages=2 page_px=512 side=256 crop=128 batch=2 workers=1 epochs=1 rounds=1",
         "2 pages in 1 epochs",
     ),
+    "bench_loop.py": (
+        "pages=4 train=16 words=6 side=128 crop=64 batch=4 workers=1 epochs=3 "
+        "backbone=mobilenetv3_small_050",
+        "16 crops of 64 px and 4 pages of 6 words",
+    ),
     "bench_memory.py": (
         "backbones=mobilenetv3_small_050 sides=64 batches=1 page_px=64",
         "mobilenetv3_small_050, crops of 64",

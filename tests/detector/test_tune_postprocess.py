@@ -183,7 +183,12 @@ def test_settings_found_for_weights_that_are_gone_are_not_written_to_others(
     config = read_best(checkpoint)[1]
 
     def slow(*given):
-        save_best(find_best(checkpoint).parent, load_detector(checkpoint)[0].model, config, {})
+        save_best(
+            find_best(checkpoint).parent,
+            load_detector(checkpoint)[0].model.state_dict(),
+            config,
+            {},
+        )
         return sweep(*given)
 
     monkeypatch.setattr("detector.tune_postprocess.sweep", slow)

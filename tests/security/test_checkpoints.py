@@ -235,7 +235,7 @@ def test_best_weights_are_finite_floats_of_the_models_shapes(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "[" * 100_000, "9" * 5000, '{"train": 3}'])
 def test_the_config_inside_the_weights_is_checked(tmp_path: Path, text: str) -> None:
-    save_best(tmp_path, nn.Linear(2, 3), TrainConfig(), {})
+    save_best(tmp_path, nn.Linear(2, 3).state_dict(), TrainConfig(), {})
     (tmp_path / "config.yaml").unlink()
     path = tmp_path / "model.safetensors"
     save_file(load_file(path), path, {"config": text})
@@ -248,7 +248,7 @@ def test_the_config_beside_the_weights_cannot_build_objects(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     best = tmp_path / "best"
-    save_best(best, nn.Linear(2, 3), TrainConfig(), {})
+    save_best(best, nn.Linear(2, 3).state_dict(), TrainConfig(), {})
     (best / "config.yaml").write_text("a: !!python/object/apply:os.mkdir [HACKED]\n")
     with pytest.raises(InputError, match=r"config\.yaml:1: not valid YAML"):
         read_best(best)

@@ -115,7 +115,7 @@ def test_a_rate_left_to_the_optimizer_goes_on_from_the_same_rate_given(
     for saved, now in ((given, left), (left, given)):
         save_state(tmp_path / "last.safetensors", small_state(0), saved)
         load_state(tmp_path / "last.safetensors", small_state(1), now)
-    save_best(tmp_path, nn.Linear(2, 3), given, {})
+    save_best(tmp_path, nn.Linear(2, 3).state_dict(), given, {})
     assert read_best(tmp_path)[1].optimizer.lr == rate
 
 
@@ -138,7 +138,7 @@ def test_a_broken_file_is_named(tmp_path: Path, content: bytes):
 def test_best_weights_come_back_from_every_folder_name(tmp_path: Path):
     model = nn.Linear(2, 3)
     config = with_values(TrainConfig(), {"postprocess.box_thresh": 0.4})
-    save_best(tmp_path / "checkpoint" / "best", model, config, {"hmean": 0.9})
+    save_best(tmp_path / "checkpoint" / "best", model.state_dict(), config, {"hmean": 0.9})
     best = tmp_path / "checkpoint" / "best"
     for given in (best, best / "model.safetensors", tmp_path / "checkpoint", tmp_path):
         tensors, read = read_best(given)
@@ -147,7 +147,7 @@ def test_best_weights_come_back_from_every_folder_name(tmp_path: Path):
 
 
 def test_the_weights_file_alone_is_enough(tmp_path: Path):
-    save_best(tmp_path, nn.Linear(2, 3), TrainConfig(), {})
+    save_best(tmp_path, nn.Linear(2, 3).state_dict(), TrainConfig(), {})
     (tmp_path / "config.yaml").unlink()
     assert read_best(tmp_path)[1] == TrainConfig()
 
@@ -155,7 +155,7 @@ def test_the_weights_file_alone_is_enough(tmp_path: Path):
 def test_missing_checkpoint_and_broken_config_say_what_to_do(tmp_path: Path):
     with pytest.raises(InputError, match=r"no model\.safetensors there; give the best/ folder"):
         read_best(tmp_path)
-    save_best(tmp_path, nn.Linear(2, 3), TrainConfig(), {})
+    save_best(tmp_path, nn.Linear(2, 3).state_dict(), TrainConfig(), {})
     (tmp_path / "config.yaml").write_text("loss: {negative_ratio: -1}\n")
     with pytest.raises(InputError, match=r"config\.yaml: loss\.negative_ratio: .* greater than 0"):
         read_best(tmp_path)
@@ -182,7 +182,7 @@ def test_a_detector_from_before_maps_were_normalised_is_read_as_it_was(tmp_path:
     config = with_values(TrainConfig(), OLD)
     torch.manual_seed(0)
     model = new_model(config).eval()
-    save_best(tmp_path, model, config, {})
+    save_best(tmp_path, model.state_dict(), config, {})
     write_text(tmp_path / "config.yaml", dump_yaml(before_norms(config)))
     images = torch.randn(1, 3, 64, 64)
     detector, read = load_detector(tmp_path, device="cpu")

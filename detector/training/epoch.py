@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -68,6 +69,8 @@ def train_epoch(
 ) -> dict[str, float]:
     """One pass over the training pages: mean losses, last learning rate, pages skipped.
 
+    With loader processes also `waiting`, the share of its time in which there was no crop to go on
+    with: that of a GPU which they cannot keep busy.
     `batches` go on with those of this epoch, and `between` is called after each step. Every process
     of `job.peers` makes the same steps and returns the same figures, but only the leading one knows
     of pages that others skipped. Raises JobError for a loss that is not finite and when no page can
@@ -82,7 +85,8 @@ def train_epoch(
     total, count, rate = torch.zeros(4, device=device), 0, 0.0
     skipped = 0
     unsaid: list[str] = []
-    for batch in islice(batches, job.steps_per_epoch):
+    clock = Waiting()
+    for batch in clock.through(islice(batches, job.steps_per_epoch)):
         if peers.leads:
             skipped += _tell_broken(job, batch.broken)
         else:
@@ -103,7 +107,32 @@ def train_epoch(
     state.epoch += 1
     names = ("loss/total", "loss/probability", "loss/threshold", "loss/binary")
     losses = dict(zip(names, (total / count).tolist(), strict=True))
-    return losses | {"lr": rate, "skipped": skipped}
+    losses |= {"lr": rate, "skipped": skipped}
+    if loader_processes(job.config.data.workers, device):
+        losses["waiting"] = clock.share()
+    return losses
+
+
+class Waiting:
+    """Which share of its time whoever goes through batches has waited for them."""
+
+    def __init__(self) -> None:
+        self._begun = time.monotonic()
+        self._waited = 0.0
+
+    def through(self, batches: Iterator[PackedBatch]) -> Iterator[PackedBatch]:
+        """The batches."""
+        while True:
+            before = time.monotonic()
+            batch = next(batches, None)
+            self._waited += time.monotonic() - before
+            if batch is None:
+                return
+            yield batch
+
+    def share(self) -> float:
+        """From 0 to 1, since this was made."""
+        return self._waited / max(time.monotonic() - self._begun, 1e-9)
 
 
 def _tell_broken(job: Job, messages: Sequence[str]) -> int:

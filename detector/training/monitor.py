@@ -71,7 +71,7 @@ def curves(metrics: Mapping[str, float]) -> dict[str, float]:
         "cleval": ("hmean", "precision", "recall", "hmean_pooled"),
         "sweep": ("tuned_hmean", "crossfit_hmean", "configured_hmean"),
         "iou": ("iou_hmean", "iou_precision", "iou_recall"),
-        "train": ("lr", "seconds", "skipped"),
+        "train": ("lr", "seconds", "skipped", "waiting"),
     }
     found = {k: v for k, v in metrics.items() if k.startswith("loss/")}
     for group, names in groups.items():

@@ -13,6 +13,7 @@ from detector.postprocess.sweep_scores import PageSweep, SweepScores
 from detector.training.validation.processes import Shown
 
 STALE = "stale_validations"  # since the best one
+_MUCH = 0.1  # share of an epoch's time spent waiting for crops that is worth a word
 _SWEPT = ("tuned_", "crossfit_")  # prefixes of what the post-processing sweep found
 
 
@@ -123,6 +124,8 @@ def epoch_line(metrics: dict[str, float], epoch: int, epochs: int, scores: Valid
         if "tuned_hmean" in metrics:
             line += f"  tuned {metrics['tuned_hmean']:.4f}"
         line += f"  best {metrics['best_hmean']:.4f}"
+    if metrics.get("waiting", 0) >= _MUCH:
+        line += f"  waiting for crops {metrics['waiting']:.0%}"
     if metrics["skipped"]:
         line += f"  skipped pages: {metrics['skipped']:.0f}"
     return f"{line}  {metrics['seconds']:.0f} s"

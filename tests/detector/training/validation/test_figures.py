@@ -42,3 +42,7 @@ def test_curves_and_lines_tell_what_there_is():
     line = epoch_line(metrics | {"skipped": 2}, 2, 5, None)
     assert line == "epoch 2/5  loss 1.500  skipped pages: 2  61 s"
     assert curves(metrics | {"skipped": 2})["train/skipped"] == 2
+    line = epoch_line(metrics | {"waiting": 0.34}, 2, 5, None)
+    assert line == "epoch 2/5  loss 1.500  waiting for crops 34%  61 s"
+    assert epoch_line(metrics | {"waiting": 0.04}, 2, 5, None) == "epoch 2/5  loss 1.500  61 s"
+    assert curves(metrics | {"waiting": 0.04})["train/waiting"] == 0.04

@@ -1,25 +1,22 @@
-"""One training step against the same network trained the way of the contest entry.
+"""One training step against the same step the way of others: a contest entry's, or docTR's.
 
 `python benchmarks/bench_training.py [backbone=resnet18] [neck_channels=256] [crop=640] [batch=4]
-[rounds=3] [page_px=1280]` prints the fastest and the median of both, for the step on a batch that
-is there already and for loading four drawn receipts and the step, and the ratio. Both start from
-the same weights, see the same batches in the step alone and use the same optimizer; the losses of
-these steps are compared. Each has a process of its own, as an allocator cannot be put back, and
-they take turns, so that one always rests while the other is timed; torch's own threads on both.
-Processor time adds up all threads, so it says less about what else the machine does.
+[rounds=3] [page_px=1280] [peer=doctr]` prints the fastest and the median of both, for the step on a
+batch that is there already and for loading the drawn receipts and the step, and the ratio. Each has
+a process of its own, as an allocator cannot be put back, and they take turns, so that one always
+rests while the other is timed; torch's own threads on both, and pages are loaded by the process
+that trains. Processor time adds up all threads, so it says less about what else the machine does.
 
 Ours is `detector.training.step.update` and `TrainingPages` with a filled `data.cache`, as the
-trainer sets them up on a CPU; gradient clipping and the average of the weights are off, for the
-alternative has neither. The alternative is written from a description of the contest's entry,
-and no slower than it:
+trainer sets them up on a CPU.
 
-step: NCHW tensors, torch's defaults, the memory of the C library's defaults. Probabilities from
-    the network, BCE on them, the step as a reciprocal of an exponential, the hardest negatives
-    by one `topk` over all pixels of an image, how many read back from the tensors; the four
-    losses read back and written to TensorBoard in every step. Masks and the number of negatives
-    are ours, since the entry's own would be another loss and the results could not be compared.
-loading: decode, resize to `crop`, pad, flip by chance, normalise, and the label maps word by
-    word (`bench_targets.loop`). No rotation, perspective or colours, which ours has: less work.
+contest, the default: the same network as ours from the same weights, the same batches in the step
+    alone, the same optimizer (`peer_contest.py`). The losses of these steps are compared. Gradient
+    clipping and the average of the weights are off, for the alternative has neither.
+doctr: docTR's own network with that backbone, its label maps, loss and optimizer
+    (`peer_doctr.py`; resnet34, resnet50 or mobilenetv3_large_100), on the same pages. Losses cannot
+    be compared; weights and arithmetic of both networks are printed. Ours clips gradients and keeps
+    the average, as by default. docTR is installed by `pip install -e '.[peers]'`.
 """
 
 from __future__ import annotations
@@ -33,26 +30,22 @@ from statistics import median
 from time import perf_counter, process_time
 from typing import Any
 
-import cv2
-import numpy as np
+import peer_doctr
 import torch
-import torch.nn.functional as F
-from bench_pipeline import MEAN, STD, loop_or_nothing, samples
-from PIL import Image, ImageOps
+from bench_pipeline import MEAN, STD, samples
+from peer_contest import CONFIG, Contest
 from timing import run
-from torch import Tensor
-from torch.utils.tensorboard import SummaryWriter
+from torch.utils.flop_counter import FlopCounterMode
 
-from detector.config.settings import TrainConfig
 from detector.core.device import keep_freed_memory, suits_channels_last
+from detector.core.errors import InputError
 from detector.data.crops.batch import Batch, Unpack, collate
 from detector.data.crops.dataset import TrainingPages
 from detector.data.labels.annotations import read_split
-from detector.data.labels.pages import Page
 from detector.data.synthetic.receipts import synthesize
 from detector.model.dbnet import DBNet, build_model
 from detector.training.loss import DBLoss
-from detector.training.optimizer import build_optimizer, parameter_groups
+from detector.training.optimizer import Average, build_optimizer, parameter_groups
 from detector.training.step import update
 from detector.training.storage.state_file import TrainingState
 
@@ -63,13 +56,15 @@ DEFAULTS = {
     "batch": 4,
     "rounds": 3,
     "page_px": 1280,
+    "peer": None,
 }
-CONFIG = TrainConfig()
 CLOCKS = {"elapsed": perf_counter, "processor": process_time}
 Answer = tuple[list[float], list[float]]  # seconds by each clock, losses
 Ask = Callable[[str, int], Answer]  # of a task in a turn
+Trainer = Any  # one with a `model`, `forward` of it, a batch `held`, `load` and `step`
 TASKS = ("step", "loading and step")
 TOLERANCE = 1e-3  # of a loss: float32 sums in another order, over a few steps
+OURS, CONTEST, DOCTR = "ours", "contest", "doctr"
 
 
 def new_model(backbone: str, neck_channels: int) -> tuple[DBNet, torch.optim.Optimizer]:
@@ -90,9 +85,11 @@ def new_model(backbone: str, neck_channels: int) -> tuple[DBNet, torch.optim.Opt
 
 
 class Ours:
-    """The step and the loading of this project."""
+    """The step and the loading of this project; `whole` with all that a step has by default."""
 
-    def __init__(self, data: TrainingPages, backbone: str, neck_channels: int) -> None:
+    def __init__(
+        self, data: TrainingPages, held: Batch, backbone: str, neck_channels: int, *, whole: bool
+    ) -> None:
         keep_freed_memory()
         model, optimizer = new_model(backbone, neck_channels)
         cpu = torch.device("cpu")
@@ -100,116 +97,74 @@ class Ours:
         if last:
             model.to(memory_format=torch.channels_last)
         self.unpack = Unpack(MEAN, STD, cpu, channels_last=last)
+        settings = CONFIG.optimizer
+        average = Average(model, decay=settings.ema_decay, use_warmup=True) if whole else None
+        self.clip_norm = settings.clip_norm if whole else 0.0
         scaler = torch.amp.GradScaler("cpu", enabled=False)
-        self.state = TrainingState(model, None, optimizer, scaler)
+        self.state = TrainingState(model, average, optimizer, scaler)
         self.loss = DBLoss(**CONFIG.loss.model_dump(), step_k=CONFIG.model.step_k)
-        self.data = data
+        self.data, self.held = data, held
+        self.model = self.forward = model
 
     def load(self, turn: int, size: int) -> Batch:
         return self.unpack(collate([self.data[turn, i] for i in range(size)]))
 
     def step(self, batch: Batch) -> list[float]:
-        losses = update(self.state, batch, loss=self.loss, amp=None, clip_norm=0, log=print)
+        losses = update(
+            self.state, batch, loss=self.loss, amp=None, clip_norm=self.clip_norm, log=print
+        )
+        self.state.step += 1
         return [] if losses is None else losses.tolist()
 
 
-class Contest:
-    """The step and the loading of the contest entry."""
-
-    def __init__(
-        self, data: TrainingPages, folder: Path, backbone: str, neck_channels: int
-    ) -> None:
-        self.model, self.optimizer = new_model(backbone, neck_channels)
-        self.pages, self.side = data.pages, data.augment.crop_px
-        self.writer, self.count = SummaryWriter(str(folder)), 0
-
-    def load(self, turn: int, size: int) -> Batch:
-        rng = np.random.default_rng(turn)
-        loaded = [letterboxed(page, self.side, rng) for page in self.pages[:size]]
-        images, *maps = (torch.stack(column) for column in zip(*loaded, strict=True))
-        kernel, threshold, band = (m[:, None] for m in maps)
-        return Batch(images, kernel, torch.ones_like(kernel), threshold, band)
-
-    def step(self, batch: Batch) -> list[float]:
-        maps = self.model(batch.images)
-        assert maps.threshold is not None
-        found = contest_losses(
-            torch.sigmoid(maps.probability), torch.sigmoid(maps.threshold), batch
-        )
-        self.optimizer.zero_grad()
-        found[0].backward()
-        self.optimizer.step()
-        losses = [value.item() for value in found]
-        for name, value in zip(
-            ("total", "probability", "threshold", "binary"), losses, strict=True
-        ):
-            self.writer.add_scalar(name, value, self.count)
-        self.count += 1
-        return losses
-
-
-def contest_losses(probability: Tensor, threshold: Tensor, batch: Batch) -> list[Tensor]:
-    """Total, BCE, L1 and dice from probabilities, in the textbook's form."""
-    settings, kernel, mask = CONFIG.loss, batch.shrink, batch.shrink_mask
-    pixels = F.binary_cross_entropy(probability, kernel, reduction="none")
-    total, count = probability.new_zeros(()), 0
-    for values, text, wanted in zip(pixels, kernel, mask, strict=True):
-        positive, negative = text * wanted, (1 - text) * wanted
-        positives = int(positive.sum().item())
-        most = max(int(settings.negative_ratio * positives), settings.min_negatives)
-        keep = min(int(negative.sum().item()), most)
-        hardest, _ = torch.topk((values * negative).view(-1), keep)
-        total = total + (values * positive).sum() + hardest.sum()
-        count += positives + keep
-    bce = total / max(count, 1)
-    band = batch.threshold_mask
-    l1 = ((threshold - batch.threshold).abs() * band).sum() / band.sum().clamp(min=1)
-    step = torch.reciprocal(1 + torch.exp(-CONFIG.model.step_k * (probability - threshold)))
-    overlap = (step * kernel * mask).sum()
-    dice = 1 - 2 * overlap / ((step * mask).sum() + (kernel * mask).sum()).clamp(min=1)
-    weighted = settings.probability_weight * bce + settings.threshold_weight * l1
-    return [weighted + settings.binary_weight * dice, bce, l1, dice]
-
-
-def letterboxed(page: Page, side: int, rng: np.random.Generator) -> list[Tensor]:
-    """Image `(3, side, side)` and kernel, threshold and band `(side, side)` of a whole page."""
-    image = np.array(ImageOps.exif_transpose(Image.open(page.path)).convert("RGB"))
-    scale = side / max(image.shape[:2])
-    image = cv2.resize(image, None, fx=scale, fy=scale)[:side, :side]
-    down, right = side - image.shape[0], side - image.shape[1]
-    image = cv2.copyMakeBorder(image, 0, down, 0, right, cv2.BORDER_CONSTANT)
-    words = [word.points.astype(np.float64) * scale for word in page.words]
-    if rng.random() < 0.5:
-        image = image[:, ::-1]
-        words = [np.array([side - 1, 0]) + word * [-1, 1] for word in words]
-    mean, std = (
-        255 * np.array(v, np.float32) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-    )
-    scaled = np.ascontiguousarray(((image.astype(np.float32) - mean) / std).transpose(2, 0, 1))
-    return [torch.from_numpy(m) for m in (scaled, *loop_or_nothing(words, side))]
-
-
-def serve(wire: Connection, mine: bool, options: dict[str, Any], root: Path) -> None:
-    """Do the tasks that arrive, `(task, turn)`, and answer with seconds and losses."""
-    pages = read_split(root / "receipts", "train", limit=options["batch"]).pages
+def made(name: str, options: dict[str, Any], root: Path) -> Trainer:
+    """The trainer of this name, with the pages of `root`."""
+    count, backbone, neck_channels = (options[k] for k in ("batch", "backbone", "neck_channels"))
+    pages = read_split(root / "receipts", "train", limit=count).pages
+    if name == DOCTR:
+        return peer_doctr.Doctr(backbone, pages, options["crop"], root / DOCTR)
     data = samples(pages, options["page_px"], options["crop"], root / "cache")
-    fixed = Unpack(MEAN, STD, torch.device("cpu"))(
-        collate([data[0, i] for i in range(options["batch"])])
+    held = Unpack(MEAN, STD, torch.device("cpu"))(collate([data[0, i] for i in range(count)]))
+    if name == CONTEST:
+        return Contest(*new_model(backbone, neck_channels), held, data, root / "events")
+    return Ours(data, held, backbone, neck_channels, whole=options["peer"] == DOCTR)
+
+
+def size_of(trainer: Trainer, crop: int) -> str:
+    """Weights of a network, and its arithmetic for a crop: a multiplication and an addition are 2.
+
+    Counted on a way forwards as in training, both maps included.
+    """
+    with FlopCounterMode(display=False) as counted, torch.no_grad():
+        trainer.forward(torch.zeros(1, 3, crop, crop))
+    weights = sum(p.numel() for p in trainer.model.parameters())
+    return (
+        f"{weights / 1e6:.1f} million weights, {counted.get_total_flops() / 1e9:.0f} GFLOP a crop"
     )
-    network = options["backbone"], options["neck_channels"]
-    trainer: Ours | Contest = (
-        Ours(data, *network) if mine else Contest(data, root / "events", *network)
-    )
+
+
+def serve(wire: Connection, name: str, options: dict[str, Any], root: Path) -> None:
+    """Say how large the network is, then do the tasks that arrive, `(task, turn)`.
+
+    Answers with seconds and losses.
+    """
+    trainer = made(name, options, root)
+    wire.send(size_of(trainer, options["crop"]))
     while (order := wire.recv()) is not None:
         task, turn = order
         start = [clock() for clock in CLOCKS.values()]
-        batch = fixed if task == TASKS[0] else trainer.load(turn, options["batch"])
+        batch = trainer.held if task == TASKS[0] else trainer.load(turn, options["batch"])
         losses = trainer.step(batch)
         end = [clock() for clock in CLOCKS.values()]
         wire.send(([b - a for a, b in zip(start, end, strict=True)], losses))
 
 
 def main(options: dict[str, Any]) -> None:
+    peer = options["peer"] or CONTEST
+    if peer not in (CONTEST, DOCTR):
+        raise InputError(f"peer: must be {CONTEST} or {DOCTR}, got {peer!r}")
+    if peer == DOCTR:
+        peer_doctr.require(options["backbone"])
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         synthesize(
@@ -220,14 +175,16 @@ def main(options: dict[str, Any]) -> None:
             longest_side_px=options["page_px"],
         )
         context, wires, processes = get_context("spawn"), [], []
-        for mine in (False, True):
+        for name in (OURS, peer):
             here, there = context.Pipe()
-            process = context.Process(target=serve, args=(there, mine, options, root), daemon=True)
+            process = context.Process(target=serve, args=(there, name, options, root), daemon=True)
             process.start()
             there.close()
             wires.append(here)
             processes.append(process)
-        report([asker(wire) for wire in wires], options)
+        for name, wire in zip((OURS, peer), wires, strict=True):
+            print(f"{name}: {wire.recv()}")
+        report([asker(wire) for wire in reversed(wires)], peer, options)
         for wire, process in zip(wires, processes, strict=True):
             wire.send(None)
             process.join()
@@ -241,14 +198,14 @@ def asker(wire: Connection) -> Ask:
     return ask
 
 
-def report(sides: Sequence[Ask], options: dict[str, Any]) -> None:
+def report(sides: Sequence[Ask], peer: str, options: dict[str, Any]) -> None:
     """Run every task `rounds` times in turns, after one to warm up; print times and losses."""
     print(
         f"{options['backbone']}, {options['batch']} crops of {options['crop']} px, "
         f"{torch.get_num_threads()} threads, {options['rounds']} rounds in turns"
     )
-    print(f"{'seconds':32} {'contest: best':>14} {'median':>7} {'ours: best':>11} {'median':>7}")
-    gaps = []
+    title = f"{peer}: best"
+    print(f"{'seconds':32} {title:>14} {'median':>7} {'ours: best':>11} {'median':>7}")
     for task in TASKS:
         results = [[ask(task, turn) for ask in sides] for turn in range(options["rounds"] + 1)]
         for k, clock in enumerate(CLOCKS):
@@ -259,8 +216,11 @@ def report(sides: Sequence[Ask], options: dict[str, Any]) -> None:
                 f"{our_best:11.2f} {our_middle:7.2f}   ratio of the best {best / our_best:.2f}x, "
                 f"of the medians {middle / our_middle:.2f}x"
             )
-        if task == TASKS[0]:
-            gaps = [gap(*(losses for _, losses in turn)) for turn in results]
+        if task == TASKS[0] and peer == CONTEST:
+            compare([gap(*(losses for _, losses in turn)) for turn in results])
+
+
+def compare(gaps: Sequence[float]) -> None:
     verdict = "agree" if max(gaps) < TOLERANCE else "DISAGREE"
     print(
         f"losses of {len(gaps)} steps on the same batch {verdict}: "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -43,6 +44,7 @@ SMALL = {
         "mobilenetv3_small_050",
     ),
     "fuzz.py": ("examples=20", "aihub_ocr_xy              20 "),
+    "gpu.py": ("parts=waits,memory", "not measured: no GPU"),
     "live_search.py": (
         "epochs_in_all=2 epochs=1 train_pages=2 val_pages=2 heldout_pages=2",
         "no data=FOLDER: training on synthetic receipts",
@@ -66,6 +68,7 @@ def test_a_benchmark_runs_on_its_defaults(script: str, tmp_path: Path):
     done = subprocess.run(
         [sys.executable, str(FOLDER / script), *sizes.split()],
         cwd=tmp_path,
+        env=os.environ | {"CUDA_VISIBLE_DEVICES": ""},
         capture_output=True,
         text=True,
         check=False,

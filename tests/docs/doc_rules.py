@@ -157,6 +157,7 @@ NOT_RUN = (
     NotRun(r"python3? -m venv ", "makes a fresh environment", ".ci/run"),
     NotRun(r"python -m pytest\b", "it is these tests", ".ci/run"),
     NotRun(r"python -m coverage ", "measures these tests"),
+    NotRun(r"pip download ", "needs the network"),
     NotRun(r"pip install ", "needs the network; its extras are checked", ".ci/run"),
     NotRun(
         r"tensorboard ",

@@ -18,6 +18,7 @@ from detector.core.files import content_digest
 from detector.data.crops.whole_pages import whole_page_loader
 from detector.data.labels.annotations import Page, read_split, require_words
 from detector.data.labels.pages import LabelRules
+from detector.data.page.cache import PageCache
 from detector.data.page.pdf import file_of
 from detector.inference.detector import Detector
 from detector.metrics.scores import Scores, Scoring
@@ -49,10 +50,14 @@ def collect(
     *,
     workers: int = 0,
     on_page: OnPage | None = None,
+    cache: PageCache | None = None,
 ) -> Scoring:
-    """What `evaluate` scores, before it is scored: parts of a split can be merged."""
+    """What `evaluate` scores, before it is scored: parts of a split can be merged.
+
+    `cache` keeps prepared pages.
+    """
     scoring = Scoring()
-    for page, found_map in _page_maps(detector, pages, workers, scoring.skip):
+    for page, found_map in _page_maps(detector, pages, workers, scoring.skip, cache=cache):
         found = detector.locate(found_map)
         scoring.add(page, found.polygons)
         if on_page is not None:
@@ -68,6 +73,7 @@ def collect_keeping_maps(
     identity: str = "",
     workers: int = 0,
     on_page: OnPage | None = None,
+    cache: PageCache | None = None,
 ) -> tuple[Scoring, JobError | None]:
     """`collect`, with every map written to `folder` on the way (see `detector.postprocess.maps`).
 
@@ -80,7 +86,7 @@ def collect_keeping_maps(
             if on_page is not None:
                 on_page(page, page_map, found)
 
-        scoring = collect(detector, pages, workers=workers, on_page=keep)
+        scoring = collect(detector, pages, workers=workers, on_page=keep, cache=cache)
     return scoring, writer.failure
 
 
@@ -116,11 +122,16 @@ def kept_maps(
 
 
 def _page_maps(
-    detector: Detector, pages: Sequence[Page], workers: int, skip: Callable[[str], None]
+    detector: Detector,
+    pages: Sequence[Page],
+    workers: int,
+    skip: Callable[[str], None],
+    *,
+    cache: PageCache | None = None,
 ) -> Iterator[tuple[Page, PageMap]]:
     """Each readable page with its map; `skip` is told why others are missing."""
     paths = [page.path for page in pages]
-    for (item,) in whole_page_loader(paths, detector.reading, workers=workers):
+    for (item,) in whole_page_loader(paths, detector.reading, workers=workers, cache=cache):
         page = pages[item.index]
         if item.page is None:
             skip(item.error)

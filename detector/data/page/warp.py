@@ -38,7 +38,7 @@ def warp(
     part: NDArray[np.uint8] = image[y0:y1, x0:x1]
     scale = _scale_at(matrix, (x0 + x1 - 1) / 2, (y0 + y1 - 1) / 2)
     block = max(1, int(1 / scale + 1e-6))
-    part = _shrink(part, block)
+    part = block_means(part, block)
     part = _soften(part, scale * block)
     # x = x0 + (x' + 0.5) * block - 0.5 takes pixels of `part` back to pixels of `image`.
     offset = 0.5 * block - 0.5
@@ -72,7 +72,7 @@ def _scale_at(matrix: Matrix, x: float, y: float) -> float:
     return math.sqrt(abs(np.linalg.det(matrix) / depth**3))
 
 
-def _shrink(image: NDArray[np.uint8], block: int) -> NDArray[np.uint8]:
+def block_means(image: NDArray[np.uint8], block: int) -> NDArray[np.uint8]:
     """Mean of block x block pixels; the last row and column are repeated to fill a block."""
     if block == 1:
         return image

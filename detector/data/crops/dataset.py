@@ -73,7 +73,7 @@ class TrainingPages(Dataset[Sample]):
         """The crop, (H, W, 3) uint8 RGB, and its label maps; InputError for a broken page."""
         page = self.pages[index]
         read = read_page(page.path, self.preprocess, self.block(page), self.cache)
-        image, polygons = self._cropped(read.image, [read.move(w.points) for w in page.words])
+        image, polygons = self._cropped(read.image, read.move([w.points for w in page.words]))
         rng = np.random.default_rng([self.seed, epoch, index])
         try:
             crop, polygons, _ = self.augment(image, polygons, rng)

@@ -13,7 +13,7 @@ the matrix returned here; every matrix of this package follows it.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -23,7 +23,7 @@ import torch
 from numpy.typing import NDArray
 
 from detector.core.errors import InputError
-from detector.core.geometry import Box, Points, transform_points
+from detector.core.geometry import Box, Points, split, transform_points
 from detector.data.page.flatten import Flattening
 from detector.data.page.prepare import UNCHANGED, Preparation
 from detector.data.page.warp import block_means
@@ -50,10 +50,13 @@ class Prepared:
     size: tuple[int, int]
     flattening: Flattening | None
 
-    def move(self, points: Points) -> Points:
+    def move(self, polygons: Sequence[Points]) -> list[Points]:
         """`(K, 2)` points of the page as it was read, in pixels of `image`."""
+        if not polygons:
+            return []
+        points = np.concatenate(polygons)
         flat = points if self.flattening is None else self.flattening.to_flat(points)
-        return transform_points(flat, self.affine)
+        return split(transform_points(flat, self.affine), [len(p) for p in polygons])
 
 
 @dataclass(frozen=True)

@@ -43,9 +43,13 @@ def warp(
     # x = x0 + (x' + 0.5) * block - 0.5 takes pixels of `part` back to pixels of `image`.
     offset = 0.5 * block - 0.5
     unpart = np.array([[block, 0, x0 + offset], [0, block, y0 + offset], [0, 0, 1.0]])
-    return cv2.warpPerspective(  # type: ignore[return-value]
-        part, matrix @ unpart, size, flags=cv2.INTER_LINEAR, borderValue=fill
+    # Pixels of four bytes take OpenCV half the time, with the same result.
+    part = cv2.cvtColor(part, cv2.COLOR_RGB2RGBA)  # type: ignore[assignment]
+    colour = (*fill, 0)
+    warped = cv2.warpPerspective(
+        part, matrix @ unpart, size, flags=cv2.INTER_LINEAR, borderValue=colour
     )
+    return cv2.cvtColor(warped, cv2.COLOR_RGBA2RGB)  # type: ignore[return-value]
 
 
 def _visible_box(

@@ -33,6 +33,8 @@ class WholePages(Dataset[WholePage]):
         self.paths = tuple(paths)
         self.preprocess = preprocess
         self.cache = cache
+        if cache is not None:
+            preprocess.identity()  # a model that is missing is no fault of a page
 
     def __len__(self) -> int:
         return len(self.paths)

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from crop_samples import PREPROCESS
 
+from detector.core.errors import InputError
 from detector.data.crops.whole_pages import WholePages, whole_page_loader
 from detector.data.labels.annotations import Page, read_image
 from detector.data.page.cache import PageCache
+from detector.data.page.prepare import Preparation
 from detector.data.page.preprocess import Preprocess
 
 
@@ -50,6 +52,13 @@ def test_a_cache_changes_no_bit(
                 np.testing.assert_array_equal(one.page.affine, other.page.affine)
                 assert one.page.size == other.page.size
     assert len(list((tmp_path / "cache").glob("*.page"))) == 2
+
+
+def test_a_missing_model_is_no_fault_of_a_page(pages: tuple[Page, ...], tmp_path: Path) -> None:
+    gone = Preparation(background="rembg", background_model=str(tmp_path / "gone.onnx"))
+    cache = PageCache(tmp_path / "cache", 10**9)
+    with pytest.raises(InputError, match=r"background_model: no such file .*gone\.onnx"):
+        WholePages([pages[0].path], replace(PREPROCESS, preparation=gone), cache)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

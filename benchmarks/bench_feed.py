@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 import torch
 from bench_pipeline import samples
 from timing import best_times, run
@@ -55,7 +56,11 @@ class Floats(Dataset[tuple[Tensor, Tensor]]):
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         image, targets = self.crops.crop(self.epoch, index)
-        return self.crops.preprocess.normalize(image), torch.from_numpy(targets.stacked)
+        maps = targets.shrink, targets.shrink_mask, targets.threshold, targets.threshold_mask
+        floats = np.empty((len(maps), *targets.shrink.shape), np.float32)
+        for canvas, found in zip(floats, maps, strict=True):
+            canvas[:] = found
+        return self.crops.preprocess.normalize(image), torch.from_numpy(floats)
 
 
 def one_thread(_worker: int) -> None:

@@ -76,9 +76,7 @@ def samples(pages: Sequence[Page], side: int, crop: int, cache: Path | None) -> 
     """The same by this project, from a cache in the folder `cache` if there is one."""
     augment = Augment(longest_side_px=side, **(RANGES.model_dump() | {"crop_px": crop}))
     preprocess = Preprocess(side, MEAN, STD)
-    kept = None
-    if cache is not None:
-        kept = PageCache(cache, 10**11, preprocess.preparation, preprocess.fill)
+    kept = None if cache is None else PageCache(cache, 10**11)
     return TrainingPages(pages, augment, preprocess, seed=0, cache=kept)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -70,6 +71,20 @@ def _boxes(
         y = (i // 2) * cell_h + int(rng.integers(1, max(2, cell_h - h)))
         boxes.append((x, y, x + w, y + h))
     return boxes
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Trainings, those of Ray and of other processes too, keep no pages in the user's caches.
+
+    The folder is there already, so that none of them tells that it makes it.
+    """
+    users, own = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "receipt-orchestrator"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HF_HOME", os.environ.get("HF_HOME") or f"{users}/huggingface")
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("caches")))
+        Path(os.environ["XDG_CACHE_HOME"], own, "pages").mkdir(parents=True)
+        yield
 
 
 @pytest.fixture(scope="session")

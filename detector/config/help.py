@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import textwrap
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -88,7 +89,10 @@ def _allowed(annotation: Any, metadata: Sequence[Any] = ()) -> str:
         return _allowed(inner[0], [*metadata, *_constraints(inner[1:])])
     if origin in (Union, UnionType):
         kinds = [a for a in inner if a is not type(None)]
-        return " or ".join(filter(None, (_allowed(kind, metadata) for kind in kinds)))
+        rules = [_allowed(kind, metadata) for kind in kinds]
+        if Path in kinds[1:]:
+            rules[kinds.index(Path)] = "a path"
+        return " or ".join(filter(None, rules))
     if origin is Literal:
         return f"one of {' | '.join(map(_typed, inner))}"
     if annotation is bool:

@@ -5,11 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from detector.config.sections import Section
+from detector.core.folders import cache_folder
 
 Probability = Annotated[float, Field(ge=0, le=1)]
+
+
+def _null(value: Any) -> Any:
+    """None for "none", which could be meant as no folder's name."""
+    return None if value == "none" else value
 
 
 class LabelsConfig(Section):
@@ -55,12 +61,19 @@ class DataConfig(LabelsConfig):
         description="loader processes; 0 loads in the trainer; auto is 0 on a CPU, which the "
         "network keeps busy, and all of a trial's cores but one, at most 16, with a GPU",
     )
-    cache: Path | None = Field(
-        None, description="local folder for decoded pages, shared by all trainings; null = none"
+    cache: Annotated[Literal["auto"] | Path | None, BeforeValidator(_null)] = Field(
+        "auto",
+        description="local folder for prepared pages, shared by all trainings; auto = "
+        "~/.cache/receipt-orchestrator/pages, with half of what its disk has free at most; "
+        "null = none",
     )
     cache_gb: float = Field(
         20.0, gt=0, description="size of data.cache in GB; pages unused for longest go first"
     )
+
+    def cache_folder(self) -> Path | None:
+        """Where prepared pages are kept on this machine; None for nowhere."""
+        return cache_folder() / "pages" if self.cache == "auto" else self.cache
 
 
 class PreprocessConfig(Section):

@@ -88,8 +88,7 @@ def as_kept(settings: Any) -> Any:
     return settings | {"model": {"norm_maps": False} | model}
 
 
-# Settings that change where or how fast a job runs or what it tells, not what it computes
-# (a cache resamples large pages twice, which is less than another seed does).
+# Settings that change where or how fast a job runs or what it tells, not what it computes.
 PLACEMENT = (
     *("data.root", "data.workers", "data.cache", "data.cache_gb"),
     *("train.device", "train.threads", "train.processes", "train.channels_last"),

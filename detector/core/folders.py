@@ -1,4 +1,7 @@
-"""Folders of files that belong together: replaced as a whole, and read of one generation."""
+"""Folders of files that belong together: replaced as a whole, and read of one generation.
+
+And the one folder that this project has on a machine without being told.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import ctypes
 import errno
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -17,6 +21,15 @@ WAITS_S = tuple(0.01 * tries for tries in range(15))  # a second in all, for a f
 
 
 _AT_CWD, _EXCHANGE = -100, 2  # of Linux's renameat2
+
+
+def cache_folder() -> Path:
+    """The folder of this project among the user's caches; perhaps not there yet."""
+    try:
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    except RuntimeError:  # a container's user without a home
+        base = tempfile.gettempdir()
+    return Path(base) / "receipt-orchestrator"
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import chain
+from itertools import accumulate, chain
 
 import numpy as np
 import pyclipper
@@ -235,6 +235,12 @@ def transform_points(points: ArrayLike, matrix: ArrayLike) -> Points:
     out[:, 0] = (x * m[0, 0] + y * m[0, 1] + m[0, 2]) / depth
     out[:, 1] = (x * m[1, 0] + y * m[1, 1] + m[1, 2]) / depth
     return out
+
+
+def split(points: Points, counts: Sequence[int]) -> list[Points]:
+    """`(N, 2)` points as one array for each of the counts, in order; views."""
+    ends = accumulate(counts)  # numpy's own split takes ten times as long
+    return [points[end - count : end] for end, count in zip(ends, counts, strict=True)]
 
 
 def text_box(polygons: Sequence[Points], size: tuple[int, int], margin: float) -> Box | None:

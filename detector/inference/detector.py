@@ -200,7 +200,7 @@ def _fitted(found: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.fl
 def make_preprocess(config: TrainConfig, *, mean: Channels, std: Channels) -> Preprocess:
     """The preprocessing of a config, with the statistics of its backbone."""
     settings = config.preprocess
-    masks = None if config.data.cache is None else config.data.cache / "masks"
+    folder = config.data.cache_folder()
     longest, shortest = page_sides(config.data.longest_side_px, settings.shortest_side_px)
     return Preprocess(
         longest_side_px=longest,
@@ -212,7 +212,7 @@ def make_preprocess(config: TrainConfig, *, mean: Channels, std: Channels) -> Pr
             background_model=settings.background_model,
             contrast=settings.contrast,
             flatten=settings.flatten,
-            masks=masks,
+            masks=folder and folder / "masks",
         ),
         crop_margin=settings.crop_margin if settings.crop else None,
         tile_px=settings.tile_px,

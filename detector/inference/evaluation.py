@@ -18,6 +18,7 @@ from detector.core.files import content_digest
 from detector.data.crops.whole_pages import in_batches, whole_page_loader
 from detector.data.labels.annotations import Page, read_split, require_words
 from detector.data.labels.pages import LabelRules
+from detector.data.page.cache import PageCache
 from detector.data.page.pdf import file_of
 from detector.data.page.preprocess import Preprocess
 from detector.inference.detector import Detector
@@ -124,17 +125,20 @@ def page_maps(
     workers: int = 0,
     skip: Callable[[str], None],
     at_once: int = 1,
+    cache: PageCache | None = None,
 ) -> Iterator[tuple[int, PageMap]]:
     """The index of each readable page and its map; `skip` is told why others are missing.
 
     Up to `at_once` pages that the network sees in one shape go through it together, so that they
-    come in the order of their shapes then, else in their own.
+    come in the order of their shapes then, else in their own. `cache` keeps prepared pages.
     """
     batches = in_batches(range(len(pages)), 1)
     if at_once > 1:
         batches = _alike([(page.width, page.height) for page in pages], detector.reading, at_once)
     paths = [page.path for page in pages]
-    for items in whole_page_loader(paths, detector.reading, workers=workers, batches=batches):
+    for items in whole_page_loader(
+        paths, detector.reading, workers=workers, batches=batches, cache=cache
+    ):
         for item in items:
             if item.page is None:
                 skip(item.error)

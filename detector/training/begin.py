@@ -20,7 +20,7 @@ from detector.data.crops.transforms import Augment
 from detector.data.labels.annotations import Split, read_split, require_words
 from detector.data.labels.pages import LabelRules
 from detector.data.labels.trained import WordSizes, apart, marks_of_others, untrained
-from detector.data.page.cache import PageCache
+from detector.data.page.cache import PageCache, half_of_disk
 from detector.data.page.preprocess import Preprocess
 from detector.inference.detector import Detector, make_preprocess, new_model
 from detector.model.backbone import STRIDES, Backbone
@@ -80,7 +80,7 @@ def prepare(
     state = new_state(model, config, device)
     amp = autocast_dtype(config.train.amp, device)
     detector = Detector(state.evaluated, preprocess, config.postprocess, device, amp)
-    samples = _samples(config, train_split, preprocess)
+    samples = _samples(config, train_split, preprocess, log)
     steps = math.ceil(len(samples) / config.train.batch_size)
     loss = DBLoss(**config.loss.model_dump(), step_k=config.model.step_k)
     job = Job(
@@ -158,24 +158,45 @@ def _read(config: TrainConfig, name: str, limit: int | None, log: Callable[[str]
     return split
 
 
-def _samples(config: TrainConfig, split: Split, preprocess: Preprocess) -> TrainingPages:
+def _samples(
+    config: TrainConfig, split: Split, preprocess: Preprocess, log: Callable[[str], None]
+) -> TrainingPages:
     augment = Augment(
         longest_side_px=preprocess.longest_side_px,
         shortest_side_px=preprocess.shortest_side_px,
         **config.augment.model_dump(),
     )
-    cache = None
-    if config.data.cache is not None:
-        size = round(config.data.cache_gb * 1e9)
-        cache = PageCache(config.data.cache, size, preprocess.preparation, preprocess.fill)
     return TrainingPages(
         split.pages,
         augment,
         preprocess,
         seed=config.train.seed,
-        cache=cache,
+        cache=_cache(config, log),
         **config.targets.model_dump(),
     )
+
+
+def _cache(config: TrainConfig, log: Callable[[str], None]) -> PageCache | None:
+    """Where prepared pages are kept; a folder nobody named is told when it is made."""
+    folder, most = config.data.cache_folder(), round(config.data.cache_gb * 1e9)
+    if folder is None:
+        return None
+    if config.data.cache != "auto":
+        return PageCache(folder, most)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        new = not folder.exists()
+        folder.mkdir(mode=0o700, exist_ok=True)  # pages may be of others' business
+        most = min(most, half_of_disk(folder))
+    except OSError as error:
+        log(f"data.cache=auto: no page is kept, since {folder} cannot be made ({error.strerror})")
+        return None
+    if new:
+        log(
+            f"data.cache=auto: prepared pages are kept in {folder}, {most / 1e9:.3g} GB at most; "
+            "data.cache=null keeps none"
+        )
+    return PageCache(folder, most)
 
 
 def place(model: DBNet, config: TrainConfig, device: torch.device) -> bool:

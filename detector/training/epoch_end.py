@@ -115,7 +115,8 @@ def begin_validation(job: Job, state: TrainingState, processes: ScoringProcesses
     peers = job.peers
     peers.same_weights(state.evaluated)
     workers = loader_processes(job.config.data.workers, job.detector.device)
-    return begin(job.detector, processes, workers=workers, share=(peers.rank, peers.world))
+    share, cache = (peers.rank, peers.world), job.samples.cache
+    return begin(job.detector, processes, workers=workers, share=share, cache=cache)
 
 
 @dataclass(frozen=True, eq=False)

@@ -52,7 +52,8 @@ def absolute(key: str, value: Any) -> Any:
 
     InputError for the address of a bucket, which would become a folder called s3:.
     """
-    is_path = key in PATHS or (key == "model.weights" and value not in ("auto", "none"))
+    chosen = key in ("data.cache", "model.weights") and value in ("auto", "none")
+    is_path = (key in PATHS or key == "model.weights") and not chosen
     if not is_path or not isinstance(value, str):  # what is no text is refused elsewhere
         return value
     if is_url(value):

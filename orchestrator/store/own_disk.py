@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import os
 import shutil
 import time
 import uuid
@@ -19,16 +18,11 @@ from typing import IO
 
 from detector.config.cli import log
 from detector.core.errors import InputError
+from detector.core.folders import cache_folder
 from orchestrator.store.bucket import WAITS_S, Bucket
 from orchestrator.store.mirror import Mirror
 
 LOOK_S = 0.5
-
-
-def cache_folder() -> Path:
-    """The folder of this package on this machine; perhaps not there yet."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "receipt-orchestrator"
 
 
 @contextmanager

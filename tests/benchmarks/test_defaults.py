@@ -27,6 +27,7 @@ SMALL = {
         "backbones=mobilenetv3_small_050 sides=64 batches=1 page_px=64",
         "mobilenetv3_small_050, crops of 64",
     ),
+    "bench_cache.py": ("pages=2 page_px=512 side=128 rounds=1", "means of squares"),
     "bench_pipeline.py": ("pages=2 page_px=512 side=256 crop=128 rounds=1", "2 pages"),
     "bench_placement.py": ("trials=2", "process reused"),
     "bench_postprocess.py": ("words=6 side=128 rounds=1", "128 x 128 map, 6 words"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -77,8 +78,8 @@ def packed(name: str, image: NDArray[np.uint8], targets: Targets) -> Sample:
     return Sample(
         name,
         torch.from_numpy(np.ascontiguousarray(image)),
-        torch.from_numpy(np.rint(255 * targets.threshold).astype(np.uint8)),
-        torch.from_numpy(np.stack([np.packbits(mask > 0.5, axis=-1) for mask in masks])),
+        torch.from_numpy(cv2.convertScaleAbs(targets.threshold, alpha=255)),
+        torch.from_numpy(np.stack([np.packbits(mask, axis=-1) for mask in masks])),
     )
 
 

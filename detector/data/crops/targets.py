@@ -24,38 +24,25 @@ _LEVEL = 1e-9  # smallest sine of a corner of a word with four sides
 _MAX_WINDOW = 2**24  # pixels of a polygon's own window; larger ones are drawn clipped
 
 Map = NDArray[np.float32]
+Mask = NDArray[np.uint8]
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Targets:
-    """What the network learns from one image; every map is `(H, W)` float32.
+    """What the network learns from one image; every map is `(H, W)`, the masks are uint8.
 
     shrink: 1 inside the text kernels, else 0.
     shrink_mask: 0 on words that are ignored, too small or vanish when shrunk, else 1.
-    threshold: threshold_max on the outline of a word, falling to threshold_min at the
+    threshold: float32, threshold_max on the outline of a word, falling to threshold_min at the
         shrink distance on either side of it and beyond; the maximum over words.
     threshold_mask: 1 on words dilated by their shrink distance (inside included), else 0.
-    stacked: the four in this order in one array, `(4, H, W)`; they are views of it.
     """
 
-    stacked: Map
-
-    @property
-    def shrink(self) -> Map:
-        return self.stacked[0]
-
-    @property
-    def shrink_mask(self) -> Map:
-        return self.stacked[1]
-
-    @property
-    def threshold(self) -> Map:
-        return self.stacked[2]
-
-    @property
-    def threshold_mask(self) -> Map:
-        return self.stacked[3]
+    shrink: Mask
+    shrink_mask: Mask
+    threshold: Map
+    threshold_mask: Mask
 
 
 def make_targets(
@@ -80,11 +67,6 @@ def make_targets(
     """
     if len(polygons) != len(ignore):
         raise InputError(f"ignore: need a flag per polygon, got {len(ignore)} for {len(polygons)}")
-    rows, columns = -(-height // TILE), -(-width // TILE)
-    maps = np.empty((4, rows * TILE, columns * TILE), np.float32)
-    for canvas, value in zip(maps, (0, 1, threshold_min), strict=False):
-        canvas.fill(value)
-
     outlines = _measure(_checked(polygons))
     distances = outlines.shrink_distances(shrink_ratio)
     near = outlines.touching(distances, height, width).tolist()
@@ -101,16 +83,17 @@ def make_targets(
     )
     nearness *= np.float32(threshold_max - threshold_min)
     nearness += np.float32(threshold_min)
-    put_tiles(maps[2], row, column, nearness)
+    rows, columns = -(-height // TILE), -(-width // TILE)
+    tiled = np.full((rows * TILE, columns * TILE), threshold_min, np.float32)
+    put_tiles(tiled, row, column, nearness)
+    threshold = np.ascontiguousarray(tiled[:height, :width])
     # Inside a polygon or nearer than D to its outline: the polygon dilated by D.
-    if maps.size:
-        cv2.threshold(maps[2], float(np.float32(threshold_min)), 1, cv2.THRESH_BINARY, maps[3])
-
-    visible = maps[:, :height, :width]
-    _fill(visible[0], [piece for pieces in kernels.values() for piece in pieces], 1.0)
-    _fill(visible[1], [outlines.points[i] for i in near if i not in kernels], 0.0)
-    _fill(visible[3], [outlines.points[i] for i in kernels], 1.0)
-    return Targets(np.ascontiguousarray(visible))
+    threshold_mask = (threshold > np.float32(threshold_min)).view(np.uint8)
+    _fill(threshold_mask, [outlines.points[i] for i in kernels], 1)
+    shrink, shrink_mask = np.zeros_like(threshold_mask), np.ones_like(threshold_mask)
+    _fill(shrink, [piece for pieces in kernels.values() for piece in pieces], 1)
+    _fill(shrink_mask, [outlines.points[i] for i in near if i not in kernels], 0)
+    return Targets(shrink, shrink_mask, threshold, threshold_mask)
 
 
 def _checked(polygons: Sequence[ArrayLike]) -> list[Floats]:
@@ -223,7 +206,7 @@ def _kernels(
     return found
 
 
-def _fill(canvas: Map, polygons: Sequence[ArrayLike], value: float) -> None:
+def _fill(canvas: Mask, polygons: Sequence[ArrayLike], value: int) -> None:
     """Set the pixels inside each polygon and those that its outline passes through."""
     if not polygons or not canvas.size:
         return
@@ -243,7 +226,7 @@ def _fill(canvas: Map, polygons: Sequence[ArrayLike], value: float) -> None:
 
 
 def _fill_clipped(
-    canvas: Map, fixed: NDArray[np.int32], low: list[int], high: list[int], value: float
+    canvas: Mask, fixed: NDArray[np.int32], low: list[int], high: list[int], value: int
 ) -> None:
     """`cv2.fillPoly` of a polygon, between `low` and `high`, that leaves the map.
 

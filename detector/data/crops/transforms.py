@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from detector.core.errors import InputError
-from detector.core.geometry import transform_points
+from detector.core.geometry import split, transform_points
 from detector.data.page.colour import adjust_colour, equalize, equalize_locally
 from detector.data.page.preprocess import check_image, page_scale
 from detector.data.page.spline import MAX_SLOPE, Bend, fit_bend, resample
@@ -232,8 +232,7 @@ def _move(polygons: Sequence[Points], matrix: Matrix) -> list[Points]:
             f"polygon point ({x:g}, {y:g}) lies so far outside the page that it is behind the "
             "camera of augment.perspective; correct the point or lower augment.perspective"
         )
-    ends = np.cumsum([len(p) for p in polygons])
-    return np.split(transform_points(points, matrix), ends[:-1])
+    return split(transform_points(points, matrix), [len(p) for p in polygons])
 
 
 def _bent(polygons: Sequence[Points], bend: Bend, piece: float) -> list[Points]:
@@ -242,9 +241,8 @@ def _bent(polygons: Sequence[Points], bend: Bend, piece: float) -> list[Points]:
     A straight edge becomes a curve, which the two ends alone do not tell.
     """
     dense = [_densified(np.asarray(p, np.float64).reshape(-1, 2), piece) for p in polygons]
-    ends = np.cumsum([len(p) for p in dense])
     moved = bend.inverse(np.concatenate(dense)).astype(np.float32)
-    return np.split(moved, ends[:-1])
+    return split(moved, [len(p) for p in dense])
 
 
 def _densified(polygon: NDArray[np.float64], piece: float) -> NDArray[np.float64]:

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 from detector.core.errors import InputError
 from detector.data.crops.loader import init_worker
 from detector.data.labels.annotations import read_image
+from detector.data.page.cache import PageCache
 from detector.data.page.preprocess import Prepared, Preprocess
 
 
@@ -24,18 +25,26 @@ class WholePage:
 
 
 class WholePages(Dataset[WholePage]):
-    """Image files as `preprocess` prepares them, in the order given."""
+    """Image files as `preprocess` prepares them, in the order given; kept in `cache` if given."""
 
-    def __init__(self, paths: Sequence[Path], preprocess: Preprocess) -> None:
+    def __init__(
+        self, paths: Sequence[Path], preprocess: Preprocess, cache: PageCache | None = None
+    ) -> None:
         self.paths = tuple(paths)
         self.preprocess = preprocess
+        self.cache = cache
+        if cache is not None:
+            preprocess.identity()  # a model that is missing is no fault of a page
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> WholePage:
+        path = self.paths[index]
         try:
-            image = read_image(self.paths[index])
+            if self.cache is not None:
+                return WholePage(index, self.cache.read(path, self.preprocess))
+            image = read_image(path)
         except InputError as error:
             return WholePage(index, None, str(error))
         return WholePage(index, self.preprocess.prepare(image))
@@ -52,10 +61,11 @@ def whole_page_loader(
     *,
     workers: int,
     batches: Sequence[Sequence[int]],
+    cache: PageCache | None = None,
 ) -> DataLoader[list[WholePage]]:
     """Yields `batches` of prepared pages, given as indices of `paths`, in this order."""
     return DataLoader(
-        WholePages(paths, preprocess),  # type: ignore[arg-type]
+        WholePages(paths, preprocess, cache),  # type: ignore[arg-type]
         batch_sampler=batches,  # type: ignore[arg-type]
         num_workers=workers,
         collate_fn=list,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -78,10 +77,14 @@ class Preparation:
 
     @property
     def identity(self) -> str:
-        """Names what is done, for a cache of its results; empty when nothing is."""
+        """Names what is done, for a cache of its results; empty when nothing is.
+
+        The model goes by its content. InputError as in a call.
+        """
         if self == Preparation(background_model=self.background_model):
             return ""
-        return json.dumps(self.to_dict(), sort_keys=True)
+        remover = self._remover and self._remover.identity
+        return f"{remover} {self.contrast} {self.flatten}"
 
     def to_dict(self) -> dict[str, str]:
         """Plain values, for JSON or YAML."""

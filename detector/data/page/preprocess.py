@@ -13,7 +13,7 @@ the matrix returned here; every matrix of this package follows it.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -23,9 +23,10 @@ import torch
 from numpy.typing import NDArray
 
 from detector.core.errors import InputError
-from detector.core.geometry import Box
+from detector.core.geometry import Box, Points, split, transform_points
 from detector.data.page.flatten import Flattening
 from detector.data.page.prepare import UNCHANGED, Preparation
+from detector.data.page.warp import block_means
 
 _NEEDED = ("longest_side_px", "mean", "std", "stride")
 # How pages are resized unless a setting says so. Print is as large as its receipt is wide, so that
@@ -38,7 +39,7 @@ LONGEST_SIDE_PX = 8192
 class Prepared:
     """A page that only the crop, if there is one, still changes.
 
-    image: (H, W, 3) uint8 RGB: at the network's scale, or in full when it will be cropped.
+    image: (H, W, 3) uint8 RGB: at the network's scale, or larger when it will be cropped.
     affine: (2, 3) float64, from points of the page to points of `image`.
     size: (width, height) of the page as it was read.
     flattening: how the page was laid flat before `affine`; None when it was not.
@@ -48,6 +49,14 @@ class Prepared:
     affine: NDArray[np.float64]
     size: tuple[int, int]
     flattening: Flattening | None
+
+    def move(self, polygons: Sequence[Points]) -> list[Points]:
+        """`(K, 2)` points of the page as it was read, in pixels of `image`."""
+        if not polygons:
+            return []
+        points = np.concatenate(polygons)
+        flat = points if self.flattening is None else self.flattening.to_flat(points)
+        return split(transform_points(flat, self.affine), [len(p) for p in polygons])
 
 
 @dataclass(frozen=True)
@@ -112,19 +121,29 @@ class Preprocess:
                 f"got {overlap}"
             )
 
-    def prepare(self, image: NDArray[np.uint8]) -> Prepared:
+    def prepare(self, image: NDArray[np.uint8], block: int | None = None) -> Prepared:
         """A page as it was read, (H, W, 3) uint8 RGB, up to the crop.
 
-        Raises ValueError when `image` is not that, InputError when its background cannot be
-        removed for want of a model.
+        With `block`, for crops at a scale of their own, it is no more than averaged over squares
+        of so many pixels a side. Raises ValueError when `image` is not that, InputError when its
+        background cannot be removed for want of a model.
         """
         check_image(image)
         size = (image.shape[1], image.shape[0])
         image, flattening = self.preparation(image, self.fill)
-        affine = np.eye(2, 3)
-        if self.crop_margin is None:
-            image, affine = self.resize(image)
-        return Prepared(image, affine, size, flattening)
+        if block is None and self.crop_margin is None:
+            return Prepared(*self.resize(image), size, flattening)
+        share = 1 / (block or 1)
+        affine = np.array([[share, 0.0, share / 2 - 0.5], [0.0, share, share / 2 - 0.5]])
+        return Prepared(block_means(image, block or 1), affine, size, flattening)
+
+    def identity(self, block: int | None = None) -> str:
+        """Names what `prepare` does, for a cache of its results; InputError as there."""
+        prepared = self.preparation.identity
+        done = prepared and f"{prepared} {self.fill}"
+        if block is None and self.crop_margin is None:
+            return f"{done} sides {self.longest_side_px} {self.shortest_side_px}"
+        return f"{done} means of {block or 1}"
 
     def crop(self, page: Prepared, box: Box | None, share: float = 1.0) -> Prepared:
         """The part `box` (x0, y0, x1, y1; None = all) of `page.image`, resized as in `resize`."""

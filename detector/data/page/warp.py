@@ -38,14 +38,18 @@ def warp(
     part: NDArray[np.uint8] = image[y0:y1, x0:x1]
     scale = _scale_at(matrix, (x0 + x1 - 1) / 2, (y0 + y1 - 1) / 2)
     block = max(1, int(1 / scale + 1e-6))
-    part = _shrink(part, block)
+    part = block_means(part, block)
     part = _soften(part, scale * block)
     # x = x0 + (x' + 0.5) * block - 0.5 takes pixels of `part` back to pixels of `image`.
     offset = 0.5 * block - 0.5
     unpart = np.array([[block, 0, x0 + offset], [0, block, y0 + offset], [0, 0, 1.0]])
-    return cv2.warpPerspective(  # type: ignore[return-value]
-        part, matrix @ unpart, size, flags=cv2.INTER_LINEAR, borderValue=fill
+    # Pixels of four bytes take OpenCV half the time, with the same result.
+    part = cv2.cvtColor(part, cv2.COLOR_RGB2RGBA)  # type: ignore[assignment]
+    colour = (*fill, 0)
+    warped = cv2.warpPerspective(
+        part, matrix @ unpart, size, flags=cv2.INTER_LINEAR, borderValue=colour
     )
+    return cv2.cvtColor(warped, cv2.COLOR_RGBA2RGB)  # type: ignore[return-value]
 
 
 def _visible_box(
@@ -72,7 +76,7 @@ def _scale_at(matrix: Matrix, x: float, y: float) -> float:
     return math.sqrt(abs(np.linalg.det(matrix) / depth**3))
 
 
-def _shrink(image: NDArray[np.uint8], block: int) -> NDArray[np.uint8]:
+def block_means(image: NDArray[np.uint8], block: int) -> NDArray[np.uint8]:
     """Mean of block x block pixels; the last row and column are repeated to fill a block."""
     if block == 1:
         return image

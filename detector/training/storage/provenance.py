@@ -299,7 +299,6 @@ def _decides_bits(record: Provenance) -> dict[str, str]:
     found["train.processes"] = str(settings.processes)
     layout = "null" if settings.channels_last is None else str(settings.channels_last).lower()
     found["train.channels_last"] = layout
-    found["data.cache"] = "none" if record.config.data.cache is None else "a folder"
     if record.weights.scratch:
         found["random first weights"] = record.weights.digest[:12]
     return found

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from detector.config.settings import PostprocessConfig
+from detector.data.page.cache import PageCache
 from detector.inference.detector import Detector
 from detector.inference.evaluation import page_maps
 from detector.postprocess.sweep import around
@@ -53,18 +54,25 @@ def begin(
     *,
     workers: int,
     share: tuple[int, int] = (0, 1),
+    cache: PageCache | None = None,
 ) -> Pending:
     """Make the maps of the pages that `processes` score, and hand each over to them.
 
     share: (rank, world) of this process among those that share the pages; each takes a run of them.
-    workers: loader processes. Pages whose image cannot be read are left out, and said to be.
+    workers: loader processes. cache: keeps prepared pages.
+    Pages whose image cannot be read are left out, and said to be.
     """
     pages, (rank, world) = processes.scorer.pages, share
     start, end = (len(pages) * i // world for i in (rank, rank + 1))
     pending = Pending({}, [])
     at_once = 1 if detector.device.type == "cpu" else _AT_ONCE
     for index, page_map in page_maps(
-        detector, pages[start:end], workers=workers, skip=pending.skipped.append, at_once=at_once
+        detector,
+        pages[start:end],
+        workers=workers,
+        skip=pending.skipped.append,
+        at_once=at_once,
+        cache=cache,
     ):
         pending.futures[start + index] = processes.submit(start + index, page_map)
     return pending

@@ -30,6 +30,20 @@ def test_a_home_folder_is_meant_by_a_tilde_in_every_path(monkeypatch: pytest.Mon
     assert (data.root, data.cache) == (Path("/home/me/receipts"), None)
 
 
+def test_pages_are_kept_in_a_folder_of_the_machine_or_a_given_one(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", "/caches")
+    for given, folder in {
+        "auto": Path("/caches/receipt-orchestrator/pages"),
+        "pages": Path("pages"),
+        "none": None,
+        None: None,
+    }.items():
+        assert build(TrainConfig, {"data.cache": given}).data.cache_folder() == folder
+    kept = TrainConfig().model_dump(mode="json")
+    assert kept["data"]["cache"] == "auto"
+    assert TrainConfig.model_validate(kept) == TrainConfig()
+
+
 def test_a_home_folder_of_nobody_is_named():
     with pytest.raises(InputError, match=r"maybe: ~nobody\.knows/a: there is no user of this name"):
         build(Paths, {"maybe": "~nobody.knows/a"})

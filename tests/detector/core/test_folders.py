@@ -10,7 +10,7 @@ import pytest
 
 from detector.core import folders
 from detector.core.files import clear_up
-from detector.core.folders import copy_folder, of_one_generation, replacing_folder
+from detector.core.folders import cache_folder, copy_folder, of_one_generation, replacing_folder
 
 
 def write_folder(path: Path, text: str) -> None:
@@ -159,3 +159,25 @@ def test_a_folder_that_a_kill_left_without_its_name_is_put_back(tmp_path: Path):
     assert read_folder(tmp_path / "best")["a"] == ".best.0123abcd.old"
     clear_up(tmp_path / "none")
     assert not (tmp_path / "none").exists()
+
+
+def test_the_cache_is_where_the_user_keeps_caches(monkeypatch, tmp_path: Path):  # type: ignore[no-untyped-def]
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / "receipt-orchestrator"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / ".cache" / "receipt-orchestrator"
+
+
+def test_a_user_without_a_home_has_caches_among_temporary_files():
+    """As in a container that runs under a number which no user has."""
+    code = (
+        "import os; from detector.core.folders import cache_folder; os.setuid(54321); "
+        "os.environ.pop('HOME', None); os.environ.pop('XDG_CACHE_HOME', None); "
+        "print(cache_folder())"
+    )
+    if os.getuid() != 0:
+        pytest.skip("only root may become another user")
+    env = os.environ | {"TMPDIR": "/tmp"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env)
+    assert done.stdout == "/tmp/receipt-orchestrator\n", done.stderr

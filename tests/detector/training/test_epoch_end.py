@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from detector.core.errors import JobError
+from detector.data.page import cache as cache_module
 from detector.inference.checkpoint import read_best
 from detector.training.epoch_end import EpochReport
 from detector.training.trainer import train
@@ -164,3 +165,21 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+def test_validation_pages_are_prepared_once(tiny, tmp_path: Path, monkeypatch):
+    """In three epochs, each with a validation, and to the same scores as without a cache."""
+    read: list[str] = []
+    plain = cache_module.read_image
+
+    def counted(path: Path) -> Any:
+        read.append(path.name)
+        return plain(path)
+
+    monkeypatch.setattr(cache_module, "read_image", counted)
+    config = tiny({"data.cache": tmp_path / "cache"})
+    kept = train(config, tmp_path / "kept", log=silent)
+    assert sorted(read) == sorted(set(read))
+    assert any(name.startswith("val") for name in read)
+    anew = train(tiny({"data.cache": None}), tmp_path / "anew", log=silent)
+    assert figures(kept) == figures(anew)

@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from detector.core.folders import cache_folder
 from detector.training.storage.generations import LAST, PREVIOUS
 from orchestrator.execute.bucket_trial import STATE, InBucket
 from orchestrator.execute.trial import detector_trial
@@ -17,7 +18,6 @@ from orchestrator.space.parameters import Budget, Parameter
 from orchestrator.space.search_space import SearchSpace
 from orchestrator.store.bucket import Bucket, BucketError
 from orchestrator.store.mirror import Mirror
-from orchestrator.store.own_disk import cache_folder
 from orchestrator.trials.job import TrialJob, Twin
 
 RUN = Path("/nowhere/runs/first")  # the run folder of another machine

@@ -238,7 +238,11 @@ def test_paths_become_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     space = load(tmp_path, overrides={"data.root": "receipts", "model.weights": "a.pth"})
     assert space.fixed["data.root"] == str(tmp_path / "receipts")
     assert space.fixed["model.weights"] == str(tmp_path / "a.pth")
-    assert load(tmp_path, overrides={"model.weights": "none"}).fixed["model.weights"] == "none"
+    named = {"model.weights": "none", "data.cache": "pages"}
+    found = load(tmp_path, overrides=named).fixed
+    assert [found[key] for key in named] == ["none", str(tmp_path / "pages")]
+    found = load(tmp_path, overrides={"data.cache": "auto"}).fixed
+    assert found["data.cache"] == "auto"  # of the machine where a trial runs
 
 
 def test_all_faults_come_at_once_with_their_lines(tmp_path: Path) -> None:

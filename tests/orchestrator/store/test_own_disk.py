@@ -8,10 +8,11 @@ import threading
 import pytest
 
 from detector.core.errors import InputError
+from detector.core.folders import cache_folder
 from detector.data.labels.annotations import read_split
 from orchestrator.store.bucket import Bucket
 from orchestrator.store.mirror import Mirror
-from orchestrator.store.own_disk import cache_folder, local_copy
+from orchestrator.store.own_disk import local_copy
 
 
 def test_a_dataset_is_copied_once_and_follows_the_bucket(bucket_url, make_dataset, tmp_path):
@@ -58,11 +59,3 @@ def test_whoever_copies_or_waits_for_a_copy_shows_that_it_lives(bucket_url, make
 def test_an_empty_place_is_no_dataset(bucket_url):
     with pytest.raises(InputError, match=r"data\.root: nothing is at s3://.*; copy your dataset"):
         local_copy(bucket_url, waits=())
-
-
-def test_the_cache_is_where_the_user_keeps_caches(monkeypatch, tmp_path):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert cache_folder() == tmp_path / "receipt-orchestrator"
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert cache_folder() == tmp_path / ".cache" / "receipt-orchestrator"

@@ -6,6 +6,7 @@ from crop_samples import MAPS, PREPROCESS, UNPACK, dataset
 from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from detector.data.crops.batch import PackedBatch, Sample, Unpack, collate, packed
 from detector.data.crops.targets import Targets
@@ -26,10 +27,8 @@ def test_what_is_unpacked_is_what_was_packed(
     """Within half a step of the threshold map, whatever the sizes: padding is masked."""
     rng = np.random.default_rng(seed)
     crops = [rng.integers(0, 256, (*size, 3), dtype=np.uint8) for size in sizes]
-    maps = [rng.random((4, *size), np.float32) for size in sizes]
-    for four in maps:
-        four[[0, 1, 3]] = four[[0, 1, 3]] > 0.5
-    samples = [packed("", crop, Targets(four)) for crop, four in zip(crops, maps, strict=True)]
+    maps = [random_maps(size, rng) for size in sizes]
+    samples = [packed("", crop, Targets(*four)) for crop, four in zip(crops, maps, strict=True)]
     unpack = Unpack(PREPROCESS.mean, PREPROCESS.std, CPU, channels_last=channels_last)
     batch = unpack(collate(samples, PREPROCESS.fill))
     layout = torch.channels_last if channels_last else torch.contiguous_format
@@ -48,10 +47,17 @@ def test_what_is_unpacked_is_what_was_packed(
             assert not found[:, width:].any()
 
 
+def random_maps(size: tuple[int, int], rng: np.random.Generator) -> list[NDArray]:
+    """In the order of `MAPS`."""
+    masks = list(rng.integers(0, 2, (3, *size), dtype=np.uint8))
+    return [*masks[:2], rng.random(size, np.float32), masks[2]]
+
+
 def test_a_crop_of_640_px_travels_in_under_two_megabytes() -> None:
     side = 640
     crop = np.zeros((side, side, 3), np.uint8)
-    batch = collate([packed("", crop, Targets(np.zeros((4, side, side), np.float32)))])
+    maps = random_maps((side, side), np.random.default_rng(0))
+    batch = collate([packed("", crop, Targets(*maps))])
     assert batch.images.nbytes + batch.threshold.nbytes + batch.masks.nbytes == 1_792_000
 
 

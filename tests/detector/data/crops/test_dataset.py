@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from crop_samples import PREPROCESS, STILL, UNPACK, assert_equal, augment, dataset, maps_of
+from crop_samples import PREPROCESS, STILL, assert_equal, augment, dataset, maps_of
 from PIL import Image
 
 from detector.config.settings import TrainConfig
@@ -116,33 +116,49 @@ def test_a_dataset_travels_to_loader_processes(pages: tuple[Page, ...]) -> None:
     assert_equal(collate([samples[0, 1]]), collate([dataset(pages)[0, 1]]))
 
 
-def test_a_cache_of_whole_pages_changes_nothing(pages: tuple[Page, ...], tmp_path: Path) -> None:
-    crop = augment()
-    cache = PageCache(tmp_path / "cache", 10**9)
-    cached = TrainingPages(pages, crop, PREPROCESS, seed=3, cache=cache)
-    assert cached.largest_side_px(pages[0]) == 240
-    for _ in range(2):
-        for i in range(5):
-            assert_equal(collate([dataset(pages, crop)[1, i]]), collate([cached[1, i]]))
-    assert len(list((tmp_path / "cache").glob("*.page"))) == 5
+@pytest.mark.parametrize(
+    ("times", "block"), [(1, 1), (2, 1), (4, 2), (5, 3)], ids=["small", "kept", "halved", "thirds"]
+)
+def test_a_cache_changes_no_bit(
+    make_dataset: Callable[..., Path], tmp_path: Path, times: int, block: int
+) -> None:
+    """Pages of 160 px are as large as the network's; a zoom of 1.5 shows 240."""
+    root = make_dataset(tmp_path, pages=3, words=6, width=160 * times, height=128 * times)
+    pages = read_split(root, "train").pages
+    cached = TrainingPages(
+        pages, augment(), PREPROCESS, seed=3, cache=PageCache(tmp_path / "cache", 10**9)
+    )
+    assert cached.block(pages[0]) == block
+    for epoch in range(2):
+        for i in range(3):
+            assert_equal(
+                collate([dataset(pages, augment())[epoch, i]]), collate([cached[epoch, i]])
+            )
+    assert len(list((tmp_path / "cache").glob("*.page"))) == 3
 
 
-def test_a_cache_of_shrunk_pages_gives_the_same_crops(
+def test_means_of_squares_lose_nothing_that_a_crop_shows(
     make_dataset: Callable[..., Path], tmp_path: Path
 ) -> None:
-    root = make_dataset(tmp_path, pages=3, words=6, width=640, height=512)
-    large = read_split(root, "train").pages
+    """Compared with crops of pages in full, of which two pixels are less than one of a crop."""
+    root = make_dataset(tmp_path, pages=3, words=6, width=642, height=513)
+    pages = read_split(root, "train").pages
     crop = augment(160, clahe=0.0, equalize=0.0, brightness=0.0, contrast=0.0, saturation=0.0)
-    cache = PageCache(tmp_path / "cache", 10**9)
-    cached = TrainingPages(large, crop, PREPROCESS, seed=3, cache=cache)
-    plain = TrainingPages(large, crop, PREPROCESS, seed=3)
+    samples = TrainingPages(pages, crop, PREPROCESS, seed=3)
     for epoch in range(4):
-        for i in range(3):
-            one, other = (UNPACK(collate([samples[epoch, i]])) for samples in (plain, cached))
-            assert (one.shrink != other.shrink).float().mean() < 0.01
-            assert (one.threshold - other.threshold).abs().mean() < 0.005
-            assert (one.images - other.images).abs().mean() < 0.1 * one.images.std()
-            assert other.images.std() == pytest.approx(float(one.images.std()), rel=0.05)
+        for i, page in enumerate(pages):
+            assert samples.block(page) == 2
+            found, targets = samples.crop(epoch, i)
+            rng = np.random.default_rng([3, epoch, i])
+            full, polygons, _ = replace(crop, fill=PREPROCESS.fill)(
+                read_image(page.path), [word.points for word in page.words], rng
+            )
+            expected = make_targets(polygons, [False] * 6, 160, 160)
+            assert (targets.shrink != expected.shrink).mean() < 0.01
+            assert np.abs(targets.threshold - expected.threshold).mean() < 0.01
+            one, other = (np.abs(np.diff(i.astype(float), axis=1)).mean() for i in (found, full))
+            assert one == pytest.approx(other, rel=0.05)
+            assert np.abs(found.astype(float) - full).mean() < 3
 
 
 def test_a_cache_names_broken_pages_as_without(
@@ -175,31 +191,41 @@ def test_a_blank_page_is_not_cropped(pages: tuple[Page, ...]) -> None:
     assert_equal(collate([plain[0, 0]]), collate([cropped[0, 0]]))
 
 
-def test_a_cache_keeps_what_a_crop_needs(pages: tuple[Page, ...], tmp_path: Path) -> None:
+def test_a_cache_keeps_what_a_crop_needs(make_dataset: Callable[..., Path], tmp_path: Path) -> None:
+    """A small part of the page, which is seen much larger than the page would be."""
+    root = make_dataset(tmp_path, pages=1, words=6, width=640, height=512)
+    (page,) = read_split(root, "train").pages
     cropping = replace(PREPROCESS, crop_margin=0.0)
-    words = (pages[0].words[0],)  # a small part of the page, so seen much larger
-    large = (replace(pages[0], words=words),)
-    plain = TrainingPages(large, augment(), cropping, seed=3)
-    cached = TrainingPages(
-        large, augment(), cropping, seed=3, cache=PageCache(tmp_path / "cache", 10**9)
-    )
-    assert plain.largest_side_px(large[0]) > max(large[0].width, large[0].height)
+    few = (replace(page, words=page.words[:1]),)
+    cache = PageCache(tmp_path / "cache", 10**9)
+    plain = TrainingPages(few, augment(), cropping, seed=3)
+    cached = TrainingPages(few, augment(), cropping, seed=3, cache=cache)
+    assert (plain.block(few[0]), dataset(few).block(few[0])) == (1, 2)
     assert_equal(collate([plain[0, 0]]), collate([cached[0, 0]]))
+
+
+def test_a_page_to_be_laid_flat_is_kept_in_full(
+    make_dataset: Callable[..., Path], tmp_path: Path
+) -> None:
+    """How large its receipt is shows only when it lies flat."""
+    root = make_dataset(tmp_path, pages=1, width=640, height=512)
+    pages = read_split(root, "train").pages
+    flat = replace(PREPROCESS, preparation=Preparation(flatten="perspective"))
+    assert TrainingPages(pages, augment(), flat, seed=3).block(pages[0]) == 1
 
 
 def test_a_prepared_page_is_trained_on_and_kept(pages: tuple[Page, ...], tmp_path: Path) -> None:
     prepared = replace(PREPROCESS, preparation=Preparation(contrast="equalize"))
+    cache = PageCache(tmp_path / "cache", 10**9)
     plain = TrainingPages(pages, augment(), prepared, seed=3)
-    cache = PageCache(tmp_path / "cache", 10**9, prepared.preparation, prepared.fill)
     cached = TrainingPages(pages, augment(), prepared, seed=3, cache=cache)
-    unprepared = TrainingPages(pages, augment(), PREPROCESS, seed=3)
     for _ in range(2):
         assert_equal(collate([plain[0, 0]]), collate([cached[0, 0]]))
-    one, other = plain[0, 0].image, unprepared[0, 0].image
+    one, other = plain[0, 0].image, dataset(pages)[0, 0].image
     assert one is not None
     assert other is not None
     assert not torch.equal(one, other)
-    PageCache(tmp_path / "cache", 10**9).read(pages[0].path, 240)
+    cache.read(pages[0].path, PREPROCESS, 1)
     assert len(list((tmp_path / "cache").glob("*.page"))) == 2
 
 

@@ -1,14 +1,20 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from crop_samples import PREPROCESS
 
+from detector.core.errors import InputError
 from detector.data.crops.whole_pages import WholePages, in_batches, whole_page_loader
 from detector.data.labels.annotations import Page, read_image
+from detector.data.page.cache import PageCache
+from detector.data.page.prepare import Preparation
+from detector.data.page.preprocess import Preprocess
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -26,6 +32,38 @@ def test_whole_pages(pages: tuple[Page, ...], broken: Page, workers: int) -> Non
     assert last.page.size == (pages[1].width, pages[1].height)
     assert (torn.index, torn.page) == (1, None)
     assert "torn.jpg" in torn.error
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("preprocess", [PREPROCESS, replace(PREPROCESS, crop_margin=0.1)])
+def test_a_cache_changes_no_bit(
+    pages: tuple[Page, ...], broken: Page, tmp_path: Path, workers: int, preprocess: Preprocess
+) -> None:
+    paths = [pages[0].path, broken.path, pages[1].path]
+    cache = PageCache(tmp_path / "cache", 10**9)
+    load = partial(
+        whole_page_loader, paths, preprocess, workers=workers, batches=in_batches(range(3), 1)
+    )
+    for _ in range(2):
+        plain, cached = load(), load(cache=cache)
+        for (one,), (other,) in zip(plain, cached, strict=True):
+            assert (one.index, one.error, one.page is None) == (
+                other.index,
+                other.error,
+                other.page is None,
+            )
+            if one.page is not None and other.page is not None:
+                np.testing.assert_array_equal(one.page.image, other.page.image)
+                np.testing.assert_array_equal(one.page.affine, other.page.affine)
+                assert one.page.size == other.page.size
+    assert len(list((tmp_path / "cache").glob("*.page"))) == 2
+
+
+def test_a_missing_model_is_no_fault_of_a_page(pages: tuple[Page, ...], tmp_path: Path) -> None:
+    gone = Preparation(background="rembg", background_model=str(tmp_path / "gone.onnx"))
+    cache = PageCache(tmp_path / "cache", 10**9)
+    with pytest.raises(InputError, match=r"background_model: no such file .*gone\.onnx"):
+        WholePages([pages[0].path], replace(PREPROCESS, preparation=gone), cache)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

@@ -32,16 +32,23 @@ def test_contrast(image, name, change):
     np.testing.assert_array_equal(prepared, change(image))
 
 
-def test_what_differs_has_another_identity():
+def test_what_differs_has_another_identity(tmp_path: Path):
+    one, other = tmp_path / "one.onnx", tmp_path / "other.onnx"
+    one.write_bytes(b"weights")
+    other.write_bytes(b"of another")
     made = [
         Preparation(contrast="clahe"),
         Preparation(contrast="equalize"),
         Preparation(flatten="spline"),
-        Preparation(background="rembg"),
-        Preparation(background="rembg", background_model="isnet"),
+        Preparation(background="paper"),
+        Preparation(background="rembg", background_model=str(one)),
+        Preparation(background="rembg", background_model=str(other)),
     ]
     assert len({p.identity for p in made}) == len(made)
     assert Preparation(contrast="clahe", masks=Path("a")).identity == made[0].identity
+    before = made[-1].identity
+    other.write_bytes(b"of a third")  # the model goes by its content
+    assert made[-1].identity != before
 
 
 def test_plain_values_and_back():

@@ -230,7 +230,6 @@ def changed(record: Provenance, values: dict) -> Provenance:
         ({"code.digest": "0" * 32}, "code: files of digest "),
         ({"config.train.processes": 2}, "train.processes: 1 in the record, 2 now"),
         ({"config.train.channels_last": False}, "train.channels_last: null in the record, false"),
-        ({"config.data.cache": Path("pages")}, "data.cache: none in the record, a folder now"),
         ({"weights.digest": "0" * 32}, "random first weights: "),
     ],
 )

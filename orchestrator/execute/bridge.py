@@ -88,14 +88,18 @@ class Bridge(Searcher):
         for listener in self._listeners:
             listener.step()
 
-    @kept
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+    def suggest(self, trial_id: str) -> Any:
         """The next job as Tune's config, see `as_trainable`; None while there is none."""
-        job = self._jobs.next_job()
+        job = self._next_job()
         if job is not None:
             self._given[trial_id] = _Given(job)
             return {"job": job}
-        return None if self._given else Searcher.FINISHED
+        # With nothing running Tune takes no further step, which would raise the error.
+        return None if self._given and self.error is None else Searcher.FINISHED
+
+    @kept
+    def _next_job(self) -> TrialJob | None:
+        return self._jobs.next_job()
 
     @kept
     def started(self, trial: Any) -> None:

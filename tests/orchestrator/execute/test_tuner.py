@@ -387,6 +387,13 @@ def by_tune(error):
         raise TuneError("The Ray Tune run failed") from own
 
 
+@pytest.mark.usefixtures("ray_cluster")
+def test_what_the_first_proposal_raises_ends_the_search_too(tmp_path):
+    # Nothing is running, and Tune would ask again and again for something that is.
+    with pytest.raises(ValueError, match=r"0\.5 of parameter 'loss.negative_ratio' isn't"):
+        search(tmp_path, counting_trial(0.0), make_space(1, warm_start=[0.5]))
+
+
 def test_what_tune_met_is_raised_in_place_of_its_own_error():
     full = OSError(errno.ENOSPC, "No space left on device", "/runs/x/.ray/tune")
     with pytest.raises(OSError) as caught, unwrapped():

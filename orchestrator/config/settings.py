@@ -127,6 +127,13 @@ class SearchSection(Section):
         description="what trials at a rung have in common: the epochs, or the arithmetic, so that "
         "larger models have trained for fewer (with scheduler=promote)",
     )
+    hopeless: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="a trial is stopped when its best H-mean is below this share of what most "
+        "others had after half as many epochs; 0 = none is",
+    )
     narrow: dict[str, Any] = Field(
         {},
         description="the part of a searched setting to keep: choices, or [low, high], such as "

@@ -110,6 +110,12 @@ class Bridge(Searcher):
         self._tell("started", given.job)
 
     @kept
+    def is_hopeless(self, trial_id: str, result: Mapping[str, Any]) -> bool:
+        """Whether to stop a job with this result."""
+        given, report = self._given[trial_id], report_of(result)
+        return bool(report) and self._jobs.is_hopeless(given.job, report)
+
+    @kept
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """A job has reported."""
         given, report = self._given[trial_id], report_of(result)

@@ -147,18 +147,26 @@ class NoPrinting(TrialProgressCallback):
 
 
 class Explaining(TrialScheduler):
-    """Tells the bridge why a worker was lost, which Tune says here alone."""
+    """What Tune asks and tells schedulers alone: whether a trial goes on, why a worker was lost."""
 
-    bridge: Bridge
+    bridge: Bridge | None = None  # once the search runs
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        """Whether it goes on after this epoch."""
+        decision: str = super().on_trial_result(tune_controller, trial, result)
+        if self.bridge is not None and self.bridge.is_hopeless(trial.trial_id, result):
+            return TrialScheduler.STOP
+        return decision
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         """A worker was lost; the bridge hears of that right after this."""
+        assert self.bridge is not None
         self.bridge.explain(trial.trial_id, failure_of(error_of(trial)))
         super().on_trial_error(tune_controller, trial)
 
 
 class ToTheEnd(Explaining, FIFOScheduler):
-    """Lets every job run to its end."""
+    """Lets every job run to its end that is not hopeless."""
 
 
 class Asha(Explaining, ASHAScheduler):

@@ -137,6 +137,10 @@ class SeedJobs:
     def _result(self, training: Training) -> dict[str, Any] | None:
         return self._results.get(training.leader.trial, {}).get(training.seed)
 
+    def is_hopeless(self, job: TrialJob, report: Mapping[str, Any]) -> bool:  # noqa: ARG002
+        """Never: leaders have shown what they learn."""
+        return False
+
     def reported(self, job: TrialJob, report: Mapping[str, Any]) -> None:
         """Note how far it is; the last report has everything else."""
         self._epochs[job.key] = int(report.get("epoch", 0))

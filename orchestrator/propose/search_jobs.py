@@ -25,6 +25,7 @@ from orchestrator.propose.halving import (
     next_stop,
     promotable,
 )
+from orchestrator.propose.hopeless import Hopeless
 from orchestrator.propose.jobs import fault_of
 from orchestrator.propose.proposals import HMEAN, propose
 from orchestrator.propose.twins import twin_of
@@ -37,7 +38,7 @@ from orchestrator.run.as_records import (
     PAUSED,
     REASON,
     TWIN,
-    trial_id,
+    folder_name,
 )
 from orchestrator.run.run import Run
 from orchestrator.trials.failure import Failure, Retries
@@ -72,6 +73,10 @@ class SearchJobs:
         self._run, self._study, self._space = run, run.study, run.space
         self._halving = halving
         self._objectives = as_objectives(run.config.search.objectives)
+        # Of a trade-off a small model that learns slowly may be a part.
+        share = run.config.search.hopeless if self._objectives == HMEAN else 0.0
+        cost = halving.cost if halving else equal_cost
+        self._hopeless = Hopeless(run.study, run.space.budget.epochs, share, cost)
         self._running: dict[int, _Running] = {}  # by number of the trial
         self._retries = Retries()
         self.is_exhausted = False  # whether there was nothing new to propose
@@ -115,6 +120,7 @@ class SearchJobs:
         while True:
             progress = self._progress()
             begun = [p.number for p in progress if not (p.busy or p.ended or p.is_paused)]
+            begun = [number for number in begun if not self._hopeless.given_up(number)]
             waited_for = {number: self._waited_for(number) for number in begun}
             if ready := [number for number in begun if waited_for[number] is None]:
                 return ready[0]
@@ -199,6 +205,12 @@ class SearchJobs:
             if progress.is_paused and not progress.ended:
                 self._study.end(progress.number, OptunaState.PRUNED)
 
+    def is_hopeless(self, job: TrialJob, report: Mapping[str, Any]) -> bool:
+        """Whether to stop a job with this report, far behind what others had long before."""
+        if fault_of(report) or report.get("finished"):
+            return False
+        return self._hopeless.why(job.number, int(report["epoch"]), report[METRIC]) is not None
+
     def reported(self, job: TrialJob, report: Mapping[str, Any]) -> None:
         """Store a report, or end the trial when it reports its own failure."""
         if job.number not in self._running:
@@ -213,11 +225,16 @@ class SearchJobs:
         number, running = job.number, self._running.get(job.number)
         if running is None:  # it failed by its own report
             return
-        reason = fault_of(report) or _too_short(running, report)
+        reason = fault_of(report)
+        if reason is None:
+            self._store(number, report)
+            if self._hopeless.given_up(number):
+                del self._running[number]
+                return
+            reason = _too_short(running, report)
         if reason is not None:
             self._fail(number, reason)
             return
-        self._store(number, report)
         if report.get("finished"):
             self._study.end(number, OptunaState.COMPLETE)
         elif running.until is None:
@@ -286,12 +303,3 @@ def halving_of(run: Run) -> Halving | None:
         every=space.fixed.get("train.eval_every", TrainConfig().train.eval_every),
         cost=relative_work(space) if search.compare == "cost" else equal_cost,
     )
-
-
-def folder_name(number: int, params: Mapping[str, Any]) -> str:
-    """A short name that sorts by number and says what the trial tries: `00003_resnet18`."""
-    for value in params.values():
-        if isinstance(value, str):
-            tag = "".join(c if c.isalnum() or c in "._-" else "-" for c in value)
-            return f"{trial_id(number)}_{tag[:40]}"
-    return trial_id(number)

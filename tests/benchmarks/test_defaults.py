@@ -17,6 +17,7 @@ SMALL = {
         "pages=2 page_px=512 side=256 crop=128 batch=2 workers=1 epochs=1 rounds=1",
         "2 pages in 1 epochs",
     ),
+    "bench_hopeless.py": ("searches=4", "40 trainings of 9 epochs, 4 searches"),
     "bench_memory.py": (
         "backbones=mobilenetv3_small_050 sides=64 batches=1 page_px=64",
         "mobilenetv3_small_050, crops of 64",

@@ -342,6 +342,39 @@ def test_listeners_hear_of_each_epoch_once_and_of_each_end(tmp_path, scheduler):
         assert told.events == [*first, "ended 0", *second, "started 0", *last]
 
 
+def learning_trial():
+    """Twelve epochs of a training that learns the more slowly the lower its setting is."""
+
+    def trial(job, report):
+        speed = job.params["loss.negative_ratio"] - 1
+        for epoch in range(1, (job.until or 12) + 1):
+            with (job.folder / "trained.txt").open("a") as file:
+                print(epoch, file=file)
+            value = 1 - 0.8 ** (speed * epoch)
+            time.sleep(0.05)  # or the reports of many epochs are under way
+            report({"epoch": epoch, "best_hmean": value, "finished": epoch == 12})
+
+    return trial
+
+
+@pytest.mark.usefixtures("ray_cluster")
+@pytest.mark.parametrize("scheduler", ["promote", "asha"])
+def test_a_training_that_learns_nothing_is_stopped_long_before_its_first_rung(tmp_path, scheduler):
+    told, ratios = Told(breaks=False), (3.0, 3.1, 3.2, 3.3, 3.4, 1.001, 3.5)
+    space = make_space(7, epochs=12, grace=12, warm_start=ratios)
+    study = search(tmp_path, learning_trial(), space, [told], concurrent=1, scheduler=scheduler)
+    states = [r.state for r in study.records()]
+    assert states == [*[TrialState.FINISHED] * 5, TrialState.STOPPED, TrialState.FINISHED]
+    stopped = study.record(5)
+    assert stopped.epochs == 4
+    assert stopped.reason.startswith("hopeless: H-mean 0.0009 after 4 epochs, while most of 5")
+    trained = (tmp_path / "trials/00005/trained.txt").read_text().split()
+    assert trained[:4] == ["1", "2", "3", "4"]
+    assert len(trained) < 12  # its process was told to leave
+    own = [event for event in told.events if event.startswith(("5: ", "started 5", "ended 5"))]
+    assert own == ["started 5", "5: 1", "5: 2", "5: 3", "5: 4", "ended 5"]
+
+
 @pytest.mark.usefixtures("ray_cluster")
 def test_a_worker_that_copies_its_data_gives_signs_of_life(tmp_path):
     def trial(job, report):

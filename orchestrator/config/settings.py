@@ -70,7 +70,10 @@ class ResourcesConfig(Section):
         "the search; whole = one, or gpus_per_trial",
     )
     gpus_per_trial: float | None = Field(
-        None, ge=0, description="may be a fraction; null = 1 if there is a GPU, else 0"
+        None,
+        ge=0,
+        description="may be a fraction; with several a trial has a process for each; null = 1 if "
+        "there is a GPU, else 0",
     )
     cpus_per_trial: OptionalCount = Field(
         None, description="CPU cores, and torch threads, of a trial; null = an even share"

@@ -48,7 +48,25 @@ def share(
             "train.device: cuda needs a GPU per trial; use auto, or give "
             "resources.gpus_per_trial on a machine with a GPU"
         )
+    _require_a_gpu_each(space, resources.gpus)
     return resources
+
+
+def _require_a_gpu_each(space: SearchSpace, gpus: float) -> None:
+    """InputError where several processes, or torch.compile, do not fit a trial's GPUs."""
+    processes = space.fixed.get("train.processes")
+    if not gpus or space.fixed.get("train.device") == "cpu":
+        return
+    if processes is not None and processes > max(gpus, 1):
+        raise InputError(
+            f"train.processes: {processes} processes need a GPU each, and a trial gets {gpus:g}; "
+            f"give resources.gpus_per_trial={processes} as well, or leave train.processes out"
+        )
+    if gpus > 1 and processes is None and space.fixed.get("train.compile"):
+        raise InputError(
+            f"train.compile: true is for one process, and a trial gets {gpus:g} GPUs, one for each "
+            "of its processes; set train.compile=false, or resources.gpus_per_trial=1"
+        )
 
 
 def packed_share(

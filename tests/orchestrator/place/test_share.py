@@ -125,6 +125,28 @@ def test_a_share_is_chosen_for_this_machine_alone(space: SearchSpace):
     assert share.packed_share(config, space, on_cpu) is on_cpu
 
 
+@pytest.mark.parametrize(
+    ("fixed", "gpus", "message"),
+    [
+        ({"train.processes": 2}, "1", r"^train.processes: 2 .* gets 1; .*gpus_per_trial=2 as well"),
+        ({"train.processes": 2}, "0.5", r"^train.processes: 2 processes need a GPU each"),
+        ({"train.compile": True}, "2", r"^train.compile: true is for one process, .* gets 2 GPUs"),
+        ({"train.processes": 2}, "2", None),
+        ({"train.processes": 1, "train.compile": True}, "2", None),
+        ({"train.processes": 2, "train.device": "cpu"}, "1", None),
+        ({"train.processes": 2}, "0", None),
+    ],
+)
+def test_processes_and_gpus_of_a_trial_must_agree(space, monkeypatch, fixed, gpus, message):
+    monkeypatch.setattr(share, "this_machine", lambda: Machine(8, 4))
+    config, _ = parse_arguments(["space=s", f"resources.gpus_per_trial={gpus}"])
+    if message is None:
+        assert share.share(config, space.with_fixed(fixed)).gpus == float(gpus)
+    else:
+        with pytest.raises(InputError, match=message):
+            share.share(config, space.with_fixed(fixed))
+
+
 def drive_shares(path: str) -> None:
     """How many tasks of each share run at once on a machine with eight cores and one GPU."""
 

@@ -90,7 +90,7 @@ def detector_trial(
                 report=forward,
                 resume=True,
                 until=job.until,
-                room=Room(min(gpus, 1.0) or 1.0, factor),
+                room=Room(1.0 if job.alone else min(gpus, 1.0) or 1.0, factor),
                 log=log,
             )
         if not reported:  # it was done, and its last report was lost with the driver

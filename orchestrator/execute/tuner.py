@@ -45,7 +45,7 @@ def run_search(
     """
     run = session.run
     halving = halving_of(run)
-    jobs = SearchJobs(run, halving)
+    jobs = SearchJobs(run, halving, session.resources.sharing)
     if not jobs.left:
         return
     scheduler = None if halving else Asha(run.space.budget)
@@ -99,7 +99,11 @@ def _tuner(
     scratch: Path,
 ) -> tune.Tuner:
     """Tune as this project needs it: it tries nothing twice, prints nothing and keeps nothing."""
-    request = tune.PlacementGroupFactory([{"CPU": resources.cpus, "GPU": resources.gpus}])
+
+    def request(config: dict[str, Any]) -> tune.PlacementGroupFactory:
+        own = resources.alone if config["job"].alone else resources
+        return tune.PlacementGroupFactory([{"CPU": own.cpus, "GPU": own.gpus}])
+
     return tune.Tuner(
         tune.with_resources(trainable, request),
         tune_config=tune.TuneConfig(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from optuna.trial import FrozenTrial
@@ -28,8 +28,10 @@ from orchestrator.propose.halving import (
 from orchestrator.propose.hopeless import Hopeless
 from orchestrator.propose.jobs import fault_of
 from orchestrator.propose.proposals import HMEAN, propose
+from orchestrator.propose.trade_offs import figures, others
 from orchestrator.propose.twins import twin_of
 from orchestrator.run.as_records import (
+    ALONE,
     BEST,
     FIGURES,
     FOLDER,
@@ -41,9 +43,9 @@ from orchestrator.run.as_records import (
     folder_name,
 )
 from orchestrator.run.run import Run
-from orchestrator.trials.failure import Failure, Retries
+from orchestrator.trials.failure import NOTHING_SHARED, Failure, Kind, Retries, Sharing
 from orchestrator.trials.job import TrialJob, Twin
-from orchestrator.trials.pareto import as_objectives, value_of
+from orchestrator.trials.pareto import as_objectives
 from orchestrator.trials.records import METRIC
 
 # Trials that wait for the weights of others and were proposed without the scores that would guide
@@ -69,7 +71,9 @@ class SearchJobs:
     left in the middle of a job come first; they go on from their last checkpoint.
     """
 
-    def __init__(self, run: Run, halving: Halving | None = None) -> None:
+    def __init__(
+        self, run: Run, halving: Halving | None = None, sharing: Sharing = NOTHING_SHARED
+    ) -> None:
         self._run, self._study, self._space = run, run.study, run.space
         self._halving = halving
         self._objectives = as_objectives(run.config.search.objectives)
@@ -78,7 +82,7 @@ class SearchJobs:
         cost = halving.cost if halving else equal_cost
         self._hopeless = Hopeless(run.study, run.space.budget.epochs, share, cost)
         self._running: dict[int, _Running] = {}  # by number of the trial
-        self._retries = Retries()
+        self._retries, self._sharing = Retries(), sharing
         self.is_exhausted = False  # whether there was nothing new to propose
 
     @property
@@ -104,7 +108,8 @@ class SearchJobs:
             self._study.note(number, **{TWIN: twin.number})
         self._running[number] = _Running(epoch, until)
         weights = None if twin is None else self._weights_of(twin)
-        return TrialJob(number, self._run.trial_folder(number), params, until=until, twin=weights)
+        folder, alone = self._run.trial_folder(number), ALONE in trial.user_attrs
+        return TrialJob(number, folder, params, until=until, twin=weights, alone=alone)
 
     def _weights_of(self, twin: FrozenTrial) -> Twin:
         latest = twin.user_attrs.get(LATEST, {})
@@ -152,7 +157,7 @@ class SearchJobs:
                 values=trial.intermediate_values,
                 busy=trial.number in self._running,
                 ended=trial.state.is_finished(),
-                others=self._others(trial),
+                others=others(trial, self._study.record(trial.number), self._objectives),
             )
             for trial in self._study.trials
             if TWIN not in trial.user_attrs or not trial.state.is_finished()
@@ -160,27 +165,6 @@ class SearchJobs:
 
     def _steps(self, trial: FrozenTrial) -> tuple[int, ...]:
         return self._halving.steps(trial.params) if self._halving else ()
-
-    def _others(self, trial: FrozenTrial) -> dict[int, tuple[float, ...]]:
-        """What counts beside the H-mean by epoch, larger is better; an unknown figure is worst."""
-        ways = [(figure, way) for figure, way in self._objectives if figure != "hmean"]
-        if not ways or not trial.intermediate_values:
-            return {}
-        newest = {max(trial.intermediate_values): self._figures(trial.number)}  # of an older run
-        return {
-            int(epoch): tuple(
-                -math.inf
-                if figures.get(name) is None
-                else figures[name] * (1 if way == "max" else -1)
-                for name, way in ways
-            )
-            for epoch, figures in trial.user_attrs.get(FIGURES, newest).items()
-        }
-
-    def _figures(self, number: int) -> dict[str, float | None]:
-        """The objectives as they are now."""
-        record = self._study.record(number)
-        return {name: value_of(record, name) for name, _ in self._objectives}
 
     def _propose(self) -> bool:
         """Put a new trial into the study; False when there are enough or nothing is untried."""
@@ -216,7 +200,9 @@ class SearchJobs:
         if job.number not in self._running:
             return
         if report.get("error"):
-            self._fail(job.number, str(report["error"]))
+            failure = Failure(Kind.BUG, str(report["error"]))
+            if not self._by_others(job.number, failure):  # which `ended` sees to
+                self._fail(job.number, failure)
         else:
             self._store(job.number, report)
 
@@ -233,7 +219,7 @@ class SearchJobs:
                 return
             reason = _too_short(running, report)
         if reason is not None:
-            self._fail(number, reason)
+            self._fail(number, Failure(Kind.BUG, reason))
             return
         if report.get("finished"):
             self._study.end(number, OptunaState.COMPLETE)
@@ -250,7 +236,7 @@ class SearchJobs:
             return
         reason = self._retries.verdict(number, running.epoch, failure)
         if reason is not None:
-            self._fail(number, reason)
+            self._fail(number, replace(failure, reason=reason))
             return
         lost = self._study.trial(number).user_attrs.get(LOST, 0)
         self._study.note(number, **{LOST: lost + 1})
@@ -274,12 +260,23 @@ class SearchJobs:
         self._study.note(number, **{LATEST: latest})
         if self._objectives != HMEAN:
             known = self._study.trial(number).user_attrs.get(FIGURES, {})
-            self._study.note(number, **{FIGURES: known | {str(epoch): self._figures(number)}})
+            now = figures(self._study.record(number), self._objectives)
+            self._study.note(number, **{FIGURES: known | {str(epoch): now}})
         self._study.report(number, epoch, float(value))
 
-    def _fail(self, number: int, reason: str) -> None:
+    def _by_others(self, number: int, failure: Failure) -> bool:
+        """Whether a trial failed for want of memory that others may have had."""
+        return ALONE not in self._study.trial(number).user_attrs and self._sharing.is_to_blame(
+            failure
+        )
+
+    def _fail(self, number: int, failure: Failure) -> None:
+        """Fail the trial, or leave it to be tried once without others beside it."""
         del self._running[number]
-        self._study.note(number, **{REASON: reason})
+        if self._by_others(number, failure):
+            self._study.note(number, **{ALONE: failure.reason})
+            return
+        self._study.note(number, **{REASON: failure.reason})
         self._study.end(number, OptunaState.FAIL)
 
 

@@ -21,6 +21,7 @@ REASON = "reason"  # why a trial failed
 HOPELESS = "hopeless"  # why a trial was given up
 PAUSED = "paused"  # the epoch at which a trial was paused
 FOLDER = "folder"  # name of the trial's folder below trials/
+ALONE = "alone"  # why a trial is tried again without others beside it
 LOST = "lost_workers"  # how often its worker was lost, and it went on
 TWIN = "same_weights_as"  # the number of the trial whose weights this one has
 

@@ -19,14 +19,17 @@ from typing import Any
 import pytest
 from optuna.trial import create_trial
 from ray.tune.error import TuneError
+from rich.console import Console
 from sessions import make_run, session_of
 
 from orchestrator.execute.bridge import Bridge, Steps
+from orchestrator.execute.recorder import Recorder
 from orchestrator.execute.trial import signs_of_life
 from orchestrator.execute.tuner import Asha, run_search, unwrapped
 from orchestrator.place.cluster import connected
 from orchestrator.place.resources import Machine
 from orchestrator.propose.search_jobs import SearchJobs
+from orchestrator.results.live import View
 from orchestrator.run.as_records import trial_id
 from orchestrator.space.parameters import Budget, Parameter
 from orchestrator.space.search_space import SearchSpace
@@ -340,6 +343,43 @@ def test_listeners_hear_of_each_epoch_once_and_of_each_end(tmp_path, scheduler):
         assert told.events == [*first, *last, *second]
     else:
         assert told.events == [*first, "ended 0", *second, "started 0", *last]
+
+
+def crowded_trial():
+    """One that finds no memory where the other one may be beside it, and notes what it has."""
+
+    def trial(job, report):
+        import ray  # of the worker
+
+        with (job.folder / "had.txt").open("a") as file:
+            had = ray.get_runtime_context().get_assigned_resources()
+            print(job.alone, had["CPU"], had["GPU"], file=file)
+        if job.number == 0 and not job.alone:
+            time.sleep(0.5)
+            raise MemoryError("no room beside the others")
+        for epoch in range(1, (job.until or EPOCHS) + 1):
+            time.sleep(0.2)
+            report({"epoch": epoch, "best_hmean": 0.5, "finished": epoch == EPOCHS})
+
+    return trial
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_trial_that_found_no_memory_beside_another_gets_the_machine(tmp_path, capsys):
+    space = make_space(3, grace=EPOCHS)
+    run = make_run(tmp_path, space)
+    session = session_of(run, crowded_trial(), gpus=0.5)
+    view = View(Console(force_terminal=False), trials=3, epochs=EPOCHS, parameters=[])
+    session = replace(session, resources=replace(session.resources, machine_cpus=2))
+    run_search(session, [Recorder(run, view)])
+    assert [r.state for r in run.records()] == [TrialState.FINISHED] * 3
+    had = (run.trial_folder(0) / "had.txt").read_text().splitlines()
+    assert had == ["False 1.0 0.5", "True 2.0 1.0"]
+    assert (run.trial_folder(1) / "had.txt").read_text() == "False 1.0 0.5\n"
+    assert (
+        "trial 00000  out of memory: no room beside the others; use a smaller"
+        in capsys.readouterr().out
+    )
 
 
 def learning_trial():

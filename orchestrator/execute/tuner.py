@@ -24,7 +24,7 @@ from orchestrator.execute.hangs import HangWatch
 from orchestrator.execute.memory_kills import memory_kills_reported
 from orchestrator.execute.session import Session
 from orchestrator.execute.trial import as_trainable, in_place
-from orchestrator.place.resources import TrialResources
+from orchestrator.place.gpu_kinds import machines_for
 from orchestrator.place.waiting import Room
 from orchestrator.propose.jobs import Jobs
 from orchestrator.propose.search_jobs import SearchJobs, halving_of
@@ -82,7 +82,7 @@ def run_jobs(
     # are gone, which lie in cycles; a driver that waits for cores would never collect them.
     gc.collect()
     try:
-        tuner = _tuner(as_trainable(session.trial, place), bridge, scheduler, resources, scratch)
+        tuner = _tuner(as_trainable(session.trial, place), bridge, scheduler, session, scratch)
         with Room(resources, lambda: jobs.left, say) as room, memory_kills_reported(), unwrapped():
             bridge.add(room)
             tuner.fit()
@@ -95,14 +95,20 @@ def _tuner(
     trainable: Callable[[dict[str, Any]], None],
     bridge: Bridge,
     scheduler: TrialScheduler,
-    resources: TrialResources,
+    session: Session,
     scratch: Path,
 ) -> tune.Tuner:
     """Tune as this project needs it: it tries nothing twice, prints nothing and keeps nothing."""
+    resources, space = session.resources, session.run.space
 
     def request(config: dict[str, Any]) -> tune.PlacementGroupFactory:
-        own = resources.alone if config["job"].alone else resources
-        return tune.PlacementGroupFactory([{"CPU": own.cpus, "GPU": own.gpus}])
+        job = config["job"]
+        own = resources.alone if job.alone else resources
+        machines = machines_for(space.train_config(job.params), own) if own.gpu_bytes else {}
+        bundles = [{"CPU": float(own.cpus), "GPU": own.gpus}]
+        if not machines:
+            return tune.PlacementGroupFactory(bundles)
+        return tune.PlacementGroupFactory(bundles, bundle_label_selector=[machines])
 
     return tune.Tuner(
         tune.with_resources(trainable, request),

@@ -30,14 +30,21 @@ class TrialResources:
     """What one trial reserves; `concurrent` None lets the cluster's size decide.
 
     memory_factors: by backbone, what a step took of a GPU over what was predicted, where measured.
-    machine_cpus: what the smallest machine that holds a trial has; 0 where none is known.
+    gpu_bytes: by kind of GPU, see `orchestrator.place.gpu_kinds`, what there is on one, where
+    measured. machine_cpus: what the smallest machine that holds a trial has; 0 where none is known.
     """
 
     cpus: int
     gpus: float
     concurrent: int | None
     memory_factors: Mapping[str, float] = field(default_factory=dict, hash=False)
+    gpu_bytes: Mapping[str, int] = field(default_factory=dict, hash=False)
     machine_cpus: int = field(default=0, compare=False)
+
+    @property
+    def gpu_share(self) -> float:
+        """What a training has of each of its GPUs."""
+        return min(self.gpus, 1.0)
 
     @property
     def alone(self) -> TrialResources:

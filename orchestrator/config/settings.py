@@ -135,7 +135,8 @@ class SearchSection(Section):
         ge=0,
         le=1,
         description="a trial is stopped when its best H-mean is below this share of what most "
-        "others had after half as many epochs; 0 = none is",
+        "others had after half as many epochs, or is 0 while its loss does not fall as theirs did; "
+        "0 = none is",
     )
     narrow: dict[str, Any] = Field(
         {},

@@ -25,7 +25,7 @@ from orchestrator.propose.halving import (
     next_stop,
     promotable,
 )
-from orchestrator.propose.hopeless import Hopeless
+from orchestrator.propose.hopeless import LOSS, Hopeless
 from orchestrator.propose.jobs import fault_of
 from orchestrator.propose.proposals import HMEAN, propose
 from orchestrator.propose.trade_offs import figures, others
@@ -36,6 +36,7 @@ from orchestrator.run.as_records import (
     FIGURES,
     FOLDER,
     LATEST,
+    LOSSES,
     LOST,
     PAUSED,
     REASON,
@@ -193,7 +194,8 @@ class SearchJobs:
         """Whether to stop a job with this report, far behind what others had long before."""
         if fault_of(report) or report.get("finished"):
             return False
-        return self._hopeless.why(job.number, int(report["epoch"]), report[METRIC]) is not None
+        epoch, loss = int(report["epoch"]), report.get(LOSS)
+        return self._hopeless.why(job.number, epoch, report[METRIC], loss) is not None
 
     def reported(self, job: TrialJob, report: Mapping[str, Any]) -> None:
         """Store a report, or end the trial when it reports its own failure."""
@@ -258,6 +260,9 @@ class SearchJobs:
             self._study.note(number, **{BEST: best})
         latest = {name: value for name, value in report.items() if name not in KEPT_APART}
         self._study.note(number, **{LATEST: latest})
+        if (loss := report.get(LOSS)) is not None:
+            losses = self._study.trial(number).user_attrs.get(LOSSES, {})
+            self._study.note(number, **{LOSSES: losses | {str(epoch): loss}})
         if self._objectives != HMEAN:
             known = self._study.trial(number).user_attrs.get(FIGURES, {})
             now = figures(self._study.record(number), self._objectives)

@@ -18,6 +18,7 @@ LATEST = "latest"  # the last report
 BEST = "best_pages"  # the best epoch, its page H-means and chosen settings
 FIGURES = "figures"  # with several objectives, what each was at each reported epoch
 REASON = "reason"  # why a trial failed
+LOSSES = "losses"  # the training loss by reported epoch
 HOPELESS = "hopeless"  # why a trial was given up
 PAUSED = "paused"  # the epoch at which a trial was paused
 FOLDER = "folder"  # name of the trial's folder below trials/

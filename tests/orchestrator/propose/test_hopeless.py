@@ -14,8 +14,8 @@ from optuna.distributions import FloatDistribution
 from replay import read_table
 from sessions import make_run
 
-from orchestrator.propose.hopeless import FEWEST, FIRST, Hopeless, why_hopeless
-from orchestrator.run.as_records import LATEST, TWIN
+from orchestrator.propose.hopeless import FEWEST, FIRST, Hopeless, why_flat, why_hopeless
+from orchestrator.run.as_records import LATEST, LOSSES, TWIN
 from orchestrator.space.parameters import Budget, Parameter
 from orchestrator.space.search_space import SearchSpace
 from orchestrator.trials.records import TrialState
@@ -77,6 +77,52 @@ def test_the_reason_has_the_figures_and_the_setting():
         "hopeless: H-mean 0.0213 after 8 epochs, while most of 7 others had 0.9400 or more after "
         "4 (search.hopeless=0.5)"
     )
+
+
+FALLING = rising(5.4, 5.2, 4.8, 4.2, 4.0, 3.9, 3.8, 3.7)  # of a real training, as the flat one
+FLAT = rising(5.485, 5.480, 5.483, 5.480, 5.479, 5.480)
+
+
+@pytest.mark.parametrize(
+    ("epoch", "losses", "others", "stopped"),
+    [
+        (6, FLAT, 5 * [FALLING], True),  # they had lost 11 % after three
+        (6, rising(5.0, 5.5, 6.0, 7.0, 7.0, 9.0), 5 * [FALLING], True),
+        (6, rising(5.461, 5.397, 5.32, 5.172, 4.973, 4.835), 5 * [FALLING], False),
+        (6, FLAT, 4 * [FALLING], False),
+        (6, FLAT, 9 * [FLAT], False),  # a search in which nobody learns
+        (6, FLAT, [*(4 * [FALLING]), *(4 * [FLAT])], False),
+        (4, FLAT, 5 * [FALLING], False),  # 3.7 % is too little to tell by
+        (3, FLAT, 5 * [rising(5.0, 1.0, 1.0)], False),
+        (6, {}, 5 * [FALLING], False),
+        (6, FLAT, 5 * [{}], False),
+    ],
+)
+def test_a_loss_that_stays_flat_or_rises_is_given_up_where_others_fall(
+    epoch, losses, others, stopped
+):
+    known = {at: loss for at, loss in losses.items() if at <= epoch}
+    assert (why_flat(epoch, 12, known, others) is not None) is stopped
+
+
+def test_the_reason_has_what_the_losses_did():
+    assert why_flat(6, 12, FLAT, 5 * [FALLING]) == (
+        "hopeless: its loss has fallen by 0.1% in 6 epochs, while that of most of 5 others had by "
+        "11.1% or more after 3"
+    )
+
+
+def test_a_loss_decides_only_where_no_word_was_found(tmp_path):
+    run = make_run(tmp_path, SPACE, resume=False)
+    nothing = dict.fromkeys(range(1, 7), 0.0)
+    for _ in range(5):
+        begun(run, 0.5, nothing, **{LOSSES: {str(at): loss for at, loss in FALLING.items()}})
+    dead = begun(run, 0.1, {1: 0.0}, **{LOSSES: {"1": 5.485}})
+    hopeless = Hopeless(run.study, 12, 0.5, cost=lambda _: 1.0)
+    assert hopeless.why(dead, 6, 0.0, 5.48).startswith("hopeless: its loss has fallen by 0.1%")
+    assert hopeless.why(dead, 6, 0.001, 5.48) is None
+    assert hopeless.why(dead, 6, 0.0, 4.9) is None
+    assert Hopeless(run.study, 12, 0.0, cost=lambda _: 1.0).why(dead, 6, 0.0, 5.48) is None
 
 
 CURVES = st.lists(st.lists(st.floats(0, 1), min_size=1, max_size=12).map(sorted), max_size=12)

@@ -777,3 +777,21 @@ def test_a_promoted_trial_without_memory_goes_on_alone_from_its_rung(tmp_path):
     session.lose("c", NODE_FULL)
     job = session.next("d")
     assert (job.number, job.until, job.alone) == (0, 2, True)
+
+
+def test_losses_are_kept_by_epoch_and_stop_what_does_not_learn(tmp_path):
+    session = Session(tmp_path, halving=LONG, space=make_space(trials=7))
+    for name in "abcde":
+        session.next(name)
+        for epoch in (1, 2, 3):
+            session.report(name, result(epoch, 0.0, **{"loss/total": 6.0 - epoch}))
+    dead = session.next("slow").number
+    for epoch in (1, 2, 3, 4, 5):
+        session.report("slow", result(epoch, 0.0, **{"loss/total": 5.0}))
+    last = result(6, 0.0, **{"loss/total": 5.0})
+    assert hopeless(session, last)
+    assert not hopeless(session, result(6, 0.0, **{"loss/total": 4.0}))
+    session.end("slow", last)
+    record = session.study.record(dead)
+    assert (record.state, record.epochs) == (TrialState.STOPPED, 6)
+    assert record.reason.startswith("hopeless: its loss has fallen by 0.0% in 6 epochs")

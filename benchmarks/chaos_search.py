@@ -112,9 +112,12 @@ def note(job: TrialJob, line: str) -> None:
 
 
 def trouble(job: TrialJob, kind: str | None) -> float | None:
-    """Get into trouble, once; the score to report where the trouble is one."""
+    """Get into trouble, once; the score to report where the trouble is one.
+
+    A trial that is too large for the memory is so again when it is tried alone.
+    """
     mark = job.folder / f"trouble-{kind}.txt"
-    if kind is None or mark.exists():
+    if kind is None or (mark.exists() and kind != "out_of_memory"):
         return None
     mark.write_text(str(os.getpid()))
     if kind == "exception":

@@ -27,6 +27,7 @@ from orchestrator.place.interruption import INTERRUPTED, Interruption
 from orchestrator.place.preflight import require_ready
 from orchestrator.place.resources import TrialResources, describe, this_machine
 from orchestrator.place.share import (
+    cluster_share,
     cost_line,
     has_gpu,
     packed_share,
@@ -159,7 +160,7 @@ def search(
     address = cluster_address()
     log(f"joining Ray at {address}" if address else "starting Ray, which takes a few seconds")
     with connected(this_machine()) as machines:
-        resources = local or share(config, run.space, machines=machines)
+        resources = local or cluster_share(config, run.space, machines)
         require_fit(resources)
         trial = trial or detector_trial(
             run.space,

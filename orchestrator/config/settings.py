@@ -70,7 +70,10 @@ class ResourcesConfig(Section):
         "the search; whole = one, or gpus_per_trial",
     )
     gpus_per_trial: float | None = Field(
-        None, ge=0, description="may be a fraction; null = 1 if there is a GPU, else 0"
+        None,
+        ge=0,
+        description="may be a fraction; with several a trial has a process for each; null = 1 if "
+        "there is a GPU, else 0",
     )
     cpus_per_trial: OptionalCount = Field(
         None, description="CPU cores, and torch threads, of a trial; null = an even share"
@@ -126,6 +129,14 @@ class SearchSection(Section):
         "epochs",
         description="what trials at a rung have in common: the epochs, or the arithmetic, so that "
         "larger models have trained for fewer (with scheduler=promote)",
+    )
+    hopeless: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="a trial is stopped when its best H-mean is below this share of what most "
+        "others had after half as many epochs, or is 0 while its loss does not fall as theirs did; "
+        "0 = none is",
     )
     narrow: dict[str, Any] = Field(
         {},

@@ -88,14 +88,18 @@ class Bridge(Searcher):
         for listener in self._listeners:
             listener.step()
 
-    @kept
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+    def suggest(self, trial_id: str) -> Any:
         """The next job as Tune's config, see `as_trainable`; None while there is none."""
-        job = self._jobs.next_job()
+        job = self._next_job()
         if job is not None:
             self._given[trial_id] = _Given(job)
             return {"job": job}
-        return None if self._given else Searcher.FINISHED
+        # With nothing running Tune takes no further step, which would raise the error.
+        return None if self._given and self.error is None else Searcher.FINISHED
+
+    @kept
+    def _next_job(self) -> TrialJob | None:
+        return self._jobs.next_job()
 
     @kept
     def started(self, trial: Any) -> None:
@@ -104,6 +108,12 @@ class Bridge(Searcher):
         given.trial = trial
         self._put_study()  # a resumed search must know what a folder was begun with
         self._tell("started", given.job)
+
+    @kept
+    def is_hopeless(self, trial_id: str, result: Mapping[str, Any]) -> bool:
+        """Whether to stop a job with this result."""
+        given, report = self._given[trial_id], report_of(result)
+        return bool(report) and self._jobs.is_hopeless(given.job, report)
 
     @kept
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:

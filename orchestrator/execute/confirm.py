@@ -27,7 +27,7 @@ def confirm(session: Session, listeners: Sequence[Listener] = ()) -> None:
         return
     every = trainings(run)
     say = partial(print, flush=True)
-    jobs = SeedJobs(run.study, every, say)
+    jobs = SeedJobs(run.study, every, say, session.resources.sharing)
     if jobs.left:
         limits = session.watch.of_spending()
         limits.look()

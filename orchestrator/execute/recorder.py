@@ -10,6 +10,7 @@ from typing import Any
 from detector.training.storage.generations import forget_states
 from orchestrator.results.live import View
 from orchestrator.results.write import write_results
+from orchestrator.run.as_records import ALONE, trial_id
 from orchestrator.run.run import Run
 from orchestrator.track.tensorboard import write_trial
 from orchestrator.trials.job import Listener, TrialJob
@@ -47,6 +48,9 @@ class Recorder(Listener):
         """Write what is known now."""
         self._at_work.discard(job.number)
         record = self._run.study.record(job.number)
+        if record.state is TrialState.RUNNING:
+            self._again(job)
+            return
         self._view.end(record)
         if record.state in OVER:
             write_trial(job.folder, record, self._run.space.parameters)
@@ -59,9 +63,15 @@ class Recorder(Listener):
         if record.state is TrialState.FAILED:
             self.ended(job)
         else:
-            self._view.say(
-                f"trial {record.trial}  its worker was lost; it continues after its last epoch"
-            )
+            self._again(job)
+
+    def _again(self, job: TrialJob) -> None:
+        """Say that the trial goes on later, and why not now."""
+        trial = self._run.study.trial(job.number)
+        alone, reason = trial.user_attrs.get(ALONE), "its worker was lost"
+        if alone and not job.alone:
+            reason = f"{alone}; it is tried once with no trial beside it"
+        self._view.say(f"trial {trial_id(job.number)}  {reason}; it continues after its last epoch")
 
     def close(self) -> None:
         """Write the results; trials that were paused to the end of a search are over then."""

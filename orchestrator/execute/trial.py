@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ray import tune
 
-from detector.config.settings import with_values
+from detector.config.settings import TrainConfig, with_values
 from detector.core.device_errors import is_out_of_memory, out_of_memory_text
 from detector.core.errors import InputError, JobError
 from detector.core.files import locked, write_text
@@ -48,9 +48,10 @@ def detector_trial(
 ) -> TrialFunction:
     """The trial function that trains the detector at a point of `space`.
 
-    `gpus` is what a trial has of a GPU, and `memory_factors` has, for backbones of which a step
-    was measured, what it took over what was predicted. `data_from` is the address of a dataset in
-    a bucket, of which each machine makes a copy.
+    `gpus` is what a trial has of a GPU, or how many it has, which then share each batch unless the
+    space says `train.processes`. `memory_factors` has, for backbones of which a step was
+    measured, what it took over what was predicted. `data_from` is the address of a dataset in a
+    bucket, of which each machine makes a copy.
     """
 
     def run(job: TrialJob, report: Report) -> None:
@@ -65,6 +66,8 @@ def detector_trial(
         config = space.train_config(job.params)
         if job.seed is not None:
             config = with_values(config, {"train.seed": job.seed})
+        if "train.processes" not in {*space.fixed, *space.parameters}:
+            config = on_gpus(config, gpus, threads=threads)
         if data_from is not None:
             root = local_copy(data_from, alive=signs_of_life(report))
             config = with_values(config, {"data.root": str(root)})
@@ -87,13 +90,25 @@ def detector_trial(
                 report=forward,
                 resume=True,
                 until=job.until,
-                room=Room(min(gpus, 1.0) or 1.0, factor),
+                room=Room(1.0 if job.alone else min(gpus, 1.0) or 1.0, factor),
                 log=log,
             )
         if not reported:  # it was done, and its last report was lost with the driver
             forward(last)
 
     return run
+
+
+def on_gpus(config: TrainConfig, gpus: float, *, threads: int) -> TrainConfig:
+    """The training with a process for each of several GPUs, which share the trial's `threads`.
+
+    At most one for each crop of a batch; torch.compile, where it is asked for, knows one alone.
+    """
+    processes = 1 if config.train.compile else min(int(gpus), config.train.batch_size)
+    if processes <= 1:
+        return config
+    each = max(1, threads // processes)
+    return with_values(config, {"train.processes": processes, "train.threads": each})
 
 
 def held(folder: Path, log: Callable[[str], None]) -> ExitStack:

@@ -24,7 +24,7 @@ from orchestrator.execute.hangs import HangWatch
 from orchestrator.execute.memory_kills import memory_kills_reported
 from orchestrator.execute.session import Session
 from orchestrator.execute.trial import as_trainable, in_place
-from orchestrator.place.resources import TrialResources
+from orchestrator.place.gpu_kinds import machines_for
 from orchestrator.place.waiting import Room
 from orchestrator.propose.jobs import Jobs
 from orchestrator.propose.search_jobs import SearchJobs, halving_of
@@ -45,7 +45,7 @@ def run_search(
     """
     run = session.run
     halving = halving_of(run)
-    jobs = SearchJobs(run, halving)
+    jobs = SearchJobs(run, halving, session.resources.sharing)
     if not jobs.left:
         return
     scheduler = None if halving else Asha(run.space.budget)
@@ -82,7 +82,7 @@ def run_jobs(
     # are gone, which lie in cycles; a driver that waits for cores would never collect them.
     gc.collect()
     try:
-        tuner = _tuner(as_trainable(session.trial, place), bridge, scheduler, resources, scratch)
+        tuner = _tuner(as_trainable(session.trial, place), bridge, scheduler, session, scratch)
         with Room(resources, lambda: jobs.left, say) as room, memory_kills_reported(), unwrapped():
             bridge.add(room)
             tuner.fit()
@@ -95,11 +95,21 @@ def _tuner(
     trainable: Callable[[dict[str, Any]], None],
     bridge: Bridge,
     scheduler: TrialScheduler,
-    resources: TrialResources,
+    session: Session,
     scratch: Path,
 ) -> tune.Tuner:
     """Tune as this project needs it: it tries nothing twice, prints nothing and keeps nothing."""
-    request = tune.PlacementGroupFactory([{"CPU": resources.cpus, "GPU": resources.gpus}])
+    resources, space = session.resources, session.run.space
+
+    def request(config: dict[str, Any]) -> tune.PlacementGroupFactory:
+        job = config["job"]
+        own = resources.alone if job.alone else resources
+        machines = machines_for(space.train_config(job.params), own) if own.gpu_bytes else {}
+        bundles = [{"CPU": float(own.cpus), "GPU": own.gpus}]
+        if not machines:
+            return tune.PlacementGroupFactory(bundles)
+        return tune.PlacementGroupFactory(bundles, bundle_label_selector=[machines])
+
     return tune.Tuner(
         tune.with_resources(trainable, request),
         tune_config=tune.TuneConfig(
@@ -147,18 +157,26 @@ class NoPrinting(TrialProgressCallback):
 
 
 class Explaining(TrialScheduler):
-    """Tells the bridge why a worker was lost, which Tune says here alone."""
+    """What Tune asks and tells schedulers alone: whether a trial goes on, why a worker was lost."""
 
-    bridge: Bridge
+    bridge: Bridge | None = None  # once the search runs
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        """Whether it goes on after this epoch."""
+        decision: str = super().on_trial_result(tune_controller, trial, result)
+        if self.bridge is not None and self.bridge.is_hopeless(trial.trial_id, result):
+            return TrialScheduler.STOP
+        return decision
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         """A worker was lost; the bridge hears of that right after this."""
+        assert self.bridge is not None
         self.bridge.explain(trial.trial_id, failure_of(error_of(trial)))
         super().on_trial_error(tune_controller, trial)
 
 
 class ToTheEnd(Explaining, FIFOScheduler):
-    """Lets every job run to its end."""
+    """Lets every job run to its end that is not hopeless."""
 
 
 class Asha(Explaining, ASHAScheduler):

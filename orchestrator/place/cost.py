@@ -77,7 +77,7 @@ def measured_apart(configs: Sequence[TrainConfig], *, threads: int) -> list[Step
 
 def measured_largest(space: SearchSpace, *, threads: int) -> dict[str, StepCost]:
     """What a step takes of the largest training with each backbone; else as `measured_apart`."""
-    return _apart(_measure_largest, space, threads)
+    return _apart(measure_largest, space, threads)
 
 
 def _apart(measure: Callable[[Any, int], T], of: Any, threads: int) -> T:
@@ -99,12 +99,15 @@ def _measure_all(configs: Sequence[TrainConfig], threads: int) -> list[StepCost]
     return [step_cost(config) for config in configs]
 
 
-def _measure_largest(space: SearchSpace, threads: int) -> dict[str, StepCost]:
+def most_bytes(config: TrainConfig) -> int:
+    """The most that the tensors of a training take of a GPU, validation included."""
     from detector.training.step_cost import predicted_bytes
 
-    def most_bytes(config: TrainConfig) -> int:
-        return max(predicted_bytes(config, training=training) for training in (True, False))
+    return max(predicted_bytes(config, training=training) for training in (True, False))
 
+
+def measure_largest(space: SearchSpace, threads: int) -> dict[str, StepCost]:
+    """As `measured_largest`, in this process."""
     names = backbones(space)
     configs = [largest(space, name, most_bytes) for name in names]
     return dict(zip(names, _measure_all(configs, threads), strict=True))

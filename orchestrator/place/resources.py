@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from detector.core.errors import InputError
 from orchestrator.place.cores import usable_cores
+from orchestrator.trials.failure import Sharing
 
 TRIALS_AT_ONCE = 4  # on one machine without a GPU
 TRIALS_ON_A_GPU = 8  # at most: more only wait for each other
@@ -29,12 +30,33 @@ class TrialResources:
     """What one trial reserves; `concurrent` None lets the cluster's size decide.
 
     memory_factors: by backbone, what a step took of a GPU over what was predicted, where measured.
+    gpu_bytes: by kind of GPU, see `orchestrator.place.gpu_kinds`, what there is on one, where
+    measured. machine_cpus: what the smallest machine that holds a trial has; 0 where none is known.
     """
 
     cpus: int
     gpus: float
     concurrent: int | None
     memory_factors: Mapping[str, float] = field(default_factory=dict, hash=False)
+    gpu_bytes: Mapping[str, int] = field(default_factory=dict, hash=False)
+    machine_cpus: int = field(default=0, compare=False)
+
+    @property
+    def gpu_share(self) -> float:
+        """What a training has of each of its GPUs."""
+        return min(self.gpus, 1.0)
+
+    @property
+    def alone(self) -> TrialResources:
+        """What a trial reserves that no other is to be beside."""
+        gpus = 1.0 if 0 < self.gpus < 1 else self.gpus
+        return replace(self, cpus=max(self.cpus, self.machine_cpus), gpus=gpus)
+
+    @property
+    def sharing(self) -> Sharing:
+        """What trials have in common."""
+        beside = self.concurrent != 1
+        return Sharing(gpu=beside and self.gpus < 1, machine=beside)
 
 
 def this_machine() -> Machine:
@@ -68,6 +90,8 @@ def allot(
     if cpus_per_trial is None:
         cpus_per_trial = _share_of_cores(machines, gpus_per_trial, trials)
     share = TrialResources(cpus_per_trial, gpus_per_trial, concurrent)
+    holding = [int(machine.cpus) for machine in machines if _slots(machine, share)]
+    share = replace(share, machine_cpus=min(holding, default=0))
     if growing:
         return share
     slots = sum(_slots(machine, share) for machine in machines)

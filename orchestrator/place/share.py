@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -12,6 +12,7 @@ from detector.config.cli import log
 from detector.core.errors import InputError, JobError
 from orchestrator.config.settings import SearchConfig
 from orchestrator.place.cost import estimate, measured_apart, measured_largest
+from orchestrator.place.gpu_kinds import Kind, measured_kinds
 from orchestrator.place.joining import cluster_address
 from orchestrator.place.resources import Machine, TrialResources, allot, packed, this_machine
 from orchestrator.space.search_space import SearchSpace
@@ -48,21 +49,35 @@ def share(
             "train.device: cuda needs a GPU per trial; use auto, or give "
             "resources.gpus_per_trial on a machine with a GPU"
         )
+    _require_a_gpu_each(space, resources.gpus)
     return resources
+
+
+def _require_a_gpu_each(space: SearchSpace, gpus: float) -> None:
+    """InputError where several processes, or torch.compile, do not fit a trial's GPUs."""
+    processes = space.fixed.get("train.processes")
+    if not gpus or space.fixed.get("train.device") == "cpu":
+        return
+    if processes is not None and processes > max(gpus, 1):
+        raise InputError(
+            f"train.processes: {processes} processes need a GPU each, and a trial gets {gpus:g}; "
+            f"give resources.gpus_per_trial={processes} as well, or leave train.processes out"
+        )
+    if gpus > 1 and processes is None and space.fixed.get("train.compile"):
+        raise InputError(
+            f"train.compile: true is for one process, and a trial gets {gpus:g} GPUs, one for each "
+            "of its processes; set train.compile=false, or resources.gpus_per_trial=1"
+        )
 
 
 def packed_share(
     config: SearchConfig, space: SearchSpace, local: TrialResources | None
 ) -> TrialResources | None:
-    """`local`; with resources.gpu=auto, for as many trials on a GPU as its memory holds."""
-    if config.resources.gpu == "whole":
-        return local
-    if local is None:
-        raise InputError(
-            "resources.gpu: auto measures a step on this machine, but trials run on the "
-            "cluster's; give their share instead, such as resources.gpus_per_trial=0.5"
-        )
-    if local.gpus == 0:
+    """`local`; with resources.gpu=auto, for as many trials on a GPU as its memory holds.
+
+    None on a cluster, whose machines `cluster_share` asks once it is joined.
+    """
+    if config.resources.gpu == "whole" or local is None or local.gpus == 0:
         return local
     try:
         steps = measured_largest(space, threads=local.cpus)
@@ -71,8 +86,55 @@ def packed_share(
         log(f"resources.gpu=auto: a trial gets a whole GPU, as no step was measured: {error}")
         return share(config, space, gpus=1.0)
     resources = share(config, space, gpus=_gpu_share(config, space, steps))
-    factors = {name: step.factor for name, step in steps.items() if step.factor is not None}
-    return replace(resources, memory_factors=factors)
+    return replace(resources, memory_factors=_factors(steps))
+
+
+def cluster_share(
+    config: SearchConfig,
+    space: SearchSpace,
+    machines: Sequence[Machine],
+    measured: Callable[..., list[Kind]] = measured_kinds,
+) -> TrialResources:
+    """What a trial reserves on a cluster that was joined.
+
+    With resources.gpu=auto as many trials are on a GPU as the smallest kind of it holds, by the
+    kinds that have a machine now.
+    """
+    resources = share(config, space, machines=machines)
+    if config.resources.gpu == "whole" or resources.gpus == 0:
+        return resources
+    cpus = config.resources.cpus_per_trial or 1
+    kinds = measured(space, cpus=cpus)
+    if not kinds:
+        log("resources.gpu=auto: a trial gets a whole GPU, as no step was measured")
+        return resources
+    gpus = sum(machine.gpus for machine in machines)
+    cores = min(int(machine.cpus / machine.gpus) for machine in machines if machine.gpus)
+    trials = min(space.budget.trials, config.budget.concurrent or space.budget.trials)
+    shares = {}
+    for kind in kinds:
+        shares[kind.name] = packed(
+            kind.trial_bytes, kind.gpu_bytes, cores=cores // cpus, trials=math.ceil(trials / gpus)
+        )
+        log(
+            f"resources.gpu=auto: on {kind.name or 'a GPU'} the largest trial takes "
+            f"{kind.trial_bytes / 1e9:.1f} of {kind.gpu_bytes / 1e9:.1f} GB"
+        )
+    log(f"resources.gpu=auto: a trial gets {max(shares.values()):g} GPU")
+    return replace(
+        share(config, space, machines=machines, gpus=max(shares.values())),
+        memory_factors=_most([_factors(kind.steps) for kind in kinds]),
+        gpu_bytes={kind.name: kind.gpu_bytes for kind in kinds},
+    )
+
+
+def _factors(steps: Mapping[str, StepCost]) -> dict[str, float]:
+    return {name: step.factor for name, step in steps.items() if step.factor is not None}
+
+
+def _most(factors: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The largest of each name."""
+    return {name: max(each.get(name, 0.0) for each in factors) for name in factors[0]}
 
 
 def _gpu_share(config: SearchConfig, space: SearchSpace, steps: Mapping[str, StepCost]) -> float:

@@ -18,10 +18,11 @@ from orchestrator.config.settings import ConfirmConfig
 from orchestrator.propose.jobs import fault_of
 from orchestrator.propose.twins import training_part
 from orchestrator.results.ranking import finite, ranked
+from orchestrator.run.as_records import trial_id
 from orchestrator.run.run import Run
 from orchestrator.run.study import Study
 from orchestrator.space.search_space import SearchSpace
-from orchestrator.trials.failure import Failure, Retries
+from orchestrator.trials.failure import NOTHING_SHARED, Failure, Kind, Retries, Sharing
 from orchestrator.trials.job import TrialJob, Twin
 from orchestrator.trials.records import METRIC, TrialRecord, TrialState
 
@@ -92,12 +93,17 @@ class SeedJobs:
     """
 
     def __init__(
-        self, study: Study, every: Sequence[Training], say: Callable[[str], None] = print
+        self,
+        study: Study,
+        every: Sequence[Training],
+        say: Callable[[str], None] = print,
+        sharing: Sharing = NOTHING_SHARED,
     ) -> None:
         self._study, self._every, self._say = study, every, say
         self._results = study.confirmations()
         self._epochs: dict[tuple[int, int | None], int] = {}  # last one reported of running jobs
-        self._retries = Retries()
+        self._retries, self._sharing = Retries(), sharing
+        self._alone: set[tuple[int, int | None]] = set()  # keys of jobs that found no memory
 
     @property
     def left(self) -> int:
@@ -120,6 +126,7 @@ class SeedJobs:
                 params=training.leader.params,
                 twin=twins[0] if twins else None,
                 seed=training.seed,
+                alone=training.key in self._alone,
             )
         return None
 
@@ -137,6 +144,10 @@ class SeedJobs:
     def _result(self, training: Training) -> dict[str, Any] | None:
         return self._results.get(training.leader.trial, {}).get(training.seed)
 
+    def is_hopeless(self, job: TrialJob, report: Mapping[str, Any]) -> bool:  # noqa: ARG002
+        """Never: leaders have shown what they learn."""
+        return False
+
     def reported(self, job: TrialJob, report: Mapping[str, Any]) -> None:
         """Note how far it is; the last report has everything else."""
         self._epochs[job.key] = int(report.get("epoch", 0))
@@ -146,15 +157,26 @@ class SeedJobs:
         reason = fault_of(report)
         if reason is None and not report.get("finished"):
             reason = f"it ended after epoch {report.get('epoch', 0)}, before the last one"
-        self._keep(job, report, reason)
+        if reason is None or not self._left_alone(job, Failure(Kind.BUG, reason)):
+            self._keep(job, report, reason)
 
     def lost(self, job: TrialJob, failure: Failure) -> None:
         """Keep why the training failed, or leave it to be the next again."""
         reason = self._retries.verdict(job.key, self._epochs[job.key], failure)
         if reason is None:
             del self._epochs[job.key]
-        else:
+        elif not self._left_alone(job, replace(failure, reason=reason)):
             self._keep(job, {}, reason)
+
+    def _left_alone(self, job: TrialJob, failure: Failure) -> bool:
+        """Have a job that found no memory beside others tried once without; whether it is."""
+        if job.alone or not self._sharing.is_to_blame(failure):
+            return False
+        self._alone.add(job.key)
+        name = f"trial {trial_id(job.number)} seed {job.seed}"
+        self._say(f"{name}: {failure.reason}; it is tried once with no training beside it")
+        del self._epochs[job.key]
+        return True
 
     def _keep(self, job: TrialJob, report: Mapping[str, Any], reason: str | None) -> None:
         training = next(t for t in self._every if t.key == job.key)

@@ -27,6 +27,9 @@ class Jobs(Protocol):
         Where none is running, None says that nothing is left.
         """
 
+    def is_hopeless(self, job: TrialJob, report: Mapping[str, Any]) -> bool:
+        """Whether to stop a job at this epoch; `ended` has the report then."""
+
     def reported(self, job: TrialJob, report: Mapping[str, Any]) -> None:
         """An epoch is over; a report that comes again changes nothing."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from optuna.trial import FrozenTrial
@@ -25,24 +25,28 @@ from orchestrator.propose.halving import (
     next_stop,
     promotable,
 )
+from orchestrator.propose.hopeless import LOSS, Hopeless
 from orchestrator.propose.jobs import fault_of
 from orchestrator.propose.proposals import HMEAN, propose
+from orchestrator.propose.trade_offs import figures, others
 from orchestrator.propose.twins import twin_of
 from orchestrator.run.as_records import (
+    ALONE,
     BEST,
     FIGURES,
     FOLDER,
     LATEST,
+    LOSSES,
     LOST,
     PAUSED,
     REASON,
     TWIN,
-    trial_id,
+    folder_name,
 )
 from orchestrator.run.run import Run
-from orchestrator.trials.failure import Failure, Retries
+from orchestrator.trials.failure import NOTHING_SHARED, Failure, Kind, Retries, Sharing
 from orchestrator.trials.job import TrialJob, Twin
-from orchestrator.trials.pareto import as_objectives, value_of
+from orchestrator.trials.pareto import as_objectives
 from orchestrator.trials.records import METRIC
 
 # Trials that wait for the weights of others and were proposed without the scores that would guide
@@ -68,12 +72,18 @@ class SearchJobs:
     left in the middle of a job come first; they go on from their last checkpoint.
     """
 
-    def __init__(self, run: Run, halving: Halving | None = None) -> None:
+    def __init__(
+        self, run: Run, halving: Halving | None = None, sharing: Sharing = NOTHING_SHARED
+    ) -> None:
         self._run, self._study, self._space = run, run.study, run.space
         self._halving = halving
         self._objectives = as_objectives(run.config.search.objectives)
+        # Of a trade-off a small model that learns slowly may be a part.
+        share = run.config.search.hopeless if self._objectives == HMEAN else 0.0
+        cost = halving.cost if halving else equal_cost
+        self._hopeless = Hopeless(run.study, run.space.budget.epochs, share, cost)
         self._running: dict[int, _Running] = {}  # by number of the trial
-        self._retries = Retries()
+        self._retries, self._sharing = Retries(), sharing
         self.is_exhausted = False  # whether there was nothing new to propose
 
     @property
@@ -99,7 +109,8 @@ class SearchJobs:
             self._study.note(number, **{TWIN: twin.number})
         self._running[number] = _Running(epoch, until)
         weights = None if twin is None else self._weights_of(twin)
-        return TrialJob(number, self._run.trial_folder(number), params, until=until, twin=weights)
+        folder, alone = self._run.trial_folder(number), ALONE in trial.user_attrs
+        return TrialJob(number, folder, params, until=until, twin=weights, alone=alone)
 
     def _weights_of(self, twin: FrozenTrial) -> Twin:
         latest = twin.user_attrs.get(LATEST, {})
@@ -115,6 +126,7 @@ class SearchJobs:
         while True:
             progress = self._progress()
             begun = [p.number for p in progress if not (p.busy or p.ended or p.is_paused)]
+            begun = [number for number in begun if not self._hopeless.given_up(number)]
             waited_for = {number: self._waited_for(number) for number in begun}
             if ready := [number for number in begun if waited_for[number] is None]:
                 return ready[0]
@@ -146,7 +158,7 @@ class SearchJobs:
                 values=trial.intermediate_values,
                 busy=trial.number in self._running,
                 ended=trial.state.is_finished(),
-                others=self._others(trial),
+                others=others(trial, self._study.record(trial.number), self._objectives),
             )
             for trial in self._study.trials
             if TWIN not in trial.user_attrs or not trial.state.is_finished()
@@ -154,27 +166,6 @@ class SearchJobs:
 
     def _steps(self, trial: FrozenTrial) -> tuple[int, ...]:
         return self._halving.steps(trial.params) if self._halving else ()
-
-    def _others(self, trial: FrozenTrial) -> dict[int, tuple[float, ...]]:
-        """What counts beside the H-mean by epoch, larger is better; an unknown figure is worst."""
-        ways = [(figure, way) for figure, way in self._objectives if figure != "hmean"]
-        if not ways or not trial.intermediate_values:
-            return {}
-        newest = {max(trial.intermediate_values): self._figures(trial.number)}  # of an older run
-        return {
-            int(epoch): tuple(
-                -math.inf
-                if figures.get(name) is None
-                else figures[name] * (1 if way == "max" else -1)
-                for name, way in ways
-            )
-            for epoch, figures in trial.user_attrs.get(FIGURES, newest).items()
-        }
-
-    def _figures(self, number: int) -> dict[str, float | None]:
-        """The objectives as they are now."""
-        record = self._study.record(number)
-        return {name: value_of(record, name) for name, _ in self._objectives}
 
     def _propose(self) -> bool:
         """Put a new trial into the study; False when there are enough or nothing is untried."""
@@ -199,12 +190,21 @@ class SearchJobs:
             if progress.is_paused and not progress.ended:
                 self._study.end(progress.number, OptunaState.PRUNED)
 
+    def is_hopeless(self, job: TrialJob, report: Mapping[str, Any]) -> bool:
+        """Whether to stop a job with this report, far behind what others had long before."""
+        if fault_of(report) or report.get("finished"):
+            return False
+        epoch, loss = int(report["epoch"]), report.get(LOSS)
+        return self._hopeless.why(job.number, epoch, report[METRIC], loss) is not None
+
     def reported(self, job: TrialJob, report: Mapping[str, Any]) -> None:
         """Store a report, or end the trial when it reports its own failure."""
         if job.number not in self._running:
             return
         if report.get("error"):
-            self._fail(job.number, str(report["error"]))
+            failure = Failure(Kind.BUG, str(report["error"]))
+            if not self._by_others(job.number, failure):  # which `ended` sees to
+                self._fail(job.number, failure)
         else:
             self._store(job.number, report)
 
@@ -213,11 +213,16 @@ class SearchJobs:
         number, running = job.number, self._running.get(job.number)
         if running is None:  # it failed by its own report
             return
-        reason = fault_of(report) or _too_short(running, report)
+        reason = fault_of(report)
+        if reason is None:
+            self._store(number, report)
+            if self._hopeless.given_up(number):
+                del self._running[number]
+                return
+            reason = _too_short(running, report)
         if reason is not None:
-            self._fail(number, reason)
+            self._fail(number, Failure(Kind.BUG, reason))
             return
-        self._store(number, report)
         if report.get("finished"):
             self._study.end(number, OptunaState.COMPLETE)
         elif running.until is None:
@@ -233,7 +238,7 @@ class SearchJobs:
             return
         reason = self._retries.verdict(number, running.epoch, failure)
         if reason is not None:
-            self._fail(number, reason)
+            self._fail(number, replace(failure, reason=reason))
             return
         lost = self._study.trial(number).user_attrs.get(LOST, 0)
         self._study.note(number, **{LOST: lost + 1})
@@ -255,14 +260,28 @@ class SearchJobs:
             self._study.note(number, **{BEST: best})
         latest = {name: value for name, value in report.items() if name not in KEPT_APART}
         self._study.note(number, **{LATEST: latest})
+        if (loss := report.get(LOSS)) is not None:
+            losses = self._study.trial(number).user_attrs.get(LOSSES, {})
+            self._study.note(number, **{LOSSES: losses | {str(epoch): loss}})
         if self._objectives != HMEAN:
             known = self._study.trial(number).user_attrs.get(FIGURES, {})
-            self._study.note(number, **{FIGURES: known | {str(epoch): self._figures(number)}})
+            now = figures(self._study.record(number), self._objectives)
+            self._study.note(number, **{FIGURES: known | {str(epoch): now}})
         self._study.report(number, epoch, float(value))
 
-    def _fail(self, number: int, reason: str) -> None:
+    def _by_others(self, number: int, failure: Failure) -> bool:
+        """Whether a trial failed for want of memory that others may have had."""
+        return ALONE not in self._study.trial(number).user_attrs and self._sharing.is_to_blame(
+            failure
+        )
+
+    def _fail(self, number: int, failure: Failure) -> None:
+        """Fail the trial, or leave it to be tried once without others beside it."""
         del self._running[number]
-        self._study.note(number, **{REASON: reason})
+        if self._by_others(number, failure):
+            self._study.note(number, **{ALONE: failure.reason})
+            return
+        self._study.note(number, **{REASON: failure.reason})
         self._study.end(number, OptunaState.FAIL)
 
 
@@ -286,12 +305,3 @@ def halving_of(run: Run) -> Halving | None:
         every=space.fixed.get("train.eval_every", TrainConfig().train.eval_every),
         cost=relative_work(space) if search.compare == "cost" else equal_cost,
     )
-
-
-def folder_name(number: int, params: Mapping[str, Any]) -> str:
-    """A short name that sorts by number and says what the trial tries: `00003_resnet18`."""
-    for value in params.values():
-        if isinstance(value, str):
-            tag = "".join(c if c.isalnum() or c in "._-" else "-" for c in value)
-            return f"{trial_id(number)}_{tag[:40]}"
-    return trial_id(number)

@@ -10,6 +10,7 @@ from detector.core.commands import command
 from detector.core.errors import JobError
 from orchestrator.results.printed import print_leaderboard
 from orchestrator.results.ranking import best, how_far
+from orchestrator.results.repeats import repeated
 from orchestrator.results.write import write_results
 from orchestrator.run.run import Run
 from orchestrator.space.search_space import SearchSpace
@@ -24,6 +25,8 @@ def conclude(run: Run) -> int:
         next_steps = _why_nothing(space, folder)
     else:
         next_steps = _next_steps(space, folder, top)
+    if repeats := repeated(run.study.trials):
+        next_steps = "\n" + "\n".join(repeats) + "\n" + next_steps
     finish(run, below=next_steps)
     if top is None:
         reasons = {f"trial {r.trial}: {r.reason}" for r in records if r.state is TrialState.FAILED}

@@ -60,11 +60,10 @@ class View:
             )
 
     def end(self, record: TrialRecord) -> None:
-        """A trial is over or paused: a line where there is no table; a failure always gets one."""
-        failed = record.state is TrialState.FAILED
-        if failed or not self._has_table:
+        """A trial is over or paused: a line where there is no table; a reason always gets one."""
+        if record.reason or not self._has_table:
             score = "" if record.hmean is None else f"  H-mean {record.hmean:.4f}"
-            reason = f"  {record.reason}" if failed else ""
+            reason = f"  {record.reason}" if record.reason else ""
             self.say(f"trial {record.trial}  {record.state}{score}{reason}")
 
     def _render(self) -> Group:

@@ -18,8 +18,11 @@ LATEST = "latest"  # the last report
 BEST = "best_pages"  # the best epoch, its page H-means and chosen settings
 FIGURES = "figures"  # with several objectives, what each was at each reported epoch
 REASON = "reason"  # why a trial failed
+LOSSES = "losses"  # the training loss by reported epoch
+HOPELESS = "hopeless"  # why a trial was given up
 PAUSED = "paused"  # the epoch at which a trial was paused
 FOLDER = "folder"  # name of the trial's folder below trials/
+ALONE = "alone"  # why a trial is tried again without others beside it
 LOST = "lost_workers"  # how often its worker was lost, and it went on
 TWIN = "same_weights_as"  # the number of the trial whose weights this one has
 
@@ -29,11 +32,21 @@ STATES = {
     OptunaState.PRUNED: TrialState.STOPPED,
     OptunaState.FAIL: TrialState.FAILED,
 }
+REASONS = {TrialState.FAILED: REASON, TrialState.STOPPED: HOPELESS}
 
 
 def trial_id(number: int) -> str:
     """The name of a trial in tables, files and folders."""
     return f"{number:05d}"
+
+
+def folder_name(number: int, params: Mapping[str, Any]) -> str:
+    """A short name that sorts by number and says what the trial tries: `00003_resnet18`."""
+    for value in params.values():
+        if isinstance(value, str):
+            tag = "".join(c if c.isalnum() or c in "._-" else "-" for c in value)
+            return f"{trial_id(number)}_{tag[:40]}"
+    return trial_id(number)
 
 
 def to_record(trial: FrozenTrial) -> TrialRecord:
@@ -67,7 +80,7 @@ def to_record(trial: FrozenTrial) -> TrialRecord:
         checkpoint=latest.get("checkpoint"),
         page_hmeans=_of_pages(best["hmeans"]) if current else None,
         # A driver that dies between the reason and the end leaves a trial that may yet succeed.
-        reason=trial.user_attrs.get(REASON) if state is TrialState.FAILED else None,
+        reason=trial.user_attrs.get(REASONS[state]) if state in REASONS else None,
     )
 
 

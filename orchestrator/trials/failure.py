@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 MOST_LOSSES = 3  # of a trial in the same epoch
+OUT_OF_MEMORY = "out of memory"  # how reasons begin, see `detector.core.device_errors`
 
 
 class Kind(str, Enum):
@@ -32,6 +33,23 @@ class Failure:
 
     kind: Kind
     reason: str
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """What a trial may have to share with others, which may take the memory that it needs."""
+
+    gpu: bool = False
+    machine: bool = False
+
+    def is_to_blame(self, failure: Failure) -> bool:
+        """Whether a trial that has failed may well have the memory when it is alone."""
+        if failure.kind is Kind.NODE_OUT_OF_MEMORY:
+            return self.machine
+        return self.gpu and failure.kind is Kind.BUG and failure.reason.startswith(OUT_OF_MEMORY)
+
+
+NOTHING_SHARED = Sharing()
 
 
 class Retries:

@@ -28,7 +28,8 @@ class TrialJob:
 
     folder: outlives a lost worker and a killed driver. until: the epoch to train to before the
     trial is paused; None is the end. twin: a trial whose weights are those of this one, which is
-    only scored then. seed: the training's seed in place of the one that the point has.
+    only scored then. seed: the training's seed in place of the one that the point has. alone: it
+    found no memory beside others, and has a machine for itself.
     """
 
     number: int
@@ -37,6 +38,7 @@ class TrialJob:
     until: int | None = None
     twin: Twin | None = None
     seed: int | None = None
+    alone: bool = False
 
     @property
     def key(self) -> tuple[int, int | None]:

@@ -23,6 +23,7 @@ SMALL = {
         "backbone=mobilenetv3_small_050",
         "16 crops of 64 px and 4 pages of 6 words",
     ),
+    "bench_hopeless.py": ("searches=4", "40 trainings of 9 epochs, 4 searches"),
     "bench_memory.py": (
         "backbones=mobilenetv3_small_050 sides=64 batches=1 page_px=64",
         "mobilenetv3_small_050, crops of 64",

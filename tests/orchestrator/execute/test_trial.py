@@ -10,14 +10,20 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from sessions import make_run, session_of
 
+from detector.config.settings import TrainConfig, with_values
 from detector.core.errors import InputError, JobError
 from detector.core.files import is_locked
 from detector.inference.checkpoint import read_best
-from orchestrator.execute.trial import Log, detector_trial, explain, held, summary
+from orchestrator.execute.trial import Log, detector_trial, explain, held, on_gpus, summary
+from orchestrator.execute.tuner import run_search
 from orchestrator.space.parameters import Budget, Parameter
 from orchestrator.space.search_space import SearchSpace
 from orchestrator.trials.job import TrialJob, Twin
+from orchestrator.trials.records import TrialState
+
+BUDGET = {"trials": 2, "epochs": 2, "grace_epochs": 1, "reduction_factor": 2}
 
 
 def tiny_space(root: Path, settings: dict[str, Any]) -> SearchSpace:
@@ -28,7 +34,7 @@ def tiny_space(root: Path, settings: dict[str, Any]) -> SearchSpace:
         fixed=settings | {"data.root": root},
         parameters={"optimizer.lr": Parameter("optimizer.lr", "log_uniform", (1e-4, 1e-2))},
         warm_start=(),
-        budget=Budget(trials=2, epochs=2, grace_epochs=1, reduction_factor=2),
+        budget=Budget(**BUDGET),
     )
 
 
@@ -122,6 +128,43 @@ def test_another_seed_takes_the_place_of_the_points_own(make_dataset, tiny_setti
     trial(TrialJob(0, folder, {"optimizer.lr": 0.002}, seed=5), lambda _: None)
     config = read_best(folder / "checkpoint" / "best")[1]
     assert (config.train.seed, config.optimizer.lr) == (5, 0.002)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "settings", "processes", "threads"),
+    [
+        (2.0, {}, 2, 3),
+        (4.0, {"train.batch_size": 3}, 3, 2),  # a crop each
+        (8.0, {"train.batch_size": 16}, 8, 1),
+        (2.0, {"train.compile": True}, 1, None),
+        (1.0, {}, 1, None),
+        (0.5, {}, 1, None),
+        (0.0, {}, 1, None),
+    ],
+)
+def test_each_gpu_of_a_trial_gets_a_process(gpus, settings, processes, threads):
+    config = on_gpus(with_values(TrainConfig(), settings), gpus, threads=6)
+    assert (config.train.processes, config.train.threads) == (processes, threads)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ray_cluster")
+@pytest.mark.parametrize(("given", "processes"), [({}, 2), ({"train.processes": 1}, 1)])
+def test_a_trial_with_two_gpus_trains_with_two_processes(
+    make_dataset, tiny_settings, tmp_path, given, processes
+):
+    """In a worker of Ray, whose processes are its own; without GPUs they are on the CPU."""
+    root = make_dataset(tmp_path / "data", split="train")
+    make_dataset(root, split="val")
+    space = tiny_space(root, tiny_settings | given)
+    run = make_run(tmp_path, replace(space, budget=Budget(**BUDGET | {"trials": 1})))
+    trial = detector_trial(run.space, threads=2, gpus=2.0)
+    run_search(session_of(run, trial, concurrent=1))
+    (record,) = run.records()
+    assert (record.state, record.epochs, record.reason) == (TrialState.FINISHED, 2, None)
+    config = read_best(run.folder / str(record.checkpoint))[1]
+    assert config.train.processes == processes
+    assert config.train.threads == (1 if processes > 1 else None)
 
 
 def _report(epoch: int, best_epoch: int) -> Report:

@@ -19,14 +19,17 @@ from typing import Any
 import pytest
 from optuna.trial import create_trial
 from ray.tune.error import TuneError
+from rich.console import Console
 from sessions import make_run, session_of
 
 from orchestrator.execute.bridge import Bridge, Steps
+from orchestrator.execute.recorder import Recorder
 from orchestrator.execute.trial import signs_of_life
 from orchestrator.execute.tuner import Asha, run_search, unwrapped
 from orchestrator.place.cluster import connected
 from orchestrator.place.resources import Machine
 from orchestrator.propose.search_jobs import SearchJobs
+from orchestrator.results.live import View
 from orchestrator.run.as_records import trial_id
 from orchestrator.space.parameters import Budget, Parameter
 from orchestrator.space.search_space import SearchSpace
@@ -342,6 +345,76 @@ def test_listeners_hear_of_each_epoch_once_and_of_each_end(tmp_path, scheduler):
         assert told.events == [*first, "ended 0", *second, "started 0", *last]
 
 
+def crowded_trial():
+    """One that finds no memory where the other one may be beside it, and notes what it has."""
+
+    def trial(job, report):
+        import ray  # of the worker
+
+        with (job.folder / "had.txt").open("a") as file:
+            had = ray.get_runtime_context().get_assigned_resources()
+            print(job.alone, had["CPU"], had["GPU"], file=file)
+        if job.number == 0 and not job.alone:
+            time.sleep(0.5)
+            raise MemoryError("no room beside the others")
+        for epoch in range(1, (job.until or EPOCHS) + 1):
+            time.sleep(0.2)
+            report({"epoch": epoch, "best_hmean": 0.5, "finished": epoch == EPOCHS})
+
+    return trial
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_trial_that_found_no_memory_beside_another_gets_the_machine(tmp_path, capsys):
+    space = make_space(3, grace=EPOCHS)
+    run = make_run(tmp_path, space)
+    session = session_of(run, crowded_trial(), gpus=0.5)
+    view = View(Console(force_terminal=False), trials=3, epochs=EPOCHS, parameters=[])
+    session = replace(session, resources=replace(session.resources, machine_cpus=2))
+    run_search(session, [Recorder(run, view)])
+    assert [r.state for r in run.records()] == [TrialState.FINISHED] * 3
+    had = (run.trial_folder(0) / "had.txt").read_text().splitlines()
+    assert had == ["False 1.0 0.5", "True 2.0 1.0"]
+    assert (run.trial_folder(1) / "had.txt").read_text() == "False 1.0 0.5\n"
+    assert (
+        "trial 00000  out of memory: no room beside the others; use a smaller"
+        in capsys.readouterr().out
+    )
+
+
+def learning_trial():
+    """Twelve epochs of a training that learns the more slowly the lower its setting is."""
+
+    def trial(job, report):
+        speed = job.params["loss.negative_ratio"] - 1
+        for epoch in range(1, (job.until or 12) + 1):
+            with (job.folder / "trained.txt").open("a") as file:
+                print(epoch, file=file)
+            value = 1 - 0.8 ** (speed * epoch)
+            time.sleep(0.05)  # or the reports of many epochs are under way
+            report({"epoch": epoch, "best_hmean": value, "finished": epoch == 12})
+
+    return trial
+
+
+@pytest.mark.usefixtures("ray_cluster")
+@pytest.mark.parametrize("scheduler", ["promote", "asha"])
+def test_a_training_that_learns_nothing_is_stopped_long_before_its_first_rung(tmp_path, scheduler):
+    told, ratios = Told(breaks=False), (3.0, 3.1, 3.2, 3.3, 3.4, 1.001, 3.5)
+    space = make_space(7, epochs=12, grace=12, warm_start=ratios)
+    study = search(tmp_path, learning_trial(), space, [told], concurrent=1, scheduler=scheduler)
+    states = [r.state for r in study.records()]
+    assert states == [*[TrialState.FINISHED] * 5, TrialState.STOPPED, TrialState.FINISHED]
+    stopped = study.record(5)
+    assert stopped.epochs == 4
+    assert stopped.reason.startswith("hopeless: H-mean 0.0009 after 4 epochs, while most of 5")
+    trained = (tmp_path / "trials/00005/trained.txt").read_text().split()
+    assert trained[:4] == ["1", "2", "3", "4"]
+    assert len(trained) < 12  # its process was told to leave
+    own = [event for event in told.events if event.startswith(("5: ", "started 5", "ended 5"))]
+    assert own == ["started 5", "5: 1", "5: 2", "5: 3", "5: 4", "ended 5"]
+
+
 @pytest.mark.usefixtures("ray_cluster")
 def test_a_worker_that_copies_its_data_gives_signs_of_life(tmp_path):
     def trial(job, report):
@@ -385,6 +458,13 @@ def by_tune(error):
             raise TuneError(f"Traceback ... {met}")  # noqa: B904
     except TuneError as own:
         raise TuneError("The Ray Tune run failed") from own
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_what_the_first_proposal_raises_ends_the_search_too(tmp_path):
+    # Nothing is running, and Tune would ask again and again for something that is.
+    with pytest.raises(ValueError, match=r"0\.5 of parameter 'loss.negative_ratio' isn't"):
+        search(tmp_path, counting_trial(0.0), make_space(1, warm_start=[0.5]))
 
 
 def test_what_tune_met_is_raised_in_place_of_its_own_error():

@@ -16,6 +16,7 @@ from orchestrator.place.resources import (
     packed,
     this_machine,
 )
+from orchestrator.trials.failure import Sharing
 
 
 @pytest.mark.parametrize(
@@ -166,3 +167,26 @@ def test_this_machine_has_a_core():
 def test_description_counts_cores():
     assert describe(TrialResources(1, 0, 2)) == "a trial gets 1 CPU core; trials at once: 2"
     assert "4 CPU cores and 0.5 GPU" in describe(TrialResources(4, 0.5, 2))
+
+
+@pytest.mark.parametrize(
+    ("machines", "wishes", "alone"),
+    [
+        ([Machine(16, 2)], {"gpus_per_trial": 0.25}, (16, 1)),
+        ([Machine(16, 2)], {}, (16, 1)),
+        ([Machine(16, 4)], {"gpus_per_trial": 2}, (16, 2)),
+        ([Machine(8, 0)], {}, (8, 0)),
+        ([Machine(4, 0), Machine(32, 1), Machine(16, 1)], {"gpus_per_trial": 0.5}, (16, 1)),
+        ([], {"growing": True, "gpus_per_trial": 0.5}, (2, 1)),
+    ],
+)
+def test_a_trial_alone_has_a_machine_and_one_whole_gpu(machines, wishes, alone):
+    share = allot(machines, trials=20, **wishes).alone
+    assert (share.cpus, share.gpus) == alone
+
+
+def test_what_trials_share():
+    assert TrialResources(1, 0.5, None).sharing == Sharing(gpu=True, machine=True)
+    assert TrialResources(1, 0, 2).sharing == Sharing(gpu=True, machine=True)
+    assert TrialResources(1, 2, 4).sharing == Sharing(gpu=False, machine=True)
+    assert TrialResources(1, 0.5, 1).sharing == Sharing(gpu=False, machine=False)

@@ -15,6 +15,7 @@ from detector.core.errors import InputError, JobError
 from detector.training.step_cost import StepCost
 from orchestrator.place import share
 from orchestrator.place.cost import largest
+from orchestrator.place.gpu_kinds import Kind
 from orchestrator.place.resources import Machine, TrialResources, allot, packed
 from orchestrator.place.share import sharing
 from orchestrator.run.command_line import parse_arguments
@@ -117,12 +118,63 @@ def test_the_search_asks_for_the_share_that_was_measured(space: SearchSpace, mon
     assert share.packed_share(whole, space, local) is local
 
 
-def test_a_share_is_chosen_for_this_machine_alone(space: SearchSpace):
+def test_only_gpus_are_measured_and_those_of_a_cluster_once_it_is_joined(space: SearchSpace):
     config, _ = parse_arguments(["space=s", "resources.gpu=auto"])
-    with pytest.raises(InputError, match=r"cluster's; give .* resources.gpus_per_trial=0.5"):
-        share.packed_share(config, space, None)
+    assert share.packed_share(config, space, None) is None
     on_cpu = TrialResources(1, 0, 2)
     assert share.packed_share(config, space, on_cpu) is on_cpu
+
+
+@pytest.mark.parametrize(
+    ("fixed", "gpus", "message"),
+    [
+        ({"train.processes": 2}, "1", r"^train.processes: 2 .* gets 1; .*gpus_per_trial=2 as well"),
+        ({"train.processes": 2}, "0.5", r"^train.processes: 2 processes need a GPU each"),
+        ({"train.compile": True}, "2", r"^train.compile: true is for one process, .* gets 2 GPUs"),
+        ({"train.processes": 2}, "2", None),
+        ({"train.processes": 1, "train.compile": True}, "2", None),
+        ({"train.processes": 2, "train.device": "cpu"}, "1", None),
+        ({"train.processes": 2}, "0", None),
+    ],
+)
+def test_processes_and_gpus_of_a_trial_must_agree(space, monkeypatch, fixed, gpus, message):
+    monkeypatch.setattr(share, "this_machine", lambda: Machine(8, 4))
+    config, _ = parse_arguments(["space=s", f"resources.gpus_per_trial={gpus}"])
+    if message is None:
+        assert share.share(config, space.with_fixed(fixed)).gpus == float(gpus)
+    else:
+        with pytest.raises(InputError, match=message):
+            share.share(config, space.with_fixed(fixed))
+
+
+MACHINES = [Machine(8, 0), Machine(16, 2), Machine(32, 1)]
+
+
+def on_cluster(space: SearchSpace, kinds, *arguments: str) -> TrialResources:
+    config, _ = parse_arguments(["space=s", *arguments])
+    return share.cluster_share(config, space, MACHINES, lambda *_, **__: kinds)
+
+
+def test_on_a_cluster_the_smallest_kind_of_gpu_decides(space: SearchSpace, capsys):
+    small = {"resnet18": StepCost(0.1, 4 * GB, 16 * GB, 1.2)}
+    large = {"resnet18": StepCost(0.1, 5 * GB, 80 * GB, 1.4)}
+    got = on_cluster(space, [Kind("H100", large), Kind("T4", small)], "resources.gpu=auto")
+    # 14.4 GB hold three trials of 4 GB; twelve trials on three GPUs would be four.
+    assert got == TrialResources(
+        2, 0.3333, None, {"resnet18": 1.4}, {"H100": 80 * GB, "T4": 16 * GB}
+    )
+    assert capsys.readouterr().err == (
+        "resources.gpu=auto: on H100 the largest trial takes 5.0 of 80.0 GB\n"
+        "resources.gpu=auto: on T4 the largest trial takes 4.0 of 16.0 GB\n"
+        "resources.gpu=auto: a trial gets 0.3333 GPU\n"
+    )
+
+
+def test_on_a_cluster_nothing_is_measured_that_nobody_asked_for(space: SearchSpace, capsys):
+    assert on_cluster(space, None) == TrialResources(8, 1, None)
+    assert on_cluster(space, None, "resources.gpus_per_trial=0.5").gpus == 0.5
+    assert on_cluster(space, [], "resources.gpu=auto") == TrialResources(8, 1, None)
+    assert capsys.readouterr().err.endswith("a whole GPU, as no step was measured\n")
 
 
 def drive_shares(path: str) -> None:

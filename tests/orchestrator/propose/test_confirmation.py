@@ -21,7 +21,7 @@ from orchestrator.run.run import Run
 from orchestrator.run.spending import spending
 from orchestrator.space.parameters import Budget, Parameter
 from orchestrator.space.search_space import SearchSpace
-from orchestrator.trials.failure import Failure, Kind
+from orchestrator.trials.failure import Failure, Kind, Sharing
 from orchestrator.trials.job import Twin
 from orchestrator.trials.records import TrialRecord, TrialState
 
@@ -79,8 +79,8 @@ def confirming(tmp_path):
     return make
 
 
-def seed_jobs(run, say=lambda _: None) -> SeedJobs:
-    return SeedJobs(run.study, trainings(run), say)
+def seed_jobs(run, say=lambda _: None, **more) -> SeedJobs:
+    return SeedJobs(run.study, trainings(run), say, **more)
 
 
 def last(score=0.8):
@@ -187,3 +187,19 @@ def test_results_are_kept_in_the_order_of_seeds(confirming):
     (record,) = run.records()
     assert record.confirmed == (0.1, 0.2, 0.3)
     assert [replace(record, confirmed=())] == before
+
+
+def test_a_training_without_memory_beside_others_is_made_once_alone(confirming):
+    run, said = confirming([POINT], top=1, seeds=1), []
+    jobs = seed_jobs(run, said.append, sharing=Sharing(gpu=True, machine=True))
+    first = jobs.next_job()
+    jobs.ended(first, {"error": "out of memory: CUDA out of memory"})
+    again = jobs.next_job()
+    assert (first.alone, again.alone, again.key) == (False, True, first.key)
+    assert said == [
+        "trial 00000 seed 1: out of memory: CUDA out of memory; it is tried once with no training "
+        "beside it"
+    ]
+    jobs.lost(again, Failure(Kind.NODE_OUT_OF_MEMORY, "out of memory: its machine ran low"))
+    assert jobs.next_job() is None
+    assert run.records()[0].reason == "seed 1 failed: out of memory: its machine ran low"

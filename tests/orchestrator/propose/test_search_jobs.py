@@ -16,11 +16,11 @@ from sqlalchemy import Engine, event
 from detector.core.errors import InputError
 from orchestrator.propose.halving import Halving
 from orchestrator.propose.proposals import HMEAN
-from orchestrator.propose.search_jobs import AHEAD, SearchJobs, folder_name
+from orchestrator.propose.search_jobs import AHEAD, SearchJobs
 from orchestrator.run import study as store
 from orchestrator.space.parameters import Budget, Parameter
 from orchestrator.space.search_space import SearchSpace
-from orchestrator.trials.failure import Failure, Kind
+from orchestrator.trials.failure import NOTHING_SHARED, Failure, Kind, Sharing
 from orchestrator.trials.job import TrialJob, Twin
 from orchestrator.trials.pareto import as_objectives
 from orchestrator.trials.records import TrialState
@@ -53,7 +53,7 @@ class Session:
         seed, search = settings.get("seed", 0), {"objectives": figures}
         run = make_run(folder, space, resume=resume, seed=seed, search=search)
         self.halving, self.study = halving, run.study
-        self.jobs = SearchJobs(run, halving)
+        self.jobs = SearchJobs(run, halving, settings.get("sharing", NOTHING_SHARED))
         self.names: dict[str, TrialJob] = {}
 
     def trial(self, number):
@@ -652,14 +652,146 @@ def test_a_reader_does_not_stop_the_search(tmp_path):
     assert session.trial(0).intermediate_values == {1: 0.5}
 
 
+def with_five_others(session):
+    """Five trials that were good after two epochs; the next job is a sixth."""
+    for name in "abcde":
+        session.next(name)
+        for epoch, best in enumerate((0.6, 0.8, 0.9), 1):
+            session.report(name, result(epoch, best))
+    return session.next("slow")
+
+
+def hopeless(session, report):
+    return session.jobs.is_hopeless(session.names["slow"], report)
+
+
+LONG = Halving(epochs=12, grace=12, factor=2)  # its first rung is its end
+
+
+@pytest.mark.parametrize("halving", [None, LONG])
+def test_a_hopeless_trial_is_stopped_before_its_next_rung_and_says_why(tmp_path, halving):
+    session = Session(tmp_path, halving=halving, space=make_space(trials=7))
+    number = with_five_others(session).number
+    for epoch in (1, 2, 3):
+        assert not hopeless(session, result(epoch, 0.1))
+        session.report("slow", result(epoch, 0.1))
+    assert hopeless(session, result(4, 0.1))
+    assert not hopeless(session, result(4, 0.5))
+    assert not hopeless(session, result(4, 0.1, finished=True))
+    assert not hopeless(session, result(4, math.nan))
+    assert not hopeless(session, {"error": "ValueError: no"})
+    session.end("slow", result(4, 0.1, done=True))  # Tune tells of its last report here alone
+    record = session.study.record(number)
+    assert (record.state, record.epochs, record.hmean) == (TrialState.STOPPED, 4, 0.1)
+    assert record.reason.startswith("hopeless: H-mean 0.1000 after 4 epochs")
+    assert session.trial(number).state is OptunaState.PRUNED
+    assert session.next("another").number == 6
+
+
+def test_a_driver_killed_before_a_hopeless_trial_had_ended_stops_it_in_its_next_session(tmp_path):
+    space = make_space(trials=6)
+    killed = Session(tmp_path, halving=LONG, space=space)
+    number = with_five_others(killed).number
+    killed.report("slow", result(4, 0.1))
+    resumed = Session(tmp_path, resume=True, halving=LONG, space=space)
+    assert [resumed.next(name).number for name in "vwxyz"] == [0, 1, 2, 3, 4]
+    assert resumed.next("none") is None
+    record = resumed.study.record(number)
+    assert (record.state, record.reason[:9]) == (TrialState.STOPPED, "hopeless:")
+
+
+@pytest.mark.parametrize("settings", [{"hopeless": 0}, {"objectives": ["hmean", "params_m"]}])
+def test_nothing_is_hopeless_where_that_is_off_or_small_models_count(tmp_path, settings):
+    space = make_space(trials=7)
+    run = make_run(tmp_path, space, resume=False, search=settings)
+    session = Session(tmp_path, resume=True, space=space)
+    session.jobs = SearchJobs(run, LONG)
+    with_five_others(session)
+    assert not hopeless(session, result(4, 0.1))
+
+
+GPU_FULL = {"error": "out of memory: CUDA out of memory"}
+NODE_FULL = Failure(Kind.NODE_OUT_OF_MEMORY, "out of memory: its machine ran low")
+ALL_SHARED = Sharing(gpu=True, machine=True)
+
+
+def run_out(session, name, how):
+    """The job finds no memory: by its own report, or as Ray kills it."""
+    if how == "lost":
+        session.lose(name, NODE_FULL)
+    else:
+        session.report(name, GPU_FULL)
+        # Tune may ask for a job before it says that this one is over.
+        assert session.next(f"beside {name}").number != session.names[name].number
+        session.end(name, GPU_FULL)
+
+
+@pytest.mark.parametrize("how", ["reported", "lost"])
+def test_a_trial_without_memory_beside_others_is_tried_once_alone(tmp_path, how):
+    session = Session(tmp_path, sharing=ALL_SHARED)
+    session.next("a")
+    session.report("a", result(1, 0.5))
+    run_out(session, "a", how)
+    assert session.trial(0).state is OptunaState.RUNNING
+    again = Session(tmp_path, resume=True, sharing=ALL_SHARED)  # whatever became of the driver
+    job = again.next("a")
+    assert (job.number, job.alone) == (0, True)
+    again.report("a", result(2, 0.6))
+    again.lose("a", UNKNOWN)  # and tried again for that, as ever
+    assert again.next("a").alone
+    run_out(again, "a", how)
+    record = again.study.record(0)
+    assert (record.state, record.epochs) == (TrialState.FAILED, 2)
+    assert record.reason.startswith("out of memory: ")
+
+
 @pytest.mark.parametrize(
-    ("params", "expected"),
+    ("shared", "how"),
     [
-        ({"lr": 0.1}, "00007"),
-        ({"lr": 0.1, "backbone": "convnext_tiny"}, "00007_convnext_tiny"),
-        ({"weights": "../a b/c"}, "00007_..-a-b-c"),
-        ({"weights": "x" * 99}, "00007_" + "x" * 40),
+        (Sharing(), "reported"),
+        (Sharing(), "lost"),
+        (Sharing(machine=True), "reported"),  # its GPUs are its own
+        (Sharing(gpu=True), "lost"),
     ],
 )
-def test_folder_names_are_short_and_safe(params, expected):
-    assert folder_name(7, params) == expected
+def test_where_nothing_is_shared_a_trial_without_memory_has_failed(tmp_path, shared, how):
+    session = Session(tmp_path, sharing=shared)
+    session.next("a")
+    run_out(session, "a", how)
+    assert session.trial(0).state is OptunaState.FAIL
+
+
+def test_what_is_not_for_memory_is_not_tried_again(tmp_path):
+    session = Session(tmp_path, sharing=ALL_SHARED)
+    session.next("a")
+    session.report("a", {"error": "ValueError: no"})
+    assert session.trial(0).state is OptunaState.FAIL
+
+
+def test_a_promoted_trial_without_memory_goes_on_alone_from_its_rung(tmp_path):
+    session = Session(tmp_path, sharing=ALL_SHARED, halving=Halving(epochs=4, grace=1, factor=2))
+    for name, best in zip("ab", (0.9, 0.5), strict=True):
+        session.next(name)
+        session.end(name, result(1, best))
+    assert session.next("c").number == 0
+    session.lose("c", NODE_FULL)
+    job = session.next("d")
+    assert (job.number, job.until, job.alone) == (0, 2, True)
+
+
+def test_losses_are_kept_by_epoch_and_stop_what_does_not_learn(tmp_path):
+    session = Session(tmp_path, halving=LONG, space=make_space(trials=7))
+    for name in "abcde":
+        session.next(name)
+        for epoch in (1, 2, 3):
+            session.report(name, result(epoch, 0.0, **{"loss/total": 6.0 - epoch}))
+    dead = session.next("slow").number
+    for epoch in (1, 2, 3, 4, 5):
+        session.report("slow", result(epoch, 0.0, **{"loss/total": 5.0}))
+    last = result(6, 0.0, **{"loss/total": 5.0})
+    assert hopeless(session, last)
+    assert not hopeless(session, result(6, 0.0, **{"loss/total": 4.0}))
+    session.end("slow", last)
+    record = session.study.record(dead)
+    assert (record.state, record.epochs) == (TrialState.STOPPED, 6)
+    assert record.reason.startswith("hopeless: its loss has fallen by 0.0% in 6 epochs")

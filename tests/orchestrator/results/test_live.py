@@ -27,10 +27,12 @@ def test_without_a_terminal_every_event_is_one_line():
         view.epoch(running, 0.85)
         view.end(record("00001", TrialState.FINISHED, 0.9))
         view.end(record("00002", TrialState.FAILED, None, reason="the loss is not finite"))
+        view.end(record("00003", TrialState.STOPPED, 0.1, reason="hopeless: it says why"))
     assert out.getvalue().splitlines() == [
         "trial 00001  epoch 2/5  H-mean 0.8500  best 0.9000  61 s",
         "trial 00001  finished  H-mean 0.9000",
         "trial 00002  failed  the loss is not finite",
+        "trial 00003  stopped  H-mean 0.1000  hopeless: it says why",
     ]
 
 

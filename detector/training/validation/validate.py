@@ -20,7 +20,7 @@ from detector.training.validation.processes import (
     result_of,
 )
 
-_AT_ONCE = 8  # pages of one shape that go through the network of a GPU together
+_AT_ONCE = 4  # pages of one shape that go through the network of a GPU together
 
 
 def settings_to_score(
@@ -65,13 +65,14 @@ def begin(
     pages, (rank, world) = processes.scorer.pages, share
     start, end = (len(pages) * i // world for i in (rank, rank + 1))
     pending = Pending({}, [])
-    at_once = 1 if detector.device.type == "cpu" else _AT_ONCE
+    # Pages that are cropped first come in full, which many at once have no memory for.
+    alone = detector.device.type == "cpu" or detector.reading.crop_margin is not None
     for index, page_map in page_maps(
         detector,
         pages[start:end],
         workers=workers,
         skip=pending.skipped.append,
-        at_once=at_once,
+        at_once=1 if alone else _AT_ONCE,
         cache=cache,
     ):
         pending.futures[start + index] = processes.submit(start + index, page_map)

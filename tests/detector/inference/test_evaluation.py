@@ -15,9 +15,9 @@ def test_pages_of_one_shape_go_through_the_network_together(
     trained: Path, make_dataset, tmp_path: Path
 ):
     """Two shapes in turns and a broken page: each map as of the page alone, with its index."""
-    wide = read_split(make_dataset(tmp_path / "wide", split="val", pages=3), "val").pages
+    wide = read_split(make_dataset(tmp_path / "wide", split="val", pages=3, width=320), "val").pages
     tall = read_split(
-        make_dataset(tmp_path / "tall", split="val", pages=3, width=128, height=160), "val"
+        make_dataset(tmp_path / "tall", split="val", pages=3, width=128, height=320), "val"
     ).pages
     pages = [page for pair in zip(wide, tall, strict=True) for page in pair]
     pages[2].path.write_bytes(b"torn")

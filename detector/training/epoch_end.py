@@ -7,7 +7,7 @@ else, as on a CPU by default, at once. What is decided, kept and told is the sam
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -170,6 +170,7 @@ class EpochEnds:
             new[LATENCY] = latency_ms(job.detector, job.val_pages)
         started = time.monotonic()
         pending = begin_validation(job, state, self._processes)
+        self._tell_skipped(pending.skipped if pending is not None else ())
         state.seconds += time.monotonic() - started
         new["seconds"] = state.seconds
         self._trained = _Trained(snapshot(state, copied=self.beside), new, pending)
@@ -223,15 +224,20 @@ class EpochEnds:
             keep_best(folder, trained.taken.evaluated, state, config)
         return scores
 
+    def _tell_skipped(self, messages: Iterable[str]) -> None:
+        for message in messages:
+            self._job.log(f"skipped: {message}")
+
     def _tell(self, trained: _Trained, scores: Validated | None) -> None:
         state, epoch, log = self._state, trained.taken.epoch, self._job.log
-        for message in scores.told.skipped if scores is not None else ():
-            log(f"skipped: {message}")
+        if scores is not None and trained.pending is not None:  # what other processes found
+            own = trained.pending.skipped
+            self._tell_skipped([text for text in scores.told.skipped if text not in own])
         for shown in scores.told.shown if scores is not None else ():
             self._monitor.page(shown.page, shown.page_map, shown.found, epoch)
         # Between validations there are the scores of an older epoch, which are no points of this.
-        own = trained.figures if scores is None else state.metrics
-        self._monitor.scalars(curves(own), epoch)
+        points = trained.figures if scores is None else state.metrics
+        self._monitor.scalars(curves(points), epoch)
         log(epoch_line(state.metrics, epoch, self._job.config.train.epochs, scores))
         if scores is not None:
             self.last = report_of(self._job, state, epoch, scores.swept)

@@ -64,7 +64,7 @@ def validated(
         raise JobError("\n".join(["no page of the split could be read:", *skipped[:5]]))
     told = Told([shown for part in parts for shown in part.shown], skipped)
     if choose:
-        return replace(choice(swept, skipped), told=told)
+        return replace(choice(swept), told=told)
     scores = swept.scores(0)
     if len(settings) == 1:
         return Validated(scores.metrics(), scores.page_hmeans, told=told)
@@ -72,7 +72,7 @@ def validated(
     return Validated(figures, scores.page_hmeans, swept, swept.tuned(), told)
 
 
-def choice(swept: SweepScores, skipped: Sequence[str] = ()) -> Validated:
+def choice(swept: SweepScores) -> Validated:
     """A validation whose settings are chosen on its own pages.
 
     H-mean, precision, recall and page H-means are the cross-fitted ones, since a choice flatters
@@ -83,12 +83,11 @@ def choice(swept: SweepScores, skipped: Sequence[str] = ()) -> Validated:
     """
     fitted = swept.cross_fit()
     if fitted is None:
-        fault = (
+        raise JobError(
             "sweep.choose: post-processing settings are chosen on half of the validation pages "
             "and scored on the others, and fewer than two pages with words could be read; "
-            "restore the others, or set sweep.choose=false"
+            "restore the pages named above, or set sweep.choose=false"
         )
-        raise JobError("\n".join([fault, *skipped[:5]]))
     best = swept.best()
     figures = swept.scores(best).metrics()
     figures |= {"hmean": fitted.hmean, "precision": fitted.precision, "recall": fitted.recall}

@@ -117,6 +117,6 @@ def test_chosen_settings_are_scored_on_pages_that_did_not_choose_them(
 
 def test_one_page_chooses_nothing(trained: Path, drawn_root: Path):
     detector, _ = load_detector(trained, device="cpu")
-    message = r"sweep\.choose: .*fewer than two pages with words could be read; restore the others"
+    message = r"sweep\.choose: .*fewer than two pages with words could be read; restore"
     with pytest.raises(JobError, match=message):
         choosing(detector, read_split(drawn_root, "val").pages[:1])

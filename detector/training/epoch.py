@@ -45,6 +45,11 @@ class Job:
     log: Callable[[str], None]
     peers: Peers = ALONE
 
+    @property
+    def loaders(self) -> int:
+        """Processes that load its crops and pages."""
+        return loader_processes(self.config.data.workers, self.detector.device)
+
 
 def feed(job: Job, epochs: range) -> Generator[PackedBatch, None, None]:
     """This process's share of the batches of these epochs, counted from 0."""
@@ -52,7 +57,7 @@ def feed(job: Job, epochs: range) -> Generator[PackedBatch, None, None]:
     return training_batches(
         job.samples,
         batch_size=settings.batch_size,
-        workers=loader_processes(job.config.data.workers, job.detector.device),
+        workers=job.loaders,
         epochs=epochs,
         seed=settings.seed,
         pin_memory=job.detector.device.type == "cuda",
@@ -108,7 +113,7 @@ def train_epoch(
     names = ("loss/total", "loss/probability", "loss/threshold", "loss/binary")
     losses = dict(zip(names, (total / count).tolist(), strict=True))
     losses |= {"lr": rate, "skipped": skipped}
-    if loader_processes(job.config.data.workers, device):
+    if job.loaders:
         losses["waiting"] = clock.share()
     return losses
 

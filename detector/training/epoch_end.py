@@ -17,7 +17,6 @@ from typing import Any
 from torch import nn
 
 from detector.config.settings import TrainConfig
-from detector.core.device import loader_processes
 from detector.inference.latency import latency_ms
 from detector.postprocess.sweep_scores import SweepScores
 from detector.training.epoch import Job
@@ -27,7 +26,6 @@ from detector.training.storage.generations import LAST, keep_previous
 from detector.training.storage.state_file import Snapshot, TrainingState, save_state, snapshot
 from detector.training.validation.figures import (
     STALE,
-    Part,
     Validated,
     epoch_line,
     record,
@@ -100,8 +98,7 @@ def scoring(job: Job) -> Iterator[ScoringProcesses]:
     config = job.config
     tried = config.sweep.tried() if config.train.sweep else None
     settings = settings_to_score(job.detector.postprocess, tried)
-    count = loader_processes(config.data.workers, job.detector.device)
-    processes = ScoringProcesses(PageScorer(job.val_pages, settings), count)
+    processes = ScoringProcesses(PageScorer(job.val_pages, settings), job.loaders)
     try:
         yield processes
     finally:
@@ -114,9 +111,8 @@ def begin_validation(job: Job, state: TrainingState, processes: ScoringProcesses
         return None
     peers = job.peers
     peers.same_weights(state.evaluated)
-    workers = loader_processes(job.config.data.workers, job.detector.device)
     share, cache = (peers.rank, peers.world), job.samples.cache
-    return begin(job.detector, processes, workers=workers, share=share, cache=cache)
+    return begin(job.detector, processes, workers=job.loaders, share=share, cache=cache)
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,7 +171,7 @@ class EpochEnds:
         new["seconds"] = state.seconds
         self._trained = _Trained(snapshot(state, copied=self.beside), new, pending)
         if self._thread is not None:
-            self._kept = self._thread.submit(self._keep, self._trained, None)
+            self._kept = self._thread.submit(self._keep, self._trained)
 
     def poll(self) -> None:
         """Tell of the epoch before, if all of it is there; to be called as often as one likes."""
@@ -190,10 +186,7 @@ class EpochEnds:
         if self._kept is not None:
             scores, self._kept = self._kept.result(), None
         else:
-            parts = None
-            if trained.pending is not None:
-                parts = self._job.peers.gathered(trained.pending.part())
-            scores = self._keep(trained, parts)
+            scores = self._keep(trained)
         self._tell(trained, scores)
 
     def close(self) -> None:
@@ -201,14 +194,14 @@ class EpochEnds:
         if self._thread is not None:
             self._thread.shutdown()
 
-    def _keep(self, trained: _Trained, parts: list[Part] | None) -> Validated | None:
+    def _keep(self, trained: _Trained) -> Validated | None:
         """Put an epoch's figures into `state` and write its files; its scores, if it has some."""
         config, state, folder = self._job.config, self._state, self._job.folder
         scores = None
         if trained.pending is not None:
             scores = validated(
                 self._processes.scorer.settings,
-                [trained.pending.part()] if parts is None else parts,
+                self._job.peers.gathered(trained.pending.part()),
                 choose=config.sweep.choose,
             )
         best = False

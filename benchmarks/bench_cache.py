@@ -23,14 +23,13 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from bench_pipeline import samples
+from bench_pipeline import given_or_drawn, samples
 from numpy.typing import NDArray
 from timing import best_times, run
 
 from detector.data.crops.dataset import TrainingPages
-from detector.data.labels.annotations import Page, read_image, read_split
+from detector.data.labels.annotations import Page, read_image
 from detector.data.page.cache import PageCache, read_page
-from detector.data.synthetic.receipts import synthesize
 
 DEFAULTS = {"data": None, "pages": 12, "page_px": 2400, "side": 1024, "rounds": 3}
 CROPS = 6  # of each page
@@ -109,11 +108,7 @@ def main(options: dict[str, Any]) -> None:
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as temporary:
-        root = Path(options["data"] or temporary + "/receipts")
-        if options["data"] is None:
-            drawn = options["page_px"]
-            synthesize(root, images=options["pages"], val_images=0, seed=0, longest_side_px=drawn)
-        pages = read_split(root, "train", limit=options["pages"]).pages
+        pages = given_or_drawn(options, Path(temporary))
         crops = samples(pages, options["side"], 640, None)
         compare_times(crops, Path(temporary), options["rounds"])
         compare_crops(crops)

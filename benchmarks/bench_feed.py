@@ -21,7 +21,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from bench_pipeline import samples
+from bench_pipeline import given_or_drawn, samples
 from timing import best_times, run
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -29,8 +29,6 @@ from torch.utils.data import DataLoader, Dataset
 from detector.core.errors import InputError
 from detector.data.crops.dataset import TrainingPages
 from detector.data.crops.loader import epoch_order, training_batches
-from detector.data.labels.annotations import read_split
-from detector.data.synthetic.receipts import synthesize
 
 DEFAULTS = {
     "data": None,
@@ -123,11 +121,7 @@ def bytes_of(batch: Sequence[Tensor]) -> float:
 
 def main(options: dict[str, Any]) -> None:
     with tempfile.TemporaryDirectory() as temporary:
-        root = Path(options["data"] or temporary + "/receipts")
-        if options["data"] is None:
-            drawn = options["page_px"]
-            synthesize(root, images=options["pages"], val_images=0, seed=0, longest_side_px=drawn)
-        pages = read_split(root, "train", limit=options["pages"]).pages
+        pages = given_or_drawn(options, Path(temporary))
         crops = samples(pages, options["side"], options["crop"], Path(temporary) / "cache")
         for index in range(len(crops)):
             crops.crop(0, index)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import itertools
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +72,15 @@ def loop_or_nothing(words: Sequence[NDArray[np.float64]], crop: int) -> Sequence
     return loop(usable, crop, crop)
 
 
+def given_or_drawn(options: Mapping[str, Any], temporary: Path) -> Sequence[Page]:
+    """`pages` training pages of the dataset `data`, or as many drawn receipts of `page_px`."""
+    root = Path(options["data"] or temporary / "receipts")
+    if options["data"] is None:
+        drawn = options["page_px"]
+        synthesize(root, images=options["pages"], val_images=0, seed=0, longest_side_px=drawn)
+    return read_split(root, "train", limit=options["pages"]).pages
+
+
 def samples(pages: Sequence[Page], side: int, crop: int, cache: Path | None) -> TrainingPages:
     """The same by this project, from a cache in the folder `cache` if there is one."""
     augment = Augment(longest_side_px=side, **(RANGES.model_dump() | {"crop_px": crop}))
@@ -118,13 +127,9 @@ _SIZE = ("width", "height")
 def main(options: dict[str, Any]) -> None:
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
-    count, side, crop = (options[key] for key in ("pages", "side", "crop"))
+    side, crop = options["side"], options["crop"]
     with tempfile.TemporaryDirectory() as temporary:
-        root = Path(options["data"] or temporary + "/receipts")
-        if options["data"] is None:
-            drawn = options["page_px"]
-            synthesize(root, images=count, val_images=0, seed=0, longest_side_px=drawn)
-        pages = read_split(root, "train", limit=count).pages
+        pages = given_or_drawn(options, Path(temporary))
         compare(pages, side, crop, options["rounds"], Path(temporary) / "cache")
 
 

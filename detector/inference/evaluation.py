@@ -51,9 +51,13 @@ def collect(
     *,
     workers: int = 0,
     on_page: OnPage | None = None,
+    tighter: Sequence[float] = (),
 ) -> Scoring:
-    """What `evaluate` scores, before it is scored: parts of a split can be merged."""
-    scoring = Scoring()
+    """What `evaluate` scores, before it is scored: parts of a split can be merged.
+
+    tighter: IoU at which boxes are matched as well (see `Scoring`).
+    """
+    scoring = Scoring(tighter)
     for index, found_map in page_maps(detector, pages, workers=workers, skip=scoring.skip):
         page = pages[index]
         found = detector.locate(found_map)

@@ -116,21 +116,30 @@ class PageWords:
 
 
 class Scoring:
-    """Collects the detections of pages and scores them by every metric."""
+    """Collects the detections of pages and scores them by every metric.
 
-    def __init__(self) -> None:
+    Boxes are also matched at each IoU of `tighter`, whose scores `at_iou` gives. Raises InputError
+    for one outside [0, 1).
+    """
+
+    def __init__(self, tighter: Sequence[float] = ()) -> None:
         self._competition = CLEval("competition", blank="skip")
         self._official = CLEval("official")
         self._overlap = IoU()
+        self._tighter = [IoU(threshold) for threshold in tighter]
         self._pages = 0
         self._skipped: list[str] = []
 
     def add(self, page: Page, polygons: Sequence[ArrayLike]) -> None:
         """Count a page. Raises InputError for a name already added."""
-        (competition,), (official,), (overlap,) = PageWords.read(page).count(polygons)
+        words = PageWords.read(page)
+        (competition,), (official,), (overlap,) = words.count(polygons)
         self._competition.add_counts(page.name, competition)
         self._official.add_counts(page.name, official)
         self._overlap.add_counts(page.name, overlap)
+        for iou in self._tighter:
+            (counts,) = words.overlap.match(polygons, iou.threshold).counts()
+            iou.add_counts(page.name, counts)
         self._pages += 1
 
     def skip(self, reason: str) -> None:
@@ -138,12 +147,18 @@ class Scoring:
         self._skipped.append(reason)
 
     def merge(self, other: Scoring) -> None:
-        """Add what another collected. Raises InputError for a page that both have."""
+        """Add what another collected at the same IoU. Raises InputError for a page of both."""
         self._competition.merge(other._competition)
         self._official.merge(other._official)
         self._overlap.merge(other._overlap)
+        for own, others in zip(self._tighter, other._tighter, strict=True):
+            own.merge(others)
         self._pages += other._pages
         self._skipped += other._skipped
+
+    def at_iou(self) -> dict[float, IoUResult]:
+        """The scores of whole boxes at each IoU of `tighter`, of all pages so far."""
+        return {iou.threshold: iou.result() for iou in self._tighter}
 
     def result(self) -> Scores:
         """The scores of all pages so far.

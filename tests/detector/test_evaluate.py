@@ -79,6 +79,8 @@ def test_command_prints_one_json_object(run_module, trained: Path, drawn_root: P
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert result["hmean"] > 0.5
+    assert set(result["iou"]) == {"0.5", "0.7"}
+    assert result["iou"]["0.5"]["hmean"] == result["iou_hmean"] >= result["iou"]["0.7"]["hmean"]
     assert result["postprocess"]["thresh"] == 0.25
     assert result["postprocess"]["box_thresh"] == read_best(trained)[1].postprocess.box_thresh
 

@@ -59,6 +59,21 @@ def test_scores_do_not_depend_on_who_scored_which_page(owners: list[int]):
     assert merged.result() == whole.result()
 
 
+def test_boxes_can_be_matched_more_tightly_as_well():
+    # Six of ten rows of the first word are found, nine of the second.
+    shallow, deep = box(0, 0, height=6), box(50, 0, height=9)
+    scoring = Scoring([0.5, 0.7])
+    scoring.add(page("a", box(0, 0), box(50, 0)), [shallow, deep])
+    other = Scoring([0.5, 0.7])
+    other.add(page("b", box(0, 0)), [box(0, 0), box(0, 50)])
+    scoring.merge(other)
+    loose, tight = scoring.at_iou().values()
+    assert list(scoring.at_iou()) == [0.5, 0.7]
+    assert (loose.matched, loose.words, loose.detections) == (3, 3, 4)
+    assert loose.hmean == scoring.result().iou_hmean == 6 / 7
+    assert (tight.matched, tight.hmean) == (2, 4 / 7)
+
+
 def test_a_page_that_both_scored_is_refused():
     with pytest.raises(InputError, match="b: scored in both"):
         scored([0, 1]).merge(scored([1]))

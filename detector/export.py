@@ -19,13 +19,14 @@ from detector.data.labels.pages import evenly_spaced
 from detector.data.page.images import KINDS, list_images, read_image
 from detector.data.synthetic.fonts import find_fonts
 from detector.data.synthetic.receipts import make_page
-from detector.inference.detector import load_detector, override
+from detector.inference.augmented import load_average
+from detector.inference.ensemble import ENSEMBLE
 from detector.inference.onnx_export import export
 from detector.inference.onnx_model import is_onnx
 
 
 class ExportSettings(Replaced):
-    checkpoint: Path = Field(description="best/ folder of a training or a search")
+    checkpoint: Path = Field(description="best/ folder of a training or a search, or an ensemble")
     output: Path = Field(Path("model.onnx"), description="file to write")
     opset: int = Field(20, ge=17, le=20, description="version of the ONNX operators")
     images: Path | None = Field(
@@ -53,8 +54,15 @@ def main(settings: ExportSettings) -> int:
         )
     if settings.images is not None and not list_images(settings.images):
         raise InputError(f"images={settings.images}: no {KINDS} file in this folder")
-    loaded = load_detector(settings.checkpoint, device="cpu", amp="off")
-    detector, config = override(*loaded, settings.given())
+    detector, config = load_average(
+        [settings.checkpoint], settings.given(), device="cpu", amp="off"
+    )
+    if detector.scales != (1.0,):
+        raise InputError(
+            f"checkpoint={settings.checkpoint}: averages pages of several sizes, "
+            f"{list(detector.scales)}, which are no part of one ONNX file; set tta.scales to [1.0] "
+            f"in its {ENSEMBLE}, or choose the ensemble again without scales"
+        )
     pages = _pages(settings.images, settings.pages)
     difference, checked = export(
         detector, config, settings.output, pages=pages, opset=settings.opset

@@ -18,12 +18,13 @@ from pydantic import Field
 from detector.config.cli import log, run
 from detector.config.inference import DetectorSettings, Views
 from detector.config.postprocess import Grid
-from detector.config.settings import with_values
+from detector.config.settings import TrainConfig, with_values
 from detector.core.errors import InputError, JobError
 from detector.core.files import file_digest, require_writable
 from detector.data.labels.pages import Page
-from detector.inference.augmented import load_used
+from detector.inference.augmented import Averaged, load_used, members
 from detector.inference.checkpoint import find_best, write_config
+from detector.inference.ensemble import ENSEMBLE, ensemble_file, read_ensemble, write_settings
 from detector.inference.evaluation import EvaluateData, kept_maps, labelled_pages
 from detector.inference.onnx_model import is_onnx
 from detector.postprocess.sweep import grid, sweep
@@ -47,15 +48,18 @@ class Settings(DetectorSettings):
 def main(settings: Settings) -> int:
     require_writable("output", settings.output, folder=True)
     require_writable("maps", settings.maps, folder=True)
-    weights = [find_best(checkpoint) for checkpoint in settings.checkpoint]
+    weights = [find_best(checkpoint) for checkpoint in members(settings.checkpoint)]
+    ensemble = ensemble_file(settings.checkpoint[0])
+    kept = ensemble or weights[0].with_name("config.yaml")
     if settings.write:
-        _require_one(settings, weights)
-        require_writable("checkpoint", weights[0].with_name("config.yaml"))
-    read = weights[0].parent.stat()
-    detector, config = load_used(weights, settings)
+        _require_one(settings, ensemble)
+        require_writable("checkpoint", kept)
+    read = kept.parent.stat()
+    detector, config = load_used(settings.checkpoint, settings)
     tried = grid(detector.postprocess, settings.grid.tried())
     pages = labelled_pages(settings.data)
-    made_by = json.dumps([*map(file_digest, weights), settings.tta.flip])
+    flip = isinstance(detector.model, Averaged) and detector.model.flip
+    made_by = json.dumps([*map(file_digest, weights), flip])
     with kept_maps(
         detector, pages, settings.maps, made_by=made_by, workers=settings.data.workers
     ) as maps:
@@ -69,24 +73,41 @@ def main(settings: Settings) -> int:
 
     curve = write_curves(settings.output, swept)
     if settings.write:
-        _require_same(weights[0].parent, read)
-        write_config(weights[0].with_name("config.yaml"), config)
+        _require_same(kept.parent, read)
+        _write(kept, config)
     result = _result(swept, best, pages) | {"curve": [*map(str, curve)], "written": settings.write}
     print(json.dumps(result, indent=2, ensure_ascii=False))
     return 0
 
 
-def _require_one(settings: Settings, weights: Sequence[Path]) -> None:
-    """Raise InputError unless there is one config.yaml that can hold all that was used."""
-    if len(weights) != 1 or settings.tta != Views():
+def _write(kept: Path, config: TrainConfig) -> None:
+    """Put what was found into the file that holds a checkpoint's settings."""
+    if kept.name == ENSEMBLE:
+        found = {"postprocess": config.postprocess}
+        write_settings(kept, read_ensemble(kept).model_copy(update=found))
+    else:
+        write_config(kept, config)
+
+
+def _require_one(settings: Settings, ensemble: Path | None) -> None:
+    """Raise InputError unless there is one file that can hold all that was used."""
+    if ensemble is not None:
+        only = {key for key in settings.given() if not key.startswith("postprocess.")}
+        if not only and settings.tta == Views():
+            return
+        raise InputError(
+            "write: an ensemble keeps post-processing settings alone, got "
+            f"{', '.join(sorted(only)) or 'tta'}; leave that or write=true out"
+        )
+    if len(settings.checkpoint) != 1 or settings.tta != Views():
         raise InputError(
             "write: the best settings of several checkpoints or views cannot be stored with one; "
             "leave write=true out, and give the settings to whoever uses the same ones"
         )
-    if is_onnx(weights[0]):
+    if is_onnx(settings.checkpoint[0]):
         raise InputError(
-            f"checkpoint={weights[0]}: settings lie inside an ONNX file; tune the best/ folder "
-            "with write=true and export it again"
+            f"checkpoint={settings.checkpoint[0]}: settings lie inside an ONNX file; tune the "
+            "best/ folder with write=true and export it again"
         )
 
 

@@ -14,10 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from detector.config.inference import Use
+from detector.config.inference import Use, Views
+from detector.config.sections import flatten
 from detector.config.settings import TrainConfig
 from detector.core.errors import InputError
 from detector.inference.detector import Detector, load_detector, override
+from detector.inference.ensemble import ensemble_file, read_ensemble
 from detector.model.dbnet import Maps
 
 
@@ -75,31 +77,64 @@ def load_average(
     checkpoints: Sequence[Path],
     given: Mapping[str, Any] | None = None,
     *,
-    scales: Sequence[float] = (1.0,),
-    flip: bool = False,
+    scales: Sequence[float] | None = None,
+    flip: bool | None = None,
     device: str = "auto",
     amp: str = "auto",
 ) -> tuple[Detector, TrainConfig]:
     """The detector of one or several checkpoints with test-time augmentation.
 
-    Takes what `load_detector` takes, any number of it, and settings by dotted key in place of what
-    is stored with each; the config is the first one's with them. Raises InputError as
-    `load_detector`, `override` and `average` do.
+    Takes what `load_detector` takes, any number of it, or one ensemble. Settings by dotted key come
+    in place of what is stored, and so do `scales` and `flip`: without them they are those of the
+    ensemble, else the page as trained. The config is the first one's with them. Raises InputError
+    as `load_detector`, `override` and `average` do.
     """
     if not checkpoints:
         raise InputError("checkpoint: needs at least one, got an empty list")
-    loaded = [load_detector(path, device=device, amp=amp) for path in checkpoints]
-    changed = [override(detector, config, given or {}) for detector, config in loaded]
-    return average([one for one, _ in changed], scales=scales, flip=flip), changed[0][1]
+    paths, views, stored = _parts(checkpoints)
+    loaded = [load_detector(path, device=device, amp=amp) for path in paths]
+    changed = [
+        override(detector, config, stored | dict(given or {})) for detector, config in loaded
+    ]
+    averaged = average(
+        [one for one, _ in changed],
+        scales=views.scales if scales is None else scales,
+        flip=views.flip if flip is None else flip,
+    )
+    return averaged, changed[0][1]
+
+
+def members(checkpoints: Sequence[Path]) -> list[Path]:
+    """The checkpoints that are averaged: those of an ensemble in its place.
+
+    Raises InputError when an ensemble is not given alone, or cannot be read.
+    """
+    return _parts(checkpoints)[0]
+
+
+def _parts(checkpoints: Sequence[Path]) -> tuple[list[Path], Views, dict[str, Any]]:
+    """What is averaged, in which views, and the settings kept with an ensemble."""
+    files = [file for path in checkpoints if (file := ensemble_file(path)) is not None]
+    if not files:
+        return [*checkpoints], Views(), {}
+    if len(checkpoints) > 1:
+        raise InputError(
+            f"checkpoint: {files[0].parent} is an ensemble, which is given alone, got "
+            f"{len(checkpoints)} checkpoints; give its members' folders instead"
+        )
+    kept = read_ensemble(files[0])
+    paths = [files[0].parent / name for name in kept.members]
+    return paths, kept.tta, flatten({"postprocess": kept.postprocess.model_dump()})
 
 
 def load_used(checkpoints: Sequence[Path], use: Use) -> tuple[Detector, TrainConfig]:
     """`load_average` as a command's settings ask for it."""
+    asked = use.tta.model_fields_set
     return load_average(
         checkpoints,
         use.given(),
-        scales=use.tta.scales,
-        flip=use.tta.flip,
+        scales=use.tta.scales if "scales" in asked else None,
+        flip=use.tta.flip if "flip" in asked else None,
         device=use.device,
         amp=use.amp,
     )

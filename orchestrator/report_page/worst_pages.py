@@ -11,10 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.config.settings import DataConfig
 from detector.core.errors import InputError, JobError
-from detector.data.labels.annotations import Page, read_image, read_split
-from detector.data.labels.pages import LabelRules
+from detector.data.labels.annotations import Page, read_image
 from detector.inference.detector import Detector, load_detector
 from detector.metrics.cleval import PageMatch, read_words
 from detector.metrics.explain import detection_kinds, explain, found_of
@@ -28,6 +26,7 @@ from orchestrator.report_page.blocks import (
     listed,
 )
 from orchestrator.report_page.facts import RunFacts
+from orchestrator.run.trial_data import validation_pages
 from orchestrator.trials.records import TrialRecord
 
 TITLE = "Where it still fails"
@@ -141,22 +140,6 @@ def _drawn(facts: RunFacts, top: TrialRecord) -> list[Block]:
     )
     first = f"The {pages} with the lowest H-mean of trial {top.trial}: {lost}."
     return [Paragraph(first, strong=True), Paragraph(text), *(p for p, _ in drawn)]
-
-
-def validation_pages(data: DataConfig) -> list[Page]:
-    """The pages that trials were scored on, in the order of names; InputError without them."""
-    if data.root is None:
-        raise InputError("data.root: the run does not say where its pages are")
-    if not data.root.is_dir():
-        raise InputError(f"{data.root}: the data are not there any more")
-    split = read_split(
-        data.root,
-        data.val_split,
-        limit=data.val_pages,
-        exclude=data.exclude,
-        rules=LabelRules(**data.rules()),
-    )
-    return sorted(split.pages, key=lambda page: page.name)
 
 
 def worst_pages(

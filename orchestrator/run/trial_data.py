@@ -61,6 +61,22 @@ def with_data(config: SearchConfig, space: SearchSpace) -> tuple[SearchConfig, S
     return config, space.with_fixed({"data.root": str(root)})
 
 
+def validation_pages(data: DataConfig) -> list[Page]:
+    """The pages that trials were scored on, in the order of names; InputError without them."""
+    if data.root is None:
+        raise InputError("data.root: the run does not say where its pages are")
+    if not data.root.is_dir():
+        raise InputError(f"{data.root}: the data are not there any more")
+    split = read_split(
+        data.root,
+        data.val_split,
+        limit=data.val_pages,
+        exclude=data.exclude,
+        rules=LabelRules(**data.rules()),
+    )
+    return sorted(split.pages, key=lambda page: page.name)
+
+
 def check_data(space: SearchSpace) -> int:
     """How many pages a trial trains on; InputError with what is wrong in both splits."""
     data = DataConfig.model_validate(

@@ -91,6 +91,7 @@ def make_workspace(folder: Path, process: CommandProcess, address: str) -> Path:
         *("space=dbnetpp", "name=first", "data.root=receipts", "confirm.top=1", "confirm.seeds=1"),
         *(f"{key}={value}" for key, value in (TINY_SEARCH | {"budget.trials": "4"}).items()),
     )
+    make("orchestrator.ensemble", "run=runs/first", "candidates=2")
     make(
         "detector.train",
         *("data.root=receipts", "output=runs/one"),

@@ -1,14 +1,22 @@
-"""Pages for searches that train nothing."""
+"""Pages for searches that train nothing, and runs that no search made."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from made_run import SPACE, Made
+
+from orchestrator.config.settings import SearchConfig
+from orchestrator.run.run import Run
+from orchestrator.run.study import open_study
+from orchestrator.space.search_space import load_space
+from orchestrator.store.storage import storage_url
 
 
 @pytest.fixture(scope="session")
@@ -27,5 +35,21 @@ def blank_pages() -> Callable[..., Path]:
             pages = json.dumps({"images": dict.fromkeys(names, page)})
             (root / "jsons" / f"{split}.json").write_text(pages)
         return root
+
+    return make
+
+
+@pytest.fixture
+def make_run(tmp_path: Path) -> Callable[..., Made]:
+    """`make_run(name=..., **search settings)`: an empty run."""
+
+    def make(name: str = "run", space: str = SPACE, **settings: Any) -> Made:
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "space.yaml").write_text(space)
+        loaded = load_space(str(folder / "space.yaml"), gpu=True)
+        study = open_study(storage_url(folder, None), name, resume=False)
+        config = SearchConfig.model_validate({"space": "mine", "name": name} | settings)
+        return Made(Run(folder, config, loaded, study))
 
     return make

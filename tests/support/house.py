@@ -34,7 +34,7 @@ ORCHESTRATOR = House(
         ("run",),
         ("place", "results", "track"),
         ("propose",),
-        ("execute", "report_page"),
+        ("execute", "report_page", "ensembles"),
         (COMMANDS,),
     ),
 )

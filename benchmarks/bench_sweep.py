@@ -18,6 +18,7 @@ import numpy as np
 from bench_postprocess import word_map, word_outlines
 from timing import best_times, run
 
+from detector.config.postprocess import Grid, SweepConfig
 from detector.config.settings import PostprocessConfig
 from detector.core.errors import InputError
 from detector.data.labels.annotations import read_split
@@ -29,7 +30,8 @@ from detector.metrics.iou import IoU
 from detector.metrics.scores import Scores, assemble
 from detector.postprocess.maps import PageMap, PageMaps, quantize
 from detector.postprocess.polygons import detect
-from detector.postprocess.sweep import grid, sweep
+from detector.postprocess.rounds import sweep_in_rounds
+from detector.postprocess.sweep import around, grid, sweep
 
 DEFAULTS = {
     "pages": 40,
@@ -45,6 +47,10 @@ GROWTHS = {"thresh": (0.2, 0.3, 0.4, 0.5), "unclip_ratio": (1.2, 1.4, 1.6, 1.8, 
 BOXES = {"box_thresh": tuple(i / 1000 for i in range(300, 925, 25))}
 QUADS = GROWTHS | BOXES | {"min_side_px": (3.0, 6.0)}
 BOTH = GROWTHS | BOXES | {"shape": ("quad", "polygon")}
+# What a training tried before polygons and exact growth were among it.
+FORMER = {"thresh": (0.2, 0.3, 0.4), "unclip_ratio": (1.2, 1.4, 1.6, 1.8, 2.0)}
+FORMER |= {"box_thresh": tuple(i / 100 for i in range(30, 81, 5))}
+TRAINING, TUNING = SweepConfig().tried(), Grid().tried()
 
 
 def drawn(pages: int, words: int, side: int) -> tuple[list[PageMap], list[Page]]:
@@ -81,6 +87,14 @@ def one_evaluation(
     return assemble(*results, pages=len(maps), skipped=())
 
 
+def in_rounds(
+    maps: Sequence[PageMap] | PageMaps, pages: Sequence[Page], base: PostprocessConfig
+) -> tuple[PostprocessConfig, ...]:
+    """The settings that `detector.tune_postprocess` scores."""
+    found = sweep_in_rounds(maps, pages, base, TUNING, own=Grid().own(), log=lambda _: None)
+    return found.swept.settings
+
+
 def report(
     maps: Sequence[PageMap] | PageMaps,
     pages: Sequence[Page],
@@ -91,8 +105,10 @@ def report(
     """Time everything in turns and print it; check a few settings against full evaluations."""
     base = base.model_copy(update={"shape": "quad"})
     polygon = base.model_copy(update={"shape": "polygon"})
-    grids = [grid(base, values)[1:] for values in (THRESHOLDS, QUADS, BOTH)]
+    grids = [grid(base, FORMER), around(base, TRAINING), around(base, TUNING), grid(base, TUNING)]
+    grids += [grid(base, values)[1:] for values in (THRESHOLDS, QUADS, BOTH)]
     names = ["one evaluation, quads", "one evaluation, polygons"]
+    names += ["training, only quads", "training", "tune, first round", "tune, every product"]
     names += ["sweep of box_thresh", "sweep, quads", "sweep, quads and polygons"]
     counts = [1, 1, *map(len, grids)]
     calls: list[Callable[[], object]] = [
@@ -100,6 +116,8 @@ def report(
         lambda: one_evaluation(maps, pages, polygon),
         *(lambda g=tried: sweep(maps, pages, g) for tried in grids),  # type: ignore[misc]
     ]
+    names, counts = [*names, "tune, all rounds"], [*counts, len(in_rounds(maps, pages, base))]
+    calls.append(lambda: in_rounds(maps, pages, base))
     if whole is not None:
         names, counts, calls = [*names, "detector.evaluate"], [*counts, 1], [*calls, whole]
     seconds = best_times(calls, rounds)

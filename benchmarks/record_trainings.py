@@ -71,6 +71,12 @@ FIXED: dict[str, Any] = {
     "train.threads": 1,
     "postprocess.box_thresh": 0.5,
 }
+# The settings of post-processing that the table is about: every combination, which a replay needs.
+TRIED: dict[str, tuple[Any, ...]] = {
+    "thresh": (0.2, 0.3, 0.4),
+    "unclip_ratio": (1.2, 1.4, 1.6, 1.8, 2.0),
+    "box_thresh": tuple(i / 100 for i in range(30, 81, 5)),
+}
 LEVELS = 65535
 
 
@@ -114,19 +120,17 @@ def halves(swept: SweepScores) -> NDArray[np.uint16]:
 
 def gather(files: dict[int, Path], options: dict[str, Any], config: TrainConfig) -> None:
     """Write those of `files` that are complete, by the index of their point, to `output`."""
-    from detector.postprocess.sweep import QUICK_GRID, grid
+    from detector.postprocess.sweep import grid
 
     chosen = sorted(files)
     found = [np.load(files[i]) for i in chosen]
-    settings = grid(config.postprocess, QUICK_GRID)
+    settings = grid(config.postprocess, TRIED)
     about = {key: options[key] for key in ("epochs", "train_pages", "val_pages")}
     _save(
         Path(options["output"]),
         {
             "configs": np.array(json.dumps([points()[i] for i in chosen])),
-            "settings": np.array(
-                json.dumps([{k: getattr(s, k) for k in QUICK_GRID} for s in settings])
-            ),
+            "settings": np.array(json.dumps([{k: getattr(s, k) for k in TRIED} for s in settings])),
             "about": np.array(json.dumps(about | FIXED)),
             "hmeans": np.stack([one["hmeans"] for one in found]),
             "seconds": np.stack([one["seconds"] for one in found]),
@@ -156,13 +160,19 @@ def main(options: dict[str, Any]) -> None:
     root = given_or_drawn(
         options["data"], folder, images=options["train_pages"], val_images=options["val_pages"]
     )
-    fixed = FIXED | {
-        "data.root": str(root),
-        "data.cache": str(folder / "cache"),
-        "data.train_pages": options["train_pages"],
-        "data.val_pages": options["val_pages"],
-        "train.epochs": options["epochs"],
-    }
+    tried: dict[str, Any] = {"sweep.shape": None, "sweep.unclip": None}
+    tried |= {f"sweep.{key}": list(values) for key, values in TRIED.items()}
+    fixed = (
+        FIXED
+        | tried
+        | {
+            "data.root": str(root),
+            "data.cache": str(folder / "cache"),
+            "data.train_pages": options["train_pages"],
+            "data.val_pages": options["val_pages"],
+            "train.epochs": options["epochs"],
+        }
+    )
     configs = [with_values(TrainConfig(), fixed | point) for point in points()]
     files: dict[int, Path] = {}
     # One training a process: each starts with the same allocator and no one else's threads.

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.core.geometry import Counts, Floats
+from detector.core.geometry import Counts, Floats, Points
 
 # A region one pixel thick has an outline without area, yet it covers its pixels.
 _MIN_REGION_PX = 1.0
@@ -25,7 +25,7 @@ class Boxes:
     turn: Floats
 
     @classmethod
-    def around(cls, contours: Sequence[NDArray[np.int32]]) -> Boxes:
+    def around(cls, contours: Sequence[NDArray[np.int32] | Points]) -> Boxes:
         rows = []
         for contour in contours:
             centre, side, degrees = cv2.minAreaRect(contour)

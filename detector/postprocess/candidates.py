@@ -9,9 +9,10 @@ gives the word back without bias, whereas measuring pixels as unit squares makes
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import cv2
 import numpy as np
@@ -24,6 +25,7 @@ from detector.postprocess.boxes import Boxes
 _GRID_PX = 1.0
 _THIN_SHARE = 0.2
 
+T = TypeVar("T")
 Contour = NDArray[np.int32]  # (K, 2) xy, pixel centres of the map
 
 
@@ -37,7 +39,7 @@ class Candidates:
 
     contours: list[Contour]
     scores: NDArray[np.float32]
-    _simplified: dict[float, list[Contour]] = field(default_factory=dict, repr=False)
+    _known: dict[tuple[object, ...], Any] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
         return len(self.contours)
@@ -49,9 +51,16 @@ class Candidates:
 
     def simplified(self, epsilon: float) -> list[Contour]:
         """Their outlines without needless points (see `simplified`)."""
-        if epsilon not in self._simplified:
-            self._simplified[epsilon] = [simplified(c, epsilon) for c in self.contours]
-        return self._simplified[epsilon]
+        return self.once(
+            ("simplified", epsilon), lambda: [simplified(c, epsilon) for c in self.contours]
+        )
+
+    def once(self, key: tuple[object, ...], find: Callable[[], T]) -> T:
+        """What `find` gives for these candidates, found once and kept by its `key`."""
+        if key not in self._known:
+            self._known[key] = find()
+        found: T = self._known[key]
+        return found
 
     def first(self, count: int) -> Candidates:
         """The best `count` of them."""

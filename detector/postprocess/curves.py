@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from detector.core.files import replacing, write_text
 from detector.metrics.scores import METRICS
-from detector.postprocess.sweep_scores import SweepScores
+from detector.postprocess.sweep_scores import SweepScores, is_number
 
 _PANELS_A_ROW = 3
 _SHOWN_LOSS = 0.1  # values that cost more H-mean than this may lie below a panel's frame
@@ -43,14 +43,15 @@ def draw_curves(path: Path, swept: SweepScores) -> None:
     """Write a PNG with a panel for each setting of which several values were tried.
 
     A panel shows the H-mean, precision and recall, and the IoU H-mean, when this setting
-    alone moves away from the best ones; points mark the best and the first (stored) setting.
+    alone moves away from the chosen ones, or, where it is no number, at the best settings for
+    each of its values; a point marks the chosen setting.
     """
     axes = varied(swept)
     rows = max(1, -(-len(axes) // _PANELS_A_ROW))
     columns = min(max(len(axes), 1), _PANELS_A_ROW)
     figure = Figure(figsize=(4.2 * columns, 3.2 * rows + 0.6), layout="constrained")
     best, fitted = swept.best(), swept.cross_fit()
-    title = f"H-mean {swept.scores(best).hmean:.4f} at the best of {len(swept.settings)} settings"
+    title = f"H-mean {swept.scores(best).hmean:.4f} at the chosen of {len(swept.settings)} settings"
     title += f", {swept.scores(0).hmean:.4f} at the stored ones"
     if fitted is not None:
         title += f"; cross-fitted {fitted.hmean:.4f}"
@@ -78,7 +79,7 @@ def varied(swept: SweepScores) -> list[str]:
 def _panel(panel: Axes, swept: SweepScores, key: str, best: int) -> None:
     indices = swept.along(key, around=best)
     values = [getattr(swept.settings[i], key) for i in indices]
-    numeric = all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
+    numeric = all(map(is_number, values))
     x = values if numeric else np.arange(len(values))
     scores = [swept.scores(i) for i in indices]
     mark = "o" if len(values) < 15 else ""

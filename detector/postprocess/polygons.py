@@ -27,11 +27,12 @@ from detector.core.geometry import (
     exact_distance,
     measures,
     offset_largest,
+    split,
     transform_points,
 )
 from detector.data.page.flatten import Flattening
 from detector.postprocess.boxes import Boxes
-from detector.postprocess.candidates import Candidates, Contour, find_candidates
+from detector.postprocess.candidates import Candidates, find_candidates
 from detector.postprocess.maps import PageMap
 
 __all__ = [
@@ -166,33 +167,32 @@ def grow(
 
     With area A and length L of a region, D is A * unclip_ratio / L (ratio) or undoes the
     shrink by `shrink_ratio` that a rectangle went through (exact, see `exact_distance`).
-    A quad is the minimum-area rectangle; a polygon is the outline, simplified by `epsilon`
-    of its length, with rounded corners. `dilate`, `affine`, `size` and
-    `flattening` as in `detect`.
+    A polygon is the outline, simplified by `epsilon` of its length, with rounded corners. A quad
+    is the minimum-area rectangle, grown by a ratio as the papers do; of the polygon with exact
+    growth, since the shrink was that of the outline: a rectangle around a bent word has more area
+    to its length, so it would grow too far. `dilate`, `affine`, `size` and `flattening` as in
+    `detect`.
 
     Raises InputError when the affine cannot be inverted.
     """
     inverse = _inverse(affine)
-    ratio = unclip_ratio if unclip == "ratio" else None
-    boxes = candidates.boxes
-    if shape == "quad":
-        owner = np.arange(len(candidates))
-        distances = _distance(*boxes.measure(), ratio, shrink_ratio)
-        points, counts = boxes.grown(owner, distances)
+    if shape == "quad" and unclip == "ratio":
+        distances = _distance(*candidates.boxes.measure(), unclip_ratio, shrink_ratio)
+        words = _rectangles(candidates.boxes, distances)
     else:
-        outlines = candidates.simplified(epsilon)
-        owner, points, counts, distances = _grown_outlines(outlines, boxes, ratio, shrink_ratio)
+        words = _grown_outlines(
+            candidates, unclip_ratio if unclip == "ratio" else None, shrink_ratio, epsilon
+        )
+        words = words.rectangles() if shape == "quad" else words
     # A 2 x 2 dilation adds a pixel on the right and below: half a pixel off centre.
     shift = -0.5 if dilate else 0.0
-    on_page = transform_points(points + shift, inverse)
+    on_page = transform_points(words.points + shift, inverse)
     if flattening is not None:
         on_page = flattening.to_source(on_page)
     on_page = clip_to_image(on_page, *size)
-    found, areas = canonical_orders(on_page, counts)
-    place = np.argsort(owner)
+    found, areas = canonical_orders(on_page, words.counts)
     # A polygon without area lay wholly in the padding beside the page.
-    solid = areas[place] > 0
-    return Grown([found[i] for i in place.tolist()], boxes.short_sides() + 2 * distances, solid)
+    return Grown(found, words.sides, areas > 0)
 
 
 def _inverse(affine: ArrayLike | None) -> Floats:
@@ -213,14 +213,44 @@ def _distance(area: ArrayLike, length: ArrayLike, ratio: float | None, shrink: f
     return np.asarray(area, np.float64) * ratio / np.asarray(length, np.float64)
 
 
-def _grown_outlines(
-    outlines: list[Contour], boxes: Boxes, ratio: float | None, shrink: float
-) -> tuple[NDArray[np.intp], Floats, Counts, Floats]:
-    """The outlines grown by D; a line or point gives its grown rectangle.
+@dataclass(frozen=True, eq=False)
+class _Words:
+    """Grown words in pixels of the map, in the order of their candidates.
 
-    Returns the `(N,)` candidates in the order of the polygons that follow, the points of
-    all polygons in turn, how many each has, and `(N,)` D by candidate.
+    points: `(M, 2)` float64, of all words in turn. counts: `(N,)` how many each has.
+    sides: `(N,)` float64, the shortest side of each.
     """
+
+    points: Floats
+    counts: Counts
+    sides: Floats
+
+    def rectangles(self) -> _Words:
+        """Their minimum-area rectangles."""
+        outlines = split(self.points.astype(np.float32), self.counts.tolist())
+        return _rectangles(Boxes.around(outlines), np.zeros(len(outlines)))
+
+
+def _rectangles(boxes: Boxes, distances: Floats) -> _Words:
+    points, counts = boxes.grown(np.arange(len(distances)), distances)
+    return _Words(points, counts, boxes.short_sides() + 2 * distances)
+
+
+def _grown_outlines(
+    candidates: Candidates, ratio: float | None, shrink: float, epsilon: float
+) -> _Words:
+    """The outlines, simplified by `epsilon`, grown by D; a line or point gives its grown rectangle.
+
+    Found once for the same candidates: polygons and the rectangles around them ask for the same.
+    """
+    key = ("grown", ratio, shrink, epsilon)
+    return candidates.once(key, lambda: _grow_outlines(candidates, ratio, shrink, epsilon))
+
+
+def _grow_outlines(
+    candidates: Candidates, ratio: float | None, shrink: float, epsilon: float
+) -> _Words:
+    outlines, boxes = candidates.simplified(epsilon), candidates.boxes
     counts = np.array([len(c) for c in outlines], np.intp)
     flat = np.concatenate([np.zeros((0, 2), np.int32), *outlines]).astype(np.float64)
     area, length = measures(flat, counts)
@@ -234,7 +264,10 @@ def _grown_outlines(
     pieces, sizes = offset_largest(chosen, counts[inner], distances[inner], _ARC_PX)
     counts = np.zeros(len(outlines), np.intp)
     counts[inner] = sizes
-    whole, lost = np.flatnonzero(counts), np.flatnonzero(counts == 0)
+    lost = np.flatnonzero(counts == 0)
+    whole = np.repeat(np.flatnonzero(counts), counts[counts > 0])
     corners, fours = boxes.grown(lost, distances[lost])
-    owner = np.concatenate([whole, lost])
-    return owner, np.concatenate([pieces, corners]), np.append(counts[whole], fours), distances
+    points = np.concatenate([pieces, corners])
+    order = np.argsort(np.concatenate([whole, np.repeat(lost, fours)]), kind="stable")
+    counts[lost] = fours
+    return _Words(points[order], counts, boxes.short_sides() + 2 * distances)

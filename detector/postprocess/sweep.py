@@ -29,9 +29,9 @@ from detector.metrics.iou import IoUCounts
 from detector.metrics.scores import PageWords
 from detector.postprocess.maps import PageMap
 from detector.postprocess.polygons import candidate_count, find_candidates, grow
-from detector.postprocess.sweep_scores import PageSweep, SweepScores
+from detector.postprocess.sweep_scores import PageSweep, SweepScores, is_number
 
-# What a training tries after each validation: a few growths, and every box_thresh of interest.
+# What a training tries after each validation: two growths, and every box_thresh of interest.
 QUICK_GRID: dict[str, tuple[Any, ...]] = SweepConfig().tried()
 
 FIND_KEYS = ("thresh", "score_mode", "dilate", "epsilon")
@@ -49,7 +49,7 @@ def grid(
 
     Raises InputError for an unknown key or a value out of range, naming them.
     """
-    settings, given = {_key(base): base}, base.model_dump()
+    settings, given = {key_of(base): base}, base.model_dump()
     for combination in itertools.product(*values.values()):
         changed = given | dict(zip(values, combination, strict=True))
         try:
@@ -57,11 +57,12 @@ def grid(
         except ValidationError as error:
             lines = describe_faults(error, PostprocessConfig)
             raise InputError("\n".join(f"grid.{line}" for line in lines)) from None
-        settings.setdefault(_key(setting), setting)
+        settings.setdefault(key_of(setting), setting)
     return tuple(settings.values())
 
 
-def _key(setting: PostprocessConfig) -> tuple[Any, ...]:
+def key_of(setting: PostprocessConfig) -> tuple[Any, ...]:
+    """Its values: equal for equal settings."""
     return tuple(setting.model_dump().values())
 
 
@@ -101,7 +102,7 @@ class PageSweeper:
         words = PageWords.read(page)
         table = np.zeros((self._count, 3))
         official = np.zeros((self._count, len(_CLEVAL_FIELDS)), np.int64)
-        overlap = np.zeros((self._count, len(_IOU_FIELDS)), np.int64)
+        overlap = np.zeros((self._count, len(_IOU_FIELDS)), np.int32)
         for scored in _score_page(page_map, words, self._groups):
             table[scored.settings] = scored.competition
             official[scored.settings] = scored.official
@@ -110,25 +111,32 @@ class PageSweeper:
 
 
 def around(
-    base: PostprocessConfig, tried: Mapping[str, Sequence[Any]]
+    base: PostprocessConfig, tried: Mapping[str, Sequence[Any]], *, every: bool = False
 ) -> tuple[PostprocessConfig, ...]:
-    """`grid`, without settings that differ only in an `unclip_ratio` that they do not use."""
+    """`grid`, without what is not worth its time.
+
+    That is settings that differ only in an `unclip_ratio` that they do not use; and polygons grown
+    by a ratio where exact growth is tried and quads are too: what undoes the shrink fits outlines
+    of a trained detector best, and polygons are dear to score. With `every` they are there too.
+    """
     unused = {"unclip_ratio": base.unclip_ratio}
+    both = {"ratio", "exact"} <= {*tried.get("unclip", ())} and "quad" in tried.get("shape", ())
+    pruned = both and not every
     settings = (
-        s if s.unclip == "ratio" else s.model_copy(update=unused) for s in grid(base, tried)
+        s if s.unclip == "ratio" else s.model_copy(update=unused)
+        for s in grid(base, tried)
+        if not (pruned and s.shape == "polygon" and s.unclip == "ratio")
     )
-    return tuple({_key(setting): setting for setting in settings}.values())
+    return tuple({key_of(setting): setting for setting in (base, *settings)}.values())
 
 
 def quick_figures(swept: SweepScores) -> dict[str, float]:
-    """What a sweep gives: the best H-mean, its settings that are numbers, its cross-fitted value
-    (absent with a single page)."""
+    """What a sweep gives: the H-mean at the chosen settings, those of them that are numbers, and
+    the cross-fitted H-mean (absent with a single page)."""
     fitted = swept.cross_fit()
     figures = {"tuned_hmean": swept.scores(swept.best()).hmean}
     figures |= {
-        f"tuned_{key}": float(value)
-        for key, value in swept.tuned().items()
-        if isinstance(value, int | float) and not isinstance(value, bool)
+        f"tuned_{key}": float(value) for key, value in swept.tuned().items() if is_number(value)
     }
     return figures if fitted is None else figures | {"crossfit_hmean": fitted.hmean}
 
@@ -167,7 +175,7 @@ class _Scored:
     settings: NDArray[np.intp]
     competition: NDArray[np.float64]
     official: NDArray[np.int64]
-    overlap: NDArray[np.int64]
+    overlap: NDArray[np.int32]
 
 
 def _score_page(page_map: PageMap, words: PageWords, groups: Sequence[_Group]) -> Iterator[_Scored]:
@@ -215,7 +223,7 @@ def _count(
         indices,
         np.array(scores)[which],
         np.array([_cleval_values(c) for c in official], np.int64)[which],
-        np.array([_iou_values(c) for c in overlap], np.int64)[which],
+        np.array([_iou_values(c) for c in overlap], np.int32)[which],
     )
 
 

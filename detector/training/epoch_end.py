@@ -16,8 +16,9 @@ from typing import Any
 
 from torch import nn
 
-from detector.config.settings import TrainConfig
+from detector.config.settings import PostprocessConfig, TrainConfig
 from detector.inference.latency import latency_ms
+from detector.postprocess.edges import further
 from detector.postprocess.sweep_scores import SweepScores
 from detector.training.epoch import Job
 from detector.training.monitor import Monitor, box_thresh_curve, curves
@@ -112,7 +113,23 @@ def begin_validation(job: Job, state: TrainingState, processes: ScoringProcesses
     peers = job.peers
     peers.same_weights(state.evaluated)
     share, cache = (peers.rank, peers.world), job.samples.cache
-    return begin(job.detector, processes, workers=job.loaders, share=share, cache=cache)
+    # Of what the leader found last and keeps, so that a resumed training tries the same.
+    more = further_settings(job.config, job.detector.postprocess, peers.told(state.tuned))
+    return begin(
+        job.detector, processes, workers=job.loaders, share=share, cache=cache, further=more
+    )
+
+
+def further_settings(
+    config: TrainConfig, base: PostprocessConfig, tuned: Mapping[str, Any]
+) -> tuple[PostprocessConfig, ...]:
+    """What a sweep tries beside its values, since the best of the last one lay at an end of them.
+
+    tuned: what that one found; empty before the first. Values that were given are not added to.
+    """
+    if not config.train.sweep or not tuned:
+        return ()
+    return further(base, config.sweep.tried(), tuned, config.sweep.own())
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,7 +217,7 @@ class EpochEnds:
         scores = None
         if trained.pending is not None:
             scores = validated(
-                self._processes.scorer.settings,
+                trained.pending.settings,
                 self._job.peers.gathered(trained.pending.part()),
                 choose=config.sweep.choose,
             )

@@ -38,7 +38,7 @@ class TrialRecord:
     hmean, precision, recall: the competition dialect of CLEval, mean over validation pages.
     hmean_pooled: the official dialect. iou_hmean: at IoU 0.5. params_m: millions of weights.
     latency_ms: milliseconds for a validation page, network and post-processing.
-    tuned_hmean: the H-mean at the best of the post-processing settings scored after validation,
+    tuned_hmean: the H-mean at the chosen of the post-processing settings scored after validation,
     with these settings in `tuned`; crossfit_hmean: what choosing them is worth on other pages.
     page_hmeans: the H-mean of every validation page in the order of names, for intervals and
     paired tests.

@@ -68,7 +68,7 @@ def test_the_cross_fitted_score_is_the_detectors(tmp_path, write_table, seed):
         tuple(f"{i}.jpg" for i in range(8)),
         np.repeat(pages, 3, axis=2),
         np.zeros((6, 1), np.int64),
-        np.zeros((6, 1), np.int64),
+        np.zeros((6, 8, 4), np.int32),
     )
     levels = record_trainings.halves(swept)[None, None]
     names = [{"box_thresh": s.box_thresh} for s in settings]

@@ -21,6 +21,7 @@ from detector.inference.evaluation import evaluate
 from detector.postprocess.sweep import sweep
 from detector.tune_postprocess import Settings, main
 
+STORED = PostprocessConfig().model_dump()
 GRID = {"thresh": (0.2, 0.3), "box_thresh": (0.2, 0.6), "unclip_ratio": (1.0, 1.6)}
 
 
@@ -37,7 +38,7 @@ def settings(checkpoint: Path, root: Path, output: Path, **values) -> Settings:
             "data": {"root": root},
             "output": output,
             "device": "cpu",
-            "grid": GRID | {"shape": None},
+            "grid": GRID | {"shape": None, "unclip": None},
         }
         | values
     )
@@ -58,13 +59,16 @@ def test_prints_the_best_settings_and_writes_the_curve(
     chosen, _ = override(detector, config, given)
     assert chosen.postprocess.model_dump() == result["best"]["postprocess"]
     assert result["best"]["hmean"] == evaluate(chosen, pages).hmean
-    assert result["best"]["hmean"] >= result["stored"]["hmean"]
+    assert result["extended"] == {}
+    for key, value in result["at_an_end"].items():  # the stored value is among those tried
+        assert value == result["best"]["postprocess"][key] in (*GRID[key], STORED[key])
     assert result["optimism"] == result["best"]["hmean"] - result["cross_fitted_hmean"]
     with (tmp_path / "out" / "curve.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 9
     assert rows[0].keys() >= {"box_thresh", "shape", "hmean", "iou_hmean"}
-    assert max(float(row["hmean"]) for row in rows) == result["best"]["hmean"]
+    highest = max(float(row["hmean"]) for row in rows)
+    assert highest == result["highest_hmean"] >= result["best"]["hmean"]
     picture = cv2.imread(str(tmp_path / "out" / "curve.png"))
     assert picture is not None
     assert np.ptp(picture) > 100
@@ -191,7 +195,7 @@ def test_settings_found_for_weights_that_are_gone_are_not_written_to_others(
         )
         return sweep(*given)
 
-    monkeypatch.setattr("detector.tune_postprocess.sweep", slow)
+    monkeypatch.setattr("detector.postprocess.rounds.sweep", slow)
     with pytest.raises(JobError, match="a training has put better weights there meanwhile"):
         main(settings(checkpoint, drawn_root, tmp_path / "out", write=True))
     assert read_best(checkpoint)[1] == config
@@ -210,9 +214,11 @@ def test_command_line(run_module, checkpoint: Path, drawn_root: Path, tmp_path: 
         "grid.thresh=0.3",
         "grid.unclip_ratio=null",
         "grid.shape=[quad]",
+        "grid.unclip=null",
+        "grid.box_thresh=[0.25,0.65]",
     )
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["settings"] == 13
+    assert json.loads(done.stdout)["settings"] == 3
     with pytest.raises(ValidationError, match="needs a value to try, or null"):
         Grid(thresh=())
     wrong = run_module(

@@ -8,6 +8,7 @@ from typing import Any
 
 from detector.config.settings import PostprocessConfig
 from detector.core.errors import JobError
+from detector.postprocess.edges import edges, told
 from detector.postprocess.sweep import quick_figures
 from detector.postprocess.sweep_scores import PageSweep, SweepScores
 from detector.training.validation.processes import Shown
@@ -30,13 +31,15 @@ class Validated:
     """The figures of a validation by name, the H-mean of every page, and what was swept.
 
     swept: None where a single setting was scored.
-    tuned: the best of the settings tried, those of them that differ among the tried ones.
+    tuned: the chosen of the settings tried, those of them that differ among the tried ones.
+    edges: those of them that are numbers and the first or last tried, by name.
     """
 
     figures: dict[str, float]
     page_hmeans: dict[str, float]
     swept: SweepScores | None = None
     tuned: dict[str, Any] = field(default_factory=dict)
+    edges: dict[str, float] = field(default_factory=dict)
     told: Told = field(default_factory=Told)
 
 
@@ -69,7 +72,7 @@ def validated(
     if len(settings) == 1:
         return Validated(scores.metrics(), scores.page_hmeans, told=told)
     figures = scores.metrics() | quick_figures(swept)
-    return Validated(figures, scores.page_hmeans, swept, swept.tuned(), told)
+    return Validated(figures, scores.page_hmeans, swept, swept.tuned(), _edges(swept), told)
 
 
 def choice(swept: SweepScores) -> Validated:
@@ -77,7 +80,7 @@ def choice(swept: SweepScores) -> Validated:
 
     H-mean, precision, recall and page H-means are the cross-fitted ones, since a choice flatters
     itself on the pages it was made on. The pooled H-mean and the IoU scores are those at the
-    one setting that is best over all pages, which is kept with the weights. `configured_hmean`
+    one setting that all pages choose, which is kept with the weights. `configured_hmean`
     is the H-mean at the setting that the others were tried around. Raises JobError when fewer
     than two pages could be read.
     """
@@ -92,7 +95,11 @@ def choice(swept: SweepScores) -> Validated:
     figures = swept.scores(best).metrics()
     figures |= {"hmean": fitted.hmean, "precision": fitted.precision, "recall": fitted.recall}
     figures |= quick_figures(swept) | {"configured_hmean": swept.scores(0).hmean}
-    return Validated(figures, fitted.page_hmeans, swept, swept.tuned())
+    return Validated(figures, fitted.page_hmeans, swept, swept.tuned(), _edges(swept))
+
+
+def _edges(swept: SweepScores) -> dict[str, float]:
+    return edges(swept.settings, swept.settings[swept.best()])
 
 
 def record(metrics: dict[str, float], scores: Validated, epoch: int) -> bool:
@@ -122,6 +129,8 @@ def epoch_line(metrics: dict[str, float], epoch: int, epochs: int, scores: Valid
             line += f"  configured {metrics['configured_hmean']:.4f}"
         if "tuned_hmean" in metrics:
             line += f"  tuned {metrics['tuned_hmean']:.4f}"
+        if scores.edges:
+            line += f" (at an end of what is tried: {told(scores.edges)})"
         line += f"  best {metrics['best_hmean']:.4f}"
     if metrics.get("waiting", 0) >= _MUCH:
         line += f"  waiting for crops {metrics['waiting']:.0%}"

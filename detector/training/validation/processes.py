@@ -24,6 +24,7 @@ from detector.postprocess.sweep import PageSweeper
 from detector.postprocess.sweep_scores import PageSweep
 
 PICTURES = 2  # pages of a split that are shown, the same ones every time
+Further = tuple[PostprocessConfig, ...]
 _NICE = 10  # whoever loads the crops of the next epoch comes first
 
 
@@ -45,15 +46,19 @@ class ScoredPage:
 
 
 class PageScorer:
-    """Scores pages of a split, by their index, at `settings`, the first of which is shown."""
+    """Scores pages of a split, by their index, at `settings`, the first of which is shown, and at
+    further ones that may be others each time."""
 
     def __init__(self, pages: Sequence[Page], settings: Sequence[PostprocessConfig]) -> None:
         self.pages = tuple(pages)
         self.settings = tuple(settings)
+        self._further: Further = ()
         self._sweep = PageSweeper(self.settings)
 
-    def __call__(self, index: int, page_map: PageMap) -> ScoredPage:
+    def __call__(self, index: int, page_map: PageMap, further: Further = ()) -> ScoredPage:
         page = self.pages[index]
+        if further != self._further:
+            self._further, self._sweep = further, PageSweeper((*self.settings, *further))
         swept = self._sweep(page_map, page)
         if index >= PICTURES:
             return ScoredPage(swept, None)
@@ -78,14 +83,14 @@ class ScoringProcesses:
             )
             self._pool.submit(_nothing)
 
-    def submit(self, index: int, page_map: PageMap) -> Future[ScoredPage]:
+    def submit(self, index: int, page_map: PageMap, further: Further = ()) -> Future[ScoredPage]:
         """A page's scores, later; a page that cannot be scored is the error of its result."""
         if self._pool is None:
             done: Future[ScoredPage] = Future()
-            done.set_result(self.scorer(index, page_map))
+            done.set_result(self.scorer(index, page_map, further))
             return done
         with _explained():
-            return self._pool.submit(_score, index, page_map)
+            return self._pool.submit(_score, index, page_map, further)
 
     def close(self) -> None:
         """End the processes, whatever they have not begun."""
@@ -137,5 +142,5 @@ def _nothing() -> None:
     """Starts the processes."""
 
 
-def _score(index: int, page_map: PageMap) -> ScoredPage:
-    return _scorer(index, page_map)
+def _score(index: int, page_map: PageMap, further: Further) -> ScoredPage:
+    return _scorer(index, page_map, further)

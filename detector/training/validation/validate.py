@@ -14,6 +14,7 @@ from detector.inference.evaluation import page_maps
 from detector.postprocess.sweep import around
 from detector.training.validation.figures import Part, Validated, validated
 from detector.training.validation.processes import (
+    Further,
     PageScorer,
     ScoredPage,
     ScoringProcesses,
@@ -32,8 +33,9 @@ def settings_to_score(
 
 @dataclass(frozen=True, eq=False)
 class Pending:
-    """A validation whose maps are made: its pages by index, scored or about to be."""
+    """A validation whose maps are made: its pages by index, scored or about to be at `settings`."""
 
+    settings: tuple[PostprocessConfig, ...]
     futures: dict[int, Future[ScoredPage]]
     skipped: list[str]
 
@@ -55,16 +57,18 @@ def begin(
     workers: int,
     share: tuple[int, int] = (0, 1),
     cache: PageCache | None = None,
+    further: Further = (),
 ) -> Pending:
     """Make the maps of the pages that `processes` score, and hand each over to them.
 
     share: (rank, world) of this process among those that share the pages; each takes a run of them.
-    workers: loader processes. cache: keeps prepared pages.
+    workers: loader processes. cache: keeps prepared pages. further: settings beside those of
+    `processes`.
     Pages whose image cannot be read are left out, and said to be.
     """
     pages, (rank, world) = processes.scorer.pages, share
     start, end = (len(pages) * i // world for i in (rank, rank + 1))
-    pending = Pending({}, [])
+    pending = Pending((*processes.scorer.settings, *further), {}, [])
     # Pages that are cropped first come in full, which many at once have no memory for.
     alone = detector.device.type == "cpu" or detector.reading.crop_margin is not None
     for index, page_map in page_maps(
@@ -75,7 +79,7 @@ def begin(
         at_once=1 if alone else _AT_ONCE,
         cache=cache,
     ):
-        pending.futures[start + index] = processes.submit(start + index, page_map)
+        pending.futures[start + index] = processes.submit(start + index, page_map, further)
     return pending
 
 

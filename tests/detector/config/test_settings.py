@@ -4,9 +4,11 @@ import pytest
 from pydantic import ValidationError
 
 from detector.config.cli import build, parse_arguments
+from detector.config.postprocess import combinations
 from detector.config.sections import field_names, flatten, nest
 from detector.config.settings import PostprocessConfig, SweepConfig, TrainConfig, with_values
 from detector.core.errors import InputError
+from detector.postprocess.sweep import around
 
 
 def test_defaults_are_valid_and_frozen():
@@ -80,14 +82,14 @@ def test_with_values_replaces_and_checks_everything():
         ({"sweep.dilate": []}, r"^sweep.dilate: needs a value to try, or null"),
         ({"sweep.shap": ["quad"]}, r"^sweep.shap: unknown key; did you mean sweep.shape"),
         (
-            {"sweep.thresh": [i / 100 for i in range(1, 42)]},
+            {"sweep.thresh": [i / 100 for i in range(1, 42)], "sweep.unclip_ratio": [1, 2, 3]},
             r"^sweep: must make at most 200 combinations of settings that change the regions, .* "
-            r"got 41 thresh x 5 unclip_ratio = 205; list fewer values$",
+            r"got 205 of 41 thresh, 3 unclip_ratio, 2 shape, 2 unclip; list fewer values$",
         ),
         (
-            {"sweep.box_thresh": [i / 2000 for i in range(1400)]},
-            r"^sweep: must make at most 20000 combinations, .* got 3 thresh x 5 unclip_ratio x "
-            r"1400 box_thresh = 21000; list fewer values$",
+            {"sweep.box_thresh": [i / 3000 for i in range(2400)]},
+            r"^sweep: must make at most 20000 combinations, .* got 21600 of 3 thresh, "
+            r"2400 box_thresh, 2 shape, 2 unclip; list fewer values$",
         ),
     ],
 )
@@ -101,10 +103,8 @@ def test_values_to_sweep_are_read_from_the_command_line():
     given = ["sweep.shape=[quad,polygon]", "sweep.unclip=ratio", "sweep.dilate=[true,false]"]
     given += ["sweep.thresh=null", "sweep.min_side_px=[2,3]", "sweep.max_candidates=500"]
     config = build(TrainConfig, parse_arguments(given))
-    default = TrainConfig().sweep.tried()
     assert config.sweep.tried() == {
-        "unclip_ratio": default["unclip_ratio"],
-        "box_thresh": default["box_thresh"],
+        "box_thresh": TrainConfig().sweep.box_thresh,
         "max_candidates": (500,),
         "min_side_px": (2.0, 3.0),
         "shape": ("quad", "polygon"),
@@ -112,6 +112,18 @@ def test_values_to_sweep_are_read_from_the_command_line():
         "unclip": ("ratio",),
     }
     assert with_values(TrainConfig(), flatten(config.model_dump(mode="json"))) == config
+    assert config.sweep.own() == {"box_thresh", "shape"}  # as they are by default
+    assert SweepConfig().own() == SweepConfig().tried().keys()
+
+
+@pytest.mark.parametrize("shape", [None, ["quad"], ["polygon"], ["quad", "polygon"]])
+@pytest.mark.parametrize("unclip", [None, ["ratio"], ["exact"], ["ratio", "exact"]])
+@pytest.mark.parametrize("ratios", [None, [1.3, 1.7, 1.9]])
+def test_combinations_are_those_that_a_sweep_makes(shape, unclip, ratios):
+    sweep = SweepConfig(shape=shape, unclip=unclip, unclip_ratio=ratios, thresh=(0.2, 0.4))
+    # Around settings that are in none of the lists.
+    made = around(PostprocessConfig(box_thresh=0.01), sweep.tried())[1:]
+    assert combinations(sweep.tried(), sweep.tried().keys()) == len(made)
 
 
 def test_every_value_of_a_sweep_is_one_that_post_processing_takes():

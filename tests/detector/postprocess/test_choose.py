@@ -64,12 +64,12 @@ def test_the_best_epoch_is_the_one_with_the_best_cross_fitted_score(chosen):
     last = reports[-1].metrics
     assert last["best_hmean"] == max(fit.hmean for fit in fits) > 0.5
     best = next(r for r in reports if r.epoch == last["best_epoch"])
-    assert last["best_tuned_hmean"] == best.metrics["tuned_hmean"] >= last["best_hmean"]
+    assert last["best_tuned_hmean"] == best.metrics["tuned_hmean"]
     assert last["best_configured_hmean"] == best.swept.scores(0).hmean
     settings = best.swept.settings[best.swept.best()]
     assert kept[-1] == settings != best.swept.settings[0]
     assert dict(best.tuned) == {k: getattr(settings, k) for k in best.tuned}
-    assert {"shape", "box_thresh", "unclip_ratio"} <= best.tuned.keys()
+    assert {"shape", "box_thresh", "unclip"} <= best.tuned.keys()
 
 
 def test_settings_lie_with_the_weights_they_were_chosen_for(chosen):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -21,7 +22,7 @@ def swept(values: dict) -> SweepScores:
         ("a", "b"),
         scores,
         np.ones((len(tried), 11), np.int64),
-        np.ones((len(tried), 4), np.int64),
+        np.ones((len(tried), 2, 4), np.int32),
     )
 
 
@@ -32,6 +33,20 @@ def test_a_line_moves_one_setting_only_in_order_of_its_value():
     along = [found.settings[i] for i in found.along("box_thresh", around=best)]
     assert [(s.box_thresh, s.shape) for s in along] == [(0.4, "polygon"), (0.6, "polygon")]
     assert len(found.along("shape", around=best)) == 2
+
+
+def test_a_setting_that_is_no_number_is_shown_at_the_best_of_each_value():
+    """No ratio grows a polygon here, so that no two settings differ in the shape alone."""
+    growths = [("quad", "ratio", 0.3), ("quad", "ratio", 0.4), ("polygon", "exact", 0.4)]
+    found = swept({"box_thresh": (0.1, 0.2)})  # with the stored one three that rise
+    settings = tuple(
+        PostprocessConfig(shape=shape, unclip=unclip, thresh=thresh)
+        for shape, unclip, thresh in growths
+    )
+    found = replace(found, settings=settings)
+    assert found.along("thresh", around=2) == [2]
+    assert found.along("shape", around=2) == [2, 1]
+    assert found.along("unclip", around=0) == [2, 0]  # `around` itself for its own value
 
 
 def test_pictures_of_one_many_and_no_varied_setting(tmp_path: Path):

@@ -516,3 +516,37 @@ def test_unusable_input_is_named(
 ) -> None:
     with pytest.raises(InputError, match=message):
         run(probability, **changes)
+
+
+def exact_growth(area: float, length: float) -> float:
+    """The D that a shape of this area and length, offset with square corners, was shrunk by.
+
+    It had the area A + L D + 4 D^2 and the length L + 8 D, and D is 0.84 of their quotient.
+    """
+    return float(max(np.roots([8 - 0.84 * 4, (1 - 0.84) * length, -0.84 * area]).real))
+
+
+def test_a_quad_grown_exactly_is_the_rectangle_of_the_grown_outline_by_hand() -> None:
+    """A word bent like a U: what was shrunk was 6 px thick, not 20 as the rectangle around it."""
+    p = page(60, 100)
+    p[35:42, 20:81] = p[21:42, 20:27] = p[21:42, 74:81] = 1  # pixel centres: 60 x 20, 6 thick
+    grow = exact_growth(60 * 6 + 2 * 6 * 14, 2 * (60 + 20 + 14))
+    (points,) = run(p, unclip="exact").polygons
+    # Contours cut the two inner corners by a pixel. The rectangle alone would grow by 13 px.
+    assert bounds(points) == pytest.approx((20 - grow, 21 - grow, 80 + grow, 41 + grow), abs=0.2)
+    assert exact_growth(60 * 20, 160) > grow + 5
+    (ratio,) = run(p, unclip_ratio=1.5).polygons  # of the rectangle, as the papers do
+    grow = 60 * 20 * 1.5 / 160
+    assert bounds(ratio) == pytest.approx((20 - grow, 21 - grow, 80 + grow, 41 + grow), abs=0.01)
+
+
+def test_a_rectangle_grown_exactly_is_the_same_from_its_outline() -> None:
+    p = page()
+    p[10:19, 20:45] = 1  # 24 x 8
+    candidates = find_candidates(p, thresh=0.5, score_mode="fast", dilate=False, epsilon=0.002)
+    found = grown(candidates, unclip="exact")
+    grow = exact_growth(24 * 8, 64)
+    expected = (20 - grow, 10 - grow, 44 + grow, 18 + grow)
+    assert bounds(found.polygons[0]) == pytest.approx(expected, abs=0.005)
+    assert len(found.polygons[0]) == 4
+    assert found.sides[0] == pytest.approx(8 + 2 * grow, abs=0.005)

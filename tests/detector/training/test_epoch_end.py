@@ -16,13 +16,15 @@ import torch
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from detector.config.settings import PostprocessConfig, TrainConfig, with_values
 from detector.core.errors import JobError
 from detector.data.page import cache as cache_module
 from detector.inference.checkpoint import read_best
-from detector.training.epoch_end import EpochReport
+from detector.training.epoch_end import EpochReport, further_settings
 from detector.training.trainer import train
 from detector.training.validation.processes import ScoringProcesses
 
+BASE = PostprocessConfig()
 TIMED = ("seconds", "latency_ms", "waiting")
 
 
@@ -40,6 +42,24 @@ def tensors(folder: Path, name: str = "last") -> dict[str, torch.Tensor]:
 
 def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
+
+
+def test_further_settings_follow_from_what_the_last_validation_chose():
+    config = TrainConfig()
+    tuned = {"thresh": 0.1, "box_thresh": 0.3, "shape": "polygon", "unclip": "exact"}
+
+    def tried(config: TrainConfig, tuned: dict[str, Any]) -> set[tuple[Any, ...]]:
+        found = further_settings(config, config.postprocess, tuned)
+        return {(s.thresh, s.shape, s.unclip) for s in found}
+
+    assert tried(config, tuned) == {(0.05, "polygon", "exact")}
+    assert tried(config, tuned | {"thresh": 0.15}) == set()
+    assert tried(config, {}) == set()  # before the first validation
+    assert tried(with_values(config, {"train.sweep": False}), tuned) == set()
+    given = with_values(config, {"sweep.thresh": [0.1, 0.2]})
+    assert tried(given, tuned) == set()
+    (more,) = {s.box_thresh for s in further_settings(given, BASE, tuned | {"box_thresh": 0.2})}
+    assert more == 0.15
 
 
 @pytest.mark.parametrize("changes", [{}, {"train.processes": 2, "train.threads": 1}])

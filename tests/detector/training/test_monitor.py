@@ -65,7 +65,9 @@ def swept(hmeans: dict[tuple[float, float], float]) -> SweepScores:
     settings = tuple(PostprocessConfig(thresh=t, box_thresh=b) for t, b in hmeans)
     scores = np.array(list(hmeans.values()))[:, None, None] * np.ones((1, 1, 3))
     counts = np.zeros((len(settings), 11), np.int64)
-    return SweepScores(settings, ("a.jpg",), scores, counts, np.zeros((len(settings), 4), np.int64))
+    return SweepScores(
+        settings, ("a.jpg",), scores, counts, np.zeros((len(settings), 1, 4), np.int32)
+    )
 
 
 def test_the_kept_curve_is_the_one_through_the_best_setting(tmp_path: Path):

@@ -346,7 +346,7 @@ def test_a_training_in_several_calls_is_the_one_in_a_single_call(
 def test_a_training_that_is_as_far_as_it_should_go_is_left_alone(tiny, tmp_path: Path):
     config = tiny()
     first = train(config, tmp_path, until=2, log=silent)
-    assert first.tuned.keys() == {"thresh", "unclip_ratio", "box_thresh"}
+    assert first.tuned.keys() == {"thresh", "shape", "unclip", "box_thresh"}
     before = weights(tmp_path)
     for until in (1, 2):
         reports: list[EpochReport] = []

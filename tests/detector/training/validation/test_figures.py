@@ -37,6 +37,9 @@ def test_curves_and_lines_tell_what_there_is():
         metrics | SWEPT | {"configured_hmean": 0.4}, 2, 5, Validated({"configured_hmean": 0.4}, {})
     )
     assert "IoU H-mean 0.2500  configured 0.4000  tuned 0.7500  best" in line
+    at_end = Validated(FIGURES, {}, edges={"thresh": 0.1, "box_thresh": 0.2})
+    line = epoch_line(metrics | SWEPT, 2, 5, at_end)
+    assert "tuned 0.7500 (at an end of what is tried: thresh=0.1, box_thresh=0.2)  best" in line
     assert curves(metrics | {"configured_hmean": 0.4})["sweep/configured_hmean"] == 0.4
     assert epoch_line(metrics, 2, 5, None) == "epoch 2/5  loss 1.500  61 s"
     line = epoch_line(metrics | {"skipped": 2}, 2, 5, None)

@@ -21,7 +21,7 @@ from detector.core.files import write_text
 from detector.data.crops.batch import Batch, PackedBatch, Unpack
 from detector.data.labels.annotations import read_split
 from detector.data.labels.pages import Page
-from detector.inference.detector import new_model
+from detector.inference.networks import new_model
 from detector.training.begin import new_state, place, prepare
 from detector.training.epoch import feed
 from detector.training.loss import DBLoss

@@ -11,7 +11,7 @@ from pydantic import ConfigDict, Field
 from detector.config.cli import run
 from detector.config.sections import Section
 from detector.config.settings import ModelConfig, TrainConfig
-from detector.inference.detector import new_model
+from detector.inference.networks import new_model
 from detector.model.cost import measure, table
 
 

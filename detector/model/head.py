@@ -51,12 +51,19 @@ class Head(nn.Module):
         neighbouring probabilities 0.0016 apart, a difference that the loss makes `step_k` times
         as steep.
         """
-        hidden = self.layers(features)
-        kind = hidden.device.type
-        if not (torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)):
-            return self.logits(hidden)
-        with torch.autocast(kind, enabled=False):
-            return self.logits(hidden.float())
+        logits: Tensor = in_float32(self.logits, self.layers(features))
+        return logits
+
+
+def in_float32(layer: nn.Module, *inputs: Tensor) -> Tensor:
+    """What `layer` makes of its inputs, in float32 under autocast too."""
+    kind = inputs[0].device.type
+    if not (torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)):
+        found: Tensor = layer(*inputs)
+        return found
+    with torch.autocast(kind, enabled=False):
+        found = layer(*(tensor.float() for tensor in inputs))
+        return found
 
 
 def _double(in_channels: int, out_channels: int, upsample: str, *, bias: bool) -> nn.Module:

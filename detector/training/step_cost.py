@@ -17,7 +17,7 @@ from detector.core.device_errors import release_memory
 from detector.core.errors import JobError
 from detector.data.crops.batch import Batch
 from detector.data.page.preprocess import page_scale, page_sides
-from detector.inference.detector import new_model
+from detector.inference.networks import new_model
 from detector.model import memory
 from detector.training.begin import new_state, place
 from detector.training.loss import DBLoss

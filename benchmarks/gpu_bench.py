@@ -180,7 +180,7 @@ def batches(bench: Bench, count: int, values: Mapping[str, Any]) -> list[PackedB
     if count == 1:
         own["data.workers"] = 0
     config = bench.config(own | dict(values))
-    job, _ = prepare(config, bench.work / "batches", silent, fresh=True)
+    job, _ = prepare(config, bench.work / "batches", silent, last=None)
     with closing(feed(job, range(config.train.epochs))) as found:
         return [*islice(found, count)]
 

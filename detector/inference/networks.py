@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from detector.config.settings import TrainConfig
 from detector.core.errors import InputError
@@ -18,7 +20,13 @@ from detector.model.dbnet import Network, build_model
 from detector.model.graph.network import GraphNet, build_graph
 from detector.model.graph.nodes import KEY, Graph, read_graph
 from detector.model.graph.onnx_file import read_start
-from detector.model.graph.starts import NONE, STARTS, named_start, start_of_file
+from detector.model.graph.starts import (
+    NONE,
+    STARTS,
+    brings_network,
+    named_start,
+    start_of_file,
+)
 
 
 @dataclass(frozen=True)
@@ -38,7 +46,7 @@ def new_model(config: TrainConfig) -> Network:
     init = config.train.init
     if init == NONE:
         return _described(config)
-    if _is_file(init):
+    if brings_network(init):
         return build_graph(_read(init)[0], f"train.init={init}")
     return kept_model(config, metadata_of(_weights_file(init)), f"train.init={init}")
 
@@ -53,10 +61,27 @@ def kept_model(config: TrainConfig, metadata: Mapping[str, str], place: str) -> 
 def load_start(network: Network, init: str) -> Begun:
     """Fill a network of `new_model` with what train.init has for it; what that was.
 
+    Raises InputError as `find_start` does.
+    """
+    begun = find_start(network, init)
+    network.load_state_dict(dict(begun.tensors), strict=False)
+    return begun
+
+
+def require_start(config: TrainConfig) -> None:
+    """InputError unless a training as `config` says can start, whose network is not made for it."""
+    with torch.device("meta"):
+        network = new_model(config)
+    find_start(network, config.train.init)
+
+
+def find_start(network: Network, init: str) -> Begun:
+    """What train.init has for a network of `new_model`, which stays as it is.
+
     Whatever has another name or shape there stays new, and is told. InputError where that holds
     for a part of the backbone.
     """
-    if _is_file(init):
+    if brings_network(init):
         assert isinstance(network, GraphNet)
         given, origin = network.of_nodes(_read(init)[1]), f"{init}: {network.graph.source}"
     else:
@@ -67,12 +92,20 @@ def load_start(network: Network, init: str) -> Begun:
     own = network.state_dict()
     taken = {k: given[k] for k, value in own.items() if k in given and _fits(value, given[k])}
     _require_backbone(own, taken, init)
-    network.load_state_dict(taken, strict=False)
     licence = network.graph.licence if isinstance(network, GraphNet) else ""
     told = f"{origin}{f' ({licence})' if licence else ''}: {len(taken)} tensors are taken"
     new = Counter(key.partition(".")[0] for key in own if key not in taken)
     names = ", ".join(f"{name} ({count} tensors)" for name, count in new.items())
     return Begun(f"{told}; new: {names or 'nothing'}", taken, licence)
+
+
+def origin_of(network: nn.Module) -> dict[str, str]:
+    """The metadata of an exported network that was not ours at first: its name, where from."""
+    if not isinstance(network, GraphNet):
+        return {}
+    graph = network.graph
+    origin = {"source": graph.source, "licence": graph.licence}
+    return {"backbone": json.dumps(graph.name), "origin": json.dumps(origin)}
 
 
 def unused_settings(network: Network) -> str | None:
@@ -96,11 +129,6 @@ def _described(config: TrainConfig) -> Network:
         drop_path=settings.drop_path,
         norm_maps=settings.norm_maps,
     )
-
-
-def _is_file(init: str) -> bool:
-    """Whether a start is an ONNX file."""
-    return init in STARTS or Path(init).suffix.lower() == ".onnx"
 
 
 def _read(init: str) -> tuple[Graph, dict[str, Tensor]]:
@@ -134,5 +162,5 @@ def _require_backbone(own: Mapping[str, Tensor], taken: Mapping[str, Tensor], in
         raise InputError(
             f"train.init={init}: {len(missing)} of the {len(body)} tensors of the backbone are not "
             f"there in this shape, such as {missing[0]}: it is another one; give config={path}, or "
-            "the model.backbone and model.drop_path of it"
+            "the model.backbone of it"
         )

@@ -106,7 +106,9 @@ class GraphNet(Network):
         """Weights by node and name, as they were read, under the names that they have here."""
         found = {}
         for key, tensor in weights.items():
-            part = "backbone" if int(key.partition(".")[0]) <= self.graph.features else "probability"
+            part = (
+                "backbone" if int(key.partition(".")[0]) <= self.graph.features else "probability"
+            )
             found[f"{part}.body.layers.{key}"] = tensor
         return found
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from detector.core.errors import InputError
 from detector.core.escape import some
 from detector.model.graph.network import shapes_of, stride_of
-from detector.model.graph.nodes import IMAGE, Graph, Node, ancestors, passing
+from detector.model.graph.nodes import IMAGE, Graph, Node, passing
 from detector.model.graph.starts import Start
 from detector.model.graph.translate import TRANSLATORS, Array, Call, Made, RefusedError, translate
 

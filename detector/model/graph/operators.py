@@ -43,9 +43,11 @@ class Binary(nn.Module):
 
     def forward(self, *inputs: Tensor) -> Tensor:
         if len(inputs) == 2:
-            return self.function(*inputs)
+            left, right = inputs
+            return self.function(left, right)
+        (one,) = inputs
         other = self.weight.view(self.view) if self.number is None else self.number
-        return self.function(other, *inputs) if self.first else self.function(*inputs, other)
+        return self.function(other, one) if self.first else self.function(one, other)
 
 
 class Conv(nn.Conv2d):
@@ -59,9 +61,9 @@ class Conv(nn.Conv2d):
             each * settings["groups"],
             out,
             (kernel[0], kernel[1]),
-            stride=tuple(settings["strides"]),  # type: ignore[arg-type]
+            stride=tuple(settings["strides"]),
             padding=(top, left) if even else 0,
-            dilation=tuple(settings["dilations"]),  # type: ignore[arg-type]
+            dilation=tuple(settings["dilations"]),
             groups=settings["groups"],
             bias="bias" in node.shapes,
         )
@@ -77,12 +79,12 @@ def _conv_transpose(node: Node) -> nn.Module:
         channels,
         each * settings["groups"],
         (kernel[0], kernel[1]),
-        stride=tuple(settings["strides"]),  # type: ignore[arg-type]
-        padding=tuple(settings["pads"][:2]),  # type: ignore[arg-type]
-        output_padding=tuple(settings["output_padding"]),  # type: ignore[arg-type]
+        stride=tuple(settings["strides"]),
+        padding=tuple(settings["pads"][:2]),
+        output_padding=tuple(settings["output_padding"]),
         groups=settings["groups"],
         bias="bias" in node.shapes,
-        dilation=tuple(settings["dilations"]),  # type: ignore[arg-type]
+        dilation=tuple(settings["dilations"]),
     )
 
 
@@ -116,7 +118,7 @@ def _average_pool(
 
 def _resize(x: Tensor, *, mode: str, scales: list[float], corners: bool | None) -> Tensor:
     # A GPU's autocast enlarges in float32; copies of values need no more than they had.
-    found = F.interpolate(x, scale_factor=tuple(scales), mode=mode, align_corners=corners)  # type: ignore[arg-type]
+    found = F.interpolate(x, scale_factor=tuple(scales), mode=mode, align_corners=corners)
     return found.to(x.dtype)
 
 

@@ -22,7 +22,6 @@ class Start:
     in the order of RGB.
     """
 
-    title: str
     source: str
     licence: str
     bgr: bool
@@ -63,6 +62,11 @@ STARTS: Mapping[str, Packaged] = {
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
+def brings_network(value: str) -> bool:
+    """Whether a value of train.init is an ONNX file, whose network takes the place of model.*."""
+    return value in STARTS or Path(value).suffix.lower() == ".onnx"
+
+
 def is_named(value: str) -> bool:
     """Whether a value of train.init is not a path."""
     return value == NONE or value in STARTS
@@ -82,11 +86,11 @@ def named_start(name: str) -> tuple[Path, Start]:
         raise InputError(f"train.init={name}: {what}; pip install -e '.[{known.extra}]'")
     version = metadata.version(known.package)
     source = f"{known.title} of {known.authors}, from the package {known.package} {version}"
-    start = Start(known.title, source, known.licence, known.bgr, known.mean, known.std)
+    start = Start(source, known.licence, known.bgr, known.mean, known.std)
     return path, start
 
 
 def start_of_file(path: Path) -> Start:
     """What is taken for granted of an ONNX file that is given by its path."""
     mean, std = _IMAGENET
-    return Start(path.stem, f"the file {path.name}", "", False, mean, std)
+    return Start(f"the file {path.name}", "", False, mean, std)

@@ -37,7 +37,8 @@ def keep_best(
         for name, value in state.metrics.items()
         if name.startswith(_BEST) and name != "best_epoch"
     }
-    save_best(_best(folder), weights, with_chosen(config, state.tuned), figures)
+    chosen = with_chosen(config, state.tuned)
+    save_best(_best(folder), weights, chosen, figures, state.model.metadata())
 
 
 def complete_best(

@@ -6,7 +6,7 @@ It is kept as JSON beside the weights, so that nothing else is needed to build t
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -17,6 +17,7 @@ from detector.core.plain import parse_json
 IMAGE = -1  # the input of the network, where nodes are counted from 0
 KEY = "graph"  # of the metadata beside the weights
 Channels = tuple[float, float, float]
+Side = Annotated[int, Field(ge=1, le=2**16)]  # of a tensor of weights
 
 
 class Node(BaseModel):
@@ -27,7 +28,7 @@ class Node(BaseModel):
     op: str
     inputs: tuple[int, ...] = Field(min_length=1)
     settings: dict[str, Any] = {}
-    shapes: dict[str, tuple[int, ...]] = {}
+    shapes: dict[str, tuple[Side, ...]] = {}
 
 
 class Graph(BaseModel):

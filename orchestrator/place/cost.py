@@ -1,4 +1,4 @@
-"""What a search will cost at most, from one measured training step of each backbone."""
+"""What a search will cost at most, from one measured training step of each network."""
 
 from __future__ import annotations
 

@@ -180,4 +180,8 @@ NOT_RUN = (
     NotRun(r"pip-audit ", "asks a service on the network"),
 )
 # Optional packages without which a command cannot run.
-NEEDED = {r"track=\S*mlflow": "mlflow", r"track=\S*wandb": "wandb"}
+NEEDED = {
+    r"track=\S*mlflow": "mlflow",
+    r"track=\S*wandb": "wandb",
+    r"\binit=ppocrv6_small": "rapidocr",
+}

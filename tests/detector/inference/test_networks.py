@@ -56,7 +56,7 @@ def test_all_weights_of_ours_are_taken(trained: Path, below: str):
     weights, _ = read_best(trained)
     assert network.state_dict().keys() == weights.keys() == begun.tensors.keys()
     assert all(torch.equal(value, weights[key]) for key, value in network.state_dict().items())
-    path = trained / "model.safetensors"
+    path = trained / "checkpoint" / "best" / "model.safetensors"
     assert begun.source == f"{path}: {len(weights)} tensors are taken; new: nothing"
     assert begun.licence == ""
 
@@ -81,7 +81,9 @@ def test_what_does_not_fit_is_new_and_told(trained: Path):
 def test_weights_of_another_backbone_are_refused(trained: Path):
     other = config(trained, model__backbone="resnet18")
     told = r"the backbone are not there in this shape, such as backbone\..*: it is another one; "
-    with pytest.raises(InputError, match=rf"{told}give config={trained}/checkpoint/best/config\.yaml, or"):
+    with pytest.raises(
+        InputError, match=rf"{told}give config={trained}/checkpoint/best/config\.yaml, or"
+    ):
         load_start(new_model(other), str(trained))
     with pytest.raises(InputError, match=told):
         require_start(other)

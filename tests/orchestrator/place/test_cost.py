@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from detector.config.settings import TrainConfig
+from detector.config.settings import TrainConfig, network_name
 from detector.core.errors import InputError
 from detector.training.step_cost import StepCost
 from orchestrator.place.cost import (
+    check_starts,
     estimate,
     largest,
     measured_apart,
@@ -112,6 +113,43 @@ def test_a_fixed_backbone_is_the_only_one(tmp_path: Path):
     (tmp_path / "s.yaml").write_text("parameters: {optimizer.lr: {uniform: [0.001, 0.002]}}\n")
     space = load_space(str(tmp_path / "s.yaml"), gpu=False)
     assert networks(space) == ["resnet18"]
+
+
+WHOLE = """\
+parameters:
+  train.init: {choice: [none, ppocrv6_small]}
+  model.backbone: {choice: [mobilenetv3_small_050, resnet18], when: {train.init: none}}
+  augment.crop_px: {choice: [64, 96]}
+warm_start: [{train.init: none, model.backbone: resnet18, augment.crop_px: 64}]
+"""
+
+
+def test_a_whole_detector_is_a_network_beside_the_backbones(tmp_path: Path):
+    (tmp_path / "s.yaml").write_text(WHOLE)
+    space = load_space(str(tmp_path / "s.yaml"), gpu=False, overrides={"data.root": str(tmp_path)})
+    names = networks(space)
+    assert names == ["mobilenetv3_small_050", "resnet18", "ppocrv6_small"]
+    configs = [largest(space, name, taken) for name in names]
+    assert [network_name(config) for config in configs] == names
+    assert {config.augment.crop_px for config in configs} == {96}
+
+
+def test_a_fixed_start_is_the_only_network(tmp_path: Path):
+    (tmp_path / "s.yaml").write_text("parameters: {optimizer.lr: {uniform: [0.001, 0.002]}}\n")
+    start = {"train.init": "ppocrv6_small", "data.root": str(tmp_path)}
+    space = load_space(str(tmp_path / "s.yaml"), gpu=False, overrides=start)
+    assert networks(space) == ["ppocrv6_small"]
+
+
+def test_a_start_is_looked_at_before_the_first_trial(tmp_path: Path):
+    (tmp_path / "s.yaml").write_text(WHOLE.replace("ppocrv6_small", "gone.onnx"))
+    space = load_space(str(tmp_path / "s.yaml"), gpu=False, overrides={"data.root": str(tmp_path)})
+    with pytest.raises(InputError, match=r"train\.init: no file at /.*gone\.onnx"):
+        check_starts(space)
+    (tmp_path / "s.yaml").write_text(WHOLE.replace(", ppocrv6_small", ""))
+    none = load_space(str(tmp_path / "s.yaml"), gpu=False, overrides={"data.root": str(tmp_path)})
+    check_starts(none)
+    assert networks(none) == ["mobilenetv3_small_050", "resnet18"]
 
 
 @pytest.mark.slow

@@ -145,6 +145,11 @@ def build_model(
     )
 
 
+def metadata_beside(network: nn.Module) -> dict[str, str]:
+    """What is kept beside the weights of a network; of another module they say all."""
+    return network.metadata() if isinstance(network, Network) else {}
+
+
 def count_parameters(model: nn.Module) -> int:
     """Number of weights that are trained, the threshold branch included."""
     return sum(p.numel() for p in model.parameters() if p.requires_grad)

@@ -18,6 +18,7 @@ from detector.core.errors import InputError
 from detector.core.files import write_text
 from detector.core.weight_files import load_tensors
 from detector.inference.checkpoint import save_best
+from detector.model.dbnet import metadata_beside
 from detector.training.storage.state_file import TrainingState
 
 BOX_THRESH = "box_thresh.json"
@@ -38,7 +39,7 @@ def keep_best(
         if name.startswith(_BEST) and name != "best_epoch"
     }
     chosen = with_chosen(config, state.tuned)
-    save_best(_best(folder), weights, chosen, figures, state.model.metadata())
+    save_best(_best(folder), weights, chosen, figures, metadata_beside(state.model))
 
 
 def complete_best(

@@ -133,7 +133,7 @@ class StandIn:
 
 def crops_a_second(config: TrainConfig, folder: Path) -> float:
     """What the loader processes give, from a filled cache."""
-    job, _ = prepare(config, folder, lambda _: None, fresh=False)
+    job, _ = prepare(config, folder, lambda _: None, last=None)
     for index in range(min(DIFFERENT, len(job.samples))):
         job.samples.crop(0, index)
     started = time.monotonic()

@@ -19,7 +19,7 @@ from timing import run
 from torch.profiler import ProfilerActivity, profile
 
 from detector.config.settings import TrainConfig, with_values
-from detector.inference.detector import new_model
+from detector.inference.networks import new_model
 from detector.training.begin import new_state, place
 from detector.training.loss import DBLoss
 from detector.training.step import update

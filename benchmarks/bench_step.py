@@ -19,7 +19,7 @@ from detector.config.settings import TrainConfig, with_values
 from detector.core.device import keep_freed_memory
 from detector.core.errors import InputError
 from detector.data.crops.batch import Batch
-from detector.inference.detector import new_model
+from detector.inference.networks import new_model
 from detector.training.begin import new_state, place
 from detector.training.loss import DBLoss
 from detector.training.step import update

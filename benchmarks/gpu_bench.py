@@ -21,7 +21,7 @@ from detector.core.files import write_text
 from detector.data.crops.batch import Batch, PackedBatch, Unpack
 from detector.data.labels.annotations import read_split
 from detector.data.labels.pages import Page
-from detector.inference.detector import new_model
+from detector.inference.networks import new_model
 from detector.training.begin import new_state, place, prepare
 from detector.training.epoch import feed
 from detector.training.loss import DBLoss
@@ -180,7 +180,7 @@ def batches(bench: Bench, count: int, values: Mapping[str, Any]) -> list[PackedB
     if count == 1:
         own["data.workers"] = 0
     config = bench.config(own | dict(values))
-    job, _ = prepare(config, bench.work / "batches", silent, fresh=True)
+    job, _ = prepare(config, bench.work / "batches", silent, last=None)
     with closing(feed(job, range(config.train.epochs))) as found:
         return [*islice(found, count)]
 

@@ -34,7 +34,7 @@ def crops_and_use(bench: Bench) -> Iterator[Figure]:
     """
     sizes, device = bench.sizes, bench.device
     values = {"data.root": bench.epoch, "train.epochs": 1000, "optimizer.schedule": "constant"}
-    job, state = prepare(bench.config(values), bench.work / "feed", silent, fresh=True)
+    job, state = prepare(bench.config(values), bench.work / "feed", silent, last=None)
     state.parts, crops = 1, sizes.timed * sizes.batch
     with closing(feed(job, range(1000))) as loaded:
         loop = partial(_loop, job, state)

@@ -10,9 +10,10 @@ from pydantic import ConfigDict, Field
 
 from detector.config.cli import run
 from detector.config.sections import Section
-from detector.config.settings import ModelConfig, TrainConfig
-from detector.inference.detector import new_model
+from detector.config.settings import ModelConfig, RunConfig, TrainConfig
+from detector.inference.networks import new_model
 from detector.model.cost import measure, table
+from detector.model.graph.starts import NONE
 
 
 class ModelsSettings(Section):
@@ -21,6 +22,9 @@ class ModelsSettings(Section):
     model: ModelConfig = ModelConfig()
     backbones: list[str] = Field(
         [], description="several at once: [resnet18, convnext_tiny]; empty = model.backbone"
+    )
+    init: str = Field(
+        "none", min_length=1, description="a whole detector in place of these, as train.init"
     )
     size: int = Field(
         640, ge=32, le=8192, multiple_of=32, description="side of the square image, pixels"
@@ -33,7 +37,10 @@ class ModelsSettings(Section):
 def main(settings: ModelsSettings) -> int:
     names = settings.backbones or [settings.model.backbone]
     models = [settings.model.model_copy(update={"backbone": name}) for name in names]
-    configs = [TrainConfig(model=model) for model in models]
+    if settings.init != NONE:
+        models = [settings.model]
+    start = RunConfig(init=settings.init)
+    configs = [TrainConfig(model=model, train=start) for model in models]
     costs = [measure(partial(new_model, config), settings.size) for config in configs]
     if settings.as_json:
         shared = settings.model.model_dump(exclude={"backbone", "weights", "step_k"})

@@ -23,6 +23,7 @@ from orchestrator.execute.session import Session
 from orchestrator.execute.trial import TrialFunction, detector_trial
 from orchestrator.execute.tuner import run_search
 from orchestrator.place.cluster import cluster_address, connected
+from orchestrator.place.cost import check_starts
 from orchestrator.place.interruption import INTERRUPTED, Interruption
 from orchestrator.place.preflight import require_ready
 from orchestrator.place.resources import TrialResources, describe, this_machine
@@ -110,7 +111,9 @@ def new_space(config: SearchConfig, overrides: Mapping[str, Any], *, gpu: bool) 
         budget=config.budget,
         narrow=config.search.narrow,
     )
-    return as_searched(warm_started(space, config.warm_start), config.search.postprocess)
+    space = as_searched(warm_started(space, config.warm_start), config.search.postprocess)
+    check_starts(space)
+    return space
 
 
 def reopened(

@@ -31,6 +31,7 @@ __all__ = [
     "TargetConfig",
     "TrainConfig",
     "as_kept",
+    "network_name",
     "with_values",
 ]
 
@@ -78,6 +79,11 @@ def with_values(config: TrainConfig, values: dict[str, Any]) -> TrainConfig:
         return TrainConfig.model_validate(nest(flat))
     except ValidationError as error:
         raise InputError("\n".join(describe_faults(error, TrainConfig))) from None
+
+
+def network_name(config: TrainConfig) -> str:
+    """What a training's network is called: its backbone, or the whole detector it starts from."""
+    return config.model.backbone if config.train.init == "none" else config.train.init
 
 
 def as_kept(settings: Any) -> Any:

@@ -92,6 +92,12 @@ class OptimizerConfig(Section):
 
 
 class RunConfig(Section):
+    init: str = Field(
+        "none",
+        min_length=1,
+        description="whole detector to start from, in place of model.weights: none | "
+        "ppocrv6_small | PATH of a best/ folder, a training or an ONNX file",
+    )
     epochs: int = Field(30, ge=1, le=100_000, description="passes over the training pages")
     batch_size: int = Field(4, ge=1, le=1024, description="crops per step")
     seed: int = Field(

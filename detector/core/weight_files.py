@@ -36,6 +36,17 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise InputError(f"{path}: not a readable safetensors file ({error})") from None
 
 
+def metadata_of(path: Path) -> dict[str, str]:
+    """The metadata of a safetensors file, whose tensors are not read."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return file.metadata() or {}
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (SafetensorError, OSError, RuntimeError, ValueError, TypeError, LookupError) as error:
+        raise InputError(f"{path}: not a readable safetensors file ({error})") from None
+
+
 CHECKSUM = "crc32"  # in the metadata of a file, see `checksum`
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -19,11 +20,28 @@ from detector.core.plain import dump_yaml, parse_json
 from detector.core.weight_files import listed, load_tensors, misfits, save_tensors
 
 
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """What is in a `best/`: weights, what stands beside them in their file, and the settings."""
+
+    tensors: dict[str, Tensor]
+    metadata: dict[str, str]
+    config: TrainConfig
+
+
 def save_best(
-    folder: Path, weights: Mapping[str, Tensor], config: TrainConfig, scores: dict[str, float]
+    folder: Path,
+    weights: Mapping[str, Tensor],
+    config: TrainConfig,
+    scores: dict[str, float],
+    network: Mapping[str, str] | None = None,
 ) -> None:
-    """Replace a folder by one with `model.safetensors` and `config.yaml`, both or neither."""
+    """Replace a folder by one with `model.safetensors` and `config.yaml`, both or neither.
+
+    `network` is what the network says of itself (`Network.metadata`).
+    """
     metadata = {"config": json.dumps(config.model_dump(mode="json")), "scores": json.dumps(scores)}
+    metadata |= network or {}
     with replacing_folder(folder) as fresh:
         write_config(fresh / "config.yaml", config)
         save_tensors(fresh / "model.safetensors", weights, metadata)
@@ -34,8 +52,11 @@ def write_config(path: Path, config: TrainConfig) -> None:
     write_text(path, dump_yaml(config.model_dump(mode="json")))
 
 
-def find_best(checkpoint: Path) -> Path:
-    """The model.safetensors of a `best/` folder, or of a folder above it; InputError if none."""
+def find_best(checkpoint: Path, key: str = "checkpoint") -> Path:
+    """The model.safetensors of a `best/` folder, or of a folder above it; InputError if none.
+
+    `key` is the setting that names it.
+    """
     choices = [
         checkpoint,
         checkpoint / "model.safetensors",
@@ -45,13 +66,19 @@ def find_best(checkpoint: Path) -> Path:
     path = next((c for c in choices if c.is_file()), None)
     if path is None:
         raise InputError(
-            f"checkpoint={checkpoint}: no model.safetensors there; give the best/ folder of a run"
+            f"{key}={checkpoint}: no model.safetensors there; give the best/ folder of a run"
         )
     return path
 
 
 def read_best(checkpoint: Path) -> tuple[dict[str, Tensor], TrainConfig]:
-    """Weights and config of what `find_best` finds, written together.
+    """Weights and config of what `find_best` finds, as `read_kept` reads them."""
+    kept = read_kept(checkpoint)
+    return kept.tensors, kept.config
+
+
+def read_kept(checkpoint: Path) -> Kept:
+    """All of what `find_best` finds, written together.
 
     `config.yaml` counts where it differs from the config inside the weights: that is how
     settings are chosen afterwards.
@@ -72,7 +99,7 @@ def read_best(checkpoint: Path) -> tuple[dict[str, Tensor], TrainConfig]:
     else:
         raise InputError(f"{settings_file}: missing; it is written beside the weights")
     try:
-        return tensors, TrainConfig.model_validate(as_kept(settings))
+        return Kept(tensors, metadata, TrainConfig.model_validate(as_kept(settings)))
     except ValidationError as error:
         lines = describe_faults(error, TrainConfig)
         raise InputError("\n".join(f"{settings_file}: {line}" for line in lines)) from None

@@ -21,10 +21,11 @@ from detector.core.errors import JobError
 from detector.core.geometry import Box, text_box
 from detector.data.page.prepare import Preparation
 from detector.data.page.preprocess import Prepared, Preprocess, page_sides
-from detector.inference.checkpoint import load_weights, read_best
+from detector.inference.checkpoint import load_weights, read_kept
+from detector.inference.networks import kept_model
 from detector.inference.onnx_model import is_onnx, read_onnx
 from detector.inference.tiles import tiled
-from detector.model.dbnet import DBNet, build_model
+from detector.model.dbnet import Network
 from detector.postprocess.maps import LEVELS, PageMap, quantize
 from detector.postprocess.polygons import Detections, detect, locate
 
@@ -231,19 +232,6 @@ def override(
     return replace(detector, preprocess=preprocess, postprocess=changed.postprocess), changed
 
 
-def new_model(config: TrainConfig) -> DBNet:
-    """The network a config describes, with new weights."""
-    return build_model(
-        backbone=config.model.backbone,
-        neck=config.model.neck,
-        neck_channels=config.model.neck_channels,
-        fusion=config.model.fusion,
-        upsample=config.model.upsample,
-        drop_path=config.model.drop_path,
-        norm_maps=config.model.norm_maps,
-    )
-
-
 def load_detector(
     checkpoint: Path, *, device: str = "auto", amp: str = "auto"
 ) -> tuple[Detector, TrainConfig]:
@@ -257,10 +245,11 @@ def load_detector(
     ), config
 
 
-def _read_trained(path: Path, device: torch.device) -> tuple[DBNet, Preprocess, TrainConfig]:
+def _read_trained(path: Path, device: torch.device) -> tuple[Network, Preprocess, TrainConfig]:
     """What a training kept: the network on `device`, its preprocessing and its settings."""
-    tensors, config = read_best(path)
-    model = new_model(config)
-    load_weights(model, tensors, path)
+    kept = read_kept(path)
+    config = kept.config
+    model = kept_model(config, kept.metadata, str(path))
+    load_weights(model, kept.tensors, path)
     model.to(device).to(memory_format=torch.channels_last)
     return model, make_preprocess(config, mean=model.mean, std=model.std), config

@@ -17,6 +17,7 @@ from detector.config.settings import TrainConfig
 from detector.core.errors import JobError
 from detector.core.files import replacing
 from detector.inference.detector import Detector
+from detector.inference.networks import origin_of
 from detector.inference.onnx_model import (
     INPUT,
     OUTPUT,
@@ -83,7 +84,9 @@ def convert(detector: Detector, config: TrainConfig, *, opset: int = 20) -> byte
     """
     onnx = optional("onnx")
     model = onnx.load_from_string(_graph(Probability(detector.model).eval(), opset))
-    onnx.helper.set_model_props(model, make_metadata(detector.preprocess, config))
+    onnx.helper.set_model_props(
+        model, make_metadata(detector.preprocess, config) | origin_of(detector.model)
+    )
     content: bytes = model.SerializeToString()
     return content
 

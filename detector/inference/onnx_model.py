@@ -79,7 +79,8 @@ class OnnxNetwork(nn.Module):
 def make_metadata(preprocess: Preprocess, config: TrainConfig) -> dict[str, str]:
     """The metadata of an exported model; settings that name places of a machine are left out."""
     flat = flatten(config.model_dump(mode="json"))
-    settings = nest({key: value for key, value in flat.items() if key not in PLACEMENT})
+    places = (*PLACEMENT, "train.init")
+    settings = nest({key: value for key, value in flat.items() if key not in places})
     parts = {
         "preprocess": preprocess.to_dict(),
         "postprocess": settings.pop("postprocess"),

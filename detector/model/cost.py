@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from detector.model.dbnet import DBNet, count_parameters
+from detector.model.dbnet import Network, count_parameters
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def count_macs(module: nn.Module, images: Tensor) -> int:
     return counter.get_total_flops() // 2  # one multiplication and one addition
 
 
-def measure(make: Callable[[], DBNet], size: int) -> Cost:
+def measure(make: Callable[[], Network], size: int) -> Cost:
     """The cost of the detector that `make` builds, for one image of `size` x `size` pixels.
 
     Nothing is allocated: it is built on torch's meta device, which has shapes only.
@@ -61,7 +61,7 @@ def measure(make: Callable[[], DBNet], size: int) -> Cost:
         network = make().eval()
         images = torch.empty(1, 3, size, size)
         with torch.no_grad():
-            fused = network.fusion(network.neck(network.backbone(images)))
+            fused = network.features(images)
     backbone, macs = count_macs(network.backbone, images), count_macs(network, images)
     weights = count_parameters(network.backbone)
     return Cost(

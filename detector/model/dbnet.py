@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from timm.layers import LayerNorm2d
@@ -29,13 +29,62 @@ class Maps(NamedTuple):
     threshold: Tensor | None
 
 
-class DBNet(nn.Module):
+class Network(nn.Module):
+    """What every text detector here is: features at stride 4, and two branches that read them.
+
+    `backbone` has a `name` and learns at a rate of its own; it makes a list of maps, the finest
+    first. The threshold branch only shapes the training; in eval mode it is not run. `mean` and
+    `std` are the RGB statistics the input is normalised with. Works in float32 and under
+    autocast, in either memory format.
+    """
+
+    backbone: Any
+    probability: nn.Module
+    threshold: nn.Module
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._maps: Callable[[Network, Tensor], Maps] = Network._plain
+
+    def features(self, images: Tensor) -> Tensor:
+        """What both branches read, `(N, C, H / 4, W / 4)`."""
+        raise NotImplementedError
+
+    def metadata(self) -> dict[str, str]:
+        """What is kept beside the weights, since no setting says it."""
+        return {}
+
+    def compile_training(self) -> None:
+        """Call the network by torch.compile in training mode from now on.
+
+        In eval mode, where pages have many sizes, it stays as it is; the names of weights do too.
+        """
+        self._maps = torch.compile(Network._plain)
+
+    def forward(self, images: Tensor) -> Maps:
+        """Logit maps of normalised RGB `images` `(N, 3, H, W)`, H and W multiples of 32.
+
+        Raises ValueError for another size.
+        """
+        if not torch.jit.is_tracing() and (images.shape[-2] % 32 or images.shape[-1] % 32):
+            height, width = images.shape[-2:]
+            raise ValueError(
+                f"image sides must be multiples of 32, got {height} x {width}; pad first"
+            )
+        return self._maps(self, images) if self.training else self._plain(images)
+
+    def _plain(self, images: Tensor) -> Maps:
+        features = self.features(images)
+        threshold = self.threshold(features) if self.training else None
+        return Maps(self.probability(features), threshold)
+
+
+class DBNet(Network):
     """Backbone, neck, fusion and the two branches of the head.
 
-    With `norm_maps` each map of the backbone first passes a layer norm over its channels. The
-    threshold branch only shapes the training; in eval mode it is not run. `mean` and `std` are
-    the RGB statistics the input is normalised with. Works in float32 and under autocast, in
-    either memory format.
+    With `norm_maps` each map of the backbone first passes a layer norm over its channels.
     """
 
     def __init__(
@@ -57,34 +106,13 @@ class DBNet(nn.Module):
         self.threshold = Head(width, upsample=upsample)
         self.mean = backbone.mean
         self.std = backbone.std
-        self._maps: Callable[[DBNet, Tensor], Maps] = DBNet._plain
 
-    def compile_training(self) -> None:
-        """Call the network by torch.compile in training mode from now on.
-
-        In eval mode, where pages have many sizes, it stays as it is; the names of weights do too.
-        """
-        self._maps = torch.compile(DBNet._plain)
-
-    def forward(self, images: Tensor) -> Maps:
-        """Logit maps of normalised RGB `images` `(N, 3, H, W)`, H and W multiples of 32.
-
-        Raises ValueError for another size.
-        """
-        if not torch.jit.is_tracing() and (images.shape[-2] % 32 or images.shape[-1] % 32):
-            height, width = images.shape[-2:]
-            raise ValueError(
-                f"image sides must be multiples of 32, got {height} x {width}; pad first"
-            )
-        return self._maps(self, images) if self.training else self._plain(images)
-
-    def _plain(self, images: Tensor) -> Maps:
+    def features(self, images: Tensor) -> Tensor:
         maps = self.backbone(images)
         if len(self.norms):
             maps = [norm(m) for norm, m in zip(self.norms, maps, strict=True)]
-        features = self.fusion(self.neck(maps))
-        threshold = self.threshold(features) if self.training else None
-        return Maps(self.probability(features), threshold)
+        fused: Tensor = self.fusion(self.neck(maps))
+        return fused
 
 
 def build_model(
@@ -115,6 +143,11 @@ def build_model(
         upsample,
         norm_maps=norm_maps and not body.batch_normalised,
     )
+
+
+def metadata_beside(network: nn.Module) -> dict[str, str]:
+    """What is kept beside the weights of a network; of another module they say all."""
+    return network.metadata() if isinstance(network, Network) else {}
 
 
 def count_parameters(model: nn.Module) -> int:

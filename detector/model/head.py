@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -51,12 +52,16 @@ class Head(nn.Module):
         neighbouring probabilities 0.0016 apart, a difference that the loss makes `step_k` times
         as steep.
         """
-        hidden = self.layers(features)
-        kind = hidden.device.type
-        if not (torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)):
-            return self.logits(hidden)
-        with torch.autocast(kind, enabled=False):
-            return self.logits(hidden.float())
+        return in_float32(self.logits, self.layers(features))
+
+
+def in_float32(layer: nn.Module, *inputs: Tensor) -> Tensor:
+    """What `layer` makes of its inputs, in float32 under autocast too."""
+    kind = inputs[0].device.type
+    if not (torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)):
+        return cast(Tensor, layer(*inputs))
+    with torch.autocast(kind, enabled=False):
+        return cast(Tensor, layer(*(tensor.float() for tensor in inputs)))
 
 
 def _double(in_channels: int, out_channels: int, upsample: str, *, bias: bool) -> nn.Module:

@@ -14,6 +14,7 @@ from detector.config.training import peak_lr
 from detector.core.commands import command
 from detector.core.device import autocast_dtype, keep_freed_memory, set_threads, suits_channels_last
 from detector.core.errors import InputError
+from detector.core.weight_files import metadata_of
 from detector.data.crops.batch import Unpack
 from detector.data.crops.dataset import TrainingPages
 from detector.data.crops.transforms import Augment
@@ -22,16 +23,18 @@ from detector.data.labels.pages import LabelRules
 from detector.data.labels.trained import WordSizes, apart, marks_of_others, untrained
 from detector.data.page.cache import PageCache, half_of_disk
 from detector.data.page.preprocess import Preprocess
-from detector.inference.detector import Detector, make_preprocess, new_model
-from detector.model.backbone import STRIDES, Backbone
-from detector.model.dbnet import DBNet
+from detector.inference.detector import Detector, make_preprocess
+from detector.inference.networks import kept_model, load_start, new_model, unused_settings
+from detector.model.backbone import STRIDES
+from detector.model.dbnet import Network
+from detector.model.graph.starts import NONE
 from detector.model.norm import keep_single_values
 from detector.model.weights import load_backbone_weights
 from detector.training.distributed.processes import device_of, threads_of
 from detector.training.epoch import Job
 from detector.training.loss import DBLoss
 from detector.training.optimizer import Average, build_optimizer, parameter_groups
-from detector.training.storage.provenance import Provenance, keep_record
+from detector.training.storage.provenance import Provenance, Weights, digest_of, keep_record
 from detector.training.storage.state_file import TrainingState
 
 
@@ -40,13 +43,14 @@ def prepare(
     folder: Path,
     log: Callable[[str], None],
     *,
-    fresh: bool,
+    last: Path | None,
     rank: int = 0,
     expected: Provenance | None = None,
 ) -> tuple[Job, TrainingState]:
     """Read the data and build the model; pretrained weights only when training starts.
 
-    `rank` is that of this process among `train.processes`; the first one writes the record,
+    `last` is the state that it will go on from, which says what network it is of; None when it
+    starts. `rank` is that of this process among `train.processes`; the first one writes the record,
     which must agree with `expected`. Raises InputError for data or settings that cannot be used.
     """
     if config.data.root is None:
@@ -68,10 +72,12 @@ def prepare(
             f"others, so at least 2 are needed, got {len(val_split.pages)}; add pages to the split "
             f"{config.data.val_split!r}, raise data.val_pages, or set sweep.choose=false"
         )
-    model = new_model(config)
+    kept = None if last is None else metadata_of(last)
+    model = new_model(config) if kept is None else kept_model(config, kept, str(last))
     if rank == 0:
-        splits, given = (train_split, val_split), model.backbone
-        _begin(config, folder, splits, given, device, fresh=fresh, expected=expected, log=log)
+        weights = _begin(config, model, log) if kept is None else None
+        splits = (train_split, val_split)
+        keep_record(folder, config, splits, weights, device, expected=expected, log=log)
     if world == 1:  # several share their statistics (see `share_statistics`)
         keep_single_values(model)
         _tell_single_values(config, log)
@@ -98,23 +104,18 @@ def prepare(
     return job, state
 
 
-def _begin(
-    config: TrainConfig,
-    folder: Path,
-    splits: tuple[Split, Split],
-    backbone: Backbone,
-    device: torch.device,
-    *,
-    fresh: bool,
-    expected: Provenance | None,
-    log: Callable[[str], None],
-) -> None:
-    """Load the pretrained weights of a new training, and keep what it was made from."""
-    origin = None
-    if fresh:
-        origin = load_backbone_weights(backbone, config.model.backbone, config.model.weights)
+def _begin(config: TrainConfig, model: Network, log: Callable[[str], None]) -> Weights:
+    """Load the weights that a new training starts from; what they are, which `log` is told too."""
+    if config.train.init == NONE:
+        backbone, settings = model.backbone, config.model
+        origin = load_backbone_weights(backbone, settings.backbone, settings.weights)
         log(origin)
-    keep_record(folder, config, splits, backbone, origin, device, expected=expected, log=log)
+        return Weights(source=origin, digest=digest_of(backbone.body.state_dict()))
+    begun = load_start(model, config.train.init)
+    log(begun.source)
+    if (told := unused_settings(model)) is not None:
+        log(told)
+    return Weights(source=begun.source, digest=digest_of(begun.tensors), licence=begun.licence)
 
 
 def _tell_single_values(config: TrainConfig, log: Callable[[str], None]) -> None:
@@ -199,7 +200,7 @@ def _cache(config: TrainConfig, log: Callable[[str], None]) -> PageCache | None:
     return PageCache(folder, most)
 
 
-def place(model: DBNet, config: TrainConfig, device: torch.device) -> bool:
+def place(model: Network, config: TrainConfig, device: torch.device) -> bool:
     """Move `model` to its device and memory layout; whether that is channels last."""
     model.to(device)
     last = config.train.channels_last
@@ -210,7 +211,7 @@ def place(model: DBNet, config: TrainConfig, device: torch.device) -> bool:
     return last
 
 
-def new_state(model: DBNet, config: TrainConfig, device: torch.device) -> TrainingState:
+def new_state(model: Network, config: TrainConfig, device: torch.device) -> TrainingState:
     """The state of a training before its first step, for a model that has its place."""
     settings = config.optimizer
     groups = parameter_groups(

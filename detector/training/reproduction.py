@@ -21,8 +21,9 @@ from detector.training.storage.provenance import RECORD, Provenance, read_record
 from detector.training.storage.state_check import read_state_record
 from detector.training.trainer import train
 
-# Placed elsewhere, a list of exclusions is still known by what it leaves of the words.
-MAY_BE_GIVEN = (*PLACEMENT, "data.exclude")
+# Placed elsewhere, a list of exclusions is still known by what it leaves of the words, and a whole
+# detector by what was taken of it.
+MAY_BE_GIVEN = (*PLACEMENT, "data.exclude", "train.init")
 _LISTED = 20  # trials named in a message
 
 

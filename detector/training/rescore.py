@@ -17,6 +17,7 @@ from detector.data.labels.pages import LabelRules
 from detector.inference.checkpoint import save_best
 from detector.inference.detector import load_detector
 from detector.inference.latency import latency_ms
+from detector.model.dbnet import metadata_beside
 from detector.training.epoch_end import LATENCY, EpochReport, params_m
 from detector.training.monitor import box_thresh_curve
 from detector.training.storage.best import keep_box_thresh, with_chosen
@@ -73,7 +74,8 @@ def rescore(
     record(metrics, scores, best_epoch)
     checkpoint = folder / "checkpoint"
     kept = with_chosen(config, scores.tuned)
-    save_best(checkpoint / "best", detector.model.state_dict(), kept, scores.figures)
+    weights, beside = detector.model.state_dict(), metadata_beside(detector.model)
+    save_best(checkpoint / "best", weights, kept, scores.figures, beside)
     keep_box_thresh(folder, box_thresh_curve(scores.swept, best_epoch))
     metrics["params_m"] = params_m(detector.model)
     metrics["seconds"] = time.monotonic() - started

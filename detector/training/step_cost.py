@@ -11,14 +11,15 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from detector.config.settings import LossConfig, ModelConfig, TrainConfig, with_values
+from detector.config.settings import LossConfig, ModelConfig, RunConfig, TrainConfig, with_values
 from detector.core.device import autocast_dtype, choose_device, searched_convolutions
 from detector.core.device_errors import release_memory
 from detector.core.errors import JobError
 from detector.data.crops.batch import Batch
 from detector.data.page.preprocess import page_scale, page_sides
-from detector.inference.detector import new_model
+from detector.inference.networks import new_model
 from detector.model import memory
+from detector.model.dbnet import Network
 from detector.training.begin import new_state, place
 from detector.training.loss import DBLoss
 from detector.training.optimizer import freeze
@@ -166,7 +167,7 @@ def predicted_bytes(config: TrainConfig, *, training: bool, parts: int | None = 
     height, width = page_size(config)
     if tile := config.preprocess.tile_px:
         height, width = min(height, tile), min(width, tile)
-    found = _needed(config.model, (1, height, width), _reduced(config), training=False)
+    found = _needed(*_network(config), (1, height, width), _reduced(config), training=False)
     # A kernel may work in a copy of what it looks at.
     return held_bytes(config) + PAGE_BYTES * height * width + found.peak + found.largest
 
@@ -174,17 +175,27 @@ def predicted_bytes(config: TrainConfig, *, training: bool, parts: int | None = 
 def held_bytes(config: TrainConfig) -> int:
     """Bytes of weights, buffers, gradients, the optimizer's state and the average, all float32."""
     settings = config.optimizer
-    weights, trained = _weights(config.model, frozen=settings.backbone_lr_ratio == 0)
+    weights, trained = _weights(*_network(config), frozen=settings.backbone_lr_ratio == 0)
     state = 2 if settings.name == "adamw" else int(settings.momentum > 0)
     copies = 2 if settings.ema_decay > 0 else 1
     return copies * weights + (1 + state) * trained
 
 
-@lru_cache(maxsize=64)
-def _weights(settings: ModelConfig, *, frozen: bool) -> tuple[int, int]:
-    """Bytes of the weights and buffers of a network, and of the weights that are trained."""
+def _network(config: TrainConfig) -> tuple[ModelConfig, str]:
+    """All that a network depends on."""
+    return config.model, config.train.init
+
+
+def _new(model: ModelConfig, init: str) -> Network:
+    """The network of these settings on torch's meta device."""
     with torch.device("meta"):
-        model = new_model(TrainConfig(model=settings))
+        return new_model(TrainConfig(model=model, train=RunConfig(init=init)))
+
+
+@lru_cache(maxsize=64)
+def _weights(settings: ModelConfig, init: str, *, frozen: bool) -> tuple[int, int]:
+    """Bytes of the weights and buffers of a network, and of the weights that are trained."""
+    model = _new(settings, init)
     freeze(model.backbone, frozen=frozen)
     trained = sum(p.nbytes for p in model.parameters() if p.requires_grad)
     return sum(t.nbytes for t in (*model.parameters(), *model.buffers())), trained
@@ -242,7 +253,7 @@ def _step_bytes(config: TrainConfig, crops: int) -> int:
     height, width = crop_size(config)
     own = _crops_at_once(config, 1)
     found = _needed(
-        config.model,
+        *_network(config),
         (crops, height, width),
         _reduced(config),
         frozen=config.optimizer.backbone_lr_ratio == 0,
@@ -261,6 +272,7 @@ def _reduced(config: TrainConfig) -> bool:
 @lru_cache(maxsize=256)  # the trials of a search are much alike
 def _needed(
     model: ModelConfig,
+    init: str,
     size: tuple[int, int, int],
     reduced: bool,
     *,
@@ -279,12 +291,12 @@ def _needed(
                 found = network(images)
             return loss(found, *maps) if training else found.probability.float().sigmoid()
 
-    with torch.device("meta"):
-        network = new_model(TrainConfig(model=model)).train(training)
+    network = _new(model, init).train(training)
     freeze(network.backbone, frozen=frozen)
     shapes = [(crops, 3, height, width), *[(crops, 1, height, width)] * (4 if training else 0)]
     try:
         return memory.needed(network, shapes, work, channels_last=channels_last)
     except (RuntimeError, TypeError, ValueError, AttributeError, AssertionError) as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise JobError(f"the step of {model.backbone} cannot be counted ({reason})") from None
+        name = network.backbone.name
+        raise JobError(f"the step of {name} cannot be counted ({reason})") from None

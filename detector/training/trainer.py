@@ -67,7 +67,7 @@ def train(
     if has_state(checkpoint) and not resume:
         raise InputError(f"{folder}: holds a training already; add resume=true or choose another")
     last = newest_state(checkpoint, log)
-    job, state = prepare(config, folder, log, fresh=last is None, expected=expected)
+    job, state = prepare(config, folder, log, last=last, expected=expected)
     if last is not None:
         before = load_state(last, state, config)
         log(f"resuming after epoch {state.epoch} of {config.train.epochs}")
@@ -141,8 +141,8 @@ def _lead(
 
 def _follow(peers: Peers, config: TrainConfig, folder: Path) -> None:
     """Train as the process that does not lead: the same steps, and a share of the pages."""
-    job, state = prepare(config, folder, lambda _: None, fresh=False, rank=peers.rank)
     last = newest_state(folder / "checkpoint", lambda _: None)  # the leader's choice: it was first
+    job, state = prepare(config, folder, lambda _: None, last=last, rank=peers.rank)
     if last is not None:
         load_state(last, state, config)
     job = replace(job, peers=peers)

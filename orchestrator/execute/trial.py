@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ray import tune
 
-from detector.config.settings import TrainConfig, with_values
+from detector.config.settings import TrainConfig, network_name, with_values
 from detector.core.device_errors import is_out_of_memory, out_of_memory_text
 from detector.core.errors import InputError, JobError
 from detector.core.files import locked, write_text
@@ -49,7 +49,7 @@ def detector_trial(
     """The trial function that trains the detector at a point of `space`.
 
     `gpus` is what a trial has of a GPU, or how many it has, which then share each batch unless the
-    space says `train.processes`. `memory_factors` has, for backbones of which a step was
+    space says `train.processes`. `memory_factors` has, for networks of which a step was
     measured, what it took over what was predicted. `data_from` is the address of a dataset in a
     bucket, of which each machine makes a copy.
     """
@@ -83,7 +83,7 @@ def detector_trial(
                 scored = rescore(config, job.folder, log=log, **vars(job.twin))
                 report(summary(scored, job.folder) | of_the_best(scored))
                 return
-            factor = (memory_factors or {}).get(config.model.backbone, FACTOR)
+            factor = (memory_factors or {}).get(network_name(config), FACTOR)
             last = train(
                 config,
                 job.folder,

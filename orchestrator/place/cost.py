@@ -1,4 +1,4 @@
-"""What a search will cost at most, from one measured training step of each backbone."""
+"""What a search will cost at most, from one measured training step of each network."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # seconds of imports
 
 T = TypeVar("T")
 
-BACKBONE = "model.backbone"
+BACKBONE, INIT, NONE = "model.backbone", "train.init", "none"
 # What the memory of a training depends on: numbers of which the highest counts, or the one that
 # stands for something else (a crop of 0 is a whole page), and choices.
 SIZES = (
@@ -39,11 +39,11 @@ def estimate(
 ) -> str:
     """What a search on `pages` training pages takes at most: none stopped, all the slowest.
 
-    `measure` gives what a step takes of each of some trainings; there is one for each backbone,
+    `measure` gives what a step takes of each of some trainings; there is one for each network,
     with the other settings of the first warm start. Of the trials at once, `sharing` are on the
     same GPU, where at worst they wait for each other's steps.
     """
-    names, budget = backbones(space), space.budget
+    names, budget = networks(space), space.budget
     configs = [example(space, name) for name in names]
     steps = max(math.ceil(pages / config.train.batch_size) for config in configs)
     seconds = [step.seconds for step in measure(configs)]
@@ -58,12 +58,31 @@ def estimate(
     )
 
 
-def backbones(space: SearchSpace) -> list[str]:
-    """The backbones that trials may have."""
-    parameter = space.parameters.get(BACKBONE)
+def networks(space: SearchSpace) -> list[str]:
+    """What the networks of trials are called: whole detectors to start from, and backbones."""
+    starts = _values(space, INIT, NONE)
+    whole = [name for name in starts if name != NONE]
+    if NONE not in starts:
+        return whole
+    return [*_values(space, BACKBONE, TrainConfig().model.backbone), *whole]
+
+
+def check_starts(space: SearchSpace) -> None:
+    """InputError unless the whole detectors that trials may start from can be used here."""
+    whole = [name for name in _values(space, INIT, NONE) if name != NONE]
+    if not whole:
+        return
+    from detector.inference.networks import require_start  # seconds of imports
+
+    for name in whole:
+        require_start(example(space, name))
+
+
+def _values(space: SearchSpace, key: str, default: str) -> list[str]:
+    parameter = space.parameters.get(key)
     if parameter is not None:
         return [str(value) for value in parameter.values]
-    return [str(space.fixed.get(BACKBONE, TrainConfig().model.backbone))]
+    return [str(space.fixed.get(key, default))]
 
 
 def measured_apart(configs: Sequence[TrainConfig], *, threads: int) -> list[StepCost]:
@@ -76,7 +95,7 @@ def measured_apart(configs: Sequence[TrainConfig], *, threads: int) -> list[Step
 
 
 def measured_largest(space: SearchSpace, *, threads: int) -> dict[str, StepCost]:
-    """What a step takes of the largest training with each backbone; else as `measured_apart`."""
+    """What a step takes of the largest training with each network; else as `measured_apart`."""
     return _apart(measure_largest, space, threads)
 
 
@@ -108,21 +127,21 @@ def most_bytes(config: TrainConfig) -> int:
 
 def measure_largest(space: SearchSpace, threads: int) -> dict[str, StepCost]:
     """As `measured_largest`, in this process."""
-    names = backbones(space)
+    names = networks(space)
     configs = [largest(space, name, most_bytes) for name in names]
     return dict(zip(names, _measure_all(configs, threads), strict=True))
 
 
-def example(space: SearchSpace, backbone: str) -> TrainConfig:
-    """A training with this backbone: a warm start or, without any, the first value of each."""
-    return space.train_config(_point(space, backbone))
+def example(space: SearchSpace, network: str) -> TrainConfig:
+    """A training with this network: a warm start or, without any, the first value of each."""
+    return space.train_config(_point(space, network))
 
 
 def largest(
-    space: SearchSpace, backbone: str, bytes_of: Callable[[TrainConfig], int]
+    space: SearchSpace, network: str, bytes_of: Callable[[TrainConfig], int]
 ) -> TrainConfig:
-    """The training with this backbone that takes the most memory, by `bytes_of`."""
-    point = _point(space, backbone)
+    """The training with this network that takes the most memory, by `bytes_of`."""
+    point = _point(space, network)
     for key in (*SIZES, *KINDS):
         if key in point:
             points = [
@@ -140,15 +159,17 @@ def _extremes(parameter: Parameter) -> list[Any]:
     return [*(v for v in values if not v), *sorted(v for v in values if v)[-1:]]
 
 
-def _point(space: SearchSpace, backbone: str) -> dict[str, Any]:
+def _point(space: SearchSpace, network: str) -> dict[str, Any]:
     point = dict(space.warm_start[0]) if space.warm_start else {}
-    return _filled(space, point | ({BACKBONE: backbone} if BACKBONE in space.parameters else {}))
+    whole = network in _values(space, INIT, NONE)
+    chosen = {INIT: network} if whole else {INIT: NONE, BACKBONE: network}
+    return _filled(space, point | {k: v for k, v in chosen.items() if k in space.parameters})
 
 
 def _filled(space: SearchSpace, point: dict[str, Any]) -> dict[str, Any]:
-    """The point with the first value of each setting that applies and has none, in order."""
-    found = dict(point)
+    """The point's settings that apply, with the first value of each that has none, in order."""
+    found: dict[str, Any] = {}
     for key, parameter in space.parameters.items():
-        if key not in found and parameter.applies(found):
-            found[key] = parameter.values[0]
+        if parameter.applies(found):
+            found[key] = point.get(key, parameter.values[0])
     return found

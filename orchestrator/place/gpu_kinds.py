@@ -14,7 +14,7 @@ import ray
 from ray.exceptions import RayError
 
 from detector.config.cli import log
-from detector.config.settings import TrainConfig
+from detector.config.settings import TrainConfig, network_name
 from detector.core.errors import JobError
 from orchestrator.place.cost import measure_largest, most_bytes
 from orchestrator.place.resources import TrialResources
@@ -31,7 +31,7 @@ Needed = Callable[[TrainConfig], int]
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of GPU, with what a step of the largest training with each backbone took of it."""
+    """A kind of GPU, with what a step of the largest training with each network took of it."""
 
     name: str
     steps: dict[str, StepCost]
@@ -110,6 +110,6 @@ def machines_for(
         count = needed(config)
     except JobError:  # of a network whose step cannot be counted
         return {}
-    taken = count * resources.memory_factors.get(config.model.backbone, FACTOR) + CONTEXT_BYTES
+    taken = count * resources.memory_factors.get(network_name(config), FACTOR) + CONTEXT_BYTES
     holding = [name for name, there in kinds.items() if taken <= resources.gpu_share * there]
     return selector(holding, kinds) if holding else {}

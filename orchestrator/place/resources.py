@@ -29,7 +29,7 @@ class Machine:
 class TrialResources:
     """What one trial reserves; `concurrent` None lets the cluster's size decide.
 
-    memory_factors: by backbone, what a step took of a GPU over what was predicted, where measured.
+    memory_factors: by network, what a step took of a GPU over what was predicted, where measured.
     gpu_bytes: by kind of GPU, see `orchestrator.place.gpu_kinds`, what there is on one, where
     measured. machine_cpus: what the smallest machine that holds a trial has; 0 where none is known.
     """

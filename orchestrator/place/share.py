@@ -140,7 +140,7 @@ def _most(factors: Sequence[Mapping[str, float]]) -> dict[str, float]:
 def _gpu_share(config: SearchConfig, space: SearchSpace, steps: Mapping[str, StepCost]) -> float:
     """The share of a GPU of this machine for each trial of a search; says how it came to it.
 
-    `steps` are those of the largest training with each backbone.
+    `steps` are those of the largest training with each network.
     """
     machine, trials = this_machine(), space.budget.trials
     trial = max(step.memory_bytes or 0 for step in steps.values())

@@ -74,6 +74,12 @@ def _record(facts: RunFacts) -> list[Block]:
     return [Paragraph(text), Facts(_pairs(record))]
 
 
+def _licence(record: Provenance) -> list[tuple[str, str]]:
+    """Whose terms go with the detector, where it began as another's."""
+    licence = record.weights.licence
+    return [("licence of the first weights", licence)] if licence else []
+
+
 def _pairs(record: Provenance) -> list[tuple[str, str]]:
     environment = record.environment
     splits = [
@@ -88,6 +94,7 @@ def _pairs(record: Provenance) -> list[tuple[str, str]]:
         ("seed of the training", str(record.config.train.seed)),
         *splits,
         ("first weights", f"{record.weights.source} (digest {record.weights.digest})"),
+        *_licence(record),
         ("code", str(record.code) + (", with changes" if record.code.changed else "")),
         *environment.versions.items(),
         ("platform", environment.platform),

@@ -15,6 +15,7 @@ from typing import Any
 from detector.config.sections import field_names
 from detector.config.settings import TrainConfig
 from detector.core.errors import InputError
+from detector.model.graph.starts import brings_network
 from orchestrator.config.keys import unknown_key
 from orchestrator.space.files import meant
 from orchestrator.space.layers import COMMAND_LINE, Entry, Fault, Layer
@@ -50,6 +51,10 @@ NOT_SEARCHABLE = {
     "train.eval_every": "trials are compared at epochs that all of them validate",
     "train.sweep": "some trials would have no scores to choose settings by",
 }
+
+
+# Of model.*, what a network that is read from a file is trained with too.
+OF_ANY_NETWORK = ("model.step_k",)
 
 
 @dataclass(frozen=True)
@@ -235,6 +240,13 @@ def _order(layer: Layer, parameters: Mapping[str, Parameter], faults: list[Fault
     return order
 
 
+def _unmet(fixed: Mapping[str, Any], key: str) -> list[str]:
+    """What must be otherwise for a setting to say anything, whatever its conditions."""
+    foreign = brings_network(str(fixed.get("train.init", DEFAULTS["train.init"])))
+    unread = foreign and key.startswith("model.") and key not in OF_ANY_NETWORK
+    return ["train.init"] if unread else []
+
+
 def _decide(
     layer: Layer,
     fixed: Mapping[str, Any],
@@ -252,7 +264,7 @@ def _decide(
     notes = []
     for key in _order(layer, parameters, faults):
         entry = layer.parameters[key]
-        when, unmet, texts = {}, [], []
+        when, unmet, texts = {}, _unmet(fixed, key), []
         for other, values in parameters[key].when.items():
             if other in layer.searched and other not in parameters:
                 continue  # it has a fault already

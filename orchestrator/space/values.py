@@ -12,6 +12,7 @@ from detector.config.sections import describe_faults, flatten, nest
 from detector.config.settings import TrainConfig, with_values
 from detector.core.errors import InputError
 from detector.core.files import expand_home
+from detector.model.graph.starts import is_named
 from orchestrator.space.parameters import Parameter
 from orchestrator.store.bucket import is_url
 
@@ -53,7 +54,8 @@ def absolute(key: str, value: Any) -> Any:
     InputError for the address of a bucket, which would become a folder called s3:.
     """
     chosen = key in ("data.cache", "model.weights") and value in ("auto", "none")
-    is_path = (key in PATHS or key == "model.weights") and not chosen
+    chosen = chosen or (key == "train.init" and is_named(value))
+    is_path = key in (*PATHS, "model.weights", "train.init") and not chosen
     if not is_path or not isinstance(value, str):  # what is no text is refused elsewhere
         return value
     if is_url(value):

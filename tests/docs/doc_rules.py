@@ -179,5 +179,9 @@ NOT_RUN = (
     NotRun(r"python docs/pictures\.py", "takes pictures of a search, which it does first"),
     NotRun(r"pip-audit ", "asks a service on the network"),
 )
-# Optional packages without which a command cannot run.
-NEEDED = {r"track=\S*mlflow": "mlflow", r"track=\S*wandb": "wandb"}
+# Optional packages without which a command cannot run, and the extras that install them.
+NEEDED = {
+    r"track=\S*mlflow": ("mlflow", "mlflow"),
+    r"track=\S*wandb": ("wandb", "wandb"),
+    r"\binit=ppocrv6_small": ("rapidocr", "ppocr"),
+}

@@ -107,9 +107,9 @@ def _read(call: Call, folder: Path, request: pytest.FixtureRequest) -> None:
     """Read the arguments as they are written; nothing is started."""
     process: CommandProcess = request.getfixturevalue("searching_process")
     _, module, *arguments = call.arguments
-    for pattern, package in NEEDED.items():
+    for pattern, (package, extra) in NEEDED.items():
         if re.search(pattern, str(call)) and find_spec(package) is None:
-            pytest.skip(f"{package} is not installed (pip install -e '.[{package}]')")
+            pytest.skip(f"{package} is not installed (pip install -e '.[{extra}]')")
     if "--help" not in arguments:
         answer = process.ask(
             "check",

@@ -43,7 +43,7 @@ DETECTOR = House(
     (
         ("core",),
         ("config", "model", "data.page"),
-        ("data.raw",),
+        ("model.graph", "data.raw"),
         (
             "data.formats.aihub",
             "data.formats.datasets",

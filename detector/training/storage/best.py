@@ -18,6 +18,7 @@ from detector.core.errors import InputError
 from detector.core.files import write_text
 from detector.core.weight_files import load_tensors
 from detector.inference.checkpoint import save_best
+from detector.model.dbnet import metadata_beside
 from detector.training.storage.state_file import TrainingState
 
 BOX_THRESH = "box_thresh.json"
@@ -37,7 +38,8 @@ def keep_best(
         for name, value in state.metrics.items()
         if name.startswith(_BEST) and name != "best_epoch"
     }
-    save_best(_best(folder), weights, with_chosen(config, state.tuned), figures)
+    chosen = with_chosen(config, state.tuned)
+    save_best(_best(folder), weights, chosen, figures, metadata_beside(state.model))
 
 
 def complete_best(

@@ -1,7 +1,7 @@
 """What a training was made from, kept as `record.json` beside what came of it.
 
 The record is enough to repeat a training (`detector.training.reproduction`): its whole config
-with the seed, fingerprints of the pages and of the backbone's first weights, the code, and all that
+with the seed, fingerprints of the pages and of the first weights, the code, and all that
 decides how numbers are rounded.
 """
 
@@ -23,7 +23,7 @@ from detector.config.settings import TrainConfig, as_kept
 from detector.core.errors import InputError
 from detector.core.files import write_text
 from detector.data.labels.annotations import Page, Split
-from detector.model.backbone import Backbone
+from detector.model.graph.starts import NONE
 from detector.training.storage.environment import (
     Code,
     Environment,
@@ -39,10 +39,15 @@ _SCRATCH = "starting from scratch"  # in the line of `load_backbone_weights`
 
 
 class Weights(Section):
-    """The backbone before the first step: where it is from, as a line, and its digest."""
+    """What was there before the first step: where it is from, as a line, and its digest.
+
+    That is the backbone, or of a whole detector (train.init) all that was taken of it, with its
+    licence where that is known.
+    """
 
     source: str
     digest: str
+    licence: str = ""
 
     @property
     def scratch(self) -> bool:
@@ -72,8 +77,7 @@ def keep_record(
     folder: Path,
     config: TrainConfig,
     splits: tuple[Split, Split],
-    backbone: Backbone,
-    origin: str | None,
+    weights: Weights | None,
     device: torch.device,
     *,
     expected: Provenance | None,
@@ -81,13 +85,13 @@ def keep_record(
 ) -> None:
     """Write `folder/record.json` when a training starts, without the digests of image contents.
 
-    `splits` are those for training and validation, `origin` is the line that says where the
-    weights of `backbone` are from, or None when a training is resumed: its record then stays,
-    and what is no longer as it was then is logged. `expected` is the record of a training to
+    `splits` are those for training and validation, `weights` what it starts from, or None when a
+    training is resumed: its record then stays, and what is no longer as it was then is logged.
+    `expected` is the record of a training to
     repeat: raises InputError when data or weights are others, and logs what else differs.
     """
     own = None
-    if origin is None:
+    if weights is None:
         try:
             own = read_record(folder)
         except InputError as error:
@@ -96,8 +100,6 @@ def keep_record(
             log(str(error))
             return
         weights = own.weights
-    else:
-        weights = Weights(source=origin, digest=digest_of(backbone.body.state_dict()))
     now = observe(config, splits, weights, device)
     if expected is not None:
         require_same(expected, now)
@@ -240,15 +242,16 @@ def require_same(recorded: Provenance, now: Provenance) -> None:
     faults = _other_data(recorded, now)
     old, new = recorded.weights, now.weights
     if old.digest != new.digest and not (old.scratch and new.scratch):
+        key = "model.weights" if now.config.train.init == NONE else "train.init"
         faults.append(
-            f"model.weights: {old.source!r} (digest {old.digest[:12]}) in the record, "
+            f"{key}: {old.source!r} (digest {old.digest[:12]}) in the record, "
             f"{new.source!r} (digest {new.digest[:12]}) now"
         )
     if faults:
         raise InputError(
             "from: the training cannot be repeated, since it started from something else; "
-            "restore that, or say where it is with data.root, data.exclude or model.weights\n"
-            + "\n".join(faults)
+            "restore that, or say where it is with data.root, data.exclude, model.weights or "
+            "train.init\n" + "\n".join(faults)
         )
 
 

@@ -22,6 +22,7 @@ from detector.config.settings import PLACEMENT, SweepConfig, TrainConfig, as_kep
 from detector.config.training import peak_lr
 from detector.core.errors import InputError
 from detector.core.weight_files import load_tensors, save_tensors
+from detector.model.dbnet import metadata_beside
 from detector.training.storage.state_check import (
     StateRecord,
     below,
@@ -117,7 +118,7 @@ def save_state(
         "scaler": taken.scaler,
         "config": config.model_dump(mode="json"),
     }
-    save_tensors(path, taken.tensors, {"state": json.dumps(record)})
+    save_tensors(path, taken.tensors, {"state": json.dumps(record)} | metadata_beside(state.model))
 
 
 def load_state(path: Path, state: TrainingState, config: TrainConfig) -> int:

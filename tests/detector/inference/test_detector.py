@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from detector.config.settings import PostprocessConfig, TrainConfig
 from detector.core.errors import InputError, JobError
 from detector.data.page.preprocess import Preprocess
-from detector.inference.detector import Detector, make_preprocess, new_model, override
+from detector.inference.detector import Detector, make_preprocess, override
+from detector.inference.networks import new_model
 from detector.model.dbnet import Maps
 
 PREPROCESS = Preprocess(128, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))

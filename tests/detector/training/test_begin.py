@@ -39,7 +39,7 @@ def test_by_default_half_of_a_disk_stays_free(
     tiny: Callable[..., TrainConfig], tmp_path: Path
 ) -> None:
     def size(values: dict) -> int:
-        job, _ = prepare(tiny(values), tmp_path / "run", lambda _: None, fresh=True)
+        job, _ = prepare(tiny(values), tmp_path / "run", lambda _: None, last=None)
         assert job.samples.cache is not None
         return job.samples.cache.max_bytes
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from detector.config.settings import TrainConfig, with_values
 from detector.data.crops.batch import Batch
-from detector.inference.detector import new_model
+from detector.inference.networks import new_model
 from detector.training.begin import new_state
 from detector.training.loss import DBLoss
 from detector.training.step import update

@@ -10,7 +10,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from detector.config.settings import TrainConfig, with_values
 from detector.core.errors import InputError
-from detector.inference.detector import new_model
+from detector.inference.networks import new_model
 from detector.training.begin import new_state
 from detector.training.loss import DBLoss
 from detector.training.optimizer import freeze

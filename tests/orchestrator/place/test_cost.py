@@ -5,15 +5,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from detector.config.settings import TrainConfig
+from detector.config.settings import TrainConfig, network_name
 from detector.core.errors import InputError
 from detector.training.step_cost import StepCost
 from orchestrator.place.cost import (
-    backbones,
+    check_starts,
     estimate,
     largest,
     measured_apart,
     measured_largest,
+    networks,
 )
 from orchestrator.space.search_space import SearchSpace, load_space
 
@@ -41,7 +42,7 @@ def test_the_cost_by_hand(space: SearchSpace):
         return [StepCost(0.5), StepCost(2.0)]
 
     cost = estimate(space, pages=10, at_once=2, measure=measure)
-    assert [c.model.backbone for c in seen] == backbones(space)
+    assert [c.model.backbone for c in seen] == networks(space)
     assert seen[1].loss.negative_ratio == 1.0
     # 10 pages in batches of 4 are 3 steps; 7 trials, two at once, take 4 rounds, so at most
     # 4 * 5 * 3 steps of 2 seconds.
@@ -111,7 +112,44 @@ def test_a_setting_of_the_largest_size_alone_is_there_too(tmp_path: Path):
 def test_a_fixed_backbone_is_the_only_one(tmp_path: Path):
     (tmp_path / "s.yaml").write_text("parameters: {optimizer.lr: {uniform: [0.001, 0.002]}}\n")
     space = load_space(str(tmp_path / "s.yaml"), gpu=False)
-    assert backbones(space) == ["resnet18"]
+    assert networks(space) == ["resnet18"]
+
+
+WHOLE = """\
+parameters:
+  train.init: {choice: [none, ppocrv6_small]}
+  model.backbone: {choice: [mobilenetv3_small_050, resnet18], when: {train.init: none}}
+  augment.crop_px: {choice: [64, 96]}
+warm_start: [{train.init: none, model.backbone: resnet18, augment.crop_px: 64}]
+"""
+
+
+def test_a_whole_detector_is_a_network_beside_the_backbones(tmp_path: Path):
+    (tmp_path / "s.yaml").write_text(WHOLE)
+    space = load_space(str(tmp_path / "s.yaml"), gpu=False, overrides={"data.root": str(tmp_path)})
+    names = networks(space)
+    assert names == ["mobilenetv3_small_050", "resnet18", "ppocrv6_small"]
+    configs = [largest(space, name, taken) for name in names]
+    assert [network_name(config) for config in configs] == names
+    assert {config.augment.crop_px for config in configs} == {96}
+
+
+def test_a_fixed_start_is_the_only_network(tmp_path: Path):
+    (tmp_path / "s.yaml").write_text("parameters: {optimizer.lr: {uniform: [0.001, 0.002]}}\n")
+    start = {"train.init": "ppocrv6_small", "data.root": str(tmp_path)}
+    space = load_space(str(tmp_path / "s.yaml"), gpu=False, overrides=start)
+    assert networks(space) == ["ppocrv6_small"]
+
+
+def test_a_start_is_looked_at_before_the_first_trial(tmp_path: Path):
+    (tmp_path / "s.yaml").write_text(WHOLE.replace("ppocrv6_small", "gone.onnx"))
+    space = load_space(str(tmp_path / "s.yaml"), gpu=False, overrides={"data.root": str(tmp_path)})
+    with pytest.raises(InputError, match=r"train\.init: no file at /.*gone\.onnx"):
+        check_starts(space)
+    (tmp_path / "s.yaml").write_text(WHOLE.replace(", ppocrv6_small", ""))
+    none = load_space(str(tmp_path / "s.yaml"), gpu=False, overrides={"data.root": str(tmp_path)})
+    check_starts(none)
+    assert networks(none) == ["mobilenetv3_small_050", "resnet18"]
 
 
 @pytest.mark.slow
@@ -122,7 +160,7 @@ def test_steps_are_measured_in_another_process(space: SearchSpace):
     if not torch.cuda.is_available():
         assert (step.memory_bytes, step.gpu_bytes) == (None, None)
     largest_steps = measured_largest(space, threads=1)
-    assert list(largest_steps) == backbones(space)
+    assert list(largest_steps) == networks(space)
     assert all(step.seconds > 0 for step in largest_steps.values())
     broken = config.model_copy(update={"train": config.train.model_copy(update={"amp": "fp16"})})
     with pytest.raises(InputError, match="fp16 needs a GPU"):

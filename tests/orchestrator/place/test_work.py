@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from detector.config.settings import TrainConfig
-from detector.inference.detector import new_model
+from detector.inference.networks import new_model
 from detector.training.step_cost import forward_flops
 from orchestrator.place.work import flops, relative_work
 from orchestrator.space.parameters import Budget, Parameter

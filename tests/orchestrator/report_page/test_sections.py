@@ -5,8 +5,13 @@ from __future__ import annotations
 import json
 
 import pytest
+import torch
 from optuna.trial import TrialState
 
+from detector.config.settings import TrainConfig
+from detector.training.storage.environment import read_code, read_environment
+from detector.training.storage.fingerprint import Pages
+from detector.training.storage.provenance import Provenance, Weights, write_record
 from orchestrator.report_page import (
     board,
     cost,
@@ -299,6 +304,25 @@ def test_a_trial_without_a_record_is_named(usual):
     assert "Trial 00000 has no record.json" in texts(section)
     assert dict(section.blocks[-2].pairs)["seed of the search"] == "0"
     assert isinstance(section.blocks[-2], Facts)
+
+
+@pytest.mark.parametrize("licence", ["", "Apache-2.0"])
+def test_what_the_best_trial_began_as_is_told_with_its_licence(usual, licence):
+    facts = usual.facts()
+    pages = Pages(split="train", pages=1, words=2, annotations="a", sizes="b", images=None)
+    record = Provenance(
+        version=1,
+        config=TrainConfig(),
+        train=pages,
+        val=pages,
+        weights=Weights(source="another's detector", digest="c", licence=licence),
+        code=read_code(),
+        environment=read_environment(torch.device("cpu")),
+    )
+    write_record(facts.folder_of(facts.best), record)
+    told = dict(reproduce.section(facts).blocks[-1].pairs)
+    assert told["first weights"] == "another's detector (digest c)"
+    assert told.get("licence of the first weights", "") == licence
 
 
 def test_facts_rank_as_the_leaderboard_does(usual):

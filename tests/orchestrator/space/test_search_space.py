@@ -51,6 +51,16 @@ def parameter(spec: str, key: str = "postprocess.box_thresh") -> str:
     return f"parameters:\n  {key}: {spec}\n"
 
 
+def test_what_a_whole_detector_does_not_read_is_not_searched(tmp_path: Path) -> None:
+    """Its network is in its file; a network of ours by its weights is still that of model.*."""
+    whole = load(tmp_path, overrides={"train.init": "ppocrv6_small"})
+    assert list(whole.parameters) == ["optimizer.lr", "postprocess.box_thresh"]
+    assert "model.fusion is not searched: it needs another train.init" in whole.notes
+    assert whole.warm_start == ({"optimizer.lr": 0.001},)
+    ours = load(tmp_path, overrides={"train.init": "runs/a"})
+    assert "model.fusion" in ours.parameters
+
+
 def test_a_space_is_read_as_the_detector_reads_it(tmp_path: Path) -> None:
     space = load(tmp_path)
     assert (space.name, space.description) == ("space", "a small space")

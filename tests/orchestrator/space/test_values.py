@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from detector.core.errors import InputError
 from orchestrator.space.values import backbone_fault, faults_of, read_one, read_settings
 
 
@@ -26,6 +27,7 @@ def test_settings_are_read_as_the_detector_reads_them(
             "loss.negative_ratio": 3,
             "data.root": Path("a"),
             "model.weights": "b",
+            "train.init": "c",
         }
     )
     assert read == {
@@ -33,8 +35,16 @@ def test_settings_are_read_as_the_detector_reads_them(
         "loss.negative_ratio": 3.0,
         "data.root": str(tmp_path / "a"),
         "model.weights": str(tmp_path / "b"),
+        "train.init": str(tmp_path / "c"),
     }
     assert type(read["loss.negative_ratio"]) is float
+
+
+def test_a_start_by_its_name_is_no_path_and_a_bucket_is_none() -> None:
+    for name in ("none", "ppocrv6_small"):
+        assert read_settings({"train.init": name}) == {"train.init": name}
+    with pytest.raises(InputError, match=r"train\.init: s3://a/b is not a path; copy it to the"):
+        read_settings({"train.init": "s3://a/b"})
 
 
 def test_one_value_is_read_beside_the_fixed_ones() -> None:

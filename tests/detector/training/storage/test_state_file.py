@@ -14,7 +14,8 @@ from detector.core.files import write_text
 from detector.core.plain import dump_yaml
 from detector.core.weight_files import load_tensors, save_tensors
 from detector.inference.checkpoint import load_weights, read_best, save_best
-from detector.inference.detector import load_detector, new_model
+from detector.inference.detector import load_detector
+from detector.inference.networks import new_model
 from detector.training.begin import new_state
 from detector.training.optimizer import Average
 from detector.training.storage.state_file import TrainingState, load_state, save_state

@@ -157,7 +157,7 @@ def test_a_backbone_without_blocks_to_skip_is_refused(name: str) -> None:
 def test_what_timm_cannot_compute_again_is_refused_with_what_it_can():
     with pytest.raises(
         InputError,
-        match=r"^train\.grad_checkpointing: timm has none for twins_pcpvt_small, got true; set it to "
-        r"false, or choose another model\.backbone, such as resnet50",
+        match=r"^train\.grad_checkpointing: timm has none for twins_pcpvt_small, got true; set it "
+        r"to false, or choose another model\.backbone, such as resnet50, hrnet_w18",
     ):
         Backbone("twins_pcpvt_small").checkpoint_stages()

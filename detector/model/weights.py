@@ -257,7 +257,7 @@ def _load_from_hub(backbone: Backbone, name: str, timeout_s: float) -> str:
 def _hub_place(name: str) -> tuple[str, str | None]:
     """Repository and file name of a timm model's weights; HubError when it has none."""
     if name in FSNETS:
-        raise HubError("nobody has published weights of it")
+        raise HubError("no published weights fit it")
     config = timm.get_pretrained_cfg(name)
     if config is None or not config.hf_hub_id:
         raise HubError("timm's hub has no weights for it")

@@ -115,7 +115,7 @@ def test_it_starts_from_scratch_and_says_why() -> None:
     backbone = Backbone("fsnet_s")
     before = {k: v.clone() for k, v in backbone.body.state_dict().items()}
     assert load_backbone_weights(backbone, "fsnet_s", "auto") == (
-        "fsnet_s: starting from scratch: nobody has published weights of it"
+        "fsnet_s: starting from scratch: no published weights fit it"
     )
     assert all(torch.equal(v, before[k]) for k, v in backbone.body.state_dict().items())
 

@@ -29,7 +29,7 @@ def test_backbones_without_weights_are_told_with_the_reason_and_the_remedy(tmp_p
     space = load(tmp_path, f"parameters:\n  model.backbone: {{choice: [{names}]}}\n")
     assert scratch_note(space) == (
         "trials with these backbones start from scratch\n"
-        "  fsnet_s: nobody has published weights of it\n"
+        "  fsnet_s: no published weights fit it\n"
         f"  resnet18, resnet50: {OFFLINE}\n"
         "  search.narrow.model.backbone=[tf_efficientnet_lite0] searches only those with weights"
     )

@@ -50,6 +50,7 @@ from orchestrator.run.run import Run, open_run
 from orchestrator.run.spending import spending
 from orchestrator.run.trial_data import check_data, copied_data, with_data
 from orchestrator.space import dry_run
+from orchestrator.space.first_weights import scratch_note
 from orchestrator.space.nested import as_searched
 from orchestrator.space.search_space import SearchSpace, load_space
 from orchestrator.track.trackers import tracking
@@ -85,6 +86,7 @@ def main(arguments: Sequence[str], *, trial: TrialFunction | None = None) -> int
     require_gpus_for_their_hours(config, local)
     if not config.resume:
         if trial is None:
+            say_scratch(space)
             log(cost_line(space, pages, local) + extra_cost(config.confirm, space))
         run_folder.create(folder, config, overrides, space)
 
@@ -218,6 +220,7 @@ def warm_started(space: SearchSpace, ref: str | None) -> SearchSpace:
 def preview(space: SearchSpace, config: SearchConfig, *, gpu: bool) -> int:
     """Show what would be searched, and what it would cost; nothing is written."""
     say_conditions(space, gpu=gpu)
+    say_scratch(space)
     local = None if cluster_address() else share(config, space)
     pages = space.fixed["data.train_pages"] if space.demo else check_data(space)
     local = packed_share(config, space, local)
@@ -233,6 +236,12 @@ def say_conditions(space: SearchSpace, *, gpu: bool) -> None:
     if space.demo:
         log("no data.root: trials train on synthetic receipts; give data.root=FOLDER for your own")
     for note in space.notes:
+        log(note)
+
+
+def say_scratch(space: SearchSpace) -> None:
+    """Which trials would have no published weights, where some would not."""
+    if note := scratch_note(space):
         log(note)
 
 

@@ -14,7 +14,9 @@ Amp = Literal["auto", "off", "bf16", "fp16"]
 
 class ModelConfig(Section):
     backbone: str = Field(
-        "resnet18", min_length=1, description="any timm model with four feature levels"
+        "resnet18",
+        min_length=1,
+        description="a timm model with four feature levels, fsnet_s or fsnet_m",
     )
     weights: str = Field("auto", min_length=1, description="auto | none | PATH of backbone weights")
     neck: Literal["fpn", "unet"] = Field("fpn", description="how the four levels are merged")

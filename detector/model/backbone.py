@@ -1,20 +1,23 @@
-"""Any timm model as a feature pyramid with strides 4, 8, 16 and 32."""
+"""Any timm model, or FSNet, as a feature pyramid with strides 4, 8, 16 and 32."""
 
 from __future__ import annotations
 
 from difflib import get_close_matches
+from functools import partial
 from math import log
 from typing import Any
 
 import timm
 import torch
+from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.layers import DropPath
+from timm.models.hrnet import HighResolutionModule
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.checkpoint import checkpoint
 
 from detector.core.errors import InputError
-
-STRIDES = (4, 8, 16, 32)
+from detector.model.mixnet import FSNETS, STRIDES, FSNet
 
 # What a refusal recommends: models of many sizes, with the weights of their bodies in millions.
 ALTERNATIVES = {
@@ -36,27 +39,28 @@ _PROBE_HEIGHT, _PROBE_WIDTH = 64, 96
 
 
 class Backbone(nn.Module):
-    """The four feature maps of a timm model that the necks merge.
+    """The four feature maps of a timm model, or of one of FSNETS, that the necks merge.
 
-    Channels, strides and input statistics are read from timm, never typed by hand. The
-    model is always built with new weights; `detector.model.weights` fills them in.
+    Channels, strides and input statistics are read from the model, never typed by hand; FSNet,
+    which has no published weights, takes ImageNet's statistics. The model is always built with new
+    weights; `detector.model.weights` fills them in.
 
     `channels` and `strides` list the levels finest first. `mean` and `std` are the RGB
     statistics, for values in [0, 1], that the published weights expect. `drop_path` is the
     rate at which training skips the last residual block (stochastic depth, arXiv:1603.09382);
     earlier ones have a rate that rises from 0 to it.
 
-    Raises InputError when timm does not know the name, when the model has no maps at strides
-    4, 8, 16 and 32 for an image of any size, or no blocks that can be skipped.
+    Raises InputError when the name is not known, when the model has no maps at strides 4, 8, 16
+    and 32 for an image of any size, or no blocks that can be skipped.
     """
 
     def __init__(self, name: str, *, drop_path: float = 0.0) -> None:
         super().__init__()
         _check_name(name)
         self.name = name
-        self.body, config = _build_body(name, drop_path)
-        self.mean = _rgb(config.mean)
-        self.std = _rgb(config.std)
+        self.body, mean, std = _build_body(name, drop_path)
+        self.mean = _rgb(mean)
+        self.std = _rgb(std)
         info: Any = self.body.feature_info
         self._positions = _positions(name, info.reduction(), self.body)
         self.channels = tuple(int(info.channels()[i]) for i in self._positions)
@@ -89,15 +93,20 @@ class Backbone(nn.Module):
         """From now on keep what enters a stage, and compute the stage again in a backward pass.
 
         Gradient checkpointing (arXiv:1604.06174). The gradients stay the same; running statistics
-        do with `detector.model.norm.statistics_kept`. Raises InputError where timm cannot.
+        do with `detector.model.norm.statistics_kept`. HRNet, which timm has none for, keeps what
+        enters each of its modules of parallel branches. Raises InputError where timm cannot.
         """
+        if parts := _parallel_parts(self.body):
+            for part in parts:
+                part.forward = partial(_computed_again, part.forward)
+            return
         try:
             self.body.set_grad_checkpointing(True)  # type: ignore[operator]
         except (AttributeError, AssertionError):
             raise InputError(
                 f"train.grad_checkpointing: timm has none for {self.name}, got true; set it to "
-                "false, or choose another model.backbone, such as resnet50, convnext_tiny or "
-                "swin_tiny_patch4_window7_224"
+                "false, or choose another model.backbone, such as resnet50, hrnet_w18, "
+                "convnext_tiny or swin_tiny_patch4_window7_224"
             ) from None
 
     def _probe(self) -> None:
@@ -123,15 +132,31 @@ class Backbone(nn.Module):
             raise _refusal(self.name, why, self.body)
 
 
+def _parallel_parts(body: nn.Module) -> list[nn.Module]:
+    """The parts of an HRNet that take most of its memory, in order; empty for another model."""
+    modules = [m for m in body.modules() if isinstance(m, HighResolutionModule)]
+    ends = [body.layer1, *body.incre_modules] if modules else []  # type: ignore[misc]
+    return [*modules, *ends]
+
+
+def _computed_again(forward: Any, maps: Tensor | list[Tensor]) -> Any:
+    """`forward(maps)`, of which a backward pass finds the input alone."""
+    if isinstance(maps, list):  # HRNet writes into the list that it gets
+        return checkpoint(lambda *given: forward(list(given)), *maps, use_reentrant=False)
+    return checkpoint(forward, maps, use_reentrant=False)
+
+
 def _check_name(name: str) -> None:
-    """Refuse what timm cannot build, with the names it can."""
+    """Refuse what cannot be built, with the names that can."""
+    if name in FSNETS:
+        return
     architecture, _, tag = name.partition(".")
     if not timm.is_model(architecture):
-        near = get_close_matches(architecture, timm.list_models(), n=5, cutoff=0.5)
+        near = get_close_matches(architecture, [*FSNETS, *timm.list_models()], n=5, cutoff=0.5)
         hint = f"close names: {', '.join(near)}" if near else "see timm.list_models()"
         raise InputError(
-            f"model.backbone: must be the name of a timm {timm.__version__} model, "
-            f"got {name!r}; {hint}"
+            f"model.backbone: must be the name of a timm {timm.__version__} model or one of "
+            f"{', '.join(FSNETS)}, got {name!r}; {hint}"
         )
     tags = timm.list_pretrained(f"{architecture}.*")
     if tag and name not in tags:
@@ -141,8 +166,12 @@ def _check_name(name: str) -> None:
         )
 
 
-def _build_body(name: str, drop_path: float) -> tuple[nn.Module, Any]:
-    """The timm feature extractor and timm's pretrained configuration."""
+def _build_body(name: str, drop_path: float) -> tuple[nn.Module, Any, Any]:
+    """The feature extractor, and means and deviations of the colours that it expects."""
+    if name in FSNETS:
+        width, blocks = FSNETS[name]
+        body: nn.Module = FSNet(width, blocks, drop_path=drop_path)
+        return body, IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
     # list_models and get_pretrained_cfg agree on names; a model without weights has no config.
     config = timm.get_pretrained_cfg(name, allow_unregistered=False)
     if config is None:
@@ -162,7 +191,7 @@ def _build_body(name: str, drop_path: float) -> tuple[nn.Module, Any]:
             raise _refusal(name, _first_line(error)) from None
         if drop_path > 0 and not _skips_blocks(body):
             break
-        return body, config
+        return body, config.mean, config.std
     if drop_path > 0:
         raise InputError(
             f"model.drop_path: timm skips no blocks of {name}, got {drop_path}; set it to 0, or "

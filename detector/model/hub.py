@@ -47,12 +47,18 @@ def hub_file(repository: str, filename: str | None, timeout_s: float) -> Path:
     Honours HF_HOME, HF_HUB_OFFLINE and HF_ENDPOINT. Raises HubError, after about `timeout_s`
     seconds at most when the hub gives no answer.
     """
+    cached = require_reach(repository, filename, timeout_s)
+    return cached or _download(repository, _names(filename), timeout_s)
+
+
+def require_reach(repository: str, filename: str | None, timeout_s: float) -> Path | None:
+    """The cached weight file of a hub repository, or None where the hub answers instead.
+
+    Arguments and errors are those of `hub_file`; nothing is downloaded.
+    """
     from huggingface_hub import try_to_load_from_cache
 
-    original = filename or "pytorch_model.bin"
-    safe = "model.safetensors" if filename is None else f"{Path(filename).stem}.safetensors"
-    names = list(dict.fromkeys([safe, original]))
-    for candidate in names:
+    for candidate in _names(filename):
         cached = try_to_load_from_cache(repository, candidate)
         if isinstance(cached, str):
             return Path(cached)
@@ -64,7 +70,14 @@ def hub_file(repository: str, filename: str | None, timeout_s: float) -> Path:
         raise HubError(
             f"{endpoint} gave no answer ({silence}); model.weights=PATH takes weights from a file"
         )
-    return _download(repository, names, timeout_s)
+    return None
+
+
+def _names(filename: str | None) -> list[str]:
+    """What a weight file may be called, the preferred name first."""
+    original = filename or "pytorch_model.bin"
+    safe = "model.safetensors" if filename is None else f"{Path(filename).stem}.safetensors"
+    return list(dict.fromkeys([safe, original]))
 
 
 @lru_cache(maxsize=16)

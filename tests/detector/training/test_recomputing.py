@@ -70,6 +70,8 @@ def _counting(forward: Any, images: Tensor, pack: Any) -> Any:
         ("resnet18", 0.2, None),
         ("mobilenetv3_small_100", 0.0, torch.bfloat16),
         ("convnextv2_atto", 0.2, None),
+        ("hrnet_w18_small", 0.0, None),  # timm has none for it
+        ("fsnet_s", 0.2, None),  # nor for this
     ],
 )
 def test_computing_again_takes_the_same_steps_with_less_memory(

@@ -275,27 +275,29 @@ def test_the_published_rows_best_first() -> None:
     space = load_space("published", gpu=True)
     points, notes = points_for("published", space)
     by_score = sorted(space.published, key=lambda row: -row.hmean)
-    assert points == tuple(row.point for row in by_score)
-    assert notes == ()
+    assert points == tuple(row.point for row in by_score)[:8]
+    assert notes == ("warm_start: published: the best 8 of 22 points are tried",)
 
 
 def test_published_rows_in_a_space_that_searches_more() -> None:
-    """dbnetpp has no plain DBNet; its learning rate and loss weights are the entry's."""
+    """dbnetpp has no plain DBNet; loss weights are the entries'."""
     points, notes = points_for("published", load_space("dbnetpp", gpu=True))
     assert points[0] == {
-        "model.backbone": "convnext_tiny",
+        "model.backbone": "hrnet_w44",
         "model.fusion": "scale_spatial",
         "optimizer.lr": 0.001,
-        "loss.negative_ratio": 3.5,
+        "loss.negative_ratio": 3.0,
         "loss.probability_weight": 5.0,
-        "loss.threshold_weight": 12.0,
+        "loss.threshold_weight": 10.0,
         "loss.binary_weight": 1.0,
-        "postprocess.box_thresh": 0.47,
-        "postprocess.max_candidates": 500,
+        "postprocess.box_thresh": 0.4,
+        "postprocess.max_candidates": 300,
     }
-    assert len(points) == 2
+    assert {point["model.backbone"] for point in points} == {
+        *("hrnet_w44", "convnext_base", "hrnet_w18", "convnext_tiny", "resnet18")
+    }
     assert (
-        "warm_start: published: row 'DBNet, ResNet18' is not tried: model.fusion: none is "
+        "warm_start: published: row 'U: DBNet, ResNet18' is not tried: model.fusion: none is "
         "outside one of scale_spatial, scale_channel_spatial"
     ) in notes
 
@@ -310,10 +312,10 @@ def test_published_rows_on_a_cpu_take_the_backbones_that_stand_in() -> None:
 
 
 def test_published_rows_that_no_space_can_try(tmp_path: Path) -> None:
-    text = "parameters:\n  model.fusion: {choice: [scale_channel_spatial]}\n"
+    text = "parameters:\n  model.backbone: {choice: [dla34]}\n"
     with pytest.raises(InputError, match=r"^warm_start: published has no point") as caught:
         points_for("published", space_of(tmp_path, text))
-    assert len(str(caught.value).splitlines()) == 8
+    assert len(str(caught.value).splitlines()) == 1 + 22  # rows
 
 
 def test_the_setting_is_one_of_the_search(tmp_path: Path) -> None:

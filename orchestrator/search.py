@@ -52,7 +52,8 @@ from orchestrator.run.trial_data import check_data, copied_data, with_data
 from orchestrator.space import dry_run
 from orchestrator.space.first_weights import scratch_note
 from orchestrator.space.nested import as_searched
-from orchestrator.space.search_space import SearchSpace, load_space
+from orchestrator.space.search_space import SearchSpace
+from orchestrator.space.starts import load_available
 from orchestrator.track.trackers import tracking
 
 
@@ -106,7 +107,7 @@ def main(arguments: Sequence[str], *, trial: TrialFunction | None = None) -> int
 
 def new_space(config: SearchConfig, overrides: Mapping[str, Any], *, gpu: bool) -> SearchSpace:
     """The space of a new search, as its settings ask for."""
-    space = load_space(
+    space = load_available(
         config.space,
         gpu=gpu,
         overrides={**overrides, **copied_data(config)},

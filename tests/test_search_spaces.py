@@ -91,7 +91,8 @@ def test_dbnetpp_searches_what_the_contest_entry_tuned() -> None:
 
 
 def test_dbnetpp_starts_from_the_contest_entrys_path() -> None:
-    first, best = load("dbnetpp", gpu=True, data=True).warm_start
+    first, best, whole = load("dbnetpp", gpu=True, data=True).warm_start
+    assert whole["train.init"] == "ppocrv6_small"
     assert first["model.backbone"] == "resnet18"
     assert first["postprocess.box_thresh"] == 0.4
     assert first["postprocess.max_candidates"] == 300
@@ -103,9 +104,11 @@ def test_dbnetpp_starts_from_the_contest_entrys_path() -> None:
     assert (best["loss.probability_weight"], best["loss.binary_weight"]) == (5.0, 1.0)
 
 
-def test_the_first_cpu_trial_on_real_data_is_the_verified_recipe() -> None:
+def test_the_first_cpu_trials_on_real_data_are_the_verified_recipes() -> None:
     space = load("dbnetpp", gpu=False, data=True)
-    config = space.train_config(space.warm_start[0])
+    whole, plain = (space.train_config(point) for point in space.warm_start[:2])
+    assert (whole.train.init, whole.optimizer.lr) == ("ppocrv6_small", 1e-3)
+    config = plain
     recipe = {
         "augment.crop_px": 480,
         "augment.scale_min": 0.6,
@@ -142,7 +145,8 @@ def test_smoke_is_two_tiny_trials_that_need_no_network() -> None:
 
 def test_backbones_of_the_cpu_demo_start_from_weights_in_the_package() -> None:
     space = load("dbnetpp", gpu=False, data=False)
-    assert {point["model.backbone"] for point in space.warm_start} == {"tf_efficientnet_lite0"}
+    starts = {(point["train.init"], point.get("model.backbone")) for point in space.warm_start}
+    assert starts == {("ppocrv6_small", None), ("none", "tf_efficientnet_lite0")}
 
 
 # U's: backbone, DBNet++, cropped, negative ratio, threshold weight, polygons, box_thresh,

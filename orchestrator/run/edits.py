@@ -8,7 +8,8 @@ from typing import Any
 from detector.core.errors import InputError
 from orchestrator.config.settings import SearchConfig
 from orchestrator.space.nested import as_searched
-from orchestrator.space.search_space import SearchSpace, load_space
+from orchestrator.space.search_space import SearchSpace
+from orchestrator.space.starts import load_available
 
 _OF_THE_BUDGET = ("epochs", "grace_epochs", "reduction_factor")
 
@@ -33,7 +34,7 @@ def edits(stored: SearchSpace, config: SearchConfig, overrides: Mapping[str, Any
 
 def _from_file(config: SearchConfig, overrides: Mapping[str, Any], *, gpu: bool) -> SearchSpace:
     narrow = config.search.narrow
-    space = load_space(
+    space = load_available(
         config.space, gpu=gpu, overrides=overrides, budget=config.budget, narrow=narrow
     )
     return as_searched(space, config.search.postprocess)

@@ -60,7 +60,11 @@ class Table:
 
     @cached_property
     def crossfit(self) -> NDArray[np.float64]:
-        """`(C, E)` mean of each half at the best setting of the other half."""
+        """`(C, E)` mean of each half at the setting with the highest H-mean on the other half.
+
+        The detector chooses the tightest boxes among settings that are alike; a table of H-means
+        knows none.
+        """
         choices = self.hmeans.argmax(axis=3)
         unseen = np.take_along_axis(self.hmeans[:, :, ::-1], choices[..., None], axis=3)
         return unseen[..., 0].mean(axis=2)

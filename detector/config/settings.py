@@ -53,6 +53,10 @@ class TrainConfig(Section):
     @model_validator(mode="after")
     def _check(self) -> TrainConfig:
         trained, undone = self.targets.shrink_ratio, self.postprocess.shrink_ratio
+        if undone == PostprocessConfig().shrink_ratio != trained:  # not given: what was trained
+            undone = trained
+            followed = self.postprocess.model_copy(update={"shrink_ratio": trained})
+            object.__setattr__(self, "postprocess", followed)  # sections are frozen
         if self.postprocess.unclip == "exact" and undone != trained:
             raise ValueError(
                 f"postprocess.shrink_ratio must equal targets.shrink_ratio with "

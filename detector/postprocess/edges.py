@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+from detector.config.postprocess import CHOOSING
 from detector.config.settings import PostprocessConfig
 from detector.postprocess.sweep import around, grid, key_of
 
@@ -60,14 +61,20 @@ def further(
 def finer(
     settings: Sequence[PostprocessConfig], chosen: PostprocessConfig, keys: Collection[str]
 ) -> tuple[PostprocessConfig, ...]:
-    """Settings halfway between `chosen` and its neighbours among `settings`, in each of `keys`."""
+    """Settings halfway between `chosen` and its neighbours among `settings`, in each of `keys`.
+
+    One that changes the regions moves alone, since each combination of those is dear to score.
+    """
     values = {}
     for key, tried in _tried_alike(settings, chosen).items():
         at = getattr(chosen, key)
         near = (*[v for v in tried if v < at][-1:], *[v for v in tried if v > at][:1])
         if key in keys:
             values[key] = (at, *(float(f"{(at + v) / 2:.4g}") for v in near))
-    return grid(chosen, values)
+    cheap = {key: tried for key, tried in values.items() if key in CHOOSING}
+    dear = [{key: tried} for key, tried in values.items() if key not in CHOOSING]
+    found = [grid(chosen, cheap | moved) for moved in dear or [{}]]
+    return tuple({key_of(s): s for settings in found for s in settings}.values())
 
 
 def edges(settings: Sequence[PostprocessConfig], chosen: PostprocessConfig) -> dict[str, float]:

@@ -60,6 +60,7 @@ def test_facts_say_how_hard_a_table_is(tmp_path, write_table):
 
 @pytest.mark.parametrize("seed", range(5))
 def test_the_cross_fitted_score_is_the_detectors(tmp_path, write_table, seed):
+    # Boxes fit alike at all settings, so that the H-mean decides between those that are left.
     # H-means of eight pages, in steps that sum exactly, so that equal means are equal.
     pages = np.random.default_rng(seed).integers(0, 65, (6, 8, 1)) / 64
     settings = tuple(PostprocessConfig(box_thresh=i / 10) for i in range(6))

@@ -61,14 +61,14 @@ def test_with_values_replaces_and_checks_everything():
         ({"optimizer.layer_decay": 0}, "greater than 0, got 0"),
         ({"optimizer.layer_decay": 1.1}, "less than or equal to 1, got 1.1"),
         (
-            {"postprocess.unclip": "exact", "targets.shrink_ratio": 0.5},
+            {"postprocess.unclip": "exact", "postprocess.shrink_ratio": 0.5},
             r"^postprocess.shrink_ratio must equal targets.shrink_ratio with "
-            r"postprocess.unclip=exact, got 0.4 and 0.5; set postprocess.shrink_ratio=0.5$",
+            r"postprocess.unclip=exact, got 0.5 and 0.4; set postprocess.shrink_ratio=0.4$",
         ),
         (
-            {"sweep.unclip": ["ratio", "exact"], "targets.shrink_ratio": 0.5},
+            {"postprocess.shrink_ratio": 0.3, "targets.shrink_ratio": 0.5},
             r"^postprocess.shrink_ratio must equal targets.shrink_ratio with exact in "
-            r"sweep.unclip, got 0.4 and 0.5; set postprocess.shrink_ratio=0.5$",
+            r"sweep.unclip, got 0.3 and 0.5; set postprocess.shrink_ratio=0.5$",
         ),
         (
             {"sweep.choose": True, "train.sweep": False},
@@ -96,6 +96,14 @@ def test_with_values_replaces_and_checks_everything():
 def test_rules_between_fields(values: dict, message: str):
     with pytest.raises(InputError, match=message):
         with_values(TrainConfig(), values)
+
+
+def test_what_is_undone_is_what_was_trained_where_nothing_else_is_given():
+    config = with_values(TrainConfig(), {"targets.shrink_ratio": 0.5})
+    assert config.postprocess == PostprocessConfig(shrink_ratio=0.5)
+    assert with_values(config, {"train.epochs": 3}).postprocess.shrink_ratio == 0.5
+    assert build(TrainConfig, parse_arguments(["targets.shrink_ratio=0.5"])) == config
+    assert TrainConfig().postprocess.shrink_ratio == TrainConfig().targets.shrink_ratio
 
 
 def test_values_to_sweep_are_read_from_the_command_line():

@@ -412,7 +412,7 @@ def test_rules_between_sections_are_told_for_fixed_settings_too(tmp_path: Path) 
     values = {"sweep.choose": "true", "train.sweep": "false", "train.batch_size": "2"}
     (found,) = faults(tmp_path, BASE, overrides=values)
     assert found.startswith("command line: sweep.choose=true needs train.sweep=true")
-    values = {"postprocess.unclip": "exact", "targets.shrink_ratio": "0.5"}
+    values = {"postprocess.shrink_ratio": "0.3", "targets.shrink_ratio": "0.5"}
     (found,) = faults(tmp_path, BASE, overrides=values)
     assert found.startswith("command line: postprocess.shrink_ratio must equal targets")
 

@@ -36,6 +36,10 @@ __all__ = [
 ]
 
 
+# What unclip=exact undoes is what the training does.
+_SHRINK, _UNDONE = "targets.shrink_ratio", "postprocess.shrink_ratio"
+
+
 class TrainConfig(Section):
     """One training, complete: the same config gives the same weights on a CPU."""
 
@@ -50,13 +54,14 @@ class TrainConfig(Section):
     postprocess: PostprocessConfig = PostprocessConfig()
     sweep: SweepConfig = SweepConfig()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _follow(cls, values: Any) -> Any:
+        return nest(_followed(flatten(values))) if isinstance(values, dict) else values
+
     @model_validator(mode="after")
     def _check(self) -> TrainConfig:
         trained, undone = self.targets.shrink_ratio, self.postprocess.shrink_ratio
-        if undone == PostprocessConfig().shrink_ratio != trained:  # not given: what was trained
-            undone = trained
-            followed = self.postprocess.model_copy(update={"shrink_ratio": trained})
-            object.__setattr__(self, "postprocess", followed)  # sections are frozen
         if self.postprocess.unclip == "exact" and undone != trained:
             raise ValueError(
                 f"postprocess.shrink_ratio must equal targets.shrink_ratio with "
@@ -76,9 +81,16 @@ class TrainConfig(Section):
         return self
 
 
+def _followed(given: dict[str, Any]) -> dict[str, Any]:
+    """Settings by dotted key, with those that are another's unless they are given."""
+    if _SHRINK not in given:
+        return given
+    return {_UNDONE: given[_SHRINK]} | given
+
+
 def with_values(config: TrainConfig, values: dict[str, Any]) -> TrainConfig:
     """A copy of `config` with dotted keys replaced, checked whole; InputError lists all faults."""
-    flat = flatten(config.model_dump()) | values
+    flat = flatten(config.model_dump()) | _followed(values)
     try:
         return TrainConfig.model_validate(nest(flat))
     except ValidationError as error:

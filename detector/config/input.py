@@ -155,6 +155,16 @@ class AugmentConfig(Section):
     saturation: float = Field(0.2, ge=0, le=1, description="saturation factor drawn from 1 +- this")
     clahe: Probability = Field(0.0, description="probability of local histogram equalisation")
     equalize: Probability = Field(0.0, description="probability of histogram equalisation")
+    shadow: Probability = Field(0.0, description="probability of a soft-edged shadow on a part")
+    blur: Probability = Field(
+        0.0, description="probability of a lens out of focus or a shaken hand"
+    )
+    noise: Probability = Field(0.0, description="probability of a sensor's noise")
+    gamma: float = Field(0.0, ge=0, lt=1, description="exponent of tones drawn from 1 +- this")
+    jpeg: Probability = Field(0.0, description="probability of JPEG at a quality of 30 to 90")
+    paste: Probability = Field(
+        0.0, description="probability that words of a crop are pasted where it shows plain paper"
+    )
 
     @model_validator(mode="after")
     def _check(self) -> AugmentConfig:

@@ -53,7 +53,7 @@ def main(options: dict[str, Any]) -> None:
         values = {"model.backbone": backbone, "train.batch_size": 1}
         values["preprocess.shortest_side_px"] = options["page_px"]
         config = settings(values | {"train.channels_last": True})
-        height, width = page_size(config)
+        height, width = page_size(config, 1.0)
         label = f"{backbone}, a page of {width} x {height}"
         say(label, config, looked(config), predicted_bytes(config, training=False))
 
@@ -101,7 +101,7 @@ def stepped(state: TrainingState, config: TrainConfig) -> int:
 
 
 def looked(config: TrainConfig) -> int:
-    state, (height, width) = begun(config), page_size(config)
+    state, (height, width) = begun(config), page_size(config, 1.0)
     page = torch.randn(1, 3, height, width).to(memory_format=torch.channels_last)
     network = state.evaluated.eval()
     with torch.inference_mode():

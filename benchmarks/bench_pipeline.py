@@ -5,7 +5,8 @@
 ours and ours with `data.cache` (filled before). Without `data`, receipts of `page_px` are drawn
 into a temporary folder. The chain decodes the page, resizes it, pads it, rotates it, crops it,
 shifts its colours, draws its label maps word by word (`bench_targets.loop`) and normalises it.
-Zoom, rotation, crop and colours are drawn from the same ranges; all use one thread.
+Zoom, rotation, crop and colours are drawn from the same ranges; all use one thread. A second
+table has what each augmentation that is off by default adds to every crop that it is done to.
 """
 
 from __future__ import annotations
@@ -36,6 +37,11 @@ from detector.data.synthetic.receipts import synthesize
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 DEFAULTS = {"data": None, "pages": 12, "page_px": 1280, "side": 1024, "crop": 640, "rounds": 3}
 RANGES = AugmentConfig(perspective=0.0, saturation=0.0)  # what the chain has, too
+EXTRA = ("shadow", "blur", "noise", "jpeg", "clahe", "equalize", "paste")  # probabilities
+ADDED = {name: {name: 1.0} for name in EXTRA} | {
+    "gamma": {"gamma": 0.3},
+    "crumple": {"crumple": 0.02},
+}
 
 
 def chain(page: Page, side: int, crop: int, rng: np.random.Generator) -> list[torch.Tensor]:
@@ -81,9 +87,14 @@ def given_or_drawn(options: Mapping[str, Any], temporary: Path) -> Sequence[Page
     return read_split(root, "train", limit=options["pages"]).pages
 
 
-def samples(pages: Sequence[Page], side: int, crop: int, cache: Path | None) -> TrainingPages:
-    """The same by this project, from a cache in the folder `cache` if there is one."""
-    augment = Augment(longest_side_px=side, **(RANGES.model_dump() | {"crop_px": crop}))
+def samples(
+    pages: Sequence[Page], side: int, crop: int, cache: Path | None, **changes: float
+) -> TrainingPages:
+    """The same by this project, from a cache in the folder `cache` if there is one.
+
+    changes: of the settings of `augment`.
+    """
+    augment = Augment(longest_side_px=side, **(RANGES.model_dump() | {"crop_px": crop} | changes))
     preprocess = Preprocess(side, MEAN, STD)
     kept = None if cache is None else PageCache(cache, 10**11)
     return TrainingPages(pages, augment, preprocess, seed=0, cache=kept)
@@ -100,17 +111,7 @@ def compare(pages: Sequence[Page], side: int, crop: int, rounds: int, cache: Pat
         for page in pages:
             chain(page, side, crop, rng)
 
-    def ours(dataset: TrainingPages) -> Callable[[], None]:
-        epochs = itertools.count(1)
-
-        def epoch() -> None:
-            number = next(epochs)
-            for i in range(count):
-                dataset[number, i]
-
-        return epoch
-
-    times = best_times([theirs, ours(plain), ours(cached)], rounds)
+    times = best_times([theirs, epochs_of(plain), epochs_of(cached)], rounds)
     rates = [count / seconds for seconds in times]
     width, height = (round(float(np.mean([getattr(p, n) for p in pages]))) for n in _SIZE)
     words = sum(len(page.words) for page in pages) / count
@@ -119,6 +120,29 @@ def compare(pages: Sequence[Page], side: int, crop: int, rounds: int, cache: Pat
     print(f"{'':16} {'samples/s':>10} {'ms':>7} {'ratio':>6}")
     for name, rate in zip(("separate steps", "ours", "ours, cached"), rates, strict=True):
         print(f"{name:16} {rate:10.1f} {1000 / rate:7.1f} {rate / rates[0]:5.1f}x")
+
+
+def epochs_of(dataset: TrainingPages) -> Callable[[], None]:
+    """Takes all samples of the next epoch, counted from 1."""
+    epochs = itertools.count(1)
+
+    def epoch() -> None:
+        number = next(epochs)
+        for i in range(len(dataset)):
+            dataset[number, i]
+
+    return epoch
+
+
+def compare_added(pages: Sequence[Page], side: int, crop: int, rounds: int, cache: Path) -> None:
+    """Time each augmentation beside none of them, from a filled cache, and print a table."""
+    ways = {"none of these": {}} | ADDED
+    found = [samples(pages, side, crop, cache, **changes) for changes in ways.values()]
+    times = best_times([epochs_of(dataset) for dataset in found], rounds)
+    print(f"\n{'done to each crop':16} {'ms more':>10} {'ratio':>6}")
+    for name, seconds in zip(ways, times, strict=True):
+        more = 1000 * (seconds - times[0]) / len(pages)
+        print(f"{name:16} {more:10.1f} {seconds / times[0]:5.2f}x")
 
 
 _SIZE = ("width", "height")
@@ -130,7 +154,8 @@ def main(options: dict[str, Any]) -> None:
     side, crop = options["side"], options["crop"]
     with tempfile.TemporaryDirectory() as temporary:
         pages = given_or_drawn(options, Path(temporary))
-        compare(pages, side, crop, options["rounds"], Path(temporary) / "cache")
+        for table in (compare, compare_added):
+            table(pages, side, crop, options["rounds"], Path(temporary) / "cache")
 
 
 if __name__ == "__main__":

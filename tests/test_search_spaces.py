@@ -26,8 +26,10 @@ def load(name: str, *, gpu: bool, data: bool) -> SearchSpace:
     return load_space(name, gpu=gpu, overrides={"data.root": "receipts"} if data else {})
 
 
-def test_the_six_spaces_are_shipped() -> None:
-    assert NAMES == ["ablation", "dbnet", "dbnetpp", "published", "receipts", "smoke"]
+def test_the_seven_spaces_are_shipped() -> None:
+    assert ", ".join(NAMES) == (
+        "ablation, ablation_augment, dbnet, dbnetpp, published, receipts, smoke"
+    )
 
 
 @pytest.mark.parametrize("data", [True, False], ids=["data", "demo"])
@@ -293,3 +295,23 @@ def test_receipts_searches_what_moved_the_entries() -> None:
 def test_a_cpu_searches_the_lite_models_that_have_packages() -> None:
     choice = load("dbnetpp", gpu=False, data=True).parameters["model.backbone"].values
     assert set(PACKAGES) <= set(choice)
+
+
+def test_each_augmentation_is_tried_alone_beside_the_recipe() -> None:
+    space = load("ablation_augment", gpu=False, data=True)
+    recipe, *others = (space.train_config(point) for point in space.warm_start)
+    assert recipe == load("ablation", gpu=False, data=True).train_config(
+        load("ablation", gpu=False, data=True).warm_start[0]
+    )
+    changed = [
+        {
+            key
+            for key, value in other.augment.model_dump().items()
+            if value != getattr(recipe.augment, key)
+        }
+        for other in others
+    ]
+    assert changed == [{"shadow"}, {"blur"}, {"noise"}, {"jpeg"}, {"gamma"}, {"paste"}]
+    assert all(other.model_copy(update={"augment": recipe.augment}) == recipe for other in others)
+    assert space.budget.trials == len(space.warm_start)
+    assert space.budget.grace_epochs == space.budget.epochs

@@ -83,7 +83,7 @@ class Views(Section):
     scales: list[Annotated[float, Field(ge=0.1, le=4)]] = Field(
         [1.0],
         min_length=1,
-        description="sizes of the page, 1 = as trained: tta.scales=[0.8,1,1.25]",
+        description="sizes of the page, 1 = as validated: tta.scales=[0.8,1,1.25]",
     )
     flip: bool = Field(False, description="also the mirror image of every size")
 

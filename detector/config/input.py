@@ -10,6 +10,8 @@ from pydantic import BeforeValidator, Field, model_validator
 from detector.config.sections import Section
 from detector.core.folders import cache_folder
 
+LONGEST_PX = 8192  # side of a page as the network gets it
+
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -52,7 +54,7 @@ class DataConfig(LabelsConfig):
     longest_side_px: int | None = Field(
         None,
         ge=64,
-        le=8192,
+        le=LONGEST_PX,
         description="pages are resized to this longest side; null = to the shortest of "
         "preprocess.shortest_side_px, the longest at most 8192",
     )
@@ -82,9 +84,16 @@ class PreprocessConfig(Section):
     shortest_side_px: int | None = Field(
         None,
         ge=32,
-        le=8192,
+        le=LONGEST_PX,
         description="pages are resized to this shortest side instead, while the longest stays "
         "within data.longest_side_px; null = by the longest side alone, 736 where that is null too",
+    )
+    test_scale: float = Field(
+        1.0,
+        ge=0.25,
+        le=4,
+        description="sides of pages at validation and use, as a share of those above, at which "
+        "crops are trained",
     )
     background: Literal["none", "paper", "rembg"] = Field(
         "none",
@@ -155,6 +164,16 @@ class AugmentConfig(Section):
     saturation: float = Field(0.2, ge=0, le=1, description="saturation factor drawn from 1 +- this")
     clahe: Probability = Field(0.0, description="probability of local histogram equalisation")
     equalize: Probability = Field(0.0, description="probability of histogram equalisation")
+    shadow: Probability = Field(0.0, description="probability of a soft-edged shadow on a part")
+    blur: Probability = Field(
+        0.0, description="probability of a lens out of focus or a shaken hand"
+    )
+    noise: Probability = Field(0.0, description="probability of a sensor's noise")
+    gamma: float = Field(0.0, ge=0, lt=1, description="exponent of tones drawn from 1 +- this")
+    jpeg: Probability = Field(0.0, description="probability of JPEG at a quality of 30 to 90")
+    paste: Probability = Field(
+        0.0, description="probability that words of a crop are pasted where it shows plain paper"
+    )
 
     @model_validator(mode="after")
     def _check(self) -> AugmentConfig:

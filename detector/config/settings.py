@@ -12,7 +12,13 @@ from typing import Any
 
 from pydantic import ValidationError, model_validator
 
-from detector.config.input import AugmentConfig, DataConfig, PreprocessConfig, TargetConfig
+from detector.config.input import (
+    LONGEST_PX,
+    AugmentConfig,
+    DataConfig,
+    PreprocessConfig,
+    TargetConfig,
+)
 from detector.config.postprocess import PostprocessConfig, SweepConfig
 from detector.config.sections import Section, describe_faults, flatten, nest
 from detector.config.training import LossConfig, ModelConfig, OptimizerConfig, RunConfig
@@ -72,6 +78,12 @@ class TrainConfig(Section):
             raise ValueError(
                 f"postprocess.shrink_ratio must equal targets.shrink_ratio with exact in "
                 f"sweep.unclip, got {undone} and {trained}; set postprocess.shrink_ratio={trained}"
+            )
+        longest, share = self.data.longest_side_px, self.preprocess.test_scale
+        if longest is not None and not 32 <= longest * share <= LONGEST_PX:
+            raise ValueError(
+                "preprocess.test_scale times data.longest_side_px must lie between 32 and "
+                f"{LONGEST_PX} px, got {share:g} and {longest}; change one of them"
             )
         if self.sweep.choose and not self.train.sweep:
             raise ValueError(

@@ -33,6 +33,7 @@ from detector.postprocess.polygons import Detections, detect, locate
 COARSE = 0.5
 
 Channels = tuple[float, float, float]
+_SIDES = ("data.longest_side_px", "preprocess.shortest_side_px")
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Detector:
 
     `model` takes normalised images `(N, 3, H, W)` and returns `detector.model.dbnet.Maps` of
     logits: a trained network, an ONNX file (`detector.inference.onnx_model`) or an average of
-    several (`detector.inference.augmented`). `scales` are the sizes of the page, 1 = as trained,
+    several (`detector.inference.augmented`). `scales` are the sizes of the page, 1 = as validated,
     whose maps are averaged; each is rendered from the page as it was read.
     """
 
@@ -198,11 +199,20 @@ def _fitted(found: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.fl
     return np.asarray(cv2.resize(found, shape[::-1], interpolation=method), np.float32)
 
 
-def make_preprocess(config: TrainConfig, *, mean: Channels, std: Channels) -> Preprocess:
-    """The preprocessing of a config, with the statistics of its backbone."""
+def make_preprocess(
+    config: TrainConfig, *, mean: Channels, std: Channels, training: bool = False
+) -> Preprocess:
+    """The preprocessing of a config, with the statistics of its backbone.
+
+    With `training` pages have the size at which crops are trained, else that of validation and use.
+    """
     settings = config.preprocess
     folder = config.data.cache_folder()
-    longest, shortest = page_sides(config.data.longest_side_px, settings.shortest_side_px)
+    longest, shortest = page_sides(
+        config.data.longest_side_px,
+        settings.shortest_side_px,
+        1.0 if training else settings.test_scale,
+    )
     return Preprocess(
         longest_side_px=longest,
         mean=mean,
@@ -224,10 +234,14 @@ def make_preprocess(config: TrainConfig, *, mean: Channels, std: Channels) -> Pr
 def override(
     detector: Detector, config: TrainConfig, given: Mapping[str, Any]
 ) -> tuple[Detector, TrainConfig]:
-    """The detector and its config with settings by dotted key replaced, checked like any."""
+    """The detector and its config with settings by dotted key replaced, checked like any.
+
+    A size of pages that is given is that of use, whatever was the share of training's.
+    """
     if not given:
         return detector, config
-    changed, stored = with_values(config, dict(given)), detector.preprocess
+    as_given = {"preprocess.test_scale": 1.0} if any(key in given for key in _SIDES) else {}
+    changed, stored = with_values(config, as_given | dict(given)), detector.preprocess
     preprocess = make_preprocess(changed, mean=stored.mean, std=stored.std)
     return replace(detector, preprocess=preprocess, postprocess=changed.postprocess), changed
 

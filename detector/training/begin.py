@@ -82,11 +82,14 @@ def prepare(
         keep_single_values(model)
         _tell_single_values(config, log)
     channels_last = place(model, config, device)
-    preprocess = make_preprocess(config, mean=model.mean, std=model.std)
+    in_training, preprocess = (
+        make_preprocess(config, mean=model.mean, std=model.std, training=training)
+        for training in (True, False)
+    )
     state = new_state(model, config, device)
     amp = autocast_dtype(config.train.amp, device)
     detector = Detector(state.evaluated, preprocess, config.postprocess, device, amp)
-    samples = _samples(config, train_split, preprocess, log)
+    samples = _samples(config, train_split, in_training, log)
     steps = math.ceil(len(samples) / config.train.batch_size)
     loss = DBLoss(**config.loss.model_dump(), step_k=config.model.step_k)
     job = Job(

@@ -117,12 +117,15 @@ def crop_size(config: TrainConfig) -> tuple[int, int]:
     """Height and width of what trainings see, pixels; a page is taken to be an upright one."""
     if config.augment.crop_px:
         return config.augment.crop_px, config.augment.crop_px
-    return page_size(config)
+    return page_size(config, 1.0)
 
 
-def page_size(config: TrainConfig) -> tuple[int, int]:
-    """Height and width of an upright page as the network gets it, pixels."""
-    sides = page_sides(config.data.longest_side_px, config.preprocess.shortest_side_px)
+def page_size(config: TrainConfig, share: float) -> tuple[int, int]:
+    """Height and width of an upright page as the network gets it, pixels.
+
+    share: of the size in training; `preprocess.test_scale` where it is validated.
+    """
+    sides = page_sides(config.data.longest_side_px, config.preprocess.shortest_side_px, share)
     height = page_scale(WHOLE_PAGE_SHARE, 1, *sides)
     return -(-round(height) // 32) * 32, -(-round(height * WHOLE_PAGE_SHARE) // 32) * 32
 
@@ -164,7 +167,7 @@ def predicted_bytes(config: TrainConfig, *, training: bool, parts: int | None = 
     if training:
         crops = _crops_at_once(config, config.train.accumulate if parts is None else parts)
         return _step_bytes(config, crops)
-    height, width = page_size(config)
+    height, width = page_size(config, config.preprocess.test_scale)
     if tile := config.preprocess.tile_px:
         height, width = min(height, tile), min(width, tile)
     found = _needed(*_network(config), (1, height, width), _reduced(config), training=False)

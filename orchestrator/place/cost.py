@@ -25,7 +25,7 @@ BACKBONE, INIT, NONE = "model.backbone", "train.init", "none"
 # stands for something else (a crop of 0 is a whole page), and choices.
 SIZES = (
     *("train.batch_size", "augment.crop_px", "model.neck_channels"),
-    *("data.longest_side_px", "preprocess.shortest_side_px"),
+    *("data.longest_side_px", "preprocess.shortest_side_px", "preprocess.test_scale"),
 )
 KINDS = (
     *("model.neck", "model.fusion", "model.upsample", "train.amp", "train.accumulate"),

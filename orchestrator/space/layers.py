@@ -29,8 +29,9 @@ Fault = str
 class Entry:
     """A value as it is written, and where.
 
-    newer: the settings that files extending this one mention. A condition or a point that does
-    not fit these any more is no fault.
+    newer: the settings that files extending this one mention, and those that the `cpu:` and
+    `demo:` of its parents do where these go over it. A condition or a point that does not fit
+    these any more is no fault.
     """
 
     value: Any
@@ -108,16 +109,28 @@ def resolve(files: Sequence[SpaceFile], *, gpu: bool, demo: bool) -> Layer:
     """All of a space for a machine, with or without data of its own."""
     pages = {key: Entry(value, "demo") for key, value in DEMO_PAGES.items()}
     layer = Layer(fixed=pages if demo else {})
-    for part in ((), *([] if gpu else [("cpu",)]), *([("demo",)] if demo else [])):
+    parts = ((), *([] if gpu else [("cpu",)]), *([("demo",)] if demo else []))
+    for number, part in enumerate(parts):
         for index in reversed(range(len(files))):
-            layer = layer.under(_layer(files[index], part, children=files[:index]))
+            over = _mentioned(files[index + 1 :], parts[number + 1 :])
+            layer = layer.under(_layer(files[index], part, files[:index], over))
     return layer
 
 
-def _layer(file: SpaceFile, part: tuple[str, ...], children: Sequence[SpaceFile]) -> Layer:
-    """A part of a file, without what the main part of one of its children removes."""
-    sections = [(*above, name) for above in PARTS for name in ("fixed", "parameters")]
-    newer = frozenset(key for child in children for path in sections for key in child.at(*path))
+def _mentioned(files: Sequence[SpaceFile], parts: Sequence[tuple[str, ...]]) -> frozenset[str]:
+    """The settings that these parts of the files fix, search or take out."""
+    sections = [(*part, name) for part in parts for name in ("fixed", "parameters")]
+    return frozenset(key for file in files for path in sections for key in file.at(*path))
+
+
+def _layer(
+    file: SpaceFile, part: tuple[str, ...], children: Sequence[SpaceFile], over: frozenset[str]
+) -> Layer:
+    """A part of a file, without what the main part of one of its children removes.
+
+    over: settings that parents mention in parts which go over this one.
+    """
+    newer = _mentioned(children, PARTS) | over
     removed = {
         key
         for child in children

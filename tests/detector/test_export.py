@@ -12,9 +12,10 @@ from torch import nn
 
 from detector.config.settings import TrainConfig
 from detector.core.errors import InputError, JobError
+from detector.data.page.images import list_images, read_image
 from detector.data.page.preprocess import Preprocess
 from detector.export import ExportSettings, main
-from detector.inference.detector import Detector, load_detector
+from detector.inference.detector import Detector, load_detector, override
 from detector.inference.onnx_export import export
 from detector.model.dbnet import Maps, build_model
 from detector.model.fusion import FUSIONS
@@ -113,6 +114,51 @@ def test_settings_of_the_test_go_into_the_file(trained: Path, tmp_path: Path):
     detector, config = load_detector(path, device="cpu")
     assert detector.preprocess.longest_side_px == config.data.longest_side_px == 160
     assert detector.postprocess.box_thresh == 0.4
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"test_scale": 1.5},
+        {"crop": True},
+        {"crop": True, "test_scale": 0.75, "tile_px": 96, "tile_overlap_px": 32},
+    ],
+    ids=["larger", "cropped", "both"],
+)
+def test_a_file_looks_at_pages_as_its_checkpoint_does(
+    trained: Path, drawn_root: Path, tmp_path: Path, given: dict
+):
+    path = tmp_path / "model.onnx"
+    values = {"checkpoint": trained, "output": path, "preprocess": given}
+    assert main(ExportSettings.model_validate(values)) == 0
+    keyed = {f"preprocess.{key}": value for key, value in given.items()}
+    ours, _ = override(*load_detector(trained, device="cpu"), keyed)
+    theirs, config = load_detector(path, device="cpu")
+    assert theirs.preprocess == ours.preprocess
+    assert override(theirs, config, {"postprocess.thresh": 0.2})[0].preprocess == ours.preprocess
+    plain, _ = load_detector(trained, device="cpu")
+    for page in list_images(drawn_root / "images" / "val"):
+        image = read_image(page)
+        one, other = ours.map_of(image), theirs.map_of(image)
+        np.testing.assert_array_equal(one.affine, other.affine)
+        np.testing.assert_allclose(one.probability, other.probability, atol=1e-4)
+        assert not np.allclose(one.affine, plain.map_of(image).affine)
+
+
+def test_a_file_from_before_there_was_a_size_for_tests_is_read(trained: Path, tmp_path: Path):
+    path = tmp_path / "model.onnx"
+    values = {"checkpoint": trained, "output": path}
+    assert main(ExportSettings.model_validate(values)) == 0
+    expected, _ = load_detector(path, device="cpu")
+    model = onnx.load(path)
+    (kept,) = [entry for entry in model.metadata_props if entry.key == "config"]
+    settings = json.loads(kept.value)
+    del settings["preprocess"]["test_scale"]
+    kept.value = json.dumps(settings)
+    onnx.save(model, path)
+    detector, config = load_detector(path, device="cpu")
+    assert detector.preprocess == expected.preprocess
+    assert config.preprocess.test_scale == 1.0
 
 
 def test_wrong_inputs_are_said(tmp_path: Path):

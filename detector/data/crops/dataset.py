@@ -76,8 +76,9 @@ class TrainingPages(Dataset[Sample]):
         image, polygons = self._cropped(read.image, read.move([w.points for w in page.words]))
         rng = np.random.default_rng([self.seed, epoch, index])
         try:
-            crop, polygons, _ = self.augment(image, polygons, rng)
             ignore = [word.ignore for word in page.words]
+            crop, polygons, _ = self.augment(image, polygons, rng, ignore)
+            ignore += [False] * (len(polygons) - len(ignore))  # of words that were pasted
             return crop, self.make_targets(polygons, ignore, *crop.shape[:2])
         except InputError as error:
             raise InputError(f"{page.path}: {error}") from None

@@ -89,10 +89,10 @@ def make_targets(
     threshold = np.ascontiguousarray(tiled[:height, :width])
     # Inside a polygon or nearer than D to its outline: the polygon dilated by D.
     threshold_mask = (threshold > np.float32(threshold_min)).view(np.uint8)
-    _fill(threshold_mask, [outlines.points[i] for i in kernels], 1)
+    fill_polygons(threshold_mask, [outlines.points[i] for i in kernels], 1)
     shrink, shrink_mask = np.zeros_like(threshold_mask), np.ones_like(threshold_mask)
-    _fill(shrink, [piece for pieces in kernels.values() for piece in pieces], 1)
-    _fill(shrink_mask, [outlines.points[i] for i in near if i not in kernels], 0)
+    fill_polygons(shrink, [piece for pieces in kernels.values() for piece in pieces], 1)
+    fill_polygons(shrink_mask, [outlines.points[i] for i in near if i not in kernels], 0)
     return Targets(shrink, shrink_mask, threshold, threshold_mask)
 
 
@@ -206,8 +206,11 @@ def _kernels(
     return found
 
 
-def _fill(canvas: Mask, polygons: Sequence[ArrayLike], value: int) -> None:
-    """Set the pixels inside each polygon and those that its outline passes through."""
+def fill_polygons(canvas: Mask, polygons: Sequence[ArrayLike], value: int) -> None:
+    """Set the pixels inside each `(K, 2)` polygon and those that its outline passes through.
+
+    Every polygon has at least one point, and all are finite.
+    """
     if not polygons or not canvas.size:
         return
     points = np.concatenate([np.asarray(p, dtype=np.float64) for p in polygons])

@@ -1,10 +1,10 @@
-"""Random training crops: one map for the image and its polygons, then colour.
+"""Random training crops: one map for the image and its polygons, then words, colour and camera.
 
 Zoom, flip, perspective, rotation and crop are multiplied into a single 3 x 3 matrix, and the
 spline that crumples a page is composed with it, so a page is resampled once and a polygon stays
 exactly where its word is. Random numbers come from the caller's generator only, those of the
-crumpling last and all others always in the same count, so that switching one effect off does not
-change the others.
+crumpling last and all others always in the same count; words pasted and camera have generators
+spawned of it. So switching one effect off does not change the others.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from detector.core.errors import InputError
 from detector.core.geometry import split, transform_points
+from detector.data.crops.camera import EFFECTS, photographed
+from detector.data.crops.paste import paste_words
 from detector.data.page.colour import adjust_colour, equalize, equalize_locally
 from detector.data.page.preprocess import check_image, page_scale
 from detector.data.page.spline import MAX_SLOPE, Bend, fit_bend, resample
@@ -58,6 +60,8 @@ class Augment:
         flip: probability of a horizontal flip.
         brightness, contrast, saturation: each factor is uniform in 1 +- this.
         clahe, equalize: probabilities of local and of global histogram equalisation of luma.
+        paste: probability that words are pasted, see `detector.data.crops.paste`.
+        shadow, blur, noise, gamma, jpeg: see `detector.data.crops.camera.photographed`.
         fill: uint8 RGB outside the page. A constant, since repeating the edge would smear
             cut words into unlabelled text; the mean colour, since that is what pads pages at
             evaluation.
@@ -81,6 +85,12 @@ class Augment:
     clahe: float
     equalize: float
     crumple: float = 0.0
+    paste: float = 0.0
+    shadow: float = 0.0
+    blur: float = 0.0
+    noise: float = 0.0
+    gamma: float = 0.0
+    jpeg: float = 0.0
     fill: tuple[int, int, int] = (124, 116, 104)
 
     def __post_init__(self) -> None:
@@ -99,7 +109,11 @@ class Augment:
             )
 
     def __call__(
-        self, image: NDArray[np.uint8], polygons: Sequence[Points], rng: np.random.Generator
+        self,
+        image: NDArray[np.uint8],
+        polygons: Sequence[Points],
+        rng: np.random.Generator,
+        ignore: Sequence[bool] | None = None,
     ) -> tuple[NDArray[np.uint8], list[Points], Matrix]:
         """One random crop.
 
@@ -107,12 +121,14 @@ class Augment:
             image: (H, W, 3) uint8 RGB.
             polygons: (K, 2) xy in pixels of `image`, pixel centres at whole numbers.
             rng: the only source of randomness.
+            ignore: a flag per polygon: don't-care, never pasted; None for none.
 
         Returns:
             The (crop_px, crop_px, 3) uint8 crop (any multiples of 32 when crop_px is 0); the
-            polygons in its pixels, float32, same number and order, whether inside or not;
-            and the (3, 3) float64 matrix that took them there. With `crumple` that is the
-            matrix from the crumpled page, and polygons have more points where one bends.
+            polygons in its pixels, float32, same number and order, whether inside or not, and
+            after them those of words that were pasted; and the (3, 3) float64 matrix that took
+            them there. With `crumple` that is the matrix from the crumpled page, and polygons
+            have more points where one bends.
 
         Raises:
             ValueError: `image` is not (H, W, 3) uint8.
@@ -133,7 +149,14 @@ class Augment:
             matrix, size = self._matrix(width, height, outline, polygons, draw[:15])
             inverse = np.linalg.inv(matrix)
             crop = resample(image, lambda p: bend(transform_points(p, inverse)), size, self.fill)
-        return self._colour(crop, draw[15:]), _move(polygons, matrix), matrix
+        moved = _move(polygons, matrix)
+        pasting, camera = rng.spawn(2)
+        if pasting.random() < self.paste:
+            edge, flags = _move([outline], matrix)[0], ignore or [False] * len(moved)
+            crop, added = paste_words(crop, moved, flags, edge, pasting)
+            moved += added
+        effects = {name: getattr(self, name) for name in EFFECTS}
+        return photographed(self._colour(crop, draw[15:]), camera, **effects), moved, matrix
 
     def _bend(self, width: int, height: int, draw: NDArray[np.float64]) -> Bend:
         """From points of the crumpled page to the page's; `draw` is uniform in [0, 1)."""

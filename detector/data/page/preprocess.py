@@ -256,11 +256,17 @@ def page_scale(width: float, height: float, longest_px: float, shortest_px: floa
     return scale if shortest_px is None else min(scale, shortest_px / min(width, height))
 
 
-def page_sides(longest_px: int | None, shortest_px: int | None) -> tuple[int, int | None]:
-    """The longest and shortest side of `page_scale`, where settings leave the longest open."""
-    if longest_px is not None:
-        return longest_px, shortest_px
-    return LONGEST_SIDE_PX, SHORTEST_SIDE_PX if shortest_px is None else shortest_px
+def page_sides(
+    longest_px: int | None, shortest_px: int | None, share: float = 1.0
+) -> tuple[int, int | None]:
+    """The longest and shortest side of `page_scale`, where settings leave the longest open.
+
+    They are multiplied by `share`, but for the longest that stands for one left open.
+    """
+    if longest_px is None:
+        shortest_px = SHORTEST_SIDE_PX if shortest_px is None else shortest_px
+        return LONGEST_SIDE_PX, round(share * shortest_px)
+    return round(share * longest_px), None if shortest_px is None else round(share * shortest_px)
 
 
 def resize_affine(size: tuple[int, int], new_size: tuple[int, int]) -> NDArray[np.float64]:

@@ -53,6 +53,10 @@ def test_with_values_replaces_and_checks_everything():
         ({"augment.scale_min": 2.0}, "scale_min must not exceed scale_max, got 2.0 > 1.5"),
         ({"targets.threshold_min": 0.8}, "threshold_min must be below threshold_max"),
         (
+            {"data.longest_side_px": 4096, "preprocess.test_scale": 2.5},
+            "must lie between 32 and 8192 px, got 2.5 and 4096",
+        ),
+        (
             {"loss.probability_weight": 0, "loss.binary_weight": 0},
             "nothing would be learnt",
         ),

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from detector.config.settings import PostprocessConfig, TrainConfig
+from detector.config.settings import PostprocessConfig, TrainConfig, with_values
 from detector.core.errors import InputError, JobError
 from detector.data.page.preprocess import Preprocess
 from detector.inference.detector import Detector, make_preprocess, override
@@ -162,6 +162,37 @@ def test_every_setting_of_preprocessing_reaches_it():
     }
     assert str(made.preparation.masks) == "kept/masks"
     assert make_preprocess(TrainConfig(), mean=model.mean, std=model.std).crop_margin is None
+
+
+def test_a_page_has_another_size_in_training_where_that_is_asked_for():
+    config = with_values(
+        TrainConfig(), {"data.longest_side_px": 640, "preprocess.test_scale": 1.25}
+    )
+    statistics = {"mean": PREPROCESS.mean, "std": PREPROCESS.std}
+    made, in_training = (
+        make_preprocess(config, **statistics),
+        make_preprocess(config, **statistics, training=True),
+    )
+    assert (made.longest_side_px, in_training.longest_side_px) == (800, 640)
+    assert replace(made, longest_side_px=640) == in_training
+    by_default = with_values(TrainConfig(), {"preprocess.test_scale": 1.25})
+    assert make_preprocess(by_default, **statistics).resized(1000, 1000) == (920, 920)
+
+
+def test_a_size_given_for_use_is_that_size():
+    stored = with_values(
+        TrainConfig(), {"data.longest_side_px": 640, "preprocess.test_scale": 1.25}
+    )
+    for given, size in [
+        ({"postprocess.thresh": 0.2}, 800),
+        ({"data.longest_side_px": 512}, 512),
+        ({"preprocess.test_scale": 2.0}, 1280),
+        ({"data.longest_side_px": 512, "preprocess.test_scale": 2.0}, 1024),
+    ]:
+        changed, config = override(detector(), stored, given)
+        assert changed.preprocess.longest_side_px == size, given
+        again = make_preprocess(config, mean=PREPROCESS.mean, std=PREPROCESS.std)
+        assert again == changed.preprocess  # what is stored of it gives the same again
 
 
 def test_stored_settings_can_be_replaced_and_are_checked():

@@ -5,8 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from detector.config.settings import TrainConfig
+from detector.inference.evaluation import page_maps
 from detector.training.begin import prepare
 from detector.training.trainer import train
 
@@ -48,6 +50,35 @@ def test_by_default_half_of_a_disk_stays_free(
     assert size({"data.cache_gb": 1e9}) == pytest.approx(free / 2, rel=0.05)
     named = {"data.cache": tmp_path / "named", "data.cache_gb": 1e9}
     assert size(named) == 10**18  # a folder of one's own has what one gives it
+
+
+def test_pages_are_validated_at_a_size_of_their_own(
+    tiny: Callable[..., TrainConfig], tmp_path: Path
+) -> None:
+    """Crops are those of a training without it, to the bit, and kept pages are not mixed up."""
+    jobs = [
+        prepare(
+            tiny({"data.cache": tmp_path / "cache", "preprocess.test_scale": share}),
+            tmp_path / str(share),
+            lambda _: None,
+            fresh=True,
+        )[0]
+        for share in (1.0, 1.5)
+    ]
+    for job in jobs:
+        found = dict(
+            page_maps(
+                job.detector, job.val_pages, workers=0, skip=pytest.fail, cache=job.samples.cache
+            )
+        )
+        assert [max(found[i].probability.shape) for i in sorted(found)] == [
+            job.detector.preprocess.longest_side_px
+        ] * len(job.val_pages)
+    plain, larger = (job.detector.preprocess.longest_side_px for job in jobs)
+    assert larger == 1.5 * plain
+    one, other = (job.samples[0, 0] for job in jobs)
+    assert torch.equal(one.image, other.image)
+    assert torch.equal(one.masks, other.masks)
 
 
 @pytest.mark.parametrize("value", [None, "none"])

@@ -103,6 +103,7 @@ def test_whole_pages_have_a_step_too():
         ({"data.longest_side_px": 1024}, (1024, 768)),
         ({"data.longest_side_px": 1024, "preprocess.shortest_side_px": 384}, (512, 384)),
         ({"augment.crop_px": 320}, (320, 320)),
+        ({"data.longest_side_px": 1024, "preprocess.test_scale": 2.0}, (1024, 768)),
     ],
 )
 def test_the_size_of_a_crop_by_hand(values: dict[str, Any], size: tuple[int, int]):
@@ -186,6 +187,9 @@ def test_a_larger_page_takes_more_and_a_tile_bounds_it():
     pages = [small(data__longest_side_px=side) for side in (256, 512, 1024)]
     sizes = [predicted_bytes(page, training=False) for page in pages]
     assert sizes == sorted(set(sizes))
+    doubled = with_values(pages[1], {"preprocess.test_scale": 2.0})
+    assert predicted_bytes(doubled, training=False) == sizes[2]
+    assert predicted_bytes(doubled, training=True) == predicted_bytes(pages[1], training=True)
     tiled = with_values(pages[-1], {"preprocess.tile_px": 256})
     assert predicted_bytes(tiled, training=False) < sizes[1]
 

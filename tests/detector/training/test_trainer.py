@@ -154,8 +154,18 @@ def test_reports_carry_this_epoch_and_the_best_one(tiny, tmp_path: Path):
     assert (last.checkpoint / "best" / "model.safetensors").is_file()
 
 
-def test_the_kept_weights_score_what_was_reported(tiny, drawn_root: Path, tmp_path: Path):
-    last = train(tiny({"train.epochs": 2}), tmp_path, log=silent)
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {"preprocess.tile_px": 64, "preprocess.tile_overlap_px": 32},
+        {"preprocess.test_scale": 1.5},
+        {"preprocess.crop": True, "preprocess.test_scale": 0.75},
+    ],
+    ids=["whole", "tiles", "larger", "cropped"],
+)
+def test_the_kept_weights_score_what_was_reported(tiny, drawn_root: Path, tmp_path: Path, values):
+    last = train(tiny({"train.epochs": 2} | values), tmp_path, log=silent)
     detector, config = load_detector(tmp_path, device="cpu")
     assert read_best(tmp_path)[1].model.backbone == "mobilenetv3_small_050"
     scores = evaluate(detector, read_split(drawn_root, "val").pages)

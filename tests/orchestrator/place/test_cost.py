@@ -11,11 +11,14 @@ from detector.training.step_cost import StepCost
 from orchestrator.place.cost import (
     check_starts,
     estimate,
+    example,
     largest,
     measured_apart,
     measured_largest,
+    most_bytes,
     networks,
 )
+from orchestrator.place.work import flops
 from orchestrator.space.search_space import SearchSpace, load_space
 
 SPACE = """\
@@ -96,6 +99,28 @@ def test_the_largest_training_has_the_most_of_what_needs_memory(tmp_path: Path):
     assert (config.train.batch_size, config.augment.crop_px) == (8, 0)  # 0 is a whole page
     assert largest(space, "resnet18", lambda c: taken(c, page_px=80)).augment.crop_px == 96
     assert (config.model.neck_channels, config.optimizer.lr) == (64, 0.002)
+
+
+def test_sizes_of_pages_can_be_searched_and_the_largest_is_known(tmp_path: Path):
+    (tmp_path / "s.yaml").write_text(
+        "extends: dbnet\n"
+        "parameters:\n"
+        "  data.longest_side_px: {choice: [640, 1280, 960]}\n"
+        "  preprocess.shortest_side_px: {choice: [480, null]}\n"
+        "  preprocess.test_scale: {choice: [1.0, 1.25, 0.75]}\n"
+        "  preprocess.crop: {choice: [false, true]}\n"
+        "warm_start: [{data.longest_side_px: 640, preprocess.shortest_side_px: 480,"
+        " preprocess.test_scale: 1.0, preprocess.crop: false}]\n"
+    )
+    space = load_space(str(tmp_path / "s.yaml"), gpu=True, overrides={"data.root": str(tmp_path)})
+    config = largest(space, "resnet18", most_bytes)
+    assert (config.data.longest_side_px, config.preprocess.shortest_side_px) == (1280, None)
+    assert config.preprocess.test_scale == 1.25
+    demo = load_space(str(tmp_path / "s.yaml"), gpu=True)
+    assert set(demo.parameters) == set(space.parameters) - {"data.longest_side_px"}
+    assert example(demo, "resnet18").data.longest_side_px == 640
+    # Crops have one size whatever that of pages is, so that an epoch costs the same.
+    assert flops(config) == flops(example(space, "resnet18"))
 
 
 def test_a_setting_of_the_largest_size_alone_is_there_too(tmp_path: Path):

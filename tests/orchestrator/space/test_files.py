@@ -108,4 +108,6 @@ def test_an_unknown_space_lists_the_known_ones() -> None:
         find_space("dbnetp")
     text = str(caught.value)
     assert text.startswith("space: no space or file called 'dbnetp'; did you mean dbnet")
-    assert "available: ablation, dbnet, dbnetpp, published, receipts, smoke" in text
+    assert (
+        "available: ablation, ablation_augment, dbnet, dbnetpp, published, receipts, smoke" in text
+    )

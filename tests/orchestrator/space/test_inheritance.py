@@ -127,6 +127,27 @@ def test_fixing_what_the_parent_searches_leaves_it_out_of_its_points(tmp_path: P
     assert space.notes == ()
 
 
+def test_points_of_a_child_lose_what_its_parents_demo_fixes(tmp_path: Path) -> None:
+    """The demo of dbnetpp has pages of one size; with data the child searches it."""
+    parent = PARENT + "demo:\n  fixed: {data.longest_side_px: 640}\n"
+    child = (
+        "extends: parent.yaml\n"
+        "parameters:\n"
+        "  data.longest_side_px: {choice: [1024, 1280]}\n"
+        "  preprocess.test_scale: {choice: [1.0, 1.25]}\n"
+        "warm_start: [{data.longest_side_px: 1280, preprocess.test_scale: 1.25}]\n"
+    )
+    point = {"data.longest_side_px": 1280, "preprocess.test_scale": 1.25}
+    space = load(tmp_path, child, parent, overrides={"data.root": "receipts"})
+    assert space.warm_start == (point,)
+    demo = load(tmp_path, child, parent)
+    assert demo.fixed["data.longest_side_px"] == 640
+    assert demo.warm_start == ({"preprocess.test_scale": 1.25},)
+    unsearched = child.replace("  data.longest_side_px: {choice: [1024, 1280]}\n", "")
+    with pytest.raises(InputError, match=r"data.longest_side_px: .*unknown|searched settings only"):
+        load(tmp_path, unsearched, parent)
+
+
 def test_null_takes_a_setting_out_of_the_search(tmp_path: Path) -> None:
     space = load(tmp_path, "extends: parent.yaml\nparameters: {postprocess.box_thresh: null}\n")
     assert list(space.parameters) == ["optimizer.lr", "model.fusion", "loss.negative_ratio"]

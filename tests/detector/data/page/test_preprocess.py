@@ -218,6 +218,9 @@ def test_sides_that_are_left_open() -> None:
     assert page_sides(None, 500) == (8192, 500)
     assert page_sides(1024, None) == (1024, None)
     assert page_sides(1024, 500) == (1024, 500)
+    assert page_sides(1024, 500, 1.25) == (1280, 625)
+    assert page_sides(1024, None, 0.5) == (512, None)
+    assert page_sides(None, None, 1.25) == (8192, 920)  # 8192 is a limit, no size of a page
     longest = DataConfig.model_fields["longest_side_px"].description or ""
     shortest = PreprocessConfig.model_fields["shortest_side_px"].description or ""
     assert str(LONGEST_SIDE_PX) in longest

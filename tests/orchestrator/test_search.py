@@ -203,6 +203,17 @@ def test_a_dry_run_shows_space_and_cost_and_writes_nothing(folder, data, capfd):
 
 
 @pytest.mark.usefixtures("folder")
+def test_backbones_without_weights_are_told_before_a_search(data, monkeypatch, capfd, tmp_path):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    small = ("augment.crop_px=64", "model.neck_channels=16", "train.batch_size=1")
+    arguments = [f"data.root={data}", "resources.gpus_per_trial=0", "dry_run=true", *small]
+    assert run(*arguments, "model.weights=auto", "search.narrow.model.backbone=resnet18") == 0
+    told = "trials with these backbones start from scratch\n  resnet18: HF_HUB_OFFLINE is set"
+    assert told in capfd.readouterr().err
+
+
+@pytest.mark.usefixtures("folder")
 def test_a_step_that_cannot_be_measured_stops_no_search(data, monkeypatch):
     def killed(_configs, *, threads):
         raise JobError(f"no memory with {threads} threads")

@@ -86,7 +86,7 @@ def load_average(
 
     Takes what `load_detector` takes, any number of it, or one ensemble. Settings by dotted key come
     in place of what is stored, and so do `scales` and `flip`: without them they are those of the
-    ensemble, else the page as trained. The config is the first one's with them. Raises InputError
+    ensemble, else the page as validated. The config is the first one's with them. Raises InputError
     as `load_detector`, `override` and `average` do.
     """
     if not checkpoints:

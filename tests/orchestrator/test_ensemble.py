@@ -76,8 +76,9 @@ def test_trials_are_averaged_and_kept_as_one_detector(
     assert main(EnsembleSettings(run=run.folder, scales=[1.25], maps=maps)) == 0
     out, err = capsys.readouterr()
     result = json.loads(out)
-    # Three thresholds, quads grown either way and polygons, two box_thresh, and what is stored.
-    assert "2 trials, 4 validation pages, 19 settings for each blend" in err
+    # Three thresholds, quads grown either way and polygons, two box_thresh; what is stored, whose
+    # thresh of 0.3 lies beyond these three, so that it and 0.4 are tried with its growth.
+    assert "2 trials, 4 validation pages, 23 settings for each blend" in err
     assert "left out: 1 finished trials, since their words were shrunk otherwise" in err
     assert "left out: 1 finished trials, since their pages are prepared otherwise" in err
     assert "left out: 1 finished trials, since their weights are not in the run folder" in err

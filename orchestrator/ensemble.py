@@ -15,11 +15,13 @@ from pydantic import Field
 from detector.config import cli
 from detector.config.cli import log
 from detector.config.inference import Views
-from detector.config.postprocess import SweepConfig
+from detector.config.postprocess import PostprocessConfig
 from detector.config.sections import Section
+from detector.config.settings import TrainConfig
 from detector.core.errors import InputError
 from detector.core.files import require_writable
-from detector.inference.ensemble import write_ensemble
+from detector.inference.ensemble import ENSEMBLE, write_ensemble
+from detector.postprocess.edges import further
 from detector.postprocess.sweep import around
 from orchestrator.ensembles.candidates import Candidate, Maps, candidates
 from orchestrator.ensembles.scoring import Scored, Scorer
@@ -38,7 +40,7 @@ class EnsembleSettings(Section):
     )
     members: int = Field(3, ge=1, le=16, description="trials that are averaged at most")
     scales: list[Scale] = Field(
-        [], description="page sizes to try besides that of the training, such as [0.8,1.25]"
+        [], description="page sizes to try besides that of the validation, such as [0.8,1.25]"
     )
     ms_per_page: float | None = Field(
         None, gt=0, description="time that a page may take on this machine; null = any"
@@ -56,12 +58,13 @@ def main(settings: EnsembleSettings) -> int:
     output = settings.output or run.folder / FOLDER
     require_writable("output", output, folder=True)
     require_writable("maps", settings.maps, folder=True)
+    _require_own(output, settings.maps)
     found = candidates(run.folder, run.records(), settings.candidates, log)
     data = found[0].config.data
     if settings.root is not None:
         data = data.model_copy(update={"root": settings.root})
     pages = validation_pages(data)
-    tried = around(found[0].detector.postprocess, SweepConfig().tried())
+    tried = _settings(found[0].config)
     log(f"{len(found)} trials, {len(pages)} validation pages, {len(tried)} settings for each blend")
     with ExitStack() as stack:
         folder = settings.maps or Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -76,6 +79,26 @@ def main(settings: EnsembleSettings) -> int:
         result = _chosen(scorer, found, settings, output)
     print(json.dumps(result | {"pages": len(pages), "written": str(output)}, indent=2))
     return 0
+
+
+def _settings(config: TrainConfig) -> tuple[PostprocessConfig, ...]:
+    """What a training with these settings would try in its next validation: they are its choice."""
+    base, tried, own = config.postprocess, config.sweep.tried(), config.sweep.own()
+    return (*around(base, tried), *further(base, tried, base.model_dump(), own))
+
+
+def _require_own(output: Path, maps: Path | None) -> None:
+    """Raise InputError unless all that lies in `output` may be replaced."""
+    if output.is_dir() and any(output.iterdir()) and not (output / ENSEMBLE).is_file():
+        raise InputError(
+            f"output: {output} would be replaced as a whole, and holds no {ENSEMBLE} but other "
+            "files; give a new folder"
+        )
+    if maps is not None and output.resolve() in (maps.resolve(), *maps.resolve().parents):
+        raise InputError(
+            f"maps: must lie outside of output, which is replaced as a whole, got {maps} and "
+            f"{output}"
+        )
 
 
 def _tell(scored: Scored) -> None:

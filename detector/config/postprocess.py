@@ -37,7 +37,7 @@ class PostprocessConfig(Section):
     )
     unclip_ratio: UnclipRatio = Field(1.6, description="growth with unclip=ratio")
     shrink_ratio: float = Field(
-        0.4, gt=0, lt=1, description="for unclip=exact; 0.4 stands for targets.shrink_ratio"
+        0.4, gt=0, lt=1, description="for unclip=exact; not given it is targets.shrink_ratio"
     )
     max_candidates: Count = Field(1000, description="regions kept, best score first")
     min_side_px: Side = Field(3.0, description="shortest side after growth, in model pixels")

@@ -115,11 +115,22 @@ def network_name(config: TrainConfig) -> str:
 
 
 def as_kept(settings: Any) -> Any:
-    """The settings that a training kept, with what younger ones were where not their default."""
-    model = settings.get("model", {}) if isinstance(settings, dict) else None
-    if not isinstance(model, dict):
+    """The settings that a training kept, with what younger ones were where not their default.
+
+    A shrink ratio of growth that nothing used is the training's, since exact growth may be asked
+    for later.
+    """
+    if not isinstance(settings, dict):
         return settings
-    return settings | {"model": {"norm_maps": False} | model}
+    parts = [settings.get(name, {}) for name in ("model", "postprocess", "sweep", "targets")]
+    if not all(isinstance(part, dict) for part in parts):
+        return settings
+    model, grown, swept, targets = parts
+    kept = {"model": {"norm_maps": False} | model}
+    used = "exact" in str([grown.get("unclip"), swept.get("unclip")])  # one or a list
+    if "shrink_ratio" in targets and not used:
+        kept["postprocess"] = grown | {"shrink_ratio": targets["shrink_ratio"]}
+    return settings | kept
 
 
 # Settings that change where or how fast a job runs or what it tells, not what it computes.

@@ -86,11 +86,9 @@ def load_average(
 
     Takes what `load_detector` takes, any number of it, or one ensemble. Settings by dotted key come
     in place of what is stored, and so do `scales` and `flip`: without them they are those of the
-    ensemble, else the page as trained. The config is the first one's with them. Raises InputError
+    ensemble, else the page as validated. The config is the first one's with them. Raises InputError
     as `load_detector`, `override` and `average` do.
     """
-    if not checkpoints:
-        raise InputError("checkpoint: needs at least one, got an empty list")
     paths, views, stored = _parts(checkpoints)
     loaded = [load_detector(path, device=device, amp=amp) for path in paths]
     changed = [
@@ -107,13 +105,15 @@ def load_average(
 def members(checkpoints: Sequence[Path]) -> list[Path]:
     """The checkpoints that are averaged: those of an ensemble in its place.
 
-    Raises InputError when an ensemble is not given alone, or cannot be read.
+    Raises InputError without any, and when an ensemble is not given alone or cannot be read.
     """
     return _parts(checkpoints)[0]
 
 
 def _parts(checkpoints: Sequence[Path]) -> tuple[list[Path], Views, dict[str, Any]]:
     """What is averaged, in which views, and the settings kept with an ensemble."""
+    if not checkpoints:
+        raise InputError("checkpoint: needs at least one, got an empty list")
     files = [file for path in checkpoints if (file := ensemble_file(path)) is not None]
     if not files:
         return [*checkpoints], Views(), {}

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from detector.config.sections import flatten, nest
-from detector.config.settings import PLACEMENT, TrainConfig, with_values
+from detector.config.settings import PLACEMENT, TrainConfig, as_kept, with_values
 from detector.core.errors import InputError
 from detector.data.page.preprocess import Preprocess
 from detector.model.dbnet import Maps
@@ -101,9 +101,9 @@ def read_onnx(path: Path, device: torch.device) -> tuple[OnnxNetwork, Preprocess
     network = OnnxNetwork(path, device)
     metadata = network.session.get_modelmeta().custom_metadata_map
     parts = {key: _json(path, metadata, key) for key in ("preprocess", "postprocess", "config")}
-    settings = flatten(parts["config"])
-    settings |= {f"postprocess.{key}": value for key, value in parts["postprocess"].items()}
-    return network, Preprocess.from_dict(parts["preprocess"]), with_values(TrainConfig(), settings)
+    settings = as_kept(parts["config"] | {"postprocess": parts["postprocess"]})
+    config = with_values(TrainConfig(), flatten(settings))
+    return network, Preprocess.from_dict(parts["preprocess"]), config
 
 
 def _json(path: Path, metadata: dict[str, str], key: str) -> dict[str, Any]:

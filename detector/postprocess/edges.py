@@ -40,22 +40,23 @@ def further(
     found: Mapping[str, Any],
     own: Collection[str],
 ) -> tuple[PostprocessConfig, ...]:
-    """The settings beyond those of `around(base, tried)` where the best of them lies at an end.
+    """The settings beyond the ends of `tried` where the best of those around `base` lies there.
 
     found: the values of the best, of whatever differs among them; the further settings have its
         shape and growth. own: the settings of which more may be tried. What there is depends on
         these alone, so that a training that was interrupted tries the same.
     """
     at = base.model_copy(update=dict(found))
-    wider = {
-        key: (*tried[key], *beyond(key, tried[key], getattr(at, key)))
-        for key in _ordered(at, tried)
-        if key in own
+    more = {
+        key: beyond(key, tried[key], getattr(at, key)) for key in _ordered(at, tried) if key in own
     }
+    wider = {key: (*tried[key], *steps) for key, steps in more.items()}
     same = {key: (getattr(at, key),) for key in ("shape", "unclip") if key in tried}
-    known = {key_of(setting) for setting in around(base, tried)}
-    wide = around(base, {**tried, **same, **wider})
-    return tuple(setting for setting in wide if key_of(setting) not in known)
+    return tuple(
+        setting
+        for setting in around(base, {**tried, **same, **wider})[1:]
+        if any(getattr(setting, key) in steps for key, steps in more.items())
+    )
 
 
 def finer(

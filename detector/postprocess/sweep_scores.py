@@ -1,11 +1,12 @@
 """What a post-processing sweep gives: the scores of every setting, and what choosing is worth.
 
 Chosen is the setting with the highest IoU H-mean among those that the pages cannot tell from the
-one with the highest H-mean: those within one paired standard error of it. CLEval asks which
-characters lie in a box and hardly sees how tight it is, so that many settings are alike to it while
-their boxes fit very differently. Breiman et al. (Classification and Regression Trees, 1984) choose
-the simplest of equal models by one standard error too; here it is that of the differences page by
-page, since a hard page is hard at every setting.
+one with the highest H-mean: those within one paired standard error of it, and at most 0.005 below.
+CLEval asks which characters lie in a box and hardly sees how tight it is, so that many settings are
+alike to it while their boxes fit very differently. Breiman et al. (Classification and Regression
+Trees, 1984) choose the simplest of equal models by one standard error too; here it is that of the
+differences page by page, since a hard page is hard at every setting. On few pages, or unlike ones,
+that error is large: what cannot be told apart there may still be much worse, hence the limit.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from detector.core.errors import InputError
 from detector.metrics.cleval import PageCounts
 from detector.metrics.iou import IoUCounts
 from detector.metrics.scores import Scores
+
+MOST_GIVEN = 0.005  # mean H-mean that tighter boxes may cost
 
 
 def second_half(pages: int) -> NDArray[np.bool_]:
@@ -224,7 +227,8 @@ class SweepScores:
         return int(max(alike.tolist(), key=lambda i: (ious[i], hmeans[i], -i)))
 
     def _alike(self, best: int, pages: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """`(S,)`: which settings are within one paired standard error of setting `best`.
+        """`(S,)`: which settings are within one paired standard error of setting `best`, or within
+        `MOST_GIVEN` where that is less.
 
         A page that is blank at both is out; where one alone found nothing on a page without words,
         it is all right there. None is alike where fewer than two pages are left.
@@ -238,7 +242,7 @@ class SweepScores:
         mean = lost.sum(axis=1) / count
         squares = (np.where(counted, lost - mean[:, None], 0.0) ** 2).sum(axis=1)
         error = np.sqrt(squares / np.maximum(count - 1, 1) / count)
-        return (mean <= error) & (count > 1)
+        return (mean <= np.minimum(error, MOST_GIVEN)) & (count > 1)
 
     def _hmeans(self, pages: NDArray[np.bool_]) -> NDArray[np.float64]:
         """`(S,)` mean H-mean over some pages."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True)
 class Blend:
-    """Trials whose maps are averaged, each at every one of some page sizes (1 = as trained)."""
+    """Trials whose maps are averaged, each at every one of some page sizes (1 = as validated)."""
 
     trials: tuple[str, ...]
     scales: tuple[float, ...] = (1.0,)

@@ -41,8 +41,9 @@ def candidates(
 ) -> list[Candidate]:
     """The best finished trials of a run, at most that many, best first.
 
-    Maps can be averaged after one preprocessing only: that of the first. Trials with another one,
-    or without weights, are left out and said to be. Raises InputError when none is left.
+    Maps can be averaged after one preprocessing only, and words grown back from one shrink: those
+    of the first. Trials with others, or without weights, are left out and said to be. Raises
+    InputError when none is left.
     """
     found: list[Candidate] = []
     left: Counter[str] = Counter()
@@ -57,6 +58,9 @@ def candidates(
         detector, config = load_detector(best)
         if found and detector.preprocess != found[0].detector.preprocess:
             left[f"their pages are prepared otherwise than those of trial {found[0].trial}"] += 1
+            continue
+        if found and config.targets.shrink_ratio != found[0].config.targets.shrink_ratio:
+            left[f"their words were shrunk otherwise than those of trial {found[0].trial}"] += 1
             continue
         found.append(Candidate(record.trial, best, detector, config))
     for why, count in left.items():

@@ -159,6 +159,12 @@ def test_pages_of_a_pdf_are_tuned_on(
     assert result["best"]["hmean"] > 0.5
 
 
+def test_an_empty_list_of_checkpoints_is_one_message(drawn_root: Path):
+    given = Settings.model_validate({"checkpoint": [], "data": {"root": drawn_root}})
+    with pytest.raises(InputError, match="checkpoint: needs at least one, got an empty list"):
+        main(given)
+
+
 def test_an_unreadable_page_is_named_and_the_rest_tuned(
     checkpoint: Path, drawn_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from optuna.trial import TrialState
 from detector.config.settings import TrainConfig, with_values
 from detector.core.errors import InputError
 from detector.inference.augmented import load_average
+from detector.inference.checkpoint import read_best, write_config
 from detector.inference.evaluation import evaluate
 from detector.training.trainer import train
 from orchestrator import ensemble
@@ -31,6 +33,7 @@ LEARNT = {
     "optimizer.ema_decay": 0.9,
     "postprocess.box_thresh": 0.3,
     "train.sweep": False,
+    "sweep.box_thresh": [0.2, 0.4],
 }
 
 
@@ -41,7 +44,8 @@ def run(
     tiny_settings: dict[str, Any],
     tmp_path: Path,
 ) -> Made:
-    """Two finished trials, one that is prepared otherwise, and one whose weights are gone."""
+    """Two finished trials, one that is prepared otherwise, one whose weights are gone, and one
+    whose words were shrunk otherwise."""
     root = make_dataset(tmp_path / "data", split="train", pages=4)
     make_dataset(root, split="val", pages=4, seed=1)
     made = make_run()
@@ -54,6 +58,13 @@ def run(
             values = tiny_settings | LEARNT | {"data.root": root} | other
             folder = made.folder / "trials" / f"{number:05d}_resnet18"
             train(with_values(TrainConfig(), values), folder, log=lambda _: None)
+    made.add(TrialState.COMPLETE, [0.5])
+    shrunk = made.folder / "trials" / "00004_resnet18"
+    shutil.copytree(made.folder / "trials" / "00001_resnet18", shrunk)
+    best = shrunk / "checkpoint" / "best"
+    write_config(
+        best / "config.yaml", with_values(read_best(best)[1], {"targets.shrink_ratio": 0.5})
+    )
     made.add(TrialState.PRUNED, [0.3])
     return made
 
@@ -65,7 +76,10 @@ def test_trials_are_averaged_and_kept_as_one_detector(
     assert main(EnsembleSettings(run=run.folder, scales=[1.25], maps=maps)) == 0
     out, err = capsys.readouterr()
     result = json.loads(out)
-    assert "2 trials, 4 validation pages" in err
+    # Three thresholds, quads grown either way and polygons, two box_thresh; what is stored, whose
+    # thresh of 0.3 lies beyond these three, so that it and 0.4 are tried with its growth.
+    assert "2 trials, 4 validation pages, 23 settings for each blend" in err
+    assert "left out: 1 finished trials, since their words were shrunk otherwise" in err
     assert "left out: 1 finished trials, since their pages are prepared otherwise" in err
     assert "left out: 1 finished trials, since their weights are not in the run folder" in err
     scores = [step["cross_fitted_hmean"] for step in result["steps"]]
@@ -86,6 +100,17 @@ def test_a_limit_that_nothing_keeps_is_one_message(run: Made):
     with pytest.raises(InputError, match=r"ms_per_page=0.001: each of the 2 trials takes longer"):
         main(EnsembleSettings(run=run.folder, ms_per_page=0.001))
     assert not (run.folder / ensemble.FOLDER).exists()
+
+
+def test_a_folder_of_other_files_is_not_replaced(make_run: Callable[..., Made], tmp_path: Path):
+    made = make_run()
+    (made.folder / CONFIG).write_text(json.dumps({"space": "mine", "name": "run"}))
+    with pytest.raises(InputError, match=r"output: .* would be replaced as a whole, and holds no"):
+        main(EnsembleSettings(run=made.folder, output=made.folder))
+    out = tmp_path / "out"
+    with pytest.raises(InputError, match="maps: must lie outside of output"):
+        main(EnsembleSettings(run=made.folder, output=out, maps=out / "maps"))
+    assert (made.folder / CONFIG).is_file()
 
 
 def test_a_run_without_weights_is_one_message(make_run: Callable[..., Made]):

@@ -6,7 +6,13 @@ from pydantic import ValidationError
 from detector.config.cli import build, parse_arguments
 from detector.config.postprocess import combinations
 from detector.config.sections import field_names, flatten, nest
-from detector.config.settings import PostprocessConfig, SweepConfig, TrainConfig, with_values
+from detector.config.settings import (
+    PostprocessConfig,
+    SweepConfig,
+    TrainConfig,
+    as_kept,
+    with_values,
+)
 from detector.core.errors import InputError
 from detector.postprocess.sweep import around
 
@@ -108,6 +114,27 @@ def test_what_is_undone_is_what_was_trained_where_nothing_else_is_given():
     assert with_values(config, {"train.epochs": 3}).postprocess.shrink_ratio == 0.5
     assert build(TrainConfig, parse_arguments(["targets.shrink_ratio=0.5"])) == config
     assert TrainConfig().postprocess.shrink_ratio == TrainConfig().targets.shrink_ratio
+
+
+@pytest.mark.parametrize(
+    ("unclip", "swept", "undone"),
+    [
+        *[("ratio", None, 0.5), ("ratio", ["ratio"], 0.5)],
+        *[("exact", None, 0.4), ("ratio", ["exact"], 0.4), ("ratio", "exact", 0.4)],
+    ],
+)
+def test_what_a_training_kept_and_did_not_use_is_what_was_trained(
+    unclip: str, swept: list[str] | str | None, undone: float
+):
+    """Trainings used to keep 0.4 there whatever they trained with."""
+    kept = {
+        "targets": {"shrink_ratio": 0.5},
+        "postprocess": {"unclip": unclip, "shrink_ratio": 0.4},
+        "sweep": {"unclip": swept},
+    }
+    assert as_kept(kept)["postprocess"]["shrink_ratio"] == undone
+    assert as_kept(kept | {"targets": 3}) == kept | {"targets": 3}
+    assert as_kept([1]) == [1]
 
 
 def test_values_to_sweep_are_read_from_the_command_line():

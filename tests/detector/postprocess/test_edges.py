@@ -45,6 +45,16 @@ def test_nothing_further_between_the_ends_or_where_values_were_given():
     assert further(BASE, TRIED, {"thresh": 0.1, "box_thresh": 0.3}, {"box_thresh"}) == ()
 
 
+def test_what_a_sweep_leaves_out_between_the_ends_is_nothing_further():
+    """Polygons grown by a ratio are not tried where both growths and shapes are."""
+    tried = {"thresh": (0.1, 0.2, 0.3), "unclip": ("ratio", "exact"), "shape": ("quad", "polygon")}
+    found = {"thresh": 0.2, "unclip": "ratio", "shape": "polygon"}
+    assert further(BASE, tried, found, frozenset(tried)) == ()
+    assert further(BASE, tried, found | {"thresh": 0.1}, ()) == ()
+    more = further(BASE, tried, found | {"thresh": 0.1}, frozenset(tried))
+    assert [(s.thresh, s.shape, s.unclip) for s in more] == [(0.05, "polygon", "ratio")]
+
+
 def test_a_ratio_that_exact_growth_does_not_use_is_at_no_end():
     tried = {"unclip": ("ratio", "exact"), "unclip_ratio": (1.6, 2.0)}
     own = frozenset(tried)

@@ -1,0 +1,92 @@
+"""The conditions (`when:`) of a space: which parameters are searched at all, and at which points.
+
+A condition on a fixed setting holds in every trial or in none. One that can hold no more, because
+of the command line, of narrowing or of a file that extends this one, takes its setting out of the
+search, which a note tells; one that could never hold is a fault.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from detector.model.graph.starts import brings_network
+from orchestrator.space.files import meant
+from orchestrator.space.layers import Fault, Layer
+from orchestrator.space.parameters import Parameter
+from orchestrator.space.values import DEFAULTS, read_one
+
+# Of model.*, what a network that is read from a file is trained with too.
+OF_ANY_NETWORK = ("model.step_k",)
+
+
+def decide(
+    layer: Layer,
+    fixed: Mapping[str, Any],
+    parameters: Mapping[str, Parameter],
+    changed: frozenset[str],
+    faults: list[Fault],
+) -> tuple[dict[str, Parameter], list[str]]:
+    """The parameters that can be searched with the conditions that are left, and notes.
+
+    `changed` are parameters that have fewer values here than in the layer.
+    """
+    removed = layer.parameters.keys() - layer.searched.keys()
+    settled = {key: value for key, value in DEFAULTS.items() if key in removed} | dict(fixed)
+    kept: dict[str, Parameter] = {}
+    notes = []
+    for key in _order(layer, parameters, faults):
+        entry = layer.parameters[key]
+        when, unmet, texts = {}, _unmet(fixed, key), []
+        for other, values in parameters[key].when.items():
+            if other in layer.searched and other not in parameters:
+                continue  # it has a fault already
+            if other not in layer.searched and other not in settled:
+                hint = meant(other, [*layer.searched, *settled])
+                texts.append(f"{other}: is neither searched nor fixed in this space; {hint}")
+                continue
+            allowed = [read_one(settled, other, value) for value in values]
+            if other not in parameters:
+                if settled[other] not in allowed:
+                    unmet.append(other)
+                continue
+            when[other] = tuple(v for v in allowed if parameters[other].contains(v))
+            if other not in entry.newer | changed:
+                never = [v for v in allowed if not parameters[other].contains(v)]
+                are = parameters[other].describe()
+                texts += [f"{other} is never {v!r}: it is {are}" for v in never]
+            if other not in kept or not when[other]:
+                unmet.append(other)
+        faults += [f"{entry.place}: {key}: when: {text}" for text in texts]
+        if unmet:
+            notes.append(f"{key} is not searched: it needs another {unmet[0]}")
+        else:
+            kept[key] = replace(parameters[key], when=when)
+    return kept, notes
+
+
+def _order(layer: Layer, parameters: Mapping[str, Parameter], faults: list[Fault]) -> list[str]:
+    """The parameters in the file's order, but each after those that its conditions name."""
+    order: list[str] = []
+
+    def place(key: str, above: tuple[str, ...]) -> None:
+        if key in above:
+            circle = " -> ".join((*above[above.index(key) :], key))
+            at = layer.parameters[key].place
+            faults.append(f"{at}: {key}: when: conditions in a circle: {circle}")
+        elif key not in order:
+            for other in filter(parameters.get, parameters[key].when):
+                place(other, (*above, key))
+            order.append(key)
+
+    for key in parameters:
+        place(key, ())
+    return order
+
+
+def _unmet(fixed: Mapping[str, Any], key: str) -> list[str]:
+    """What must be otherwise for a setting to say anything, whatever its conditions."""
+    foreign = brings_network(str(fixed.get("train.init", DEFAULTS["train.init"])))
+    unread = foreign and key.startswith("model.") and key not in OF_ANY_NETWORK
+    return ["train.init"] if unread else []

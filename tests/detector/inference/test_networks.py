@@ -9,9 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 from onnx_graphs import detector_file
 from safetensors import safe_open
+from safetensors.torch import save_file
 
 from detector.config.settings import TrainConfig, with_values
 from detector.core.errors import InputError
@@ -80,13 +82,23 @@ def test_what_does_not_fit_is_new_and_told(trained: Path):
 
 def test_weights_of_another_backbone_are_refused(trained: Path):
     other = config(trained, model__backbone="resnet18")
-    told = r"the backbone are not there in this shape, such as backbone\..*: it is another one; "
+    told = (
+        r"the backbone resnet18 are not there in this shape, .* backbone\..*: it is another one; "
+    )
     with pytest.raises(
         InputError, match=rf"{told}give config={trained}/checkpoint/best/config\.yaml, or"
     ):
         load_start(new_model(other), str(trained))
     with pytest.raises(InputError, match=told):
         require_start(other)
+
+
+def test_weights_of_a_backbone_alone_are_no_start(tmp_path: Path):
+    path = tmp_path / "resnet18.safetensors"
+    save_file(timm.create_model("resnet18").state_dict(), path)
+    told = rf"holds no detector of ours; .* given by model\.weights={path}$"
+    with pytest.raises(InputError, match=told):
+        require_start(config(path, model__backbone="resnet18"))
 
 
 def test_what_is_not_there_is_named_with_what_may_be(tmp_path: Path):

@@ -51,6 +51,16 @@ def new_model(config: TrainConfig) -> Network:
     return kept_model(config, metadata_of(_weights_file(init)), f"train.init={init}")
 
 
+def has_own_network(init: str) -> bool:
+    """Whether a value of train.init has a network that takes the place of model.*.
+
+    An ONNX file does, and so do weights of ours that began as one. InputError where there are none.
+    """
+    if init == NONE:
+        return False
+    return brings_network(init) or KEY in metadata_of(_weights_file(init))
+
+
 def kept_model(config: TrainConfig, metadata: Mapping[str, str], place: str) -> Network:
     """The network of weights that were kept with `metadata` by a training as `config` says."""
     if KEY in metadata:

@@ -11,12 +11,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from detector.model.graph.starts import brings_network
+from detector.core.errors import InputError
+from detector.model.graph.starts import NONE, is_named
 from orchestrator.space.files import meant
 from orchestrator.space.layers import Fault, Layer
 from orchestrator.space.parameters import Parameter
 from orchestrator.space.values import DEFAULTS, read_one
 
+INIT = "train.init"
 # Of model.*, what a network that is read from a file is trained with too.
 OF_ANY_NETWORK = ("model.step_k",)
 
@@ -36,9 +38,10 @@ def decide(
     settled = {key: value for key, value in DEFAULTS.items() if key in removed} | dict(fixed)
     kept: dict[str, Parameter] = {}
     notes = []
+    unread = _unread(fixed, parameters)
     for key in _order(layer, parameters, faults):
         entry = layer.parameters[key]
-        when, unmet, texts = {}, _unmet(fixed, key), []
+        when, unmet, texts = {}, [INIT] if key in unread else [], []
         for other, values in parameters[key].when.items():
             if other in layer.searched and other not in parameters:
                 continue  # it has a fault already
@@ -85,8 +88,29 @@ def _order(layer: Layer, parameters: Mapping[str, Parameter], faults: list[Fault
     return order
 
 
-def _unmet(fixed: Mapping[str, Any], key: str) -> list[str]:
-    """What must be otherwise for a setting to say anything, whatever its conditions."""
-    foreign = brings_network(str(fixed.get("train.init", DEFAULTS["train.init"])))
-    unread = foreign and key.startswith("model.") and key not in OF_ANY_NETWORK
-    return ["train.init"] if unread else []
+def starts(fixed: Mapping[str, Any], parameters: Mapping[str, Parameter]) -> list[str]:
+    """The values of train.init that trials may have."""
+    if INIT in parameters:
+        return [str(value) for value in parameters[INIT].values]
+    return [str(fixed.get(INIT, DEFAULTS[INIT]))]
+
+
+def _unread(fixed: Mapping[str, Any], parameters: Mapping[str, Parameter]) -> list[str]:
+    """The parameters that say nothing of the networks that trials may have."""
+    settings = [k for k in parameters if k.startswith("model.") and k not in OF_ANY_NETWORK]
+    foreign = bool(settings) and all(map(_foreign, starts(fixed, parameters)))
+    return settings if foreign else []
+
+
+def _foreign(init: str) -> bool:
+    """Whether a start has a network of its own; what cannot be read is told by another check."""
+    if init == NONE:
+        return False
+    if is_named(init):
+        return True
+    from detector.inference.networks import has_own_network  # seconds of imports
+
+    try:
+        return has_own_network(init)
+    except InputError:
+        return False

@@ -20,6 +20,7 @@ from detector.core.errors import InputError
 from detector.inference.checkpoint import read_best
 from detector.inference.networks import (
     find_start,
+    has_own_network,
     kept_model,
     load_start,
     new_model,
@@ -61,6 +62,7 @@ def test_all_weights_of_ours_are_taken(trained: Path, below: str):
     path = trained / "checkpoint" / "best" / "model.safetensors"
     assert begun.source == f"{path}: {len(weights)} tensors are taken; new: nothing"
     assert begun.licence == ""
+    assert not has_own_network(str(start))
 
 
 def test_what_does_not_fit_is_new_and_told(trained: Path):
@@ -171,6 +173,7 @@ def test_kept_weights_of_a_graph_need_nothing_else(
 def test_a_graph_is_trained_on_from_what_it_became(begun_there: Path):
     network = new_model(config(begun_there))
     assert isinstance(network, GraphNet)
+    assert has_own_network(str(begun_there))
     begun = load_start(network, str(begun_there))
     told = "which began as the file start.onnx: "
     assert f"{told}{len(network.state_dict())} tensors are taken; new: nothing" in begun.source

@@ -9,7 +9,6 @@ from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from detector.config.settings import LossConfig, ModelConfig, RunConfig, TrainConfig, with_values
 from detector.core.device import autocast_dtype, choose_device, searched_convolutions
@@ -19,6 +18,7 @@ from detector.data.crops.batch import Batch
 from detector.data.page.preprocess import page_scale, page_sides
 from detector.inference.networks import new_model
 from detector.model import memory
+from detector.model.cost import count_macs
 from detector.model.dbnet import Network
 from detector.training.begin import new_state, place
 from detector.training.loss import DBLoss
@@ -151,9 +151,7 @@ def forward_flops(config: TrainConfig) -> int:
     with torch.device("meta"):
         model = new_model(config).train()
         crop = torch.empty(1, 3, height, width)
-    with FlopCounterMode(display=False) as counted, torch.no_grad():
-        model(crop)
-    return int(counted.get_total_flops())
+    return 2 * count_macs(model, crop)
 
 
 def predicted_bytes(config: TrainConfig, *, training: bool, parts: int | None = None) -> int:

@@ -64,11 +64,18 @@ def _read(
         features=features,
         levels=tuple(_levels(nodes, shapes, features)),
     )
+    return graph, _tensors(nodes, weights, place)
+
+
+def _tensors(nodes: Sequence[Node], weights: dict[str, Array], place: str) -> Weights:
+    """The weights, with the counters of batches that torch has and ONNX has not."""
     tensors = {k: torch.from_numpy(np.array(v, np.float32)) for k, v in weights.items()}
     broken = [key for key, value in tensors.items() if not value.isfinite().all()]
     if broken:
         raise InputError(f"{place}: has weights that are not finite: {some(broken, 8)}")
-    return graph, tensors
+    none = torch.tensor(0, device="cpu")  # a file is read for networks on the meta device too
+    norms = [index for index, node in enumerate(nodes) if node.op == "batch_norm"]
+    return tensors | {f"{index}.num_batches_tracked": none for index in norms}
 
 
 def _load(path: Path, extra: str) -> tuple[Any, Any]:

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 import timm
 import torch
-from onnx_graphs import detector_file
+from onnx_graphs import WIDTH, conv, detector_file, node, weights
 from safetensors import safe_open
 from safetensors.torch import save_file
+from torch import nn
 
 from detector.config.settings import TrainConfig, with_values
 from detector.core.errors import InputError
@@ -151,6 +152,27 @@ def begun_there(tmp_path: Path, tiny: Callable[..., TrainConfig]) -> Path:
     train(tiny({"train.init": str(path), "train.epochs": 1}), tmp_path / "a", log=lambda _: None)
     path.unlink()
     return tmp_path / "a" / "checkpoint" / "best"
+
+
+def test_a_batch_norm_that_is_not_folded_is_taken_with_its_statistics(tmp_path: Path):
+    """Under a coarser map, so that it is a part of the backbone; ONNX counts no batches."""
+    pytest.importorskip("onnx", reason="needs the extra onnx")
+    names = ("scale", "shift", "mean", "variance")
+    nodes = [
+        conv("x", "c", "half", strides=[2, 2], pads=[1, 1, 1, 1]),
+        node("BatchNormalization", ["c", *names], "n"),
+        node("ConvTranspose", ["n", "double"], "y", strides=[2, 2]),
+        node("Add", ["x", "y"], "z"),
+    ]
+    constants = {name: weights(i, WIDTH) ** 2 for i, name in enumerate(names)}
+    constants |= {"half": weights(8, WIDTH, WIDTH, 3, 3), "double": weights(9, WIDTH, WIDTH, 2, 2)}
+    path = str(detector_file(tmp_path / "norm.onnx", nodes, constants, output="z"))
+    require_start(config(path))
+    network = new_model(config(path))
+    begun = load_start(network, path)
+    assert begun.source.endswith("14 tensors are taken; new: threshold (14 tensors)")
+    (norm,) = (m for m in network.backbone.modules() if isinstance(m, nn.BatchNorm2d))
+    assert norm.running_var.numpy() == pytest.approx(constants["variance"])
 
 
 def test_kept_weights_of_a_graph_need_nothing_else(

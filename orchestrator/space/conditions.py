@@ -16,7 +16,7 @@ from detector.model.graph.starts import NONE, is_named
 from orchestrator.space.files import meant
 from orchestrator.space.layers import Fault, Layer
 from orchestrator.space.parameters import Parameter
-from orchestrator.space.values import DEFAULTS, read_one
+from orchestrator.space.values import DEFAULTS, absolute, read_one
 
 INIT = "train.init"
 # Of model.*, what a network that is read from a file is trained with too.
@@ -49,7 +49,7 @@ def decide(
                 hint = meant(other, [*layer.searched, *settled])
                 texts.append(f"{other}: is neither searched nor fixed in this space; {hint}")
                 continue
-            allowed = [read_one(settled, other, value) for value in values]
+            allowed = [absolute(other, read_one(settled, other, value)) for value in values]
             if other not in parameters:
                 if settled[other] not in allowed:
                     unmet.append(other)

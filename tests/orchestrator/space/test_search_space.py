@@ -85,6 +85,17 @@ def test_what_kept_weights_of_a_whole_detector_do_not_read_is_not_searched(tmp_p
     assert "model.fusion" in load(tmp_path, with_ours).parameters
 
 
+def test_a_condition_on_a_path_holds_wherever_the_search_runs(tmp_path: Path) -> None:
+    text = (
+        "parameters:\n  model.weights: {choice: [auto, a.pth, b.pth]}\n"
+        "  model.backbone: {choice: [resnet18, resnet34], when: {model.weights: [auto, b.pth]}}\n"
+    )
+    here = Path.cwd()
+    space = load(tmp_path, text)
+    assert space.parameters["model.weights"].values == ("auto", f"{here}/a.pth", f"{here}/b.pth")
+    assert space.parameters["model.backbone"].when == {"model.weights": ("auto", f"{here}/b.pth")}
+
+
 def test_a_space_is_read_as_the_detector_reads_it(tmp_path: Path) -> None:
     space = load(tmp_path)
     assert (space.name, space.description) == ("space", "a small space")

@@ -20,7 +20,7 @@ from orchestrator.results.ranking import ranked
 from orchestrator.run.run_folder import SPACE
 from orchestrator.space.files import read_space_file
 from orchestrator.space.search_space import SearchSpace, load_space
-from orchestrator.space.values import read_one
+from orchestrator.space.values import DEFAULTS, read_one
 from orchestrator.trials.records import TrialState
 
 PUBLISHED = "published"  # the space whose rows are the table
@@ -45,8 +45,9 @@ def points_for(
 
     `ref` is `published`, or the folder of another run, whose finished trials count (or its
     stopped ones, when none finished). A point has the searched and the fixed settings of its
-    source that this space searches; a setting without a value is left to the sampler. The
-    lines tell which points cannot be used and why, and what is left out or drawn.
+    source that this space searches; a setting without a value is left to the sampler, unless
+    others depend on it. The lines tell which points cannot be used and why, and what is left
+    out or drawn.
 
     Raises InputError when there is no such run, it cannot be read, or no point can be used.
     """
@@ -131,9 +132,30 @@ def _point(values: Mapping[str, Any], space: SearchSpace) -> Point:
     point: Point = {}
     for key, parameter in space.parameters.items():
         decided = parameter.when.keys() <= point.keys()
-        if key in values and (not decided or parameter.applies(point)):
+        if decided and not parameter.applies(point):
+            continue
+        if key in values:
             point[key] = read_one(space.fixed, key, values[key])
+        elif (needed := _needed(key, values, space)) is not None:
+            point[key] = needed
     return point
+
+
+def _needed(key: str, values: Mapping[str, Any], space: SearchSpace) -> Any:
+    """What a setting without a value must be for those that depend on it to apply; None if open.
+
+    Drawn, it could take them out of the point. Of several such values it is the default.
+    """
+    allowed = [
+        parameter.when[key]
+        for name, parameter in space.parameters.items()
+        if name in values and key in parameter.when
+    ]
+    first = allowed[0] if allowed else ()
+    common = [value for value in first if all(value in some for some in allowed)]
+    if len(common) > 1:
+        common = [value for value in common if value == DEFAULTS[key]]
+    return common[0] if common else None
 
 
 def _faults(point: Point, space: SearchSpace) -> Iterator[str]:

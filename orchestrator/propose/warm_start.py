@@ -18,9 +18,10 @@ from detector.core.files import expand_home
 from orchestrator.results.leaderboard import read_leaderboard
 from orchestrator.results.ranking import ranked
 from orchestrator.run.run_folder import SPACE
+from orchestrator.space.conditions import completed
 from orchestrator.space.files import read_space_file
 from orchestrator.space.search_space import SearchSpace, load_space
-from orchestrator.space.values import DEFAULTS, read_one
+from orchestrator.space.values import read_one
 from orchestrator.trials.records import TrialState
 
 PUBLISHED = "published"  # the space whose rows are the table
@@ -130,32 +131,12 @@ def _points(source: _Source, space: SearchSpace) -> tuple[dict[str, Point], list
 def _point(values: Mapping[str, Any], space: SearchSpace) -> Point:
     """The values, as the detector reads them, of searched settings that can apply."""
     point: Point = {}
+    whole = completed(values, space.parameters)
     for key, parameter in space.parameters.items():
         decided = parameter.when.keys() <= point.keys()
-        if decided and not parameter.applies(point):
-            continue
-        if key in values:
-            point[key] = read_one(space.fixed, key, values[key])
-        elif (needed := _needed(key, values, space)) is not None:
-            point[key] = needed
+        if key in whole and (not decided or parameter.applies(point)):
+            point[key] = read_one(space.fixed, key, whole[key])
     return point
-
-
-def _needed(key: str, values: Mapping[str, Any], space: SearchSpace) -> Any:
-    """What a setting without a value must be for those that depend on it to apply; None if open.
-
-    Drawn, it could take them out of the point. Of several such values it is the default.
-    """
-    allowed = [
-        parameter.when[key]
-        for name, parameter in space.parameters.items()
-        if name in values and key in parameter.when
-    ]
-    first = allowed[0] if allowed else ()
-    common = [value for value in first if all(value in some for some in allowed)]
-    if len(common) > 1:
-        common = [value for value in common if value == DEFAULTS[key]]
-    return common[0] if common else None
 
 
 def _faults(point: Point, space: SearchSpace) -> Iterator[str]:

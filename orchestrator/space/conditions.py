@@ -88,6 +88,23 @@ def _order(layer: Layer, parameters: Mapping[str, Parameter], faults: list[Fault
     return order
 
 
+def completed(point: Mapping[str, Any], parameters: Mapping[str, Parameter]) -> dict[str, Any]:
+    """A point with the values that its settings need of others, which it has none for.
+
+    Drawn, these could take settings out of the point. Where several values fit it is the default,
+    or left open. `parameters` are in the order of `decide`.
+    """
+    found = dict(point)
+    for key in reversed(list(parameters)):
+        whens = [p.when[key] for name, p in parameters.items() if name in found and key in p.when]
+        if key in found or not whens:
+            continue
+        fits = [value for value in whens[0] if all(value in some for some in whens)]
+        if len(fits) == 1 or DEFAULTS[key] in fits:
+            found[key] = fits[0] if len(fits) == 1 else DEFAULTS[key]
+    return found
+
+
 def starts(fixed: Mapping[str, Any], parameters: Mapping[str, Parameter]) -> list[str]:
     """The values of train.init that trials may have."""
     if INIT in parameters:

@@ -85,6 +85,22 @@ def test_what_kept_weights_of_a_whole_detector_do_not_read_is_not_searched(tmp_p
     assert "model.fusion" in load(tmp_path, with_ours).parameters
 
 
+def test_a_point_has_what_its_settings_depend_on(tmp_path: Path) -> None:
+    """Else the sampler could draw it so that they do not apply, and the point would be another."""
+    text = (
+        "parameters:\n  train.init: {choice: [ppocrv6_small, none]}\n"
+        "  model.fusion: {choice: [none, scale_spatial], when: {train.init: none}}\n"
+        "  loss.negative_ratio: {uniform: [2, 5], when: {model.fusion: scale_spatial}}\n"
+        "  optimizer.lr: {uniform: [0.1, 0.2]}\n"
+        "warm_start: [{loss.negative_ratio: 3}, {model.fusion: none}, {optimizer.lr: 0.1}]\n"
+    )
+    chain, ours, open_ = load(tmp_path, text).warm_start
+    whole = {"train.init": "none", "model.fusion": "scale_spatial", "loss.negative_ratio": 3.0}
+    assert chain == whole
+    assert ours == {"train.init": "none", "model.fusion": "none"}
+    assert open_ == {"optimizer.lr": 0.1}
+
+
 def test_a_condition_on_a_path_holds_wherever_the_search_runs(tmp_path: Path) -> None:
     text = (
         "parameters:\n  model.weights: {choice: [auto, a.pth, b.pth]}\n"

@@ -99,9 +99,14 @@ def last_uses(nodes: Sequence[Node]) -> Iterator[tuple[int, int]]:
 
 def read_graph(text: str, place: str) -> Graph:
     """The graph that a JSON text stands for; InputError, said to be at `place`."""
-    content = parse_json(text, f"{place}: its {KEY}")
+    place = f"{place}: its {KEY}"
+    return checked_graph(parse_json(text, place), place)
+
+
+def checked_graph(content: Any, place: str) -> Graph:
+    """The graph of these fields; InputError, said to be at `place`."""
     try:
         return Graph.model_validate(content)
     except ValidationError as error:
         lines = describe_faults(error, Graph)[:5]
-        raise InputError("\n".join(f"{place}: its {KEY}: {line}" for line in lines)) from None
+        raise InputError("\n".join(f"{place}: {line}" for line in lines)) from None

@@ -51,6 +51,16 @@ def new_model(config: TrainConfig) -> Network:
     return kept_model(config, metadata_of(_weights_file(init)), f"train.init={init}")
 
 
+def has_own_network(init: str) -> bool:
+    """Whether a value of train.init has a network that takes the place of model.*.
+
+    An ONNX file does, and so do weights of ours that began as one. InputError where there are none.
+    """
+    if init == NONE:
+        return False
+    return brings_network(init) or KEY in metadata_of(_weights_file(init))
+
+
 def kept_model(config: TrainConfig, metadata: Mapping[str, str], place: str) -> Network:
     """The network of weights that were kept with `metadata` by a training as `config` says."""
     if KEY in metadata:
@@ -91,7 +101,7 @@ def find_start(network: Network, init: str) -> Begun:
             origin += f", which began as {network.graph.source}"
     own = network.state_dict()
     taken = {k: given[k] for k, value in own.items() if k in given and _fits(value, given[k])}
-    _require_backbone(own, taken, init)
+    _require_backbone(network, given, taken, init)
     licence = network.graph.licence if isinstance(network, GraphNet) else ""
     told = f"{origin}{f' ({licence})' if licence else ''}: {len(taken)} tensors are taken"
     new = Counter(key.partition(".")[0] for key in own if key not in taken)
@@ -154,13 +164,21 @@ def _fits(own: Tensor, given: Tensor) -> bool:
     return own.shape == given.shape and kinds and is_finite(given)
 
 
-def _require_backbone(own: Mapping[str, Tensor], taken: Mapping[str, Tensor], init: str) -> None:
-    body = [key for key in own if key.startswith("backbone.")]
+def _require_backbone(
+    network: Network, given: Mapping[str, Tensor], taken: Mapping[str, Tensor], init: str
+) -> None:
+    body = [key for key in network.state_dict() if key.startswith("backbone.")]
     missing = [key for key in body if key not in taken]
-    if missing:
-        path = _weights_file(init).with_name("config.yaml")
+    if not missing:
+        return
+    if not any(key.startswith("backbone.") for key in given):
         raise InputError(
-            f"train.init={init}: {len(missing)} of the {len(body)} tensors of the backbone are not "
-            f"there in this shape, such as {missing[0]}: it is another one; give config={path}, or "
-            "the model.backbone of it"
+            f"train.init={init}: holds no detector of ours; weights of a backbone are given by "
+            f"model.weights={init}"
         )
+    path = _weights_file(init).with_name("config.yaml")
+    raise InputError(
+        f"train.init={init}: {len(missing)} of the {len(body)} tensors of the backbone "
+        f"{network.backbone.name} are not there in this shape, such as {missing[0]}: it is "
+        f"another one; give config={path}, or the model.backbone of it"
+    )

@@ -34,7 +34,8 @@ from detector.training.distributed.processes import device_of, threads_of
 from detector.training.epoch import Job
 from detector.training.loss import DBLoss
 from detector.training.optimizer import Average, build_optimizer, parameter_groups
-from detector.training.storage.provenance import Provenance, Weights, digest_of, keep_record
+from detector.training.storage.provenance import Provenance, Weights, digest_of
+from detector.training.storage.recording import keep_record
 from detector.training.storage.state_file import TrainingState
 
 

@@ -9,16 +9,16 @@ from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from detector.config.settings import LossConfig, ModelConfig, RunConfig, TrainConfig, with_values
 from detector.core.device import autocast_dtype, choose_device, searched_convolutions
 from detector.core.device_errors import release_memory
-from detector.core.errors import JobError
+from detector.core.errors import InputError, JobError
 from detector.data.crops.batch import Batch
 from detector.data.page.preprocess import page_scale, page_sides
 from detector.inference.networks import new_model
 from detector.model import memory
+from detector.model.cost import count_macs
 from detector.model.dbnet import Network
 from detector.training.begin import new_state, place
 from detector.training.loss import DBLoss
@@ -151,9 +151,7 @@ def forward_flops(config: TrainConfig) -> int:
     with torch.device("meta"):
         model = new_model(config).train()
         crop = torch.empty(1, 3, height, width)
-    with FlopCounterMode(display=False) as counted, torch.no_grad():
-        model(crop)
-    return int(counted.get_total_flops())
+    return 2 * count_macs(model, crop)
 
 
 def predicted_bytes(config: TrainConfig, *, training: bool, parts: int | None = None) -> int:
@@ -230,7 +228,7 @@ def first_parts(
     """The parts that a training begins with, of which `log` is told; on a CPU, `train.accumulate`.
 
     Where a step cannot be counted it begins as on a CPU, and with gradient checkpointing, which the
-    count knows nothing of.
+    count knows nothing of. A resumed training may have lost the start that it is counted of.
     """
     parts = config.train.accumulate
     if room_bytes is None or config.train.grad_checkpointing:
@@ -238,7 +236,7 @@ def first_parts(
     try:
         parts = parts_that_fit(config, room_bytes, factor)
         step = factor * predicted_bytes(config, training=True, parts=parts)
-    except JobError as error:
+    except (JobError, InputError) as error:
         log(f"memory: {error}; a batch that does not fit will be worked through in parts")
         return parts
     batch = f"a batch of {config.train.batch_size} in {parts} part{'s'[: parts > 1]}"

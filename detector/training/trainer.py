@@ -30,7 +30,8 @@ from detector.training.monitor import Monitor
 from detector.training.step_cost import WHOLE_GPU, Room, first_parts
 from detector.training.storage.best import complete_best
 from detector.training.storage.generations import has_state, newest_state
-from detector.training.storage.provenance import Provenance, reading_images, record_extension
+from detector.training.storage.provenance import Provenance, record_extension
+from detector.training.storage.recording import reading_images
 from detector.training.storage.state_file import TrainingState, load_state
 from detector.training.validation.validate import Pending
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from detector.config.settings import TrainConfig
 from detector.core.errors import JobError
+from detector.model.graph.starts import NONE
+from orchestrator.space.conditions import INIT, starts
 from orchestrator.space.parameters import Parameter
 from orchestrator.space.search_space import SearchSpace
 from orchestrator.trials.duration import duration
@@ -20,7 +22,7 @@ if TYPE_CHECKING:  # seconds of imports
 
 T = TypeVar("T")
 
-BACKBONE, INIT, NONE = "model.backbone", "train.init", "none"
+BACKBONE = "model.backbone"
 # What the memory of a training depends on: numbers of which the highest counts, or the one that
 # stands for something else (a crop of 0 is a whole page), and choices.
 SIZES = (
@@ -60,29 +62,30 @@ def estimate(
 
 def networks(space: SearchSpace) -> list[str]:
     """What the networks of trials are called: whole detectors to start from, and backbones."""
-    starts = _values(space, INIT, NONE)
-    whole = [name for name in starts if name != NONE]
-    if NONE not in starts:
-        return whole
-    return [*_values(space, BACKBONE, TrainConfig().model.backbone), *whole]
+    begun = starts(space.fixed, space.parameters)
+    whole = [name for name in begun if name != NONE]
+    return [*_backbones(space), *whole] if NONE in begun else whole
 
 
 def check_starts(space: SearchSpace) -> None:
-    """InputError unless the whole detectors that trials may start from can be used here."""
-    whole = [name for name in _values(space, INIT, NONE) if name != NONE]
+    """InputError unless trials may start from their whole detectors, whatever their backbone."""
+    whole = [name for name in starts(space.fixed, space.parameters) if name != NONE]
     if not whole:
         return
     from detector.inference.networks import require_start  # seconds of imports
 
     for name in whole:
-        require_start(example(space, name))
+        point = _point(space, name)
+        others = [{BACKBONE: one} for one in _backbones(space)] if BACKBONE in point else [{}]
+        for other in others:
+            require_start(space.train_config(_filled(space, point | other)))
 
 
-def _values(space: SearchSpace, key: str, default: str) -> list[str]:
-    parameter = space.parameters.get(key)
+def _backbones(space: SearchSpace) -> list[str]:
+    parameter = space.parameters.get(BACKBONE)
     if parameter is not None:
         return [str(value) for value in parameter.values]
-    return [str(space.fixed.get(key, default))]
+    return [str(space.fixed.get(BACKBONE, TrainConfig().model.backbone))]
 
 
 def measured_apart(configs: Sequence[TrainConfig], *, threads: int) -> list[StepCost]:
@@ -161,7 +164,7 @@ def _extremes(parameter: Parameter) -> list[Any]:
 
 def _point(space: SearchSpace, network: str) -> dict[str, Any]:
     point = dict(space.warm_start[0]) if space.warm_start else {}
-    whole = network in _values(space, INIT, NONE)
+    whole = network in starts(space.fixed, space.parameters)
     chosen = {INIT: network} if whole else {INIT: NONE, BACKBONE: network}
     return _filled(space, point | {k: v for k, v in chosen.items() if k in space.parameters})
 

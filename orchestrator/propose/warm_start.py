@@ -18,6 +18,7 @@ from detector.core.files import expand_home
 from orchestrator.results.leaderboard import read_leaderboard
 from orchestrator.results.ranking import ranked
 from orchestrator.run.run_folder import SPACE
+from orchestrator.space.conditions import completed
 from orchestrator.space.files import read_space_file
 from orchestrator.space.search_space import SearchSpace, load_space
 from orchestrator.space.values import read_one
@@ -45,8 +46,9 @@ def points_for(
 
     `ref` is `published`, or the folder of another run, whose finished trials count (or its
     stopped ones, when none finished). A point has the searched and the fixed settings of its
-    source that this space searches; a setting without a value is left to the sampler. The
-    lines tell which points cannot be used and why, and what is left out or drawn.
+    source that this space searches; a setting without a value is left to the sampler, unless
+    others depend on it. The lines tell which points cannot be used and why, and what is left
+    out or drawn.
 
     Raises InputError when there is no such run, it cannot be read, or no point can be used.
     """
@@ -129,10 +131,11 @@ def _points(source: _Source, space: SearchSpace) -> tuple[dict[str, Point], list
 def _point(values: Mapping[str, Any], space: SearchSpace) -> Point:
     """The values, as the detector reads them, of searched settings that can apply."""
     point: Point = {}
+    whole = completed(values, space.parameters)
     for key, parameter in space.parameters.items():
         decided = parameter.when.keys() <= point.keys()
-        if key in values and (not decided or parameter.applies(point)):
-            point[key] = read_one(space.fixed, key, values[key])
+        if key in whole and (not decided or parameter.applies(point)):
+            point[key] = read_one(space.fixed, key, whole[key])
     return point
 
 

@@ -1,9 +1,4 @@
-"""A resolved space compared with the detector's settings: every fault, before anything starts.
-
-A condition (`when:`) on a fixed setting holds in every trial or in none. One that can hold no more,
-because of the command line, of narrowing or of a file that extends this one, takes its setting out
-of the search, which a note tells; one that could never hold is a fault.
-"""
+"""A resolved space compared with the detector's settings: every fault, before anything starts."""
 
 from __future__ import annotations
 
@@ -15,9 +10,8 @@ from typing import Any
 from detector.config.sections import field_names
 from detector.config.settings import TrainConfig
 from detector.core.errors import InputError
-from detector.model.graph.starts import brings_network
 from orchestrator.config.keys import unknown_key
-from orchestrator.space.files import meant
+from orchestrator.space.conditions import decide
 from orchestrator.space.layers import COMMAND_LINE, Entry, Fault, Layer
 from orchestrator.space.parameters import Budget, Parameter, narrowed, read_parameter
 from orchestrator.space.published import Published, read_points
@@ -25,7 +19,6 @@ from orchestrator.space.values import (
     DEFAULTS,
     backbone_fault,
     faults_of,
-    read_one,
     read_settings,
     read_value,
     validated,
@@ -51,10 +44,6 @@ NOT_SEARCHABLE = {
     "train.eval_every": "trials are compared at epochs that all of them validate",
     "train.sweep": "some trials would have no scores to choose settings by",
 }
-
-
-# Of model.*, what a network that is read from a file is trained with too.
-OF_ANY_NETWORK = ("model.step_k",)
 
 
 @dataclass(frozen=True)
@@ -87,7 +76,7 @@ def check(layer: Layer, narrow: Mapping[str, Any] | None = None) -> Checked:
     wishes = {key: Entry(wish) for key, wish in possible.items()}
     parts = _each(wishes, partial(_part, layer, fixed, whole), faults, "search.narrow.")
     changed = frozenset(parts)
-    parameters, notes = _decide(layer, fixed, whole | parts, changed, faults)
+    parameters, notes = decide(layer, fixed, whole | parts, changed, faults)
     points, published, lost = read_points(layer, fixed, parameters, changed, faults)
     budget = _budget(layer, faults)
     notes += lost
@@ -219,77 +208,6 @@ def _part(
     raise InputError(
         f"is not searched in this space: it is {state}; searched are {', '.join(layer.searched)}"
     )
-
-
-def _order(layer: Layer, parameters: Mapping[str, Parameter], faults: list[Fault]) -> list[str]:
-    """The parameters in the file's order, but each after those that its conditions name."""
-    order: list[str] = []
-
-    def place(key: str, above: tuple[str, ...]) -> None:
-        if key in above:
-            circle = " -> ".join((*above[above.index(key) :], key))
-            at = layer.parameters[key].place
-            faults.append(f"{at}: {key}: when: conditions in a circle: {circle}")
-        elif key not in order:
-            for other in filter(parameters.get, parameters[key].when):
-                place(other, (*above, key))
-            order.append(key)
-
-    for key in parameters:
-        place(key, ())
-    return order
-
-
-def _unmet(fixed: Mapping[str, Any], key: str) -> list[str]:
-    """What must be otherwise for a setting to say anything, whatever its conditions."""
-    foreign = brings_network(str(fixed.get("train.init", DEFAULTS["train.init"])))
-    unread = foreign and key.startswith("model.") and key not in OF_ANY_NETWORK
-    return ["train.init"] if unread else []
-
-
-def _decide(
-    layer: Layer,
-    fixed: Mapping[str, Any],
-    parameters: Mapping[str, Parameter],
-    changed: frozenset[str],
-    faults: list[Fault],
-) -> tuple[dict[str, Parameter], list[str]]:
-    """The parameters that can be searched with the conditions that are left, and notes.
-
-    `changed` are parameters that have fewer values here than in the layer.
-    """
-    removed = layer.parameters.keys() - layer.searched.keys()
-    settled = {key: value for key, value in DEFAULTS.items() if key in removed} | dict(fixed)
-    kept: dict[str, Parameter] = {}
-    notes = []
-    for key in _order(layer, parameters, faults):
-        entry = layer.parameters[key]
-        when, unmet, texts = {}, _unmet(fixed, key), []
-        for other, values in parameters[key].when.items():
-            if other in layer.searched and other not in parameters:
-                continue  # it has a fault already
-            if other not in layer.searched and other not in settled:
-                hint = meant(other, [*layer.searched, *settled])
-                texts.append(f"{other}: is neither searched nor fixed in this space; {hint}")
-                continue
-            allowed = [read_one(settled, other, value) for value in values]
-            if other not in parameters:
-                if settled[other] not in allowed:
-                    unmet.append(other)
-                continue
-            when[other] = tuple(v for v in allowed if parameters[other].contains(v))
-            if other not in entry.newer | changed:
-                never = [v for v in allowed if not parameters[other].contains(v)]
-                are = parameters[other].describe()
-                texts += [f"{other} is never {v!r}: it is {are}" for v in never]
-            if other not in kept or not when[other]:
-                unmet.append(other)
-        faults += [f"{entry.place}: {key}: when: {text}" for text in texts]
-        if unmet:
-            notes.append(f"{key} is not searched: it needs another {unmet[0]}")
-        else:
-            kept[key] = replace(parameters[key], when=when)
-    return kept, notes
 
 
 def _budget(layer: Layer, faults: list[Fault]) -> Budget:

@@ -6,7 +6,9 @@ from collections.abc import Iterable, Mapping
 from itertools import product
 from typing import Any
 
+from detector.model.graph.starts import NONE
 from detector.model.weights import why_from_scratch
+from orchestrator.space.conditions import INIT, starts
 from orchestrator.space.search_space import SearchSpace
 from orchestrator.space.values import DEFAULTS
 
@@ -33,11 +35,14 @@ def scratch_note(space: SearchSpace) -> str | None:
 
 
 def _tried(space: SearchSpace) -> Iterable[tuple[Any, Any]]:
-    """Backbone and weights of points that trials may have."""
+    """Backbone and weights of points that trials may have, which begin as no whole detector."""
+    if NONE not in starts(space.fixed, space.parameters):
+        return []
     warm = space.warm_start[: space.budget.trials]
-    known = BACKBONE not in space.parameters or all(BACKBONE in point for point in warm)
+    ours = [point for point in warm if _one(space, INIT, point) == NONE]
+    known = BACKBONE not in space.parameters or all(BACKBONE in point for point in ours)
     if len(warm) == space.budget.trials and known:
-        return [(_one(space, BACKBONE, point), _one(space, WEIGHTS, point)) for point in warm]
+        return [(_one(space, BACKBONE, point), _one(space, WEIGHTS, point)) for point in ours]
     return product(_values(space, BACKBONE), _values(space, WEIGHTS))
 
 

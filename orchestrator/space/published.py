@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.config.keys import unknown_key
+from orchestrator.space.conditions import completed
 from orchestrator.space.files import meant
 from orchestrator.space.layers import COMMAND_LINE, Entry, Fault, Layer
 from orchestrator.space.parameters import Parameter
@@ -79,7 +80,7 @@ def read_points(
             f"{parameters[key].describe()}; got {point[key]!r}"
             for key in outside
         ]
-        point = _applicable(point, given, parameters, newer, faults)
+        point = completed(_applicable(point, given, parameters, newer, faults), parameters)
         if point and point not in points:
             points.append(point)
         held = {k: fixed[k] for k, e in settings.items() if k in fixed and e.value != fixed[k]}

@@ -5,6 +5,7 @@ It is kept as JSON beside the weights, so that nothing else is needed to build t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal
 
@@ -17,6 +18,7 @@ from detector.core.plain import parse_json
 IMAGE = -1  # the input of the network, where nodes are counted from 0
 KEY = "graph"  # of the metadata beside the weights
 Channels = tuple[float, float, float]
+MOST_WEIGHTS = 2**30  # 4 GiB, which are allocated before they are compared with what is there
 Side = Annotated[int, Field(ge=1, le=2**16)]  # of a tensor of weights
 
 
@@ -60,6 +62,9 @@ class Graph(BaseModel):
             raise ValueError(f"features must be a node before the last, got {self.features}")
         if not all(0 <= level < self.features for level in self.levels):
             raise ValueError("levels must be nodes before features")
+        held = sum(math.prod(shape) for node in self.nodes for shape in node.shapes.values())
+        if held > MOST_WEIGHTS:
+            raise ValueError(f"must have {MOST_WEIGHTS} weights at most, got {held}")
         if passing(self.nodes, self.features):
             raise ValueError(f"node {self.features} is passed by, so it cannot be features")
         return self
@@ -94,9 +99,14 @@ def last_uses(nodes: Sequence[Node]) -> Iterator[tuple[int, int]]:
 
 def read_graph(text: str, place: str) -> Graph:
     """The graph that a JSON text stands for; InputError, said to be at `place`."""
-    content = parse_json(text, f"{place}: its {KEY}")
+    place = f"{place}: its {KEY}"
+    return checked_graph(parse_json(text, place), place)
+
+
+def checked_graph(content: Any, place: str) -> Graph:
+    """The graph of these fields; InputError, said to be at `place`."""
     try:
         return Graph.model_validate(content)
     except ValidationError as error:
         lines = describe_faults(error, Graph)[:5]
-        raise InputError("\n".join(f"{place}: its {KEY}: {line}" for line in lines)) from None
+        raise InputError("\n".join(f"{place}: {line}" for line in lines)) from None

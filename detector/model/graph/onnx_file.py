@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from torch import Tensor
 from detector.core.errors import InputError
 from detector.core.escape import some
 from detector.model.graph.network import shapes_of, stride_of
-from detector.model.graph.nodes import IMAGE, Graph, Node, passing
+from detector.model.graph.nodes import IMAGE, Graph, Node, checked_graph, passing
 from detector.model.graph.starts import Start
 from detector.model.graph.translate import TRANSLATORS, Array, Call, Made, RefusedError, translate
 
@@ -54,21 +55,27 @@ def _read(
         _swap_colours(nodes, weights, place)
     shapes = shapes_of(nodes, place)
     features = _features(nodes, shapes, place)
-    graph = Graph(
-        name=name,
-        source=start.source,
-        licence=start.licence,
-        mean=start.mean,
-        std=start.std,
-        nodes=tuple(nodes),
-        features=features,
-        levels=tuple(_levels(nodes, shapes, features)),
-    )
+    fields = {
+        "name": name,
+        **asdict(start),
+        "nodes": [node.model_dump() for node in nodes],
+        "features": features,
+        "levels": tuple(_levels(nodes, shapes, features)),
+    }
+    del fields["bgr"]  # which is done
+    graph = checked_graph(fields, place)
+    return graph, _tensors(nodes, weights, place)
+
+
+def _tensors(nodes: Sequence[Node], weights: dict[str, Array], place: str) -> Weights:
+    """The weights, with the counters of batches that torch has and ONNX has not."""
     tensors = {k: torch.from_numpy(np.array(v, np.float32)) for k, v in weights.items()}
     broken = [key for key, value in tensors.items() if not value.isfinite().all()]
     if broken:
         raise InputError(f"{place}: has weights that are not finite: {some(broken, 8)}")
-    return graph, tensors
+    none = torch.tensor(0, device="cpu")  # a file is read for networks on the meta device too
+    norms = [index for index, node in enumerate(nodes) if node.op == "batch_norm"]
+    return tensors | {f"{index}.num_batches_tracked": none for index in norms}
 
 
 def _load(path: Path, extra: str) -> tuple[Any, Any]:
@@ -187,7 +194,8 @@ def _node(
     op: str, inputs: Sequence[int], settings: dict[str, Any], weights: dict[str, Array]
 ) -> Node:
     shapes = {key: tuple(value.shape) for key, value in weights.items()}
-    return Node(op=op, inputs=tuple(inputs), settings=settings, shapes=shapes)
+    # Not checked yet, since that is done where the whole graph is.
+    return Node.model_construct(op=op, inputs=tuple(inputs), settings=settings, shapes=shapes)
 
 
 def _with_biases(

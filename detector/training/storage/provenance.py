@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -22,15 +22,9 @@ from detector.config.sections import Section, describe_faults
 from detector.config.settings import TrainConfig, as_kept
 from detector.core.errors import InputError
 from detector.core.files import write_text
-from detector.data.labels.annotations import Page, Split
 from detector.model.graph.starts import NONE
-from detector.training.storage.environment import (
-    Code,
-    Environment,
-    read_code,
-    read_environment,
-)
-from detector.training.storage.fingerprint import Contents, Pages, fingerprint, sizes_of
+from detector.training.storage.environment import Code, Environment
+from detector.training.storage.fingerprint import Pages
 
 RECORD = "record.json"
 VERSION = 1  # of the record; raise it when fields or fingerprints change their meaning
@@ -71,118 +65,6 @@ class Provenance(Section):
     weights: Weights
     code: Code
     environment: Environment
-
-
-def keep_record(
-    folder: Path,
-    config: TrainConfig,
-    splits: tuple[Split, Split],
-    weights: Weights | None,
-    device: torch.device,
-    *,
-    expected: Provenance | None,
-    log: Callable[[str], None],
-) -> None:
-    """Write `folder/record.json` when a training starts, without the digests of image contents.
-
-    `splits` are those for training and validation, `weights` what it starts from, or None when a
-    training is resumed: its record then stays, and what is no longer as it was then is logged.
-    `expected` is the record of a training to
-    repeat: raises InputError when data or weights are others, and logs what else differs.
-    """
-    own = None
-    if weights is None:
-        try:
-            own = read_record(folder)
-        except InputError as error:
-            if expected is not None:
-                raise
-            log(str(error))
-            return
-        weights = own.weights
-    now = observe(config, splits, weights, device)
-    if expected is not None:
-        require_same(expected, now)
-    before = expected or own
-    if before is not None:
-        for line in [*_other_data(before, now), *other_rounding(before, now)]:
-            log(line)
-    if own is None:
-        write_record(folder, now)
-
-
-@contextmanager
-def reading_images(
-    folder: Path,
-    splits: tuple[Sequence[Page], Sequence[Page]],
-    *,
-    expected: Provenance | None,
-    log: Callable[[str], None],
-) -> Iterator[Callable[[], None]]:
-    """Read the images of a training in a thread while the block runs, for its record.
-
-    `splits` are the pages for training and validation. The block gets a function to call now and
-    then: when all is read, it completes the record, logs what differs from a complete one and, for
-    images that are not those of `expected`, raises InputError. The end of the block waits for that;
-    where it is left by an exception the record stays as it is, for a resume to complete.
-    """
-    contents, looked = Contents(splits), False
-
-    def look() -> None:
-        nonlocal looked
-        if not looked and not contents.left:
-            looked = True
-            _complete(folder, splits, contents.wait(), expected, log)
-
-    try:
-        yield look
-        if contents.left:
-            log(f"reading {contents.left} images for the digests in {folder / RECORD}")
-        contents.wait()
-        look()
-    finally:
-        contents.stop()
-
-
-def _complete(
-    folder: Path,
-    splits: Sequence[Sequence[Page]],
-    digests: Sequence[str],
-    expected: Provenance | None,
-    log: Callable[[str], None],
-) -> None:
-    try:
-        own = read_record(folder)
-    except InputError:
-        return  # which was told when the training was resumed
-    now = own.model_copy(
-        update={
-            name: getattr(own, name).model_copy(update={"images": digest})
-            for name, digest in zip(("train", "val"), digests, strict=True)
-        }
-    )
-    if expected is not None:
-        require_same(expected, now)
-    for line in _other_data(own, now):
-        log(line)
-    same = [sizes_of(pages) for pages in splits] == [own.train.sizes, own.val.sizes]
-    if same and None in (own.train.images, own.val.images):
-        write_record(folder, now)
-
-
-def observe(
-    config: TrainConfig, splits: tuple[Split, Split], weights: Weights, device: torch.device
-) -> Provenance:
-    """What a training would be made from here and now."""
-    return Provenance(
-        version=VERSION,
-        config=config,
-        train=fingerprint(splits[0]),
-        val=fingerprint(splits[1]),
-        weights=weights,
-        code=read_code(),
-        environment=read_environment(device),
-    )
 
 
 def write_record(folder: Path, record: Provenance) -> None:
@@ -239,7 +121,7 @@ def digest_of(tensors: Mapping[str, Tensor]) -> str:
 
 def require_same(recorded: Provenance, now: Provenance) -> None:
     """Raise InputError, with what differs, unless data and weights are those recorded."""
-    faults = _other_data(recorded, now)
+    faults = other_data(recorded, now)
     old, new = recorded.weights, now.weights
     if old.digest != new.digest and not (old.scratch and new.scratch):
         key = "model.weights" if now.config.train.init == NONE else "train.init"
@@ -255,7 +137,8 @@ def require_same(recorded: Provenance, now: Provenance) -> None:
         )
 
 
-def _other_data(recorded: Provenance, now: Provenance) -> list[str]:
+def other_data(recorded: Provenance, now: Provenance) -> list[str]:
+    """A line for each thing that differs in the pages of a split, of what is known of both."""
     lines = []
     for old, new in ((recorded.train, now.train), (recorded.val, now.val)):
         counts = [

@@ -9,15 +9,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import timm
 import torch
-from onnx_graphs import detector_file
+from onnx_graphs import WIDTH, conv, detector_file, node, weights
 from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import nn
 
 from detector.config.settings import TrainConfig, with_values
 from detector.core.errors import InputError
 from detector.inference.checkpoint import read_best
 from detector.inference.networks import (
     find_start,
+    has_own_network,
     kept_model,
     load_start,
     new_model,
@@ -59,6 +63,7 @@ def test_all_weights_of_ours_are_taken(trained: Path, below: str):
     path = trained / "checkpoint" / "best" / "model.safetensors"
     assert begun.source == f"{path}: {len(weights)} tensors are taken; new: nothing"
     assert begun.licence == ""
+    assert not has_own_network(str(start))
 
 
 def test_what_does_not_fit_is_new_and_told(trained: Path):
@@ -80,13 +85,23 @@ def test_what_does_not_fit_is_new_and_told(trained: Path):
 
 def test_weights_of_another_backbone_are_refused(trained: Path):
     other = config(trained, model__backbone="resnet18")
-    told = r"the backbone are not there in this shape, such as backbone\..*: it is another one; "
+    told = (
+        r"the backbone resnet18 are not there in this shape, .* backbone\..*: it is another one; "
+    )
     with pytest.raises(
         InputError, match=rf"{told}give config={trained}/checkpoint/best/config\.yaml, or"
     ):
         load_start(new_model(other), str(trained))
     with pytest.raises(InputError, match=told):
         require_start(other)
+
+
+def test_weights_of_a_backbone_alone_are_no_start(tmp_path: Path):
+    path = tmp_path / "resnet18.safetensors"
+    save_file(timm.create_model("resnet18").state_dict(), path)
+    told = rf"holds no detector of ours; .* given by model\.weights={path}$"
+    with pytest.raises(InputError, match=told):
+        require_start(config(path, model__backbone="resnet18"))
 
 
 def test_what_is_not_there_is_named_with_what_may_be(tmp_path: Path):
@@ -139,6 +154,27 @@ def begun_there(tmp_path: Path, tiny: Callable[..., TrainConfig]) -> Path:
     return tmp_path / "a" / "checkpoint" / "best"
 
 
+def test_a_batch_norm_that_is_not_folded_is_taken_with_its_statistics(tmp_path: Path):
+    """Under a coarser map, so that it is a part of the backbone; ONNX counts no batches."""
+    pytest.importorskip("onnx", reason="needs the extra onnx")
+    names = ("scale", "shift", "mean", "variance")
+    nodes = [
+        conv("x", "c", "half", strides=[2, 2], pads=[1, 1, 1, 1]),
+        node("BatchNormalization", ["c", *names], "n"),
+        node("ConvTranspose", ["n", "double"], "y", strides=[2, 2]),
+        node("Add", ["x", "y"], "z"),
+    ]
+    constants = {name: weights(i, WIDTH) ** 2 for i, name in enumerate(names)}
+    constants |= {"half": weights(8, WIDTH, WIDTH, 3, 3), "double": weights(9, WIDTH, WIDTH, 2, 2)}
+    path = str(detector_file(tmp_path / "norm.onnx", nodes, constants, output="z"))
+    require_start(config(path))
+    network = new_model(config(path))
+    begun = load_start(network, path)
+    assert begun.source.endswith("14 tensors are taken; new: threshold (14 tensors)")
+    (norm,) = (m for m in network.backbone.modules() if isinstance(m, nn.BatchNorm2d))
+    assert norm.running_var.numpy() == pytest.approx(constants["variance"])
+
+
 def test_kept_weights_of_a_graph_need_nothing_else(
     begun_there: Path, tmp_path: Path, run_module: Callable, drawn_root: Path
 ):
@@ -159,6 +195,7 @@ def test_kept_weights_of_a_graph_need_nothing_else(
 def test_a_graph_is_trained_on_from_what_it_became(begun_there: Path):
     network = new_model(config(begun_there))
     assert isinstance(network, GraphNet)
+    assert has_own_network(str(begun_there))
     begun = load_start(network, str(begun_there))
     told = "which began as the file start.onnx: "
     assert f"{told}{len(network.state_dict())} tensors are taken; new: nothing" in begun.source

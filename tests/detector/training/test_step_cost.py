@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -224,6 +225,16 @@ def test_several_processes_take_fewer_crops_each():
     four = predicted_bytes(small(train__batch_size=4), training=True)
     assert predicted_bytes(shared, training=True) == four
     assert (parts_that_fit(alone, 1, 1.0), parts_that_fit(shared, 1, 1.0)) == (8, 4)
+
+
+def test_a_training_whose_start_is_gone_goes_on_uncounted(tmp_path: Path):
+    """Its network is in its state, so that a resume needs neither a file nor a package."""
+    said: list[str] = []
+    lost = small(train__batch_size=6, train__accumulate=2, train__init=str(tmp_path / "gone"))
+    assert first_parts(lost, 1e9, 1.0, said.append) == 2
+    assert len(said) == 1
+    assert said[0].startswith("memory: train.init: must be none, ")
+    assert said[0].endswith("; a batch that does not fit will be worked through in parts")
 
 
 def test_a_training_on_a_cpu_begins_as_it_was_asked_to_and_on_a_gpu_says_why():

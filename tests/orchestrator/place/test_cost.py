@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from detector.config.settings import TrainConfig, network_name
+from detector.config.settings import ModelConfig, TrainConfig, network_name
 from detector.core.errors import InputError
+from detector.inference.checkpoint import save_best
+from detector.inference.networks import new_model
 from detector.training.step_cost import StepCost
 from orchestrator.place.cost import (
     check_starts,
@@ -175,6 +177,20 @@ def test_a_start_is_looked_at_before_the_first_trial(tmp_path: Path):
     none = load_space(str(tmp_path / "s.yaml"), gpu=False, overrides={"data.root": str(tmp_path)})
     check_starts(none)
     assert networks(none) == ["mobilenetv3_small_050", "resnet18"]
+
+
+def test_a_start_of_ours_must_fit_every_backbone_of_trials(tmp_path: Path):
+    own = TrainConfig(model=ModelConfig(backbone="mobilenetv3_small_050", neck_channels=16))
+    best = tmp_path / "a run" / "best"
+    best.parent.mkdir()
+    save_best(best, new_model(own).state_dict(), own, {})
+    text = SPACE.replace("fixed: {", f"fixed: {{train.init: '{best}', ")
+    (tmp_path / "s.yaml").write_text(text)
+    some = {"gpu": False, "overrides": {"data.root": str(tmp_path)}}
+    with pytest.raises(InputError, match=r"tensors of the backbone resnet18 are not there"):
+        check_starts(load_space(str(tmp_path / "s.yaml"), **some))
+    narrow = {"model.backbone": "mobilenetv3_small_050"}
+    check_starts(load_space(str(tmp_path / "s.yaml"), narrow=narrow, **some))
 
 
 @pytest.mark.slow

@@ -135,6 +135,24 @@ def test_a_partial_point_leaves_the_rest_to_the_sampler(tmp_path: Path) -> None:
     assert 2 <= drawn["loss.negative_ratio"] <= 5
 
 
+@pytest.mark.parametrize(
+    ("allowed", "value"), [("none", "none"), ("[runs/a, none]", "none"), ("[runs/a, runs/b]", None)]
+)
+def test_a_setting_that_others_depend_on_is_what_they_need(
+    tmp_path: Path, allowed: str, value: str | None
+) -> None:
+    """A run from before there were whole detectors to start from; of several, the default."""
+    space = space_of(
+        tmp_path,
+        "parameters:\n  train.init: {choice: [none, ppocrv6_small, runs/a, runs/b]}\n"
+        f"  model.fusion: {{choice: [none, scale_spatial], when: {{train.init: {allowed}}}}}\n",
+    )
+    points, notes = points_for(run_of(tmp_path, [trial(0, 0.75, fusion="scale_spatial")]), space)
+    assert points[0].get("train.init") == value
+    assert points[0]["model.fusion"] == "scale_spatial"
+    assert any("so the sampler draws: train.init" in note for note in notes) == (value is None)
+
+
 @pytest.mark.parametrize(("fusion", "tried"), [("none", False), ("scale_spatial", True)])
 def test_a_setting_whose_condition_fails_is_no_part_of_the_point(
     tmp_path: Path, fusion: str, tried: bool
@@ -283,6 +301,7 @@ def test_published_rows_in_a_space_that_searches_more() -> None:
     """dbnetpp has no plain DBNet; loss weights are the entries'."""
     points, notes = points_for("published", load_space("dbnetpp", gpu=True))
     assert points[0] == {
+        "train.init": "none",  # the tables know of no other start, and have backbones
         "model.backbone": "hrnet_w44",
         "model.fusion": "scale_spatial",
         "optimizer.lr": 0.001,

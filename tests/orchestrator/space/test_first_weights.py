@@ -58,3 +58,17 @@ def test_only_what_trials_may_have_counts() -> None:
     note = scratch_note(load_space("smoke", gpu=False, budget=BudgetConfig(trials=3)))
     assert note is not None
     assert "mobilenetv3_small_100: " in note
+
+
+def test_backbones_of_trials_that_begin_as_a_whole_detector_are_none(tmp_path: Path) -> None:
+    lr = "optimizer.lr: {uniform: [0.1, 0.2]}"
+    text = f"fixed: {{train.init: ppocrv6_small}}\nparameters: {{{lr}}}\n"
+    assert scratch_note(load(tmp_path, text)) is None
+    both = (
+        "parameters:\n  train.init: {choice: [none, ppocrv6_small]}\n"
+        "  model.backbone: {choice: [tf_efficientnet_lite0, resnet18], when: {train.init: none}}\n"
+        "warm_start:\n  - {train.init: ppocrv6_small}\n"
+        "  - {train.init: none, model.backbone: tf_efficientnet_lite0}\n"
+    )
+    assert scratch_note(load(tmp_path, both, budget=BudgetConfig(trials=2))) is None
+    assert "resnet18: " in str(scratch_note(load(tmp_path, both, budget=BudgetConfig(trials=3))))

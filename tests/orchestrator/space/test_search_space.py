@@ -5,9 +5,13 @@ from pathlib import Path
 
 import optuna
 import pytest
+from onnx_graphs import detector_file
 from optuna.distributions import FloatDistribution, IntDistribution
 
+from detector.config.settings import TrainConfig, with_values
 from detector.core.errors import InputError
+from detector.inference.checkpoint import save_best
+from detector.inference.networks import new_model
 from orchestrator.config.settings import BudgetConfig
 from orchestrator.space.search_space import SearchSpace, load_space
 
@@ -59,6 +63,53 @@ def test_what_a_whole_detector_does_not_read_is_not_searched(tmp_path: Path) -> 
     assert whole.warm_start == ({"optimizer.lr": 0.001},)
     ours = load(tmp_path, overrides={"train.init": "runs/a"})
     assert "model.fusion" in ours.parameters
+
+
+def test_what_kept_weights_of_a_whole_detector_do_not_read_is_not_searched(tmp_path: Path) -> None:
+    """Their network is kept beside them, whatever the file that it was read from became."""
+    pytest.importorskip("onnx", reason="needs the extra onnx")
+    path = detector_file(tmp_path / "start.onnx")
+    config = with_values(TrainConfig(), {"train.init": str(path)})
+    network = new_model(config)
+    best = tmp_path / "best"
+    save_best(best, network.state_dict(), config, {}, network.metadata())
+    path.unlink()
+    fixed = load(tmp_path, overrides={"train.init": str(best)})
+    assert list(fixed.parameters) == ["optimizer.lr", "postprocess.box_thresh"]
+    several = BASE.replace(
+        "parameters:", f"parameters:\n  train.init: {{choice: [ppocrv6_small, {best}]}}"
+    )
+    several = several.replace("- optimizer.lr", f"- train.init: {best}\n    optimizer.lr")
+    assert "model.fusion" not in load(tmp_path, several).parameters
+    with_ours = several.replace("[ppocrv6_small,", "[none,")
+    assert "model.fusion" in load(tmp_path, with_ours).parameters
+
+
+def test_a_point_has_what_its_settings_depend_on(tmp_path: Path) -> None:
+    """Else the sampler could draw it so that they do not apply, and the point would be another."""
+    text = (
+        "parameters:\n  train.init: {choice: [ppocrv6_small, none]}\n"
+        "  model.fusion: {choice: [none, scale_spatial], when: {train.init: none}}\n"
+        "  loss.negative_ratio: {uniform: [2, 5], when: {model.fusion: scale_spatial}}\n"
+        "  optimizer.lr: {uniform: [0.1, 0.2]}\n"
+        "warm_start: [{loss.negative_ratio: 3}, {model.fusion: none}, {optimizer.lr: 0.1}]\n"
+    )
+    chain, ours, open_ = load(tmp_path, text).warm_start
+    whole = {"train.init": "none", "model.fusion": "scale_spatial", "loss.negative_ratio": 3.0}
+    assert chain == whole
+    assert ours == {"train.init": "none", "model.fusion": "none"}
+    assert open_ == {"optimizer.lr": 0.1}
+
+
+def test_a_condition_on_a_path_holds_wherever_the_search_runs(tmp_path: Path) -> None:
+    text = (
+        "parameters:\n  model.weights: {choice: [auto, a.pth, b.pth]}\n"
+        "  model.backbone: {choice: [resnet18, resnet34], when: {model.weights: [auto, b.pth]}}\n"
+    )
+    here = Path.cwd()
+    space = load(tmp_path, text)
+    assert space.parameters["model.weights"].values == ("auto", f"{here}/a.pth", f"{here}/b.pth")
+    assert space.parameters["model.backbone"].when == {"model.weights": ("auto", f"{here}/b.pth")}
 
 
 def test_a_space_is_read_as_the_detector_reads_it(tmp_path: Path) -> None:

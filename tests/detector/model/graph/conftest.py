@@ -24,7 +24,7 @@ def read() -> Callable[..., GraphNet]:
         network = build_graph(graph, str(path))
         missing, unexpected = network.load_state_dict(network.of_nodes(weights), strict=False)
         assert unexpected == []
-        assert all(name.startswith("threshold.") or "num_batches" in name for name in missing)
+        assert all(name.startswith("threshold.") for name in missing)
         return network.eval()
 
     return make

@@ -101,6 +101,7 @@ def _changed(text: str, key: str, value: object, node: int | None = None) -> str
         ("inputs", [5], 1, r"kept: its graph: node 1 reads what is not computed before it"),
         ("inputs", [], 1, r"kept: its graph: nodes\.1\.inputs: "),
         ("shapes", {"weight": [4, 3, 0, 3]}, 0, r"kept: its graph: nodes\.0\.shapes\.weight\.2: "),
+        ("shapes", {"weight": [2**16, 3, 128, 128]}, 0, "have 1073741824 weights at most, got"),
         ("features", 9, None, "features must be a node before the last, got 9"),
         ("features", 0, None, "the head must begin with 4 channels or more at a quarter"),
         ("levels", [7], None, "levels must be nodes before features"),

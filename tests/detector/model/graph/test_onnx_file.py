@@ -94,6 +94,17 @@ def test_a_network_that_is_no_detector_is_refused(tmp_path, read, changes, told)
         read(detector_file(tmp_path / "d.onnx", **changes))
 
 
+def test_more_channels_than_a_detector_has_are_refused(tmp_path, read):
+    nodes = [conv("x", "wide", "more"), conv("wide", "y", "less")]
+    constants = {
+        "more": np.zeros((2**16 + 1, WIDTH, 1, 1), np.float32),
+        "less": np.zeros((WIDTH, 2**16 + 1, 1, 1), np.float32),
+    }
+    path = detector_file(tmp_path / "d.onnx", nodes, constants, output="y")
+    with pytest.raises(InputError, match=r"shapes\.weight\.0: .* 65537"):
+        read(path)
+
+
 def test_several_outputs_are_refused(tmp_path, read):
     path = detector_file(tmp_path / "d.onnx")
     model = onnx.load(path)

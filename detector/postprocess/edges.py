@@ -52,12 +52,10 @@ def further(
     }
     wider = {key: (*tried[key], *steps) for key, steps in more.items()}
     same = {key: (getattr(at, key),) for key in ("shape", "unclip") if key in tried}
-    known = {key_of(setting) for setting in around(base, tried)}
     return tuple(
         setting
-        for setting in around(base, {**tried, **same, **wider})
+        for setting in around(base, {**tried, **same, **wider})[1:]
         if any(getattr(setting, key) in steps for key, steps in more.items())
-        if key_of(setting) not in known
     )
 
 

@@ -20,7 +20,6 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from detector.config.postprocess import CHOOSING
 from detector.config.sections import describe_faults
 from detector.config.settings import PostprocessConfig, SweepConfig
 from detector.core.errors import InputError, JobError
@@ -114,12 +113,11 @@ class PageSweeper:
 def around(
     base: PostprocessConfig, tried: Mapping[str, Sequence[Any]], *, every: bool = False
 ) -> tuple[PostprocessConfig, ...]:
-    """`base` with each choice among its regions, then `grid` without what is not worth its time.
+    """`grid`, without what is not worth its time.
 
-    The regions of `base` are found in any case. Left out are settings that differ only in an
-    `unclip_ratio` that they do not use; and polygons grown by a ratio where exact growth is tried
-    and quads are too: what undoes the shrink fits outlines of a trained detector best, and polygons
-    are dear to score. With `every` they are there too.
+    That is settings that differ only in an `unclip_ratio` that they do not use; and polygons grown
+    by a ratio where exact growth is tried and quads are too: what undoes the shrink fits outlines
+    of a trained detector best, and polygons are dear to score. With `every` they are there too.
     """
     unused = {"unclip_ratio": base.unclip_ratio}
     both = {"ratio", "exact"} <= {*tried.get("unclip", ())} and "quad" in tried.get("shape", ())
@@ -129,8 +127,7 @@ def around(
         for s in grid(base, tried)
         if not (pruned and s.shape == "polygon" and s.unclip == "ratio")
     )
-    own = grid(base, {key: values for key, values in tried.items() if key in CHOOSING})
-    return tuple({key_of(setting): setting for setting in (*own, *settings)}.values())
+    return tuple({key_of(setting): setting for setting in (base, *settings)}.values())
 
 
 def quick_figures(swept: SweepScores) -> dict[str, float]:

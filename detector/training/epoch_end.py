@@ -19,6 +19,7 @@ from torch import nn
 from detector.config.settings import PostprocessConfig, TrainConfig
 from detector.inference.latency import latency_ms
 from detector.postprocess.edges import further
+from detector.postprocess.sweep import key_of
 from detector.postprocess.sweep_scores import SweepScores
 from detector.training.epoch import Job
 from detector.training.monitor import Monitor, box_thresh_curve, curves
@@ -129,7 +130,9 @@ def further_settings(
     """
     if not config.train.sweep or not tuned:
         return ()
-    return further(base, config.sweep.tried(), tuned, config.sweep.own())
+    known = {key_of(setting) for setting in settings_to_score(base, config.sweep.tried())}
+    more = further(base, config.sweep.tried(), tuned, config.sweep.own())
+    return tuple(setting for setting in more if key_of(setting) not in known)
 
 
 @dataclass(frozen=True, eq=False)

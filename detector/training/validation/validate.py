@@ -7,11 +7,12 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
+from detector.config.postprocess import CHOOSING
 from detector.config.settings import PostprocessConfig
 from detector.data.page.cache import PageCache
 from detector.inference.detector import Detector
 from detector.inference.evaluation import page_maps
-from detector.postprocess.sweep import around
+from detector.postprocess.sweep import around, grid, key_of
 from detector.training.validation.figures import Part, Validated, validated
 from detector.training.validation.processes import (
     Further,
@@ -27,8 +28,14 @@ _AT_ONCE = 4  # pages of one shape that go through the network of a GPU together
 def settings_to_score(
     base: PostprocessConfig, tried: Mapping[str, Sequence[Any]] | None
 ) -> tuple[PostprocessConfig, ...]:
-    """`base` and, unless `tried` is None, the settings of a sweep around it."""
-    return (base,) if tried is None else around(base, tried)
+    """`base` and, unless `tried` is None, the settings of a sweep around it.
+
+    Each choice among the regions of `base`, which are found in any case, is there too.
+    """
+    if tried is None:
+        return (base,)
+    own = grid(base, {key: values for key, values in tried.items() if key in CHOOSING})
+    return tuple({key_of(setting): setting for setting in (*own, *around(base, tried))}.values())
 
 
 @dataclass(frozen=True, eq=False)

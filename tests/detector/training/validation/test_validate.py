@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from detector.config.settings import PostprocessConfig
 from detector.core.errors import JobError
 from detector.data.labels.annotations import read_split
 from detector.data.labels.pages import Page
@@ -37,6 +38,17 @@ def test_a_validation_scores_as_an_evaluation_and_sweeps(trained: Path, drawn_ro
     for shown in swept.told.shown:
         found = detector.locate(shown.page_map)
         np.testing.assert_array_equal(shown.found.scores, found.scores)
+
+
+def test_the_configured_regions_are_tried_at_every_choice_among_them():
+    """Its thresh is none of those that are tried."""
+    base = PostprocessConfig(thresh=0.33, box_thresh=0.5)
+    assert settings_to_score(base, None) == (base,)
+    settings = settings_to_score(base, QUICK_GRID)
+    own = [s.box_thresh for s in settings if s.thresh == base.thresh]
+    assert own[0] == 0.5
+    assert sorted(own) == list(QUICK_GRID["box_thresh"])
+    assert {s.model_copy(update={"box_thresh": 0.5}) for s in settings[: len(own)]} == {base}
 
 
 def scored(detector: Detector, pages: Sequence[Page], count: int) -> Validated:

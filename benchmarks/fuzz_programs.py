@@ -32,6 +32,8 @@ def space(folder: Path) -> Target:
     documents = [yaml.safe_load(path.read_text()) for path in available_spaces().values()]
     documents += [{"extends": "smoke", "fixed": {"train.batch_size": 8}, "parameters": {}}]
     file = folder / "space.yaml"
+    for name in available_spaces():  # builds each backbone once, which takes a second or two
+        load_space(name, gpu=False)
 
     def text(document: Any) -> bytes:
         dumped = yaml.safe_dump(document, sort_keys=False, allow_unicode=True)

@@ -63,7 +63,13 @@ class TrainConfig(Section):
     @model_validator(mode="before")
     @classmethod
     def _follow(cls, values: Any) -> Any:
-        return nest(_followed(flatten(values))) if isinstance(values, dict) else values
+        if not isinstance(values, dict):
+            return values
+        trained, own = values.get("targets"), values.get("postprocess", {})
+        if not isinstance(trained, dict) or not isinstance(own, dict):
+            return values
+        followed = {key: trained[key] for key in ("shrink_ratio",) if key in trained}
+        return values | {"postprocess": followed | own} if followed else values
 
     @model_validator(mode="after")
     def _check(self) -> TrainConfig:

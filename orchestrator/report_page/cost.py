@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
+from detector.training.validation.validate import settings_to_score
 from orchestrator.report_page.blocks import (
     Block,
     Cell,
@@ -93,9 +93,8 @@ def settings_of(facts: RunFacts) -> int:
     if leader is None:
         return 1
     config = facts.space.train_config(leader.params)
-    if not config.train.sweep:
-        return 1
-    return math.prod(len(values) for values in config.sweep.tried().values())
+    tried = config.sweep.tried() if config.train.sweep else None
+    return len(settings_to_score(config.postprocess, tried))
 
 
 def _wall(facts: RunFacts) -> float | None:

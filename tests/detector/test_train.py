@@ -250,7 +250,7 @@ def test_changed_annotations_are_refused_by_split(
     said = capsys.readouterr().err
     assert f"split '{split}': words have other outlines, texts or ignore flags" in said
     assert f"split '{kept}'" not in said
-    assert "data.root, data.exclude or model.weights" in said
+    assert "data.root, data.exclude, model.weights or train.init" in said
     assert not out.exists()
 
 

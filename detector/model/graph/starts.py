@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from detector.core.errors import InputError
 
@@ -62,14 +63,19 @@ STARTS: Mapping[str, Packaged] = {
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
-def brings_network(value: str) -> bool:
-    """Whether a value of train.init is an ONNX file, whose network takes the place of model.*."""
+def brings_network(value: Any) -> bool:
+    """Whether a value of train.init is an ONNX file, whose network takes the place of model.*.
+
+    A value that nobody has checked yet and is no text is none.
+    """
+    if not isinstance(value, str):
+        return False
     return value in STARTS or Path(value).suffix.lower() == ".onnx"
 
 
-def is_named(value: str) -> bool:
-    """Whether a value of train.init is not a path."""
-    return value == NONE or value in STARTS
+def is_named(value: Any) -> bool:
+    """Whether a value of train.init is not a path; it may be one that nobody has checked yet."""
+    return isinstance(value, str) and (value == NONE or value in STARTS)
 
 
 def named_start(name: str) -> tuple[Path, Start]:

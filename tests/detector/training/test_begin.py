@@ -61,7 +61,7 @@ def test_pages_are_validated_at_a_size_of_their_own(
             tiny({"data.cache": tmp_path / "cache", "preprocess.test_scale": share}),
             tmp_path / str(share),
             lambda _: None,
-            fresh=True,
+            last=None,
         )[0]
         for share in (1.0, 1.5)
     ]

@@ -245,9 +245,9 @@ def test_the_cost_counts_epochs_by_why_they_were_not_trained(usual):
 
 def test_the_cost_counts_what_was_scored_instead_of_trained(usual):
     facts = usual.facts()
-    # thresh has 2 values, box_thresh 3, and unclip_ratio the 5 that it has by default.
-    assert cost.settings_of(facts) == 2 * 3 * 5
-    assert cost.count(facts).scored == 30 * (6 + 6 + 6 + 2 + 1)
+    # thresh has 2 values, box_thresh 3; quads grow by a ratio and exactly, polygons exactly.
+    assert cost.settings_of(facts) == 2 * 3 * 3
+    assert cost.count(facts).scored == 18 * (6 + 6 + 6 + 2 + 1)
 
 
 def test_the_pareto_table_has_the_front_alone(usual):

@@ -15,7 +15,10 @@ from doc_markdown import ROOT
 from doc_rules import TINY, TINY_SEARCH
 
 # Runs under names that pages use, which are these two again.
-SAME_RUNS = {"runs/receipts": "runs/first", "runs/longer": "runs/one", "runs/short": "runs/one"}
+SAME_RUNS = {
+    "runs/receipts": "runs/first",
+    **dict.fromkeys(("runs/longer", "runs/short", "runs/whole"), "runs/one"),
+}
 LINKED = ("benchmarks", "search_spaces", "tests", "cluster.yaml", "pyproject.toml", "README.md")
 
 

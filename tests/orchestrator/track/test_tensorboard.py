@@ -146,7 +146,9 @@ def test_hmean_against_box_thresh_is_a_curve_in_percent(served: str, run: Path):
         query = urlencode({"run": name, "tag": tag})
         points = get(f"{served}/data/plugin/scalars/scalars?{query}")
         kept = json.loads((run / name / "box_thresh.json").read_text())
-        assert [step for _, step, _ in points] == [5, 10, 20, 50]  # 0.5 is the configured one
+        steps = [step for _, step, _ in points]
+        assert steps == [round(100 * value) for value in kept["box_thresh"]]
+        assert {*steps} - {50} == {5, 10, 20}  # 0.5 is that of the configured regions alone
         assert [value for _, _, value in points] == pytest.approx(kept["hmean"])
 
 

@@ -42,10 +42,6 @@ __all__ = [
 ]
 
 
-# What unclip=exact undoes is what the training does.
-_SHRINK, _UNDONE = "targets.shrink_ratio", "postprocess.shrink_ratio"
-
-
 class TrainConfig(Section):
     """One training, complete: the same config gives the same weights on a CPU."""
 
@@ -63,13 +59,15 @@ class TrainConfig(Section):
     @model_validator(mode="before")
     @classmethod
     def _follow(cls, values: Any) -> Any:
+        """What unclip=exact undoes is what the training does, unless it is given."""
         if not isinstance(values, dict):
             return values
         trained, own = values.get("targets"), values.get("postprocess", {})
         if not isinstance(trained, dict) or not isinstance(own, dict):
             return values
-        followed = {key: trained[key] for key in ("shrink_ratio",) if key in trained}
-        return values | {"postprocess": followed | own} if followed else values
+        if "shrink_ratio" not in trained:
+            return values
+        return values | {"postprocess": {"shrink_ratio": trained["shrink_ratio"]} | own}
 
     @model_validator(mode="after")
     def _check(self) -> TrainConfig:
@@ -99,18 +97,13 @@ class TrainConfig(Section):
         return self
 
 
-def _followed(given: dict[str, Any]) -> dict[str, Any]:
-    """Settings by dotted key, with those that are another's unless they are given."""
-    if _SHRINK not in given:
-        return given
-    return {_UNDONE: given[_SHRINK]} | given
-
-
 def with_values(config: TrainConfig, values: dict[str, Any]) -> TrainConfig:
     """A copy of `config` with dotted keys replaced, checked whole; InputError lists all faults."""
-    flat = flatten(config.model_dump()) | _followed(values)
+    kept = flatten(config.model_dump())
+    if "targets.shrink_ratio" in values:
+        del kept["postprocess.shrink_ratio"]  # follows that one unless it is given too
     try:
-        return TrainConfig.model_validate(nest(flat))
+        return TrainConfig.model_validate(nest(kept | values))
     except ValidationError as error:
         raise InputError("\n".join(describe_faults(error, TrainConfig))) from None
 

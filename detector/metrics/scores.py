@@ -12,7 +12,7 @@ from detector.core.errors import JobError
 from detector.data.labels.pages import Page
 from detector.metrics.cleval import CLEval, CLEvalResult, PageCounts, Words, read_words
 from detector.metrics.iou import IoU, IoUCounts, IoUResult, IoUWords, iou_words
-from detector.metrics.regions import read_regions
+from detector.metrics.regions import Regions, read_regions
 
 METRICS = (
     "hmean",
@@ -100,9 +100,10 @@ class PageWords:
         )
 
     def count(
-        self, polygons: Sequence[ArrayLike], active: ArrayLike | None = None
+        self, polygons: Sequence[ArrayLike] | Regions, active: ArrayLike | None = None
     ) -> tuple[list[PageCounts], list[PageCounts], list[IoUCounts]]:
-        """What each metric counts for D detections, `(K, 2)` xy in pixels of the page.
+        """What each metric counts for D detections, `(K, 2)` xy in pixels of the page, or their
+        regions.
 
         One entry for each row of `active`, `(S, D)` bool, as if only those detections
         existed; None is one row of all.
@@ -132,13 +133,13 @@ class Scoring:
 
     def add(self, page: Page, polygons: Sequence[ArrayLike]) -> None:
         """Count a page. Raises InputError for a name already added."""
-        words = PageWords.read(page)
-        (competition,), (official,), (overlap,) = words.count(polygons)
+        words, found = PageWords.read(page), read_regions(polygons)
+        (competition,), (official,), (overlap,) = words.count(found)
         self._competition.add_counts(page.name, competition)
         self._official.add_counts(page.name, official)
         self._overlap.add_counts(page.name, overlap)
         for iou in self._tighter:
-            (counts,) = words.overlap.match(polygons, iou.threshold).counts()
+            (counts,) = words.overlap.match(found, iou.threshold).counts()
             iou.add_counts(page.name, counts)
         self._pages += 1
 

@@ -22,7 +22,8 @@ from detector.core.errors import InputError
 from detector.core.files import require_writable
 from detector.inference.ensemble import ENSEMBLE, write_ensemble
 from detector.postprocess.edges import further
-from detector.postprocess.sweep import around
+from detector.postprocess.sweep import distinct
+from detector.training.validation.validate import settings_to_score
 from orchestrator.ensembles.candidates import Candidate, Maps, candidates
 from orchestrator.ensembles.scoring import Scored, Scorer
 from orchestrator.run.run import stored_run
@@ -84,7 +85,9 @@ def main(settings: EnsembleSettings) -> int:
 def _settings(config: TrainConfig) -> tuple[PostprocessConfig, ...]:
     """What a training with these settings would try in its next validation: they are its choice."""
     base, tried, own = config.postprocess, config.sweep.tried(), config.sweep.own()
-    return (*around(base, tried), *further(base, tried, base.model_dump(), own))
+    return distinct(
+        (*settings_to_score(base, tried), *further(base, tried, base.model_dump(), own))
+    )
 
 
 def _require_own(output: Path, maps: Path | None) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from detector.config.postprocess import CHOOSING
 from detector.config.settings import PostprocessConfig
-from detector.postprocess.sweep import around, grid, key_of
+from detector.postprocess.sweep import around, distinct, grid
 
 # What may be tried of a setting beyond the values given; its ends are where that ends.
 LADDERS: dict[str, tuple[float, ...]] = {
@@ -75,7 +75,7 @@ def finer(
     cheap = {key: tried for key, tried in values.items() if key in CHOOSING}
     dear = [{key: tried} for key, tried in values.items() if key not in CHOOSING]
     found = [grid(chosen, cheap | moved) for moved in dear or [{}]]
-    return tuple({key_of(s): s for settings in found for s in settings}.values())
+    return distinct(s for settings in found for s in settings)
 
 
 def edges(settings: Sequence[PostprocessConfig], chosen: PostprocessConfig) -> dict[str, float]:

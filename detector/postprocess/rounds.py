@@ -10,9 +10,10 @@ from detector.config.settings import PostprocessConfig
 from detector.data.labels.pages import Page
 from detector.postprocess.edges import LADDERS, edges, finer, further, told
 from detector.postprocess.maps import PageMap
-from detector.postprocess.sweep import around, key_of, sweep
+from detector.postprocess.sweep import around, others, sweep
 from detector.postprocess.sweep_scores import SweepScores
 
+Score = Callable[[Sequence[PostprocessConfig]], SweepScores]
 _GROWTH = ("shape", "unclip", "unclip_ratio", "box_thresh")
 _FINER = 2  # times that the distance to the neighbours of the best is halved
 
@@ -49,55 +50,40 @@ def sweep_in_rounds(
 
     Raises InputError and JobError as `sweep` does.
     """
-    swept = _scored(maps, pages, None, around(base, tried), log)
+
+    def score(settings: Sequence[PostprocessConfig]) -> SweepScores:
+        log(f"scoring {len(settings)} settings")
+        return sweep(maps, pages, settings)
+
+    swept = score(around(base, tried))
     beside = {key: values for key, values in tried.items() if key in _GROWTH}
-    swept = _scored(maps, pages, swept, around(_chosen(swept), beside, every=True), log)
+    swept = _with(swept, around(_chosen(swept), beside, every=True), score)
     for _ in range(_FINER):
-        swept = _followed(maps, pages, swept, tried, own, log)
-        between = finer(swept.settings, _chosen(swept), own)
-        swept = _scored(maps, pages, swept, between, log)
-    swept = _followed(maps, pages, swept, tried, own, log)
+        swept = _followed(swept, tried, own, score, log)
+        swept = _with(swept, finer(swept.settings, _chosen(swept), own), score)
+    swept = _followed(swept, tried, own, score, log)
     return Rounds(swept, _beyond(swept, tried), edges(swept.settings, _chosen(swept)))
 
 
 def _followed(
-    maps: Iterable[PageMap],
-    pages: Sequence[Page],
     swept: SweepScores,
     tried: Mapping[str, Sequence[Any]],
     own: Collection[str],
+    score: Score,
     log: Callable[[str], None],
 ) -> SweepScores:
     """The sweep and what lies beyond the ends where its best lies."""
-    while True:
-        more = _new(swept, further(swept.settings[0], tried, swept.tuned(), own))
-        if not more:
-            return swept
+    while more := others(further(swept.settings[0], tried, swept.tuned(), own), swept.settings):
         at_end = told(edges(swept.settings, _chosen(swept)))
         log(f"best at an end of what was tried ({at_end}): trying further values")
-        swept = _scored(maps, pages, swept, more, log)
+        swept = _with(swept, more, score)
+    return swept
 
 
-def _scored(
-    maps: Iterable[PageMap],
-    pages: Sequence[Page],
-    swept: SweepScores | None,
-    settings: Sequence[PostprocessConfig],
-    log: Callable[[str], None],
-) -> SweepScores:
-    new = tuple(settings) if swept is None else _new(swept, settings)
-    if swept is not None and not new:
-        return swept
-    log(f"scoring {len(new)} settings")
-    found = sweep(maps, pages, new)
-    return found if swept is None else swept.joined(found)
-
-
-def _new(
-    swept: SweepScores, settings: Sequence[PostprocessConfig]
-) -> tuple[PostprocessConfig, ...]:
-    known = {key_of(setting) for setting in swept.settings}
-    return tuple(setting for setting in settings if key_of(setting) not in known)
+def _with(swept: SweepScores, settings: Sequence[PostprocessConfig], score: Score) -> SweepScores:
+    """The sweep and the scores of those settings that it has none of."""
+    new = others(settings, swept.settings)
+    return swept.joined(score(new)) if new else swept
 
 
 def _chosen(swept: SweepScores) -> PostprocessConfig:

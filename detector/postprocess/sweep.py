@@ -49,7 +49,7 @@ def grid(
 
     Raises InputError for an unknown key or a value out of range, naming them.
     """
-    settings, given = {key_of(base): base}, base.model_dump()
+    settings, given = {_key(base): base}, base.model_dump()
     for combination in itertools.product(*values.values()):
         changed = given | dict(zip(values, combination, strict=True))
         try:
@@ -57,13 +57,25 @@ def grid(
         except ValidationError as error:
             lines = describe_faults(error, PostprocessConfig)
             raise InputError("\n".join(f"grid.{line}" for line in lines)) from None
-        settings.setdefault(key_of(setting), setting)
+        settings.setdefault(_key(setting), setting)
     return tuple(settings.values())
 
 
-def key_of(setting: PostprocessConfig) -> tuple[Any, ...]:
-    """Its values: equal for equal settings."""
+def _key(setting: PostprocessConfig) -> tuple[Any, ...]:
     return tuple(setting.model_dump().values())
+
+
+def distinct(settings: Iterable[PostprocessConfig]) -> tuple[PostprocessConfig, ...]:
+    """The settings in their order, each once."""
+    return tuple({_key(setting): setting for setting in settings}.values())
+
+
+def others(
+    settings: Iterable[PostprocessConfig], known: Iterable[PostprocessConfig]
+) -> tuple[PostprocessConfig, ...]:
+    """Those of `settings` that are not among the known ones."""
+    keys = {_key(setting) for setting in known}
+    return tuple(setting for setting in settings if _key(setting) not in keys)
 
 
 def sweep(
@@ -127,7 +139,7 @@ def around(
         for s in grid(base, tried)
         if not (pruned and s.shape == "polygon" and s.unclip == "ratio")
     )
-    return tuple({key_of(setting): setting for setting in (base, *settings)}.values())
+    return distinct((base, *settings))
 
 
 def quick_figures(swept: SweepScores) -> dict[str, float]:

@@ -152,6 +152,10 @@ class SweepScores:
 
     def cross_fit(self) -> CrossFit | None:
         """The choice of each half of the pages scored on the other; None below 2 pages."""
+        return self._fitted
+
+    @cached_property
+    def _fitted(self) -> CrossFit | None:
         if len(self.names) < 2:
             return None
         second = second_half(len(self.names))

@@ -19,7 +19,7 @@ from torch import nn
 from detector.config.settings import PostprocessConfig, TrainConfig
 from detector.inference.latency import latency_ms
 from detector.postprocess.edges import further
-from detector.postprocess.sweep import key_of
+from detector.postprocess.sweep import others
 from detector.postprocess.sweep_scores import SweepScores
 from detector.training.epoch import Job
 from detector.training.monitor import Monitor, box_thresh_curve, curves
@@ -116,6 +116,7 @@ def begin_validation(job: Job, state: TrainingState, processes: ScoringProcesses
     share, cache = (peers.rank, peers.world), job.samples.cache
     # Of what the leader found last and keeps, so that a resumed training tries the same.
     more = further_settings(job.config, job.detector.postprocess, peers.told(state.tuned))
+    more = others(more, processes.scorer.settings)
     return begin(
         job.detector, processes, workers=job.loaders, share=share, cache=cache, further=more
     )
@@ -130,9 +131,7 @@ def further_settings(
     """
     if not config.train.sweep or not tuned:
         return ()
-    known = {key_of(setting) for setting in settings_to_score(base, config.sweep.tried())}
-    more = further(base, config.sweep.tried(), tuned, config.sweep.own())
-    return tuple(setting for setting in more if key_of(setting) not in known)
+    return further(base, config.sweep.tried(), tuned, config.sweep.own())
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ from detector.config.settings import PostprocessConfig
 from detector.data.page.cache import PageCache
 from detector.inference.detector import Detector
 from detector.inference.evaluation import page_maps
-from detector.postprocess.sweep import around, grid, key_of
+from detector.postprocess.sweep import around, distinct, grid
 from detector.training.validation.figures import Part, Validated, validated
 from detector.training.validation.processes import (
     Further,
@@ -35,7 +35,7 @@ def settings_to_score(
     if tried is None:
         return (base,)
     own = grid(base, {key: values for key, values in tried.items() if key in CHOOSING})
-    return tuple({key_of(setting): setting for setting in (*own, *around(base, tried))}.values())
+    return distinct((*own, *around(base, tried)))
 
 
 @dataclass(frozen=True, eq=False)

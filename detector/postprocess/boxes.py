@@ -42,6 +42,12 @@ class Boxes:
     def short_sides(self) -> Floats:
         return np.minimum(self.side[:, 0], self.side[:, 1])
 
+    def inset(self, areas: Floats) -> Floats:
+        """How far inwards all sides must move for these areas; 0 where one is no smaller."""
+        half_length = self.side.sum(axis=1)
+        excess = np.maximum(self.side.prod(axis=1) - areas, 0.0)
+        return (half_length - np.sqrt(np.maximum(half_length**2 - 4 * excess, 0.0))) / 4
+
     def grown(self, chosen: NDArray[np.intp], distances: Floats) -> tuple[Floats, Counts]:
         """The corners of the chosen rectangles grown by D: `(4 K, 2)`, and four for each.
 

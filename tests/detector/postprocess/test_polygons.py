@@ -429,7 +429,8 @@ def test_sides_are_in_model_pixels_and_polygons_in_source_pixels(shape: str) -> 
     st.integers(1, 400),
     st.integers(1, 400),
     st.floats(0.01, 0.99),
-    st.sampled_from([("quad", 1e-3), ("polygon", 2e-3)]),  # outlines are kept in 1/1024 px
+    # Outlines are kept in 1/1024 px, and a quad loses what the chords of a corner's arc lose.
+    st.sampled_from([("quad", 0.1), ("polygon", 2e-3)]),
 )
 def test_exact_growth_undoes_the_shrink_of_a_rectangle(
     width: int, height: int, shrink_ratio: float, case: tuple[str, float]
@@ -532,8 +533,10 @@ def test_a_quad_grown_exactly_is_the_rectangle_of_the_grown_outline_by_hand() ->
     p[35:42, 20:81] = p[21:42, 20:27] = p[21:42, 74:81] = 1  # pixel centres: 60 x 20, 6 thick
     grow = exact_growth(60 * 6 + 2 * 6 * 14, 2 * (60 + 20 + 14))
     (points,) = run(p, unclip="exact").polygons
-    # Contours cut the two inner corners by a pixel. The rectangle alone would grow by 13 px.
-    assert bounds(points) == pytest.approx((20 - grow, 21 - grow, 80 + grow, 41 + grow), abs=0.2)
+    # Contours cut the two inner corners by a pixel, and a side may move inwards by one. The
+    # rectangle alone would grow by 13 px.
+    inwards = np.subtract(bounds(points), (20 - grow, 21 - grow, 80 + grow, 41 + grow))
+    assert inwards == pytest.approx((1, 1, -1, -1), abs=0.2)
     assert exact_growth(60 * 20, 160) > grow + 5
     (ratio,) = run(p, unclip_ratio=1.5).polygons  # of the rectangle, as the papers do
     grow = 60 * 20 * 1.5 / 160
@@ -547,6 +550,31 @@ def test_a_rectangle_grown_exactly_is_the_same_from_its_outline() -> None:
     found = grown(candidates, unclip="exact")
     grow = exact_growth(24 * 8, 64)
     expected = (20 - grow, 10 - grow, 44 + grow, 18 + grow)
-    assert bounds(found.polygons[0]) == pytest.approx(expected, abs=0.005)
+    assert bounds(found.polygons[0]) == pytest.approx(expected, abs=0.03)  # arcs are chords
     assert len(found.polygons[0]) == 4
-    assert found.sides[0] == pytest.approx(8 + 2 * grow, abs=0.005)
+    assert found.sides[0] == pytest.approx(8 + 2 * grow, abs=0.06)
+
+
+def test_a_quad_grown_exactly_is_as_large_as_what_grew_where_a_region_bulges() -> None:
+    """A third of a kernel is two pixels thicker; a rectangle around it is so everywhere."""
+    p = page(60, 160)
+    p[20:31, 30:121] = 1
+    p[31:33, 60:91] = 1
+    (quad,) = run(p, unclip="exact").polygons
+    (outline,) = run(p, unclip="exact", shape="polygon").polygons
+    (contour,), _ = cv2.findContours(p.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    kernel = Polygon(contour[:, 0])
+    grow = exact_growth(kernel.area, kernel.length)
+    square_corners = Polygon(outline).area + (4 - np.pi) * grow**2
+    assert Polygon(quad).area == pytest.approx(square_corners, rel=0.01)
+    assert np.prod(cv2.minAreaRect(outline)[1]) > 1.03 * square_corners
+
+
+def test_a_quad_grown_exactly_moves_a_pixel_inwards_at_most() -> None:
+    """A triangle fills half of its rectangle; half an area would cut the word's ends off."""
+    p = page(60, 100)
+    cv2.fillPoly(p, [np.array([[20, 40], [80, 40], [50, 15]])], 1.0)
+    (points,) = run(p, unclip="exact").polygons
+    (outline,) = run(p, unclip="exact", shape="polygon").polygons
+    around = cv2.minAreaRect(outline)[1]
+    assert sorted(cv2.minAreaRect(points)[1]) == pytest.approx(np.sort(around) - 2, abs=0.01)

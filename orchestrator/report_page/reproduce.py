@@ -35,7 +35,7 @@ def section(facts: RunFacts) -> Section:
     blocks += [
         Command("Go on with this run:", again(facts.config, facts.folder)),
         Command("This page again:", command("orchestrator.report", {"run": run})),
-        Facts([("seed of the search", str(facts.config.seed)), *_versions()]),
+        Facts([("seed of the search", str(facts.config.seed)), *versions()]),
         *_record(facts),
     ]
     return Section("reproduce", TITLE, blocks)
@@ -51,7 +51,8 @@ def search_command(facts: RunFacts) -> str:
     return command("orchestrator.search", own | {"seed": facts.config.seed} | given)
 
 
-def _versions() -> list[tuple[str, str]]:
+def versions() -> list[tuple[str, str]]:
+    """Of the packages that a search needs beside those of a training."""
     found = []
     for name in PACKAGES:
         try:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from json import JSONDecodeError
@@ -172,6 +172,17 @@ class Study:
     def _set(self, key: str, value: Any) -> None:
         self._storage.set_study_user_attr(self._id, key, value)
         self._attributes[key] = value
+
+    def copy_to(self, url: str, changed: Callable[[Any], Any]) -> None:
+        """Write the study, its notes `changed`, to a new storage at `url` (see `storage_url`)."""
+        with _explained(url):
+            storage = open_storage(url)
+            copy = storage.create_new_study([StudyDirection.MAXIMIZE], self.name)
+            for key, value in changed(self._attributes).items():
+                storage.set_study_user_attr(copy, key, value)
+            for trial in self._storage.get_all_trials(self._id):
+                trial.user_attrs = changed(trial.user_attrs)
+                storage.create_new_trial(copy, trial)
 
     def as_optuna(self) -> optuna.Study:
         """A copy in memory, for what Optuna itself computes and draws."""

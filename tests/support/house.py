@@ -35,6 +35,7 @@ ORCHESTRATOR = House(
         ("place", "results", "track"),
         ("propose",),
         ("execute", "report_page", "ensembles"),
+        ("packs",),
         (COMMANDS,),
     ),
 )

@@ -22,6 +22,7 @@ from orchestrator.execute.recorder import Recorder
 from orchestrator.execute.session import Session
 from orchestrator.execute.trial import TrialFunction, detector_trial
 from orchestrator.execute.tuner import run_search
+from orchestrator.machines.ask import require_alike, sides
 from orchestrator.place.cluster import cluster_address, connected
 from orchestrator.place.cost import check_starts
 from orchestrator.place.interruption import INTERRUPTED, Interruption
@@ -166,6 +167,8 @@ def search(
     address = cluster_address()
     log(f"joining Ray at {address}" if address else "starting Ray, which takes a few seconds")
     with connected(this_machine()) as machines:
+        if len(machines) > 1:
+            require_alike(*sides(config, run.space))
         resources = local or cluster_share(config, run.space, machines)
         require_fit(resources)
         trial = trial or detector_trial(

@@ -95,6 +95,7 @@ def make_workspace(folder: Path, process: CommandProcess, address: str) -> Path:
         *(f"{key}={value}" for key, value in (TINY_SEARCH | {"budget.trials": "4"}).items()),
     )
     make("orchestrator.ensemble", "run=runs/first", "candidates=2")
+    make("orchestrator.pack", "run=runs/first", "output=first.zip")
     make(
         "detector.train",
         *("data.root=receipts", "output=runs/one"),

@@ -32,7 +32,7 @@ ORCHESTRATOR = House(
         ("config",),
         ("space",),
         ("run",),
-        ("place", "results", "track"),
+        ("place", "machines", "results", "track"),
         ("propose",),
         ("execute", "report_page", "ensembles"),
         ("packs",),

@@ -37,7 +37,8 @@ from typing import Any
 import numpy as np
 from live_policies import POLICIES, SHIPPED, Trained, incumbents
 from policies import Rules, chosen
-from record_trainings import FIXED, SPACE, given_or_drawn
+from record_trainings import given_or_drawn
+from recorded_points import FIXED, SPACE
 from timing import run
 
 from detector.config.cli import log

@@ -2,15 +2,18 @@
 
 The table holds every epoch of every training at every post-processing setting (see
 `record_trainings.py`), so a replayed search is told the scores that it would have seen, and what
-its best model is worth can be looked up. Nothing here knows of Ray or Optuna.
+its best model is worth can be looked up. There are two kinds. One has every combination of a few
+values, so that any proposal is one of its trainings. The other has trainings at points drawn from
+ranges: a proposal stands for one that was recorded (`row_finder`). Nothing here knows of Ray.
 """
 
 from __future__ import annotations
 
 import itertools
 import json
+import math
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,28 +23,48 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.core.errors import InputError
+from orchestrator.space.parameters import Parameter, read_parameter
 
 LEVELS = 65535
 MARGIN = 0.002  # H-mean below the table's best that counts as having reached it
 CURVE_EPOCHS = (10, 20, 40, 80, 160, 320)
 RESAMPLES = 10_000
 KEYS = ("configs", "settings", "about", "hmeans")
+RANGES, SEEDS = "ranges", "seeds"  # of tables whose trainings were drawn alone
 
 
 @dataclass(frozen=True, eq=False)
 class Table:
     """C trainings of E epochs, each epoch scored at S post-processing settings.
 
-    configs: the C points, every combination of their values once.
-    settings: the S settings.
+    configs: the C points. Without `ranges` they are every combination of their values once.
+    settings: the S settings, every combination of their values once.
     hmeans: `(C, E, 2, S)` float64 in [0, 1], the H-mean of two halves of the pages.
     about: what the trainings share.
+    ranges: the settings of a training that were drawn from a range.
     """
 
     configs: tuple[dict[str, Any], ...]
     settings: tuple[dict[str, float], ...]
     hmeans: NDArray[np.float64]
     about: dict[str, Any]
+    ranges: tuple[Parameter, ...] = ()
+
+    @cached_property
+    def space(self) -> tuple[Parameter, ...]:
+        """What a search chooses of a training: the ranges, and choices for all else."""
+        ranges = {parameter.key: parameter for parameter in self.ranges}
+        return tuple(ranges.get(one.key, one) for one in choices(self.configs))
+
+    @cached_property
+    def setting_space(self) -> tuple[Parameter, ...]:
+        """What a search chooses of post-processing, where that is drawn too."""
+        return choices(self.settings)
+
+    @cached_property
+    def row_of(self) -> Callable[[Mapping[str, Any], Callable[[int], bool]], int]:
+        """The training that stands for a point, see `row_finder`."""
+        return row_finder(self.configs, {parameter.key for parameter in self.ranges})
 
     @property
     def epochs(self) -> int:
@@ -100,14 +123,20 @@ class Table:
 
 
 def read_table(path: Path) -> Table:
-    """The table that `record_trainings.py` wrote; InputError when it is not one, or not whole."""
+    """The table that `record_trainings.py` wrote; InputError when it is not one, or not whole.
+
+    Of a configuration that was trained with several seeds it has the first one's training.
+    """
     try:
         with np.load(path, allow_pickle=False) as file:
             found = {key: file[key] for key in KEYS}
+            ranges = json.loads(str(file[RANGES])) if RANGES in file else {}
+            first = file[SEEDS] == 0 if SEEDS in file else slice(None)
         configs, settings, about = (json.loads(str(found[key])) for key in KEYS[:3])
+        drawn = tuple(read_parameter(key, spec) for key, spec in ranges.items())
     except FileNotFoundError:
         raise InputError(f"table: {path} does not exist; record_trainings.py makes one") from None
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, KeyError, ValueError, InputError, zipfile.BadZipFile) as error:
         raise InputError(
             f"table: {path} is no table of record_trainings.py ({error}); record one"
         ) from None
@@ -118,14 +147,50 @@ def read_table(path: Path) -> Table:
             f"table: {path}: hmeans must be (configs, epochs, 2, settings), got {hmeans.shape} "
             f"for {len(configs)} configs and {len(settings)} settings; record it again"
         )
-    _require_every_combination(path, "trainings", configs)
+    if not drawn:
+        _require_every_combination(path, "trainings", configs)
     _require_every_combination(path, "settings", settings)
-    return Table(tuple(configs), tuple(settings), hmeans / LEVELS, about)
+    points = np.array(configs)[first].tolist()
+    return Table(tuple(points), tuple(settings), hmeans[first] / LEVELS, about, drawn)
+
+
+def choices(points: Sequence[Mapping[str, Any]]) -> tuple[Parameter, ...]:
+    """Every key of the points with all of its values."""
+    return tuple(Parameter(key, "choice", values) for key, values in axes(points).items())
 
 
 def axes(points: Sequence[Mapping[str, Any]]) -> dict[str, tuple[Any, ...]]:
     """The different values of each key, in the order of the points."""
     return {key: tuple(dict.fromkeys(point[key] for point in points)) for key in points[0]}
+
+
+def row_finder(
+    configs: Sequence[Mapping[str, Any]], drawn: Collection[str]
+) -> Callable[[Mapping[str, Any], Callable[[int], bool]], int]:
+    """Which row of a table stands for a point: the nearest one that a search has not had yet.
+
+    The function takes the point and `take`, which says of a row whether it is free, and takes it
+    then. Rows must have the same choices; by the settings that were `drawn` from ranges the
+    distance is that of the logarithms, as a setting counts by its ratio. So a rate, with the widest
+    range, counts most. When all rows with these choices are taken it is the nearest again. Where
+    nothing was drawn it is the row of the very point, taken or not.
+
+    Mind what that leaves out: a sampler is told of its own point what was scored at another,
+    farther away the fewer rows are left, so it learns less than it would, and its late proposals
+    are hardly its own. A search that draws at random loses nothing by it. So what a sampler gains
+    is underestimated, and no search can find anything better than the table has.
+    """
+
+    def row_of(point: Mapping[str, Any], take: Callable[[int], bool]) -> int:
+        found = []
+        for row, config in enumerate(configs):
+            if all(config[key] == point[key] for key in config if key not in drawn):
+                ratios = [math.log2(config[key] / point[key]) for key in drawn]
+                found.append((math.hypot(*ratios), row))
+        rows = [row for _, row in sorted(found)]
+        return next((row for row in rows if drawn and take(row)), rows[0])
+
+    return row_of
 
 
 def _require_every_combination(path: Path, kind: str, points: Sequence[Mapping[str, Any]]) -> None:

@@ -12,6 +12,7 @@ ours: this project's search. Post-processing is scored from each trained model, 
 ray-nested: `ray` with the cross-fitted score, so that only the training is searched.
 ours-asha: `ours` with a scheduler that stops trials for good, as `ray`'s does.
 ours-joint: `ours` with post-processing drawn, as in `ray`.
+ours-alone: `ours` without Ray: the same figures as with `concurrent=1`, for many seeds.
 random: points drawn at random, each once, all trained to the end.
 iepoch: twenty points drawn at random are trained for `grace` epochs, the best three of them to the
     end; then the next twenty (i-Epoch: Egele et al. 2024).
@@ -20,10 +21,10 @@ pasha: points drawn at random are promoted as in `ours`, up to a rung that rises
 optuna-hyperband: Optuna's TPE with its HyperbandPruner, as its documentation puts them together.
 optuna-hyperband-joint: the same with post-processing drawn, as in `ray`.
 
-All but the `joint` ones and `ray` report the cross-fitted score. The last five run on Optuna alone,
-one training after the other, as what is counted needs no Ray (`optuna_policies.py`). Of a table
+All but the `joint` ones and `ray` report the cross-fitted score. The last six run without Ray,
+one training after the other, as nothing that is counted needs it (`optuna_policies.py`). Of a table
 whose points were drawn from ranges the nearest one that is left stands for a proposal
-(`replay.row_finder`).
+(`stand_in.py`).
 
 The yardstick is the same for all. A search is over when the model that it would ship, the epoch
 with the best score it was told, has an H-mean over all pages within 0.002 of the table's best
@@ -38,6 +39,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -74,11 +76,11 @@ DEFAULTS = {
     "output": None,
 }
 CORES = 2
-BASELINE, OURS = "ray", "ours"
+BASELINE, OURS = "ray", ("ours", "ours-alone")
 
 
 def replay(name: str, table: Table, seed: int, *, cap: int, rules: Rules) -> Outcome:
-    """One search by a policy of `POLICIES`; Ray must be running."""
+    """One search by a policy of `POLICIES`; Ray must be running for one of `ON_RAY`."""
     yardstick, start = Yardstick(table.target, cap), time.perf_counter()
     POLICIES[name](table, yardstick, seed, rules)
     epochs, reached = len(yardstick.worths), yardstick.reached
@@ -95,9 +97,10 @@ def replay(name: str, table: Table, seed: int, *, cap: int, rules: Rules) -> Out
 def replay_all(
     names: Iterable[str], table: Table, seeds: int, *, cap: int, rules: Rules
 ) -> dict[str, list[Outcome]]:
-    """Every policy with seeds 0, 1, …, on one Ray; policies take turns."""
+    """Every policy with seeds 0, 1, …, on one Ray where one needs it; policies take turns."""
     found: dict[str, list[Outcome]] = {name: [] for name in names}
-    with connected(Machine(cpus=max(CORES, rules.concurrent), gpus=0)):
+    cluster = connected(Machine(cpus=max(CORES, rules.concurrent), gpus=0))
+    with cluster if found.keys() & ON_RAY.keys() else nullcontext():
         for seed in range(seeds):
             for name, outcomes in found.items():
                 outcomes.append(replay(name, table, seed, cap=cap, rules=rules))
@@ -117,10 +120,12 @@ def compared(found: Mapping[str, Sequence[Outcome]]) -> dict[str, dict[str, Rati
 
 
 def ours_over(found: Mapping[str, Sequence[Outcome]]) -> dict[str, dict[str, Ratio]]:
-    """Epochs of `ours`, where that was run, over those of every other policy."""
+    """Epochs of `ours` or `ours-alone`, where one was run, over those of every other policy."""
     counts = counts_of(found)
-    others = counts.keys() - {OURS} if OURS in counts else set()
-    return {name: ratios(counts[OURS], counts[name]) for name in counts if name in others}
+    ours = next((counts[name] for name in OURS if name in counts), None)
+    if ours is None:
+        return {}
+    return {name: ratios(ours, counts[name]) for name in counts if name not in OURS}
 
 
 def tables(table: Table, found: Mapping[str, Sequence[Outcome]], cap: int) -> str:

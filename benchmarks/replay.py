@@ -4,16 +4,15 @@ The table holds every epoch of every training at every post-processing setting (
 `record_trainings.py`), so a replayed search is told the scores that it would have seen, and what
 its best model is worth can be looked up. There are two kinds. One has every combination of a few
 values, so that any proposal is one of its trainings. The other has trainings at points drawn from
-ranges: a proposal stands for one that was recorded (`row_finder`). Nothing here knows of Ray.
+ranges: a proposal stands for one that was recorded (`stand_in.py`). Nothing here knows of Ray.
 """
 
 from __future__ import annotations
 
 import itertools
 import json
-import math
 import zipfile
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from stand_in import Finder, row_finder
 
 from detector.core.errors import InputError
 from orchestrator.space.parameters import Parameter, read_parameter
@@ -62,8 +62,8 @@ class Table:
         return choices(self.settings)
 
     @cached_property
-    def row_of(self) -> Callable[[Mapping[str, Any], Callable[[int], bool]], int]:
-        """The training that stands for a point, see `row_finder`."""
+    def row_of(self) -> Finder:
+        """The training that stands for a point, see `stand_in.py`."""
         return row_finder(self.configs, {parameter.key for parameter in self.ranges})
 
     @property
@@ -162,35 +162,6 @@ def choices(points: Sequence[Mapping[str, Any]]) -> tuple[Parameter, ...]:
 def axes(points: Sequence[Mapping[str, Any]]) -> dict[str, tuple[Any, ...]]:
     """The different values of each key, in the order of the points."""
     return {key: tuple(dict.fromkeys(point[key] for point in points)) for key in points[0]}
-
-
-def row_finder(
-    configs: Sequence[Mapping[str, Any]], drawn: Collection[str]
-) -> Callable[[Mapping[str, Any], Callable[[int], bool]], int]:
-    """Which row of a table stands for a point: the nearest one that a search has not had yet.
-
-    The function takes the point and `take`, which says of a row whether it is free, and takes it
-    then. Rows must have the same choices; by the settings that were `drawn` from ranges the
-    distance is that of the logarithms, as a setting counts by its ratio. So a rate, with the widest
-    range, counts most. When all rows with these choices are taken it is the nearest again. Where
-    nothing was drawn it is the row of the very point, taken or not.
-
-    Mind what that leaves out: a sampler is told of its own point what was scored at another,
-    farther away the fewer rows are left, so it learns less than it would, and its late proposals
-    are hardly its own. A search that draws at random loses nothing by it. So what a sampler gains
-    is underestimated, and no search can find anything better than the table has.
-    """
-
-    def row_of(point: Mapping[str, Any], take: Callable[[int], bool]) -> int:
-        found = []
-        for row, config in enumerate(configs):
-            if all(config[key] == point[key] for key in config if key not in drawn):
-                ratios = [math.log2(config[key] / point[key]) for key in drawn]
-                found.append((math.hypot(*ratios), row))
-        rows = [row for _, row in sorted(found)]
-        return next((row for row in rows if drawn and take(row)), rows[0])
-
-    return row_of
 
 
 def _require_every_combination(path: Path, kind: str, points: Sequence[Mapping[str, Any]]) -> None:

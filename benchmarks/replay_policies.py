@@ -7,7 +7,8 @@ running. `optuna_policies.py` has those that need none.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,11 +28,14 @@ from orchestrator.execute.session import Session
 from orchestrator.execute.trial import TrialFunction
 from orchestrator.execute.tuner import run_search
 from orchestrator.place.resources import TrialResources
+from orchestrator.propose.search_jobs import SearchJobs, halving_of
 from orchestrator.run.run import Run
 from orchestrator.run.study import Study
 from orchestrator.space.parameters import Budget, Parameter
 from orchestrator.space.search_space import SearchSpace
 from orchestrator.trials.job import TrialJob
+
+CAP = 3000  # trials of a search, more than can be begun
 
 Policy = Callable[[Table, Yardstick, int, Rules], None]
 
@@ -82,16 +86,11 @@ def documented(
         )
 
 
-def own(
-    table: Table,
-    yardstick: Yardstick,
-    seed: int,
-    rules: Rules,
-    *,
-    nested: bool = True,
-    promote: bool = True,
-) -> None:
-    """This project's search, as `python -m orchestrator.search` runs it.
+@contextmanager
+def _begun(
+    table: Table, seed: int, rules: Rules, *, nested: bool = True, promote: bool = True
+) -> Iterator[Run]:
+    """A run of this project that has proposed nothing yet; its folder is gone in the end.
 
     When `nested`, trials differ in their training only and report the cross-fitted H-mean;
     otherwise post-processing is drawn too, as in `documented`. With `promote` they pause at rungs
@@ -104,27 +103,62 @@ def own(
         parameters={parameter.key: parameter for parameter in searched(table, nested=nested)},
         warm_start=(),
         budget=Budget(
-            trials=yardstick.cap,
+            trials=CAP,  # more than can be begun
             epochs=table.epochs,
             grace_epochs=rules.grace,
             reduction_factor=rules.factor,
         ),
     )
-    watch = Watch(yardstick, table.shipped, nested=nested)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    # A database would be told the same and take most of the time.
+    storage = InMemoryStorage()
+    storage.create_new_study([StudyDirection.MAXIMIZE], "replay")
+    scheduler = {"scheduler": "promote" if promote else "asha"}
+    config = SearchConfig.model_validate({"space": "replay", "seed": seed, "search": scheduler})
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        # A database would be told the same and take most of the time.
-        storage = InMemoryStorage()
-        storage.create_new_study([StudyDirection.MAXIMIZE], "replay")
-        scheduler = {"scheduler": "promote" if promote else "asha"}
-        config = SearchConfig.model_validate({"space": "replay", "seed": seed, "search": scheduler})
-        run = Run(folder, config, space, Study(storage, "replay"))
+        yield Run(Path(name), config, space, Study(storage, "replay"))
+
+
+def own(
+    table: Table,
+    yardstick: Yardstick,
+    seed: int,
+    rules: Rules,
+    *,
+    nested: bool = True,
+    promote: bool = True,
+) -> None:
+    """This project's search, as `python -m orchestrator.search` runs it; see `_begun`."""
+    watch = Watch(yardstick, table.shipped, nested=nested)
+    with _begun(table, seed, rules, nested=nested, promote=promote) as run:
+        trial = replayed_trial(table, run.folder / "rows", nested=nested)
         resources = TrialResources(cpus=1, gpus=0, concurrent=rules.concurrent)
-        session = Session(
-            run, replayed_trial(table, folder / "rows", nested=nested), resources, no_limits()
-        )
+        session = Session(run, trial, resources, no_limits())
         until_enough(lambda: run_search(session, [Heard(watch, run)]))
+
+
+def own_alone(table: Table, yardstick: Yardstick, seed: int, rules: Rules) -> None:
+    """What this project's search decides, without Ray: one job after the other, in this process.
+
+    With one trial at a time it is the search of `own`, epoch by epoch, in a hundredth of the time.
+    """
+    watch = Watch(yardstick, table.shipped, nested=True)
+    with _begun(table, seed, rules) as run:
+        jobs, heard = SearchJobs(run, halving_of(run)), Heard(watch, run)
+        trial = replayed_trial(table, run.folder / "rows", nested=True)
+        until_enough(lambda: _one_by_one(jobs, trial, heard))
+
+
+def _one_by_one(jobs: SearchJobs, trial: TrialFunction, heard: Heard) -> None:
+    while (job := jobs.next_job()) is not None:
+        job.folder.mkdir(parents=True, exist_ok=True)
+        told: list[dict[str, Any]] = []
+        trial(job, told.append)
+        for report in told:
+            jobs.reported(job, report)
+            heard.reported(job, report)
+            heard.step()
+        jobs.ended(job, told[-1])
 
 
 ON_RAY: dict[str, Policy] = {
@@ -135,6 +169,7 @@ ON_RAY: dict[str, Policy] = {
     "ours-joint": partial(own, nested=False),
 }
 POLICIES: dict[str, Policy] = ON_RAY | {
+    "ours-alone": own_alone,
     "random": partial(one_by_one, random_search),
     "iepoch": partial(one_by_one, i_epoch),
     "pasha": partial(one_by_one, pasha),

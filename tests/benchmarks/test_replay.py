@@ -144,21 +144,6 @@ def test_in_a_grid_a_point_is_its_own_row_however_often(table):
     assert [table.row_of({"lr": 0.2}, taking({1})) for _ in range(3)] == [1, 1, 1]
 
 
-@given(st.sampled_from("ab"), st.floats(0.001, 0.004), st.floats(1, 4), st.sets(st.integers(0, 3)))
-def test_no_free_training_of_the_same_choices_is_nearer(net, lr, weight, taken):
-    row = replay.row_finder(DRAWN, {"lr", "weight"})(
-        {"net": net, "lr": lr, "weight": weight}, lambda row: row not in taken
-    )
-
-    def distance(config):
-        return np.hypot(*np.log2([config["lr"] / lr, config["weight"] / weight]))
-
-    alike = [i for i, config in enumerate(DRAWN) if config["net"] == net]
-    left = [i for i in alike if i not in taken] or alike
-    assert distance(DRAWN[row]) == pytest.approx(min(distance(DRAWN[i]) for i in left))
-    assert row in left
-
-
 def broken(path, **changes):
     arrays = {
         "configs": np.array(json.dumps(CONFIGS)),

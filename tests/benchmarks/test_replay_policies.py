@@ -15,7 +15,10 @@ from detector.core.errors import JobError
 from orchestrator.space.parameters import Parameter
 from orchestrator.trials.job import TrialJob
 
-NESTED = ("ours", "ours-asha", "ray-nested", "random", "iepoch", "pasha", "optuna-hyperband")
+NESTED = (
+    *("ours", "ours-asha", "ours-alone", "ray-nested"),
+    *("random", "iepoch", "pasha", "optuna-hyperband"),
+)
 JOINT = ("ray", "ours-joint", "optuna-hyperband-joint")
 
 
@@ -62,6 +65,13 @@ def test_a_policy_stops_as_soon_as_its_model_is_good_enough(table):
     assert found.reached
     assert found.worths[-1] >= target
     assert max(found.worths[:-1]) < target
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_without_ray_this_projects_search_is_the_same_epoch_by_epoch(table):
+    assert search("ours-alone", table, cap=36, seed=3).worths == (
+        search("ours", table, cap=36, seed=3).worths
+    )
 
 
 @pytest.mark.usefixtures("ray_cluster")

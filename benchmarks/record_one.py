@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,13 +35,15 @@ from detector.training.trainer import train
 LEVELS = 65535  # of a mean H-mean
 PAGE_LEVELS = 65534  # of a page's, beside which there is
 BLANK = 65535  # a page without a word or a detection
+NOT_FINITE = "the loss is not finite"  # how the message of a training that broke down begins
 ARRAYS = ("hmeans", "choices", "pages", "heldout", "scores", "shipped", "seconds")
 
 
 def record(config: TrainConfig, place: Path, heldout: Sequence[Page]) -> Path:
     """Train in the folder `place`, or go on with it; the file of its `ARRAYS`, an epoch a row.
 
-    What only a resume needs is deleted in the end.
+    What only a resume needs is deleted in the end. A training whose loss is not finite has epochs
+    that found nothing from there on, and a `failed.txt`.
     """
     done = place / "recorded.npz"
     if done.is_file():
@@ -58,20 +61,27 @@ def record(config: TrainConfig, place: Path, heldout: Sequence[Page]) -> Path:
         clock[0] = time.process_time()
 
     _step_back(place)
-    epochs, failed = range(1, config.train.epochs + 1), config.train.epochs
     try:
         train(config, place, report=keep, resume=True, log=lambda _: None)
-    except JobError as error:  # a loss that is not finite: what a search is told of it is nothing
-        failed = sum(_epoch_file(place, epoch).is_file() for epoch in epochs)
+    except JobError as error:
+        if NOT_FINITE not in str(error):
+            raise
         write_text(place / "failed.txt", f"{error}\n")
-        for epoch in epochs[failed:]:
-            before = _read(_epoch_file(place, epoch - 1))
-            save(_epoch_file(place, epoch), before | _nothing(config, len(heldout), before))
-    kept = [_read(_epoch_file(place, epoch)) for epoch in epochs]
-    arrays = {key: np.stack([epoch[key] for epoch in kept]) for key in ARRAYS}
-    save(done, arrays | {"failed": np.uint8(failed)})
+    save(done, _gathered(config, place, len(heldout)))
     shutil.rmtree(place / "checkpoint", ignore_errors=True)
     return done
+
+
+def _gathered(config: TrainConfig, place: Path, heldout: int) -> dict[str, Any]:
+    """The files of all epochs as `ARRAYS`, and how many there were before one that broke down."""
+    epochs = range(1, config.train.epochs + 1)
+    rows = [_read(path) for path in map(partial(_epoch_file, place), epochs) if path.is_file()]
+    trained = len(rows)
+    for _ in epochs[trained:]:  # a search would be told nothing more
+        before = rows[-1] if rows else {}
+        rows.append(before | _nothing(config, heldout, before))
+    arrays = {key: np.stack([row[key] for row in rows]) for key in ARRAYS}
+    return arrays | {"failed": np.uint8(trained)}
 
 
 def _epoch_file(place: Path, epoch: int) -> Path:

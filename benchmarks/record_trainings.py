@@ -179,11 +179,15 @@ def main(options: dict[str, Any]) -> None:
         for index, (task, config) in enumerate(zip(plan.tasks, configs, strict=True)):
             place = place_of(folder, options["plan"], index, task)
             futures[pool.submit(record, config, place, unseen)] = index
-        for future in as_completed(futures):
-            index = futures[future]
-            files[index] = future.result()
-            gather(files, plan, output, names)
-            print(f"{len(files)} of {len(futures)}: {plan.tasks[index]}", flush=True)
+        try:
+            for future in as_completed(futures):
+                index = futures[future]
+                files[index] = future.result()
+                gather(files, plan, output, names)
+                print(f"{len(files)} of {len(futures)}: {plan.tasks[index]}", flush=True)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)  # or all others are trained first
+            raise
 
 
 def _end_with_parent() -> None:

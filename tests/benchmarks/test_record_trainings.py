@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,12 +12,14 @@ import record_one
 import record_trainings
 import replay
 import timing
+import torch
 from recorded_points import PLANS, TRIED
 
 from detector.config.settings import PostprocessConfig
 from detector.core.errors import InputError, JobError
 from detector.data.synthetic.receipts import synthesize
 from detector.postprocess.sweep_scores import SweepScores, second_half
+from detector.training.epoch import _require_finite
 
 LEVELS = record_one.PAGE_LEVELS
 
@@ -127,8 +130,10 @@ def test_a_training_that_was_cut_off_anywhere_gives_what_a_whole_one_gives(
 
 
 def test_a_training_that_breaks_down_scores_nothing_from_there_on(config, tmp_path, monkeypatch):
+    message = record_one.NOT_FINITE
+
     def train(*_, **__):
-        raise JobError("loss is nan")
+        raise JobError(f"{message} at step 3")
 
     monkeypatch.setattr(record_one, "train", train)
     done = record_one.record(config, tmp_path / "one", [])
@@ -137,7 +142,17 @@ def test_a_training_that_breaks_down_scores_nothing_from_there_on(config, tmp_pa
         assert file["hmeans"].shape == (3, 2, 165)
         assert not file["hmeans"].any()
         assert file["shipped"].tolist() == [1, 1, 1]
-    assert (tmp_path / "one" / "failed.txt").read_text() == "loss is nan\n"
+    assert (tmp_path / "one" / "failed.txt").read_text() == f"{message} at step 3\n"
+    # Any other fault is no result.
+    message = "no page could be read"
+    with pytest.raises(JobError, match=message):
+        record_one.record(config, tmp_path / "two", [])
+
+
+def test_the_message_of_a_loss_that_is_not_finite_is_known():
+    state = SimpleNamespace(step=3)
+    with pytest.raises(JobError, match=record_one.NOT_FINITE):
+        _require_finite(torch.tensor([1.0, float("nan")]), state)
 
 
 def test_a_dry_run_says_what_a_plan_costs_and_does_nothing(tmp_path, capsys):

@@ -29,3 +29,16 @@ def test_no_free_training_of_the_same_choices_is_nearer(net, lr, weight, taken):
     left = [i for i in alike if i not in taken] or alike
     assert distance(DRAWN[row]) == pytest.approx(min(distance(DRAWN[i]) for i in left))
     assert row in left
+
+
+def test_where_no_row_has_all_choices_it_is_one_with_the_most():
+    rows = [{"net": "a", "px": 1, "lr": 1.0}, {"net": "b", "px": 2, "lr": 8.0}]
+    row_of = row_finder([*rows, {"net": "c", "px": 1, "lr": 1.0}], {"lr"})
+    point = {"net": "b", "px": 3, "lr": 1.0}
+    assert row_of(point, bool) == 1  # row 0 is taken
+    assert row_of(point, {1: False}.get) == 1
+    # Two rows share one of two choices: the nearer one, then the other.
+    taken = set()
+    point = {"net": "a", "px": 2, "lr": 6.0}
+    found = [row_of(point, lambda row: row not in taken and not taken.add(row)) for _ in range(3)]
+    assert found == [1, 0, 1]

@@ -12,6 +12,19 @@ ours: this project's search. Post-processing is scored from each trained model, 
 ray-nested: `ray` with the cross-fitted score, so that only the training is searched.
 ours-asha: `ours` with a scheduler that stops trials for good, as `ray`'s does.
 ours-joint: `ours` with post-processing drawn, as in `ray`.
+ours-alone: `ours` without Ray: the same figures as with `concurrent=1`, for many seeds.
+random: points drawn at random, each once, all trained to the end.
+iepoch: twenty points drawn at random are trained for `grace` epochs, the best three of them to the
+    end; then the next twenty (i-Epoch: Egele et al. 2024).
+pasha: points drawn at random are promoted as in `ours`, up to a rung that rises while the order of
+    trials does not settle; when there are no more, the best go on (PASHA: Bohdal et al. 2023).
+optuna-hyperband: Optuna's TPE with its HyperbandPruner, as its documentation puts them together.
+optuna-hyperband-joint: the same with post-processing drawn, as in `ray`.
+
+All but the `joint` ones and `ray` report the cross-fitted score. The last six run without Ray,
+one training after the other, as nothing that is counted needs it (`optuna_policies.py`). Of a table
+whose points were drawn from ranges the nearest one that is left stands for a proposal
+(`stand_in.py`).
 
 The yardstick is the same for all. A search is over when the model that it would ship, the epoch
 with the best score it was told, has an H-mean over all pages within 0.002 of the table's best
@@ -26,6 +39,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -43,7 +57,7 @@ from replay import (
     read_table,
     spread,
 )
-from replay_policies import POLICIES
+from replay_policies import ON_RAY, POLICIES
 from timing import run
 
 from detector.core.errors import InputError
@@ -62,11 +76,11 @@ DEFAULTS = {
     "output": None,
 }
 CORES = 2
-BASELINE = "ray"
+BASELINE, OURS = "ray", ("ours", "ours-alone")
 
 
 def replay(name: str, table: Table, seed: int, *, cap: int, rules: Rules) -> Outcome:
-    """One search by a policy of `POLICIES`; Ray must be running."""
+    """One search by a policy of `POLICIES`; Ray must be running for one of `ON_RAY`."""
     yardstick, start = Yardstick(table.target, cap), time.perf_counter()
     POLICIES[name](table, yardstick, seed, rules)
     epochs, reached = len(yardstick.worths), yardstick.reached
@@ -83,25 +97,35 @@ def replay(name: str, table: Table, seed: int, *, cap: int, rules: Rules) -> Out
 def replay_all(
     names: Iterable[str], table: Table, seeds: int, *, cap: int, rules: Rules
 ) -> dict[str, list[Outcome]]:
-    """Every policy with seeds 0, 1, …, on one Ray; policies take turns."""
+    """Every policy with seeds 0, 1, …, on one Ray where one needs it; policies take turns."""
     found: dict[str, list[Outcome]] = {name: [] for name in names}
-    with connected(Machine(cpus=max(CORES, rules.concurrent), gpus=0)):
+    cluster = connected(Machine(cpus=max(CORES, rules.concurrent), gpus=0))
+    with cluster if found.keys() & ON_RAY.keys() else nullcontext():
         for seed in range(seeds):
             for name, outcomes in found.items():
                 outcomes.append(replay(name, table, seed, cap=cap, rules=rules))
     return found
 
 
+def counts_of(found: Mapping[str, Sequence[Outcome]]) -> dict[str, list[int]]:
+    """The epochs of every seed by policy."""
+    return {name: [o.counted for o in outcomes] for name, outcomes in found.items()}
+
+
 def compared(found: Mapping[str, Sequence[Outcome]]) -> dict[str, dict[str, Ratio]]:
     """Epochs of every other policy over those of `ray`, where that was run."""
-    if BASELINE not in found:
+    counts = counts_of(found)
+    others = counts.keys() - {BASELINE} if BASELINE in counts else set()
+    return {name: ratios(counts[name], counts[BASELINE]) for name in counts if name in others}
+
+
+def ours_over(found: Mapping[str, Sequence[Outcome]]) -> dict[str, dict[str, Ratio]]:
+    """Epochs of `ours` or `ours-alone`, where one was run, over those of every other policy."""
+    counts = counts_of(found)
+    ours = next((counts[name] for name in OURS if name in counts), None)
+    if ours is None:
         return {}
-    counts = {name: [o.counted for o in outcomes] for name, outcomes in found.items()}
-    return {
-        name: ratios(epochs, counts[BASELINE])
-        for name, epochs in counts.items()
-        if name != BASELINE
-    }
+    return {name: ratios(ours, counts[name]) for name in counts if name not in OURS}
 
 
 def tables(table: Table, found: Mapping[str, Sequence[Outcome]], cap: int) -> str:
@@ -128,6 +152,11 @@ def tables(table: Table, found: Mapping[str, Sequence[Outcome]], cap: int) -> st
             f"{at_least(low, cap)} to {at_least(high, cap)} | "
             f"{missed} | {' | '.join(shares)} |"
         )
+    if over := ours_over(found):
+        lines += ["", "| epochs of ours over those of | medians | means |", "|---|---|---|"]
+        lines += [
+            f"| {name} | {both['medians']} | {both['means']} |" for name, both in over.items()
+        ]
     lines += ["", f"| H-mean after epochs | {' | '.join(map(str, CURVE_EPOCHS))} |"]
     lines.append("|---|" + "---|" * len(CURVE_EPOCHS))
     for name, outcomes in found.items():
@@ -147,12 +176,14 @@ def medians(outcomes: Sequence[Outcome]) -> list[float]:
 
 def details(table: Table, found: Mapping[str, Sequence[Outcome]]) -> dict[str, Any]:
     """Everything that was measured, seed by seed, for a JSON file."""
+
+    def plain(ratios: Mapping[str, Mapping[str, Ratio]]) -> dict[str, Any]:
+        return {name: {key: asdict(r) for key, r in both.items()} for name, both in ratios.items()}
+
     return {
         "facts": table.facts(),
-        "ratios": {
-            name: {key: asdict(ratio) for key, ratio in both.items()}
-            for name, both in compared(found).items()
-        },
+        "ratios": plain(compared(found)),
+        "ours_over": plain(ours_over(found)),
         "curve_epochs": CURVE_EPOCHS,
         "outcomes": {name: [asdict(o) for o in outcomes] for name, outcomes in found.items()},
     }
@@ -164,6 +195,12 @@ def main(options: dict[str, Any]) -> None:
     if options["grace"] > table.epochs:
         raise InputError(
             f"grace: must not exceed the table's {table.epochs} epochs, got {options['grace']}"
+        )
+    alone = [name for name in names if name not in ON_RAY]
+    if alone and options["concurrent"] > 1:
+        raise InputError(
+            f"concurrent: {', '.join(alone)} trains one at a time, got {options['concurrent']}; "
+            f"leave it at 1, or give policies out of {', '.join(ON_RAY)}"
         )
     rules = Rules(options["grace"], options["factor"], options["concurrent"])
     found = replay_all(names, table, options["seeds"], cap=options["cap"], rules=rules)

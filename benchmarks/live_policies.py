@@ -114,7 +114,7 @@ def documented(
             fixed=space.fixed | {"train.epochs": space.budget.epochs, "train.sweep": False},
             folder=str(folder),
         ),
-        {key: parameter.values for key, parameter in space.parameters.items()},
+        space.parameters.values(),
         epochs=space.budget.epochs,
         trials=space.budget.trials,
         seed=seed,

@@ -3,7 +3,7 @@
 `python benchmarks/live_search.py [data=receipts] [policies=ray,ours] [epochs_in_all=36]
 [backbones=mobilenetv3_small_100] [epochs=6] [grace=1] [factor=3] [train_pages=32] [val_pages=12]
 [heldout_pages=20] [seeds=1] [concurrent=1] [output=live.json]` is `bench_search.py` without a
-table: each policy searches the space of `record_trainings.py`, by default with its light backbone
+table: each policy searches the grid of `recorded_points.py`, by default with its light backbone
 alone, and the post-processing settings that are recorded there. It stops once `epochs_in_all`
 epochs have been trained, over all trials. The policies:
 
@@ -37,7 +37,8 @@ from typing import Any
 import numpy as np
 from live_policies import POLICIES, SHIPPED, Trained, incumbents
 from policies import Rules, chosen
-from record_trainings import FIXED, SPACE, given_or_drawn
+from record_trainings import given_or_drawn
+from recorded_points import FIXED, SPACE
 from timing import run
 
 from detector.config.cli import log

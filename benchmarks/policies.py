@@ -18,6 +18,7 @@ from detector.core.errors import InputError, JobError
 from orchestrator.config.limits import Limits, Spending, Watch
 from orchestrator.execute.tuner import NoPrinting
 from orchestrator.run.run import Run
+from orchestrator.space.parameters import Parameter
 from orchestrator.trials.job import Listener, TrialJob
 from orchestrator.trials.records import TrialState
 
@@ -96,7 +97,7 @@ def no_limits() -> Watch:
 
 def tune_as_documented(
     trainable: Any,
-    choices: Mapping[str, Iterable[Any]],
+    space: Iterable[Parameter],
     *,
     epochs: int,
     trials: int,
@@ -107,12 +108,12 @@ def tune_as_documented(
 ) -> None:
     """Ray Tune, OptunaSearch and ASHA, as Ray's documentation puts them together.
 
-    A trial draws one value of each of `choices` and reports `hmean` after each epoch.
+    A trial draws one value of each setting of `space` and reports `hmean` after each epoch.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     tuner = tune.Tuner(
         trainable,
-        param_space={key: tune.choice(list(values)) for key, values in choices.items()},
+        param_space={parameter.key: as_tune_has_it(parameter) for parameter in space},
         tune_config=tune.TuneConfig(
             metric="hmean",
             mode="max",
@@ -132,6 +133,16 @@ def tune_as_documented(
         ),
     )
     until_enough(tuner.fit)
+
+
+def as_tune_has_it(parameter: Parameter) -> Any:
+    """What Ray Tune draws a setting from."""
+    if parameter.kind == "choice":
+        return tune.choice(list(parameter.values))
+    low, high = parameter.values
+    return (
+        tune.loguniform(low, high) if parameter.kind == "log_uniform" else tune.uniform(low, high)
+    )
 
 
 def until_enough(search: Callable[[], object]) -> None:

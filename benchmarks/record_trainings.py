@@ -1,149 +1,141 @@
-"""Train every configuration of a small space once, and keep what a search would have seen.
+"""Train every configuration of a plan once, and keep what a search would have seen.
 
-`python benchmarks/record_trainings.py [data=receipts] [output=trainings.npz] [folder=recorded]
-[processes=2]` trains 40 detectors (`SPACE`, all combinations) for nine epochs on
-the same 48 pages and scores each epoch on the same 20 others at 165 post-processing settings.
-`bench_search.py` replays searches on the result, which takes seconds instead of days. Each training
-stays in `folder`, so a recording that was stopped goes on where it was; `output` is written again
-after each training, and holds those that are complete.
+`python benchmarks/record_trainings.py [plan=grid] [data=receipts] [output=trainings.npz]
+[folder=recorded] [processes=2] [dry=true]` trains small detectors on the same pages, one thread
+each, and scores each epoch on the same others at 165 post-processing settings. `bench_search.py`
+replays searches on the result, which takes seconds instead of days. The plans
+(`recorded_points.py`):
 
-The file holds, for C trainings, E epochs and S settings:
+grid: 40 trainings of nine epochs, all combinations of a few values; 48 pages, 20 to validate.
+drawn: 120 points from ranges, every sixth time one of them with a second seed, of twelve epochs;
+    48 pages, 30 to validate, 60 held out.
+tiny: three trainings that try the recorder itself.
+
+A recording that was stopped, or killed, goes on after the last epoch of each training that has
+begun. `output` is written again after each training and holds those that are complete; the first
+ones of `drawn` fill its space as evenly as all do. `dry=true` only says what it will cost, by steps
+timed on two busy cores of a server. Receipts are drawn where no `data` is given.
+
+The file holds, for C trainings, E epochs, S settings, V validation and H held-out pages:
 
 configs: JSON of the C points, by dotted name, in the order of the arrays.
+seeds: `(C,)` uint8; a training with seed 1 has the point of another with seed 0.
+ranges: JSON of the settings drawn from ranges, as a space file has them; empty for a grid.
 settings: JSON of the S post-processing settings.
 hmeans: `(C, E, 2, S)` uint16, H-mean in units of 1/65535, the mean over either half of the pages
     (`detector.postprocess.sweep_scores.second_half`), as a cross-fit needs them.
-seconds: `(C, E)` float32, one thread, all epochs so far, validation included.
-about: JSON of what the trainings share.
+choices: `(C, E, 3)` uint16, the settings that all pages choose, their first half, their second.
+scores: `(C, E)` float32, the cross-fitted H-mean that such a choice gives, by which epochs compare.
+shipped: `(C, E)` uint8, the epoch with the best score so far, from 1.
+pages: `(C, E, 3, V)` uint16, H-mean of each page at the three choices in units of 1/65534; 65535 is
+    a blank page. Pages are in the order of their names.
+heldout: `(C, E, 3, H)`, the same of the held-out pages, by the detector of the epoch `shipped` at
+    the choices of that epoch.
+failed: `(C,)` uint8, the epochs before one whose loss was not finite, E for none. After them scores
+    are 0, and what ships stays.
+seconds: `(C, E)` float32, processor time of all epochs so far, validation included, held-out pages
+    not.
+about: JSON of what the trainings share, names of pages included.
 """
 
 from __future__ import annotations
 
-import io
-import itertools
 import json
+import multiprocessing
 import os
-from concurrent.futures import ProcessPoolExecutor
-from functools import partial
-from multiprocessing import get_context
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
+from record_one import ARRAYS, heldout_pages, record, save
+from recorded_points import FIXED, PLANS, TRIED, Plan, Task
 from timing import run
 
 from detector.config.cli import log
 from detector.config.settings import TrainConfig, with_values
-from detector.core.files import replacing
+from detector.core.errors import InputError
+from detector.data.labels.annotations import read_split
 from detector.data.synthetic.receipts import synthesize
-from detector.postprocess.sweep_scores import SweepScores, second_half
-from detector.training.epoch_end import EpochReport
-from detector.training.trainer import train
+from detector.postprocess.sweep import grid
 
 DEFAULTS = {
+    "plan": "tiny",
     "data": None,
     "output": "trainings.npz",
     "folder": "recorded",
     "processes": 2,
-    "epochs": 9,
-    "train_pages": 48,
-    "val_pages": 20,
+    "dry": None,
 }
-
-# What the search is about: a factor that matters much, one that matters a little, two that matter
-# with others, as in a space whose answer is not known.
-SPACE: dict[str, tuple[Any, ...]] = {
-    "model.backbone": ("tf_efficientnet_lite0", "mobilenetv3_small_100"),
-    "model.fusion": ("scale_channel_spatial", "none"),
-    "optimizer.lr": (5e-4, 1e-3, 2e-3, 4e-3, 8e-3),
-    "loss.negative_ratio": (2.0, 5.0),
+# Processor seconds of a step with four crops of 320 px, and of the map of a page at 640 px.
+COSTS = {
+    "tf_efficientnet_lite0": (0.80, 0.114),
+    "mobilenetv3_small_100": (0.41, 0.057),
+    "tf_efficientnet_lite1": (1.06, 0.150),
+    "resnet10t": (1.10, 0.150),
 }
-FIXED: dict[str, Any] = {
-    "data.longest_side_px": 640,
-    "augment.crop_px": 320,
-    "augment.scale_min": 0.8,
-    "augment.scale_max": 1.2,
-    "model.neck_channels": 96,
-    "train.batch_size": 4,
-    "train.device": "cpu",
-    "train.threads": 1,
-    "postprocess.box_thresh": 0.5,
-}
-# The settings of post-processing that the table is about: every combination, which a replay needs.
-TRIED: dict[str, tuple[Any, ...]] = {
-    "thresh": (0.2, 0.3, 0.4),
-    "unclip_ratio": (1.2, 1.4, 1.6, 1.8, 2.0),
-    "box_thresh": tuple(i / 100 for i in range(30, 81, 5)),
-}
-LEVELS = 65535
+SCORING = 0.08  # of a page at all settings
+BEST = 0.6  # share of the epochs that are the best so far, whose held-out pages are scored
 
 
-def points() -> list[dict[str, Any]]:
-    """Every combination of `SPACE`; those of a light backbone and a heavy one take turns."""
-    reversed_keys = list(SPACE)[::-1]
+def settings_of(plan: Plan, root: Path, cache: Path) -> list[TrainConfig]:
+    """The settings of each task."""
+    shared = dict(plan.fixed) | {"sweep.shape": None, "sweep.unclip": None}
+    shared |= {f"sweep.{key}": list(values) for key, values in TRIED.items()}
+    shared |= {
+        "data.root": str(root),
+        "data.cache": str(cache),
+        "data.train_pages": plan.train_pages,
+        "data.val_pages": plan.val_pages,
+        "train.epochs": plan.epochs,
+    }
     return [
-        dict(sorted(zip(reversed_keys, values, strict=True)))
-        for values in itertools.product(*(SPACE[key] for key in reversed_keys))
+        with_values(TrainConfig(), shared | task.point | {"train.seed": task.seed})
+        for task in plan.tasks
     ]
 
 
-def record(point: dict[str, Any], config: TrainConfig, folder: Path) -> Path:
-    """Train at a point, or go on with it; the file of its `hmeans` and `seconds`."""
-    place = folder / "_".join(str(value) for value in point.values())
-    done = place / "recorded.npz"
-    if done.is_file():
-        return done
-    torch.set_num_threads(1)
-
-    def keep(report: EpochReport) -> None:
-        assert report.swept is not None
-        values = {
-            "hmeans": halves(report.swept),
-            "seconds": np.float32(report.metrics["seconds"]),
-        }
-        _save(place / f"epoch-{report.epoch}.npz", values)
-
-    train(config, place, report=keep, resume=True, log=lambda _: None)
-    epochs = [np.load(place / f"epoch-{i}.npz") for i in range(1, config.train.epochs + 1)]
-    _save(done, {key: np.stack([e[key] for e in epochs]) for key in ("hmeans", "seconds")})
-    return done
+def place_of(folder: Path, plan: str, index: int, task: Task) -> Path:
+    """The folder of a training."""
+    return folder / plan / f"{index:03}-{task.point['model.backbone']}-seed{task.seed}"
 
 
-def halves(swept: SweepScores) -> NDArray[np.uint16]:
-    """`(2, S)` mean H-mean of either half of the pages, as levels; blank pages are left out."""
-    hmeans, second = swept.page_scores[:, :, 2], second_half(len(swept.names))
-    means = np.stack([np.nanmean(hmeans[:, half], axis=1) for half in (~second, second)])
-    return np.rint(means * LEVELS).astype(np.uint16)
-
-
-def gather(files: dict[int, Path], options: dict[str, Any], config: TrainConfig) -> None:
-    """Write those of `files` that are complete, by the index of their point, to `output`."""
-    from detector.postprocess.sweep import grid
-
+def gather(
+    files: Mapping[int, Path], plan: Plan, output: Path, pages: Mapping[str, Sequence[str]]
+) -> None:
+    """Write those of `files` that are complete, by the index of their task, to `output`."""
     chosen = sorted(files)
+    tasks = [plan.tasks[i] for i in chosen]
     found = [np.load(files[i]) for i in chosen]
-    settings = grid(config.postprocess, TRIED)
-    about = {key: options[key] for key in ("epochs", "train_pages", "val_pages")}
-    _save(
-        Path(options["output"]),
-        {
-            "configs": np.array(json.dumps([points()[i] for i in chosen])),
-            "settings": np.array(json.dumps([{k: getattr(s, k) for k in TRIED} for s in settings])),
-            "about": np.array(json.dumps(about | FIXED)),
-            "hmeans": np.stack([one["hmeans"] for one in found]),
-            "seconds": np.stack([one["seconds"] for one in found]),
-        },
+    settings = grid(with_values(TrainConfig(), dict(FIXED)).postprocess, TRIED)
+    about = {"epochs": plan.epochs, "train_pages": plan.train_pages, "val_pages": plan.val_pages}
+    texts = {
+        "configs": [task.point for task in tasks],
+        "ranges": dict(plan.ranges),
+        "settings": [{key: getattr(setting, key) for key in TRIED} for setting in settings],
+        "about": about | dict(plan.fixed) | {"pages": dict(pages)},
+    }
+    arrays = {key: np.stack([one[key] for one in found]) for key in (*ARRAYS, "failed")}
+    arrays |= {"seeds": np.array([task.seed for task in tasks], np.uint8)}
+    save(output, {key: np.array(json.dumps(text)) for key, text in texts.items()} | arrays)
+
+
+def estimate(plan: Plan, processes: int) -> str:
+    """What a plan costs, as a line."""
+    total = 0.0
+    for task in plan.tasks:
+        step, page = COSTS.get(task.point["model.backbone"], COSTS["mobilenetv3_small_100"])
+        at = plan.fixed | task.point
+        page *= (at["data.longest_side_px"] / 640) ** 2
+        maps = plan.val_pages + BEST * plan.heldout_pages
+        steps = -(-plan.train_pages // at["train.batch_size"])
+        total += plan.epochs * (steps * step + maps * page + plan.val_pages * SCORING)
+    return (
+        f"{len(plan.tasks)} trainings of {plan.epochs} epochs: about {total / 3600:.1f} hours of "
+        f"one core, {total / 3600 / processes:.1f} of {processes}"
     )
-
-
-def _save(path: Path, arrays: dict[str, Any]) -> None:
-    content = io.BytesIO()
-    np.savez_compressed(content, **arrays)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary:
-        temporary.write_bytes(content.getvalue())
 
 
 def given_or_drawn(data: str | None, folder: Path, *, images: int, val_images: int) -> Path:
@@ -156,35 +148,58 @@ def given_or_drawn(data: str | None, folder: Path, *, images: int, val_images: i
 
 
 def main(options: dict[str, Any]) -> None:
-    folder = Path(options["folder"]).resolve()
-    root = given_or_drawn(
-        options["data"], folder, images=options["train_pages"], val_images=options["val_pages"]
+    if options["plan"] not in PLANS:
+        raise InputError(f"plan: must be one of {', '.join(PLANS)}, got {options['plan']!r}")
+    if options["dry"] not in (None, "true"):
+        raise InputError(f"dry: must be true or left out, got {options['dry']!r}")
+    plan, processes = PLANS[options["plan"]], options["processes"]
+    print(estimate(plan, processes), flush=True)
+    if options["dry"]:
+        return
+    folder, output = Path(options["folder"]).resolve(), Path(options["output"])
+    images = plan.train_pages + plan.heldout_pages
+    root = given_or_drawn(options["data"], folder, images=images, val_images=plan.val_pages)
+    configs = settings_of(plan, root, folder / "cache")
+    unseen = heldout_pages(
+        root, train=plan.train_pages, val=plan.val_pages, count=plan.heldout_pages
     )
-    tried: dict[str, Any] = {"sweep.shape": None, "sweep.unclip": None}
-    tried |= {f"sweep.{key}": list(values) for key, values in TRIED.items()}
-    fixed = (
-        FIXED
-        | tried
-        | {
-            "data.root": str(root),
-            "data.cache": str(folder / "cache"),
-            "data.train_pages": options["train_pages"],
-            "data.val_pages": options["val_pages"],
-            "train.epochs": options["epochs"],
-        }
-    )
-    configs = [with_values(TrainConfig(), fixed | point) for point in points()]
+    names = {
+        "val": [page.name for page in read_split(root, "val", limit=plan.val_pages).pages],
+        "heldout": [page.name for page in unseen],
+    }
     files: dict[int, Path] = {}
     # One training a process: each starts with the same allocator and no one else's threads.
     with ProcessPoolExecutor(
-        options["processes"], mp_context=get_context("spawn"), max_tasks_per_child=1
+        processes,
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_end_with_parent,
+        max_tasks_per_child=1,
     ) as pool:
-        jobs = zip(points(), configs, strict=True)
-        futures = [pool.submit(partial(record, folder=folder), *job) for job in jobs]
-        for index, future in enumerate(futures):
-            files[index] = future.result()
-            gather(files, options, configs[0])
-            print(f"{len(files)} of {len(futures)}: {points()[index]}", flush=True)
+        futures = {}
+        for index, (task, config) in enumerate(zip(plan.tasks, configs, strict=True)):
+            place = place_of(folder, options["plan"], index, task)
+            futures[pool.submit(record, config, place, unseen)] = index
+        try:
+            for future in as_completed(futures):
+                index = futures[future]
+                files[index] = future.result()
+                gather(files, plan, output, names)
+                print(f"{len(files)} of {len(futures)}: {plan.tasks[index]}", flush=True)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)  # or all others are trained first
+            raise
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that started it was killed: the next one takes its folder."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 if __name__ == "__main__":

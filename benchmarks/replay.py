@@ -2,7 +2,9 @@
 
 The table holds every epoch of every training at every post-processing setting (see
 `record_trainings.py`), so a replayed search is told the scores that it would have seen, and what
-its best model is worth can be looked up. Nothing here knows of Ray or Optuna.
+its best model is worth can be looked up. There are two kinds. One has every combination of a few
+values, so that any proposal is one of its trainings. The other has trainings at points drawn from
+ranges: a proposal stands for one that was recorded (`stand_in.py`). Nothing here knows of Ray.
 """
 
 from __future__ import annotations
@@ -18,30 +20,51 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from stand_in import Finder, row_finder
 
 from detector.core.errors import InputError
+from orchestrator.space.parameters import Parameter, read_parameter
 
 LEVELS = 65535
 MARGIN = 0.002  # H-mean below the table's best that counts as having reached it
 CURVE_EPOCHS = (10, 20, 40, 80, 160, 320)
 RESAMPLES = 10_000
 KEYS = ("configs", "settings", "about", "hmeans")
+RANGES, SEEDS = "ranges", "seeds"  # of tables whose trainings were drawn alone
 
 
 @dataclass(frozen=True, eq=False)
 class Table:
     """C trainings of E epochs, each epoch scored at S post-processing settings.
 
-    configs: the C points, every combination of their values once.
-    settings: the S settings.
+    configs: the C points. Without `ranges` they are every combination of their values once.
+    settings: the S settings, every combination of their values once.
     hmeans: `(C, E, 2, S)` float64 in [0, 1], the H-mean of two halves of the pages.
     about: what the trainings share.
+    ranges: the settings of a training that were drawn from a range.
     """
 
     configs: tuple[dict[str, Any], ...]
     settings: tuple[dict[str, float], ...]
     hmeans: NDArray[np.float64]
     about: dict[str, Any]
+    ranges: tuple[Parameter, ...] = ()
+
+    @cached_property
+    def space(self) -> tuple[Parameter, ...]:
+        """What a search chooses of a training: the ranges, and choices for all else."""
+        ranges = {parameter.key: parameter for parameter in self.ranges}
+        return tuple(ranges.get(one.key, one) for one in choices(self.configs))
+
+    @cached_property
+    def setting_space(self) -> tuple[Parameter, ...]:
+        """What a search chooses of post-processing, where that is drawn too."""
+        return choices(self.settings)
+
+    @cached_property
+    def row_of(self) -> Finder:
+        """The training that stands for a point, see `stand_in.py`."""
+        return row_finder(self.configs, {parameter.key for parameter in self.ranges})
 
     @property
     def epochs(self) -> int:
@@ -100,14 +123,20 @@ class Table:
 
 
 def read_table(path: Path) -> Table:
-    """The table that `record_trainings.py` wrote; InputError when it is not one, or not whole."""
+    """The table that `record_trainings.py` wrote; InputError when it is not one, or not whole.
+
+    Of a configuration that was trained with several seeds it has the first one's training.
+    """
     try:
         with np.load(path, allow_pickle=False) as file:
             found = {key: file[key] for key in KEYS}
+            ranges = json.loads(str(file[RANGES])) if RANGES in file else {}
+            first = file[SEEDS] == 0 if SEEDS in file else slice(None)
         configs, settings, about = (json.loads(str(found[key])) for key in KEYS[:3])
+        drawn = tuple(read_parameter(key, spec) for key, spec in ranges.items())
     except FileNotFoundError:
         raise InputError(f"table: {path} does not exist; record_trainings.py makes one") from None
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, KeyError, ValueError, InputError, zipfile.BadZipFile) as error:
         raise InputError(
             f"table: {path} is no table of record_trainings.py ({error}); record one"
         ) from None
@@ -118,9 +147,16 @@ def read_table(path: Path) -> Table:
             f"table: {path}: hmeans must be (configs, epochs, 2, settings), got {hmeans.shape} "
             f"for {len(configs)} configs and {len(settings)} settings; record it again"
         )
-    _require_every_combination(path, "trainings", configs)
+    if not drawn:
+        _require_every_combination(path, "trainings", configs)
     _require_every_combination(path, "settings", settings)
-    return Table(tuple(configs), tuple(settings), hmeans / LEVELS, about)
+    points = np.array(configs)[first].tolist()
+    return Table(tuple(points), tuple(settings), hmeans[first] / LEVELS, about, drawn)
+
+
+def choices(points: Sequence[Mapping[str, Any]]) -> tuple[Parameter, ...]:
+    """Every key of the points with all of its values."""
+    return tuple(Parameter(key, "choice", values) for key, values in axes(points).items())
 
 
 def axes(points: Sequence[Mapping[str, Any]]) -> dict[str, tuple[Any, ...]]:

@@ -1,12 +1,14 @@
-"""Searches that look trainings up in a table: Ray Tune as documented, and this project's own.
+"""Searches that look trainings up in a table: Ray Tune as documented, this project's own, others.
 
-Both run for real, on Ray, with Optuna; only the training is replaced. Ray must be running.
+All run for real, the first two on Ray, with Optuna; only the training is replaced. Ray must be
+running. `optuna_policies.py` has those that need none.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,20 +18,24 @@ import optuna
 from numpy.typing import NDArray
 from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection
+from optuna_policies import i_epoch, one_by_one, optuna_hyperband, pasha, random_search
 from policies import Ending, Heard, Rules, no_limits, tune_as_documented, until_enough
 from ray import tune
-from replay import Arrival, Table, Yardstick, axes
+from replay import Arrival, Table, Yardstick
 
 from orchestrator.config.settings import SearchConfig
 from orchestrator.execute.session import Session
 from orchestrator.execute.trial import TrialFunction
 from orchestrator.execute.tuner import run_search
 from orchestrator.place.resources import TrialResources
+from orchestrator.propose.search_jobs import SearchJobs, halving_of
 from orchestrator.run.run import Run
 from orchestrator.run.study import Study
 from orchestrator.space.parameters import Budget, Parameter
 from orchestrator.space.search_space import SearchSpace
 from orchestrator.trials.job import TrialJob
+
+CAP = 3000  # trials of a search, more than can be begun
 
 Policy = Callable[[Table, Yardstick, int, Rules], None]
 
@@ -67,11 +73,10 @@ def documented(
     for a trial, which reports its H-mean over all pages there after each epoch. When `nested`,
     it reports the cross-fitted H-mean over all settings instead.
     """
-    keys = axes(table.configs) if nested else axes(table.configs) | axes(table.settings)
     with tempfile.TemporaryDirectory() as folder:
         tune_as_documented(
-            tune.with_parameters(_lookup(), **_points(table, nested=nested)),
-            keys,
+            _trainable(table, Path(folder, "rows"), nested=nested),
+            searched(table, nested=nested),
             epochs=table.epochs,
             trials=yardstick.cap,  # more than can be begun
             seed=seed,
@@ -79,6 +84,39 @@ def documented(
             folder=folder,
             ending=Watch(yardstick, table.shipped, nested=nested),
         )
+
+
+@contextmanager
+def _begun(
+    table: Table, seed: int, rules: Rules, *, nested: bool = True, promote: bool = True
+) -> Iterator[Run]:
+    """A run of this project that has proposed nothing yet; its folder is gone in the end.
+
+    When `nested`, trials differ in their training only and report the cross-fitted H-mean;
+    otherwise post-processing is drawn too, as in `documented`. With `promote` they pause at rungs
+    and the best go on; otherwise ASHA stops them.
+    """
+    space = SearchSpace(
+        name="replay",
+        description="",
+        fixed={},
+        parameters={parameter.key: parameter for parameter in searched(table, nested=nested)},
+        warm_start=(),
+        budget=Budget(
+            trials=CAP,  # more than can be begun
+            epochs=table.epochs,
+            grace_epochs=rules.grace,
+            reduction_factor=rules.factor,
+        ),
+    )
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    # A database would be told the same and take most of the time.
+    storage = InMemoryStorage()
+    storage.create_new_study([StudyDirection.MAXIMIZE], "replay")
+    scheduler = {"scheduler": "promote" if promote else "asha"}
+    config = SearchConfig.model_validate({"space": "replay", "seed": seed, "search": scheduler})
+    with tempfile.TemporaryDirectory() as name:
+        yield Run(Path(name), config, space, Study(storage, "replay"))
 
 
 def own(
@@ -90,98 +128,117 @@ def own(
     nested: bool = True,
     promote: bool = True,
 ) -> None:
-    """This project's search, as `python -m orchestrator.search` runs it.
-
-    When `nested`, trials differ in their training only and report the cross-fitted H-mean;
-    otherwise post-processing is drawn too, as in `documented`. With `promote` they pause at rungs
-    and the best go on; otherwise ASHA stops them.
-    """
-    keys = axes(table.configs) if nested else axes(table.configs) | axes(table.settings)
-    space = SearchSpace(
-        name="replay",
-        description="",
-        fixed={},
-        parameters={key: Parameter(key, "choice", values) for key, values in keys.items()},
-        warm_start=(),
-        budget=Budget(
-            trials=yardstick.cap,
-            epochs=table.epochs,
-            grace_epochs=rules.grace,
-            reduction_factor=rules.factor,
-        ),
-    )
+    """This project's search, as `python -m orchestrator.search` runs it; see `_begun`."""
     watch = Watch(yardstick, table.shipped, nested=nested)
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        # A database would be told the same and take most of the time.
-        storage = InMemoryStorage()
-        storage.create_new_study([StudyDirection.MAXIMIZE], "replay")
-        scheduler = {"scheduler": "promote" if promote else "asha"}
-        config = SearchConfig.model_validate({"space": "replay", "seed": seed, "search": scheduler})
-        run = Run(folder, config, space, Study(storage, "replay"))
+    with _begun(table, seed, rules, nested=nested, promote=promote) as run:
+        trial = replayed_trial(table, run.folder / "rows", nested=nested)
         resources = TrialResources(cpus=1, gpus=0, concurrent=rules.concurrent)
-        session = Session(run, replayed_trial(table, nested=nested), resources, no_limits())
+        session = Session(run, trial, resources, no_limits())
         until_enough(lambda: run_search(session, [Heard(watch, run)]))
 
 
-POLICIES: dict[str, Policy] = {
+def own_alone(table: Table, yardstick: Yardstick, seed: int, rules: Rules) -> None:
+    """What this project's search decides, without Ray: one job after the other, in this process.
+
+    With one trial at a time it is the search of `own`, epoch by epoch, in a hundredth of the time.
+    """
+    watch = Watch(yardstick, table.shipped, nested=True)
+    with _begun(table, seed, rules) as run:
+        jobs, heard = SearchJobs(run, halving_of(run)), Heard(watch, run)
+        trial = replayed_trial(table, run.folder / "rows", nested=True)
+        until_enough(lambda: _one_by_one(jobs, trial, heard))
+
+
+def _one_by_one(jobs: SearchJobs, trial: TrialFunction, heard: Heard) -> None:
+    while (job := jobs.next_job()) is not None:
+        job.folder.mkdir(parents=True, exist_ok=True)
+        told: list[dict[str, Any]] = []
+        trial(job, told.append)
+        for report in told:
+            jobs.reported(job, report)
+            heard.reported(job, report)
+            heard.step()
+        jobs.ended(job, told[-1])
+
+
+ON_RAY: dict[str, Policy] = {
     "ray": documented,
     "ours": own,
     "ray-nested": partial(documented, nested=True),
     "ours-asha": partial(own, promote=False),
     "ours-joint": partial(own, nested=False),
 }
+POLICIES: dict[str, Policy] = ON_RAY | {
+    "ours-alone": own_alone,
+    "random": partial(one_by_one, random_search),
+    "iepoch": partial(one_by_one, i_epoch),
+    "pasha": partial(one_by_one, pasha),
+    "optuna-hyperband": optuna_hyperband,
+    "optuna-hyperband-joint": partial(optuna_hyperband, nested=False),
+}
 
 
-def _points(table: Table, *, nested: bool) -> dict[str, Any]:
-    """What a worker needs: rows by config, columns by setting, `(rows, epochs, columns)` scores.
+def searched(table: Table, *, nested: bool) -> tuple[Parameter, ...]:
+    """What a search draws: the training, and the post-processing too unless `nested`."""
+    return table.space if nested else table.space + table.setting_space
 
-    A nested search has one column.
+
+def _finder(
+    table: Table, taken: Path, *, nested: bool
+) -> tuple[Callable[[Mapping[str, Any]], int], Callable[[int, Mapping[str, Any]], list[float]]]:
+    """The row of a point, and the scores of a row by epoch at a point's setting.
+
+    Closures of plain values, so that workers need not find this file. Trials of a search tell each
+    other by files in the folder `taken` which rows they have.
     """
-    columns = {(): 0} if nested else {tuple(s.values()): i for i, s in enumerate(table.settings)}
-    return {
-        "config_keys": tuple(table.configs[0]),
-        "setting_keys": () if nested else tuple(table.settings[0]),
-        "rows": {tuple(config.values()): i for i, config in enumerate(table.configs)},
-        "columns": columns,
-        "scores": table.crossfit[:, :, None] if nested else table.whole,
-    }
+    row_of, keys = table.row_of, () if nested else tuple(table.settings[0])
+    scores = table.crossfit[:, :, None] if nested else table.whole
+    settings = table.settings[: scores.shape[2]]
+    columns = {tuple(setting[key] for key in keys): i for i, setting in enumerate(settings)}
+
+    def take(row: int) -> bool:
+        taken.mkdir(parents=True, exist_ok=True)
+        try:
+            (taken / str(row)).touch(exist_ok=False)
+        except FileExistsError:
+            return False
+        return True
+
+    def find(point: Mapping[str, Any]) -> int:
+        return row_of(point, take)
+
+    def values(row: int, point: Mapping[str, Any]) -> list[float]:
+        return scores[row, :, columns[tuple(point[key] for key in keys)]].tolist()
+
+    return find, values
 
 
-def _lookup() -> Callable[..., None]:
-    """The trainable of `documented`. A closure, so that workers need not find this file."""
+def _trainable(table: Table, taken: Path, *, nested: bool) -> Callable[[dict[str, Any]], None]:
+    """The trainable of `documented`."""
+    find, values = _finder(table, taken, nested=nested)
 
-    def trainable(
-        config: dict[str, Any],
-        config_keys: tuple[str, ...],
-        setting_keys: tuple[str, ...],
-        rows: dict[tuple[Any, ...], int],
-        columns: dict[tuple[Any, ...], int],
-        scores: NDArray[np.float64],
-    ) -> None:
-        row = rows[tuple(config[key] for key in config_keys)]
-        column = columns[tuple(config[key] for key in setting_keys)]
-        for epoch, hmean in enumerate(scores[row, :, column].tolist(), 1):
+    def trainable(config: dict[str, Any]) -> None:
+        row = find(config)
+        for epoch, hmean in enumerate(values(row, config), 1):
             tune.report({"hmean": hmean, "epoch": epoch, "row": row, "trained": True})
 
     return trainable
 
 
-def replayed_trial(table: Table, *, nested: bool) -> TrialFunction:
-    """A trial function that looks its epochs up; its folder says how far it was trained.
+def replayed_trial(table: Table, taken: Path, *, nested: bool) -> TrialFunction:
+    """A trial function that looks its epochs up; its folder says of what and how far.
 
     It goes on from there to `job.until`, or to the end where the job says nothing, and reports
     the last epoch again when there is none left to train, as a detector's training does.
     """
-    points = _points(table, nested=nested)
-    scores, rows, columns = points["scores"], points["rows"], points["columns"]
-    config_keys, setting_keys, epochs = points["config_keys"], points["setting_keys"], table.epochs
+    epochs = table.epochs
+    find, values_of = _finder(table, taken, nested=nested)
 
     def trial(job: TrialJob, report: Callable[[dict[str, Any]], None]) -> None:
-        row = rows[tuple(job.params[key] for key in config_keys)]
-        column = columns[tuple(job.params[key] for key in setting_keys)]
-        values = scores[row, :, column].tolist()
+        state = job.folder / "epochs.txt"
+        kept = state.read_text().split() if state.exists() else [find(job.params), 0]
+        row, done = map(int, kept)
+        values = values_of(row, job.params)
 
         def tell(epoch: int, *, trained: bool) -> None:
             best = max(values[:epoch])
@@ -197,11 +254,9 @@ def replayed_trial(table: Table, *, nested: bool) -> TrialFunction:
                 }
             )
 
-        state = job.folder / "epochs.txt"
-        done = int(state.read_text()) if state.exists() else 0
         until = min(job.until or epochs, epochs)
         for epoch in range(done + 1, until + 1):
-            state.write_text(str(epoch))
+            state.write_text(f"{row} {epoch}")
             tell(epoch, trained=True)
         if done >= until:
             tell(done, trained=False)

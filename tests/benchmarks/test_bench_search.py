@@ -42,7 +42,10 @@ def test_the_table_shows_what_was_not_reached_as_at_least_the_cap(drawn_table):
     assert ray == "| ray | 3 | 60 | 50 to 80 | 40 to ≥ 100 | 1 |  |  |"
     assert ours.startswith("| ours | 3 | 20 | 15 to 60 | 10 to ≥ 100 | 1 | 0.333 (")
     assert "| 0.650 (" in ours  # 130 / 200
-    assert lines[7] == "| H-mean after epochs | 10 | 20 | 40 | 80 | 160 | 320 |"
+    assert lines[7] == "| epochs of ours over those of | medians | means |"
+    assert lines[9].startswith("| ray | 0.333 (")
+    assert "| 0.650 (" in lines[9]
+    assert lines[11] == "| H-mean after epochs | 10 | 20 | 40 | 80 | 160 | 320 |"
     assert lines[-1] == "| ours |" + " 0.6000 |" * 6
     assert len({line.count("|") for line in lines[2:6]}) == 1
 
@@ -68,6 +71,10 @@ def command(*arguments):
         (["policies=ray,mine"], "policies: 'mine' is not one of ray, ours, ray-nested, "),
         (["grace=4"], "grace: must not exceed the table's 3 epochs, got 4"),
         (["factor=1"], "factor: must be a whole number from 2, got 1"),
+        (
+            ["policies=ours,pasha,random", "concurrent=2"],
+            "concurrent: pasha, random trains one at a time, got 2; leave it at 1, or give",
+        ),
     ],
 )
 def test_a_wrong_option_is_one_message(drawn_table, arguments, message, capsys):

@@ -47,6 +47,7 @@ SMALL = {
     ),
     "fuzz.py": ("examples=20", "aihub_ocr_xy              20 "),
     "gpu.py": ("parts=waits,memory", "not measured: no GPU"),
+    "record_trainings.py": ("processes=1", "3 of 3: "),
     "live_search.py": (
         "epochs_in_all=2 epochs=1 train_pages=2 val_pages=2 heldout_pages=2",
         "no data=FOLDER: training on synthetic receipts",
@@ -54,7 +55,6 @@ SMALL = {
 }
 NOT_RUN = {
     "chaos.py": "tests/faults has its faults, test_chaos.py its table",
-    "record_trainings.py": "forty processes; live_search.py takes its data from it",
 }
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import live_search
 import pytest
-import record_trainings
+import recorded_points
 import timing
 from live_policies import Trained, Watch, incumbents
 from policies import EnoughError
@@ -84,13 +84,13 @@ def test_both_policies_search_what_was_recorded_with_the_backbones_given(tmp_pat
     values = {key: parameter.values for key, parameter in space.parameters.items()}
     assert values["model.backbone"] == ("resnet18", "resnet34")
     for key in ("model.fusion", "optimizer.lr", "loss.negative_ratio"):
-        assert values[key] == record_trainings.SPACE[key]
+        assert values[key] == recorded_points.SPACE[key]
     tried = SweepConfig().tried()
     assert {k: v for k, v in values.items() if k.startswith("postprocess.")} == {
         f"postprocess.{key}": several for key, several in tried.items()
     }
     assert space.fixed["data.val_pages"] == 12
-    assert space.fixed["augment.crop_px"] == record_trainings.FIXED["augment.crop_px"]
+    assert space.fixed["augment.crop_px"] == recorded_points.FIXED["augment.crop_px"]
     assert (space.budget.trials, space.budget.epochs) == (9, 4)
     # The same settings of post-processing, scored after each epoch instead of drawn.
     inner = nested(space)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import record_trainings
+import record_one
 import replay
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +14,7 @@ from hypothesis import strategies as st
 from detector.config.settings import PostprocessConfig
 from detector.core.errors import InputError
 from detector.postprocess.sweep_scores import SweepScores
+from orchestrator.space.parameters import Parameter
 
 CONFIGS = [{"lr": 0.1}, {"lr": 0.2}]
 SETTINGS = [{"thresh": 0.2}, {"thresh": 0.3}]
@@ -71,7 +71,7 @@ def test_the_cross_fitted_score_is_the_detectors(tmp_path, write_table, seed):
         np.zeros((6, 1), np.int64),
         np.zeros((6, 8, 4), np.int32),
     )
-    levels = record_trainings.halves(swept)[None, None]
+    levels = record_one.halves(swept)[None, None]
     names = [{"box_thresh": s.box_thresh} for s in settings]
     found = replay.read_table(write_table(tmp_path / "t.npz", CONFIGS[:1], names, levels))
     fitted = swept.cross_fit()
@@ -80,25 +80,68 @@ def test_the_cross_fitted_score_is_the_detectors(tmp_path, write_table, seed):
     np.testing.assert_allclose(found.whole[0, 0], pages[:, :, 0].mean(axis=1), atol=1 / 65535)
 
 
-def test_what_the_recorder_gathers_can_be_read(tmp_path):
-    settings, epochs, chosen = 165, 2, (0, 1)
-    files = {}
-    for index in chosen:
-        files[index] = tmp_path / f"{index}.npz"
-        hmeans = np.full((epochs, 2, settings), 1000 * (index + 1), np.uint16)
-        np.savez(files[index], hmeans=hmeans, seconds=np.zeros(epochs, np.float32))
-    options = {"output": tmp_path / "t.npz", "epochs": epochs, "train_pages": 4, "val_pages": 4}
-    config = SimpleNamespace(postprocess=PostprocessConfig(box_thresh=0.5))
-    record_trainings.gather(files, options, config)
-    found = replay.read_table(tmp_path / "t.npz")
-    assert list(found.configs) == record_trainings.points()[:2]
-    assert {len(axis) for axis in replay.axes(found.settings).values()} == {3, 5, 11}
-    assert found.best == 2000 / 65535
-
-
 def test_axes_are_the_values_in_order():
     points = [{"lr": 2, "neck": "b"}, {"lr": 1, "neck": "b"}, {"lr": 2, "neck": "a"}]
     assert replay.axes(points) == {"lr": (2, 1), "neck": ("b", "a")}
+
+
+DRAWN = [
+    {"net": "a", "lr": 0.001, "weight": 1.0},
+    {"net": "a", "lr": 0.004, "weight": 1.0},
+    {"net": "a", "lr": 0.002, "weight": 4.0},
+    {"net": "b", "lr": 0.002, "weight": 1.0},
+]
+RANGES = {"lr": {"log_uniform": [0.001, 0.004]}, "weight": {"uniform": [1.0, 4.0]}}
+
+
+@pytest.fixture
+def drawn(tmp_path):
+    """Four trainings at points from ranges, the third one with another seed of the second point."""
+    points = [*DRAWN[:2], DRAWN[1], *DRAWN[2:]]
+    np.savez(
+        tmp_path / "drawn.npz",
+        configs=np.array(json.dumps(points)),
+        settings=np.array(json.dumps(SETTINGS)),
+        about=np.array("{}"),
+        ranges=np.array(json.dumps(RANGES)),
+        seeds=np.array([0, 0, 1, 0, 0], np.uint8),
+        hmeans=np.arange(5)[:, None, None, None] * np.ones((1, 1, 2, 2), np.uint16) * 1000,
+    )
+    return replay.read_table(tmp_path / "drawn.npz")
+
+
+def taking(taken):
+    def take(row):
+        is_free = row not in taken
+        taken.add(row)
+        return is_free
+
+    return take
+
+
+def test_a_drawn_table_has_ranges_and_the_first_seed_of_each_point(drawn):
+    assert list(drawn.configs) == DRAWN
+    np.testing.assert_allclose(drawn.shipped[:, 0] * 65535, [0, 1000, 3000, 4000])
+    assert drawn.space == (
+        Parameter("net", "choice", ("a", "b")),
+        Parameter("lr", "log_uniform", (0.001, 0.004)),
+        Parameter("weight", "uniform", (1.0, 4.0)),
+    )
+
+
+def test_a_proposal_stands_for_the_nearest_training_that_is_left(drawn):
+    point, taken = {"net": "a", "lr": 0.0015, "weight": 1.5}, set()
+    # In octaves: sqrt(0.585² + 0.585²) to the first, sqrt(1.415² + 0.585²) to the second, and
+    # sqrt(0.415² + 1.415²) to the third.
+    order = [drawn.row_of(point, taking(taken)) for _ in range(4)]
+    assert order == [0, 2, 1, 0]
+    # Another choice is never a stand-in, and its only training is had again.
+    other = {"net": "b", "lr": 0.001, "weight": 4.0}
+    assert [drawn.row_of(other, taking(taken)) for _ in range(2)] == [3, 3]
+
+
+def test_in_a_grid_a_point_is_its_own_row_however_often(table):
+    assert [table.row_of({"lr": 0.2}, taking({1})) for _ in range(3)] == [1, 1, 1]
 
 
 def broken(path, **changes):
@@ -119,6 +162,7 @@ SQUARE = [{"lr": lr, "neck": neck} for lr in (1, 2) for neck in (3, 4)]
     [
         ({"settings": None}, "is no table of record_trainings.py"),
         ({"configs": np.array("[{")}, "is no table of record_trainings.py"),
+        ({"ranges": np.array('{"lr": {"gauss": [0, 1]}}')}, "is no table of record_trainings.py"),
         (
             {"hmeans": LEVELS[:1]},
             r"hmeans must be \(configs, epochs, 2, settings\), got \(1, 1, 2, 2\) for 2 configs",

@@ -12,10 +12,14 @@ from policies import Rules
 from replay_policies import POLICIES
 
 from detector.core.errors import JobError
+from orchestrator.space.parameters import Parameter
 from orchestrator.trials.job import TrialJob
 
-NESTED = ("ours", "ours-asha", "ray-nested")
-JOINT = ("ray", "ours-joint")
+NESTED = (
+    *("ours", "ours-asha", "ours-alone", "ray-nested"),
+    *("random", "iepoch", "pasha", "optuna-hyperband"),
+)
+JOINT = ("ray", "ours-joint", "optuna-hyperband-joint")
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +68,13 @@ def test_a_policy_stops_as_soon_as_its_model_is_good_enough(table):
 
 
 @pytest.mark.usefixtures("ray_cluster")
+def test_without_ray_this_projects_search_is_the_same_epoch_by_epoch(table):
+    assert search("ours-alone", table, cap=36, seed=3).worths == (
+        search("ours", table, cap=36, seed=3).worths
+    )
+
+
+@pytest.mark.usefixtures("ray_cluster")
 def test_no_epoch_of_a_training_is_counted_twice_by_this_projects_search(table):
     # Twelve trainings of three epochs are all there is: with a cap beyond, it ends by itself.
     assert len(search("ours", table, cap=100).worths) <= 36
@@ -81,7 +92,8 @@ def test_a_trial_that_fails_ends_the_replay(table, name):
 
 def reports(table, job, *, nested=True):
     told = []
-    replay_policies.replayed_trial(table, nested=nested)(job, told.append)
+    taken = job.folder.parent / "rows"
+    replay_policies.replayed_trial(table, taken, nested=nested)(job, told.append)
     return told
 
 
@@ -105,6 +117,31 @@ def test_a_replayed_joint_trial_reports_its_own_setting(tmp_path, table):
     params = {"optimizer.lr": 0.001, "model.neck": "c", "thresh": 0.3, "box_thresh": 0.4}
     told = reports(table, TrialJob(0, tmp_path, params), nested=False)
     assert [r["hmean"] for r in told] == table.whole[2, :, 2].tolist()
+
+
+@pytest.mark.usefixtures("ray_cluster")
+@pytest.mark.parametrize("name", ["ray", "ours", "optuna-hyperband"])
+def test_a_search_of_ranges_trains_what_was_recorded(table, name):
+    ranges = (Parameter("optimizer.lr", "log_uniform", (0.001, 0.008)),)
+    drawn = replay.Table(table.configs, table.settings, table.hmeans, {}, ranges)
+    found = search(name, drawn, cap=12)
+    assert len(found.worths) == 12
+    possible = drawn.whole if name in JOINT else drawn.shipped
+    assert set(found.worths) <= set(possible.ravel().tolist())
+
+
+def test_trials_of_ranges_share_out_the_trainings(tmp_path, table):
+    ranges = (Parameter("optimizer.lr", "log_uniform", (0.001, 0.008)),)
+    drawn = replay.Table(table.configs, table.settings, table.hmeans, {}, ranges)
+    params, rows = {"optimizer.lr": 0.0011, "model.neck": "b"}, []
+    for number in range(5):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        for until in (1, 3):  # the second time it goes on with the row that it has
+            told = reports(drawn, TrialJob(number, folder, params, until=until))
+            rows.append(told[-1]["row"])
+    # By rate from below, all with this neck; the fifth has the nearest again.
+    assert rows == [1, 1, 4, 4, 7, 7, 10, 10, 1, 1]
 
 
 def test_every_policy_is_documented():

@@ -34,6 +34,7 @@ ORCHESTRATOR = House(
         ("run",),
         ("place", "results", "track"),
         ("propose",),
+        ("page_counts",),
         ("execute", "report_page", "ensembles"),
         (COMMANDS,),
     ),

@@ -98,16 +98,21 @@ def read_curve(run: Path) -> PageCurve | None:
 
 
 class KeptTrainings:
-    """What is kept in a run's folder, written again with each training that is over."""
+    """What is kept in a run's folder, written again with each training that is over.
+
+    A training whose weights are gone by now is not among it.
+    """
 
     def __init__(self, run: Path) -> None:
         self._run = run.resolve()
         self._kept = _read(run / FILE)
+        there = {k: v for k, v in self._trainings.items() if best_of(self._run / k).is_dir()}
+        self._kept["trainings"] = there
 
     def of(self, folder: Path) -> dict[str, Any] | None:
-        """The result of the training in `folder`; None where none is kept, or its weights not."""
+        """The result of the training in `folder`; None where none is kept."""
         result: dict[str, Any] | None = self._trainings.get(self._name(folder))
-        return result if best_of(folder).is_dir() else None
+        return result
 
     def keep(self, folder: Path, result: Mapping[str, Any]) -> None:
         """Keep the result of a training."""

@@ -105,6 +105,7 @@ def part(*, interrupts: bool = False, failing: int = 0):
         import signal
         import time
 
+        (job.folder / "checkpoint/best").mkdir(parents=True, exist_ok=True)
         done = job.folder / "epoch.txt"
         start = int(done.read_text()) if done.exists() else 0
         with (job.folder / "starts.txt").open("a") as file:
@@ -135,7 +136,10 @@ def test_what_was_cut_off_or_failed_goes_on_where_it_was(searched, capfd):
     starts = {p.parent.name: p.read_text() for p in run.glob("trials/*/pages/*/starts.txt")}
     assert starts == {"4-of-9": "0\n1\n", "2-of-9": "0\n"}
     assert list(json.loads((run / FILE).read_text())["trainings"]) == ["trials/00000/pages/2-of-9"]
-    assert "0 of" not in capfd.readouterr().err
+    capfd.readouterr()
+    with pytest.raises(JobError, match="these pages cannot be"):
+        main(two, trial=part(failing=4))
+    assert "cost: 1 of 2 trainings are to do" in capfd.readouterr().err
 
 
 def test_a_run_without_a_whole_training_is_one_message(make_run: Callable[..., Made]):

@@ -33,7 +33,7 @@ from orchestrator.propose.again import Training
 from orchestrator.report_page.write import try_report
 from orchestrator.run import run_folder
 from orchestrator.run.bucket_run import kept
-from orchestrator.run.endings import explained
+from orchestrator.run.endings import explained, joined
 from orchestrator.run.run import Run, stored_run
 from orchestrator.run.spending import spending
 from orchestrator.run.trial_data import copied_data, validation_pages
@@ -56,7 +56,8 @@ def main(settings: PagesSettings, *, trial: TrialFunction | None = None) -> int:
     require_writable("run", run.folder, folder=True)
     run = replace(run, space=run.space.with_fixed(copied_data(run.config)))
     planned = plan(run, settings.halvings)
-    again = command("orchestrator.pages", {"run": run.folder, "halvings": settings.halvings})
+    given = {"run": run.folder, "halvings": settings.halvings}
+    again = command("orchestrator.pages", given, variables=joined())
     advice = f"interrupted; every finished epoch is kept. To go on:\n  {again}"
     with (
         run_folder.locked(run.folder),

@@ -15,15 +15,11 @@ from pydantic import Field
 from detector.config import cli
 from detector.config.cli import log
 from detector.config.inference import Views
-from detector.config.postprocess import PostprocessConfig
 from detector.config.sections import Section
-from detector.config.settings import TrainConfig
 from detector.core.errors import InputError
 from detector.core.files import require_writable
 from detector.inference.ensemble import ENSEMBLE, write_ensemble
-from detector.postprocess.edges import further
-from detector.postprocess.sweep import distinct
-from detector.training.validation.validate import settings_to_score
+from detector.training.validation.validate import next_tried
 from orchestrator.ensembles.candidates import Candidate, Maps, candidates
 from orchestrator.ensembles.scoring import Scored, Scorer
 from orchestrator.run.run import stored_run
@@ -65,7 +61,7 @@ def main(settings: EnsembleSettings) -> int:
     if settings.root is not None:
         data = data.model_copy(update={"root": settings.root})
     pages = validation_pages(data)
-    tried = _settings(found[0].config)
+    tried = next_tried(found[0].config)
     log(f"{len(found)} trials, {len(pages)} validation pages, {len(tried)} settings for each blend")
     with ExitStack() as stack:
         folder = settings.maps or Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -80,14 +76,6 @@ def main(settings: EnsembleSettings) -> int:
         result = _chosen(scorer, found, settings, output)
     print(json.dumps(result | {"pages": len(pages), "written": str(output)}, indent=2))
     return 0
-
-
-def _settings(config: TrainConfig) -> tuple[PostprocessConfig, ...]:
-    """What a training with these settings would try in its next validation: they are its choice."""
-    base, tried, own = config.postprocess, config.sweep.tried(), config.sweep.own()
-    return distinct(
-        (*settings_to_score(base, tried), *further(base, tried, base.model_dump(), own))
-    )
 
 
 def _require_own(output: Path, maps: Path | None) -> None:

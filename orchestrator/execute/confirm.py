@@ -8,7 +8,8 @@ from functools import partial
 from detector.config.cli import log
 from orchestrator.execute.session import Session
 from orchestrator.execute.tuner import run_jobs
-from orchestrator.propose.confirmation import SEEDS_FOLDER, SeedJobs, Training, trainings
+from orchestrator.propose.again import Training
+from orchestrator.propose.confirmation import SEEDS_FOLDER, SeedJobs, trainings
 from orchestrator.results.ranking import confirmed_hmean, confirmed_sd, ranked
 from orchestrator.results.write import write_results
 from orchestrator.run.run import Run

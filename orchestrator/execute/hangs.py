@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from orchestrator.trials.failure import Failure, Kind
@@ -29,7 +30,7 @@ class HangWatch(Listener):
     ) -> None:
         self._minutes, self._end_worker, self._clock = minutes, end_worker, clock
         self._seconds, self._last = 0.0, clock()  # looked on for so long; when that was counted
-        self._heard: dict[tuple[int, int | None], tuple[float, TrialJob]] = {}
+        self._heard: dict[tuple[int, Path], tuple[float, TrialJob]] = {}
 
     def started(self, job: TrialJob) -> None:
         """A worker has the job."""

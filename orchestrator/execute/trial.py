@@ -63,9 +63,8 @@ def detector_trial(
 
         # Not a setting of the training: whoever trains the best config further has other cores.
         set_threads(threads)
-        config = space.train_config(job.params)
-        if job.seed is not None:
-            config = with_values(config, {"train.seed": job.seed})
+        own = {} if job.seed is None else {"train.seed": job.seed}
+        config = with_values(space.train_config(job.params), own | dict(job.values))
         if "train.processes" not in {*space.fixed, *space.parameters}:
             config = on_gpus(config, gpus, threads=threads)
         if data_from is not None:

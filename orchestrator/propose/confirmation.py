@@ -10,43 +10,20 @@ there. One that was cut off goes on from the checkpoint in its folder.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 from orchestrator.config.settings import ConfirmConfig
-from orchestrator.propose.jobs import fault_of
-from orchestrator.propose.twins import training_part
-from orchestrator.results.ranking import finite, ranked
-from orchestrator.run.as_records import trial_id
+from orchestrator.propose.again import AgainJobs, Training
+from orchestrator.results.ranking import ranked
 from orchestrator.run.run import Run
 from orchestrator.run.study import Study
 from orchestrator.space.search_space import SearchSpace
-from orchestrator.trials.failure import NOTHING_SHARED, Failure, Kind, Retries, Sharing
-from orchestrator.trials.job import TrialJob, Twin
-from orchestrator.trials.records import METRIC, TrialRecord, TrialState
+from orchestrator.trials.failure import NOTHING_SHARED, Sharing
+from orchestrator.trials.records import TrialRecord, TrialState
 
 SEEDS = 2**31  # as many as there are, see train.seed
 SEEDS_FOLDER = "seeds"  # in a trial's folder, with a folder for each new seed
-
-
-@dataclass(frozen=True)
-class Training:
-    """A leader trained again with `seed`; `folder` is that of this training."""
-
-    leader: TrialRecord
-    seed: int
-    folder: Path
-
-    @property
-    def key(self) -> tuple[int, int | None]:
-        """That of its job."""
-        return int(self.leader.trial), self.seed
-
-    def is_like(self, other: Training) -> bool:
-        """Whether both have the same weights, and only post-processing apart."""
-        mine, others = training_part(self.leader.params), training_part(other.leader.params)
-        return self.seed == other.seed and mine == others
 
 
 def leaders(records: Sequence[TrialRecord], top: int) -> list[TrialRecord]:
@@ -66,7 +43,7 @@ def trainings(run: Run) -> list[Training]:
         for leader in best:
             seed = (run.space.train_config(leader.params).train.seed + more) % SEEDS
             place = run.trial_folder(int(leader.trial)) / SEEDS_FOLDER / str(seed)
-            out.append(Training(leader, seed, place))
+            out.append(Training(leader, seed, place, f"trial {leader.trial} seed {seed}"))
     return out
 
 
@@ -85,12 +62,8 @@ def extra_cost(wanted: ConfirmConfig, space: SearchSpace) -> str:
     )
 
 
-class SeedJobs:
-    """The trainings that have no result in the study, until all have.
-
-    Two that differ in post-processing alone are one training: the second waits for the first, and
-    its weights are scored. `say` gets a line for each that is over.
-    """
+class SeedJobs(AgainJobs):
+    """The trainings with new seeds that have no result in the study, until all have."""
 
     def __init__(
         self,
@@ -99,103 +72,15 @@ class SeedJobs:
         say: Callable[[str], None] = print,
         sharing: Sharing = NOTHING_SHARED,
     ) -> None:
-        self._study, self._every, self._say = study, every, say
+        super().__init__(every, say, sharing)
+        self._study = study
         self._results = study.confirmations()
-        self._epochs: dict[tuple[int, int | None], int] = {}  # last one reported of running jobs
-        self._retries, self._sharing = Retries(), sharing
-        self._alone: set[tuple[int, int | None]] = set()  # keys of jobs that found no memory
 
-    @property
-    def left(self) -> int:
-        """How many trainings have no result."""
-        return sum(self._result(training) is None for training in self._every)
-
-    def next_job(self) -> TrialJob | None:
-        """The next training that nobody has and whose weights nobody is about to make."""
-        for training in self._every:
-            if training.key in self._epochs or self._result(training) is not None:
-                continue
-            alike = self._alike(training)
-            if any(self._result(other) is None for other in alike):
-                continue
-            self._epochs[training.key] = 0
-            twins = [twin for other in alike if (twin := self._twin(other))]
-            return TrialJob(
-                number=int(training.leader.trial),
-                folder=training.folder,
-                params=training.leader.params,
-                twin=twins[0] if twins else None,
-                seed=training.seed,
-                alone=training.key in self._alone,
-            )
-        return None
-
-    def _alike(self, training: Training) -> list[Training]:
-        """Trainings that come before this one and give the same weights."""
-        before = self._every[: self._every.index(training)]
-        return [other for other in before if training.is_like(other)]
-
-    def _twin(self, training: Training) -> Twin | None:
-        result = self._result(training)
-        if result is None or result["reason"]:
-            return None
-        return Twin(training.folder, result["epochs"], result["best_epoch"], finished=True)
-
-    def _result(self, training: Training) -> dict[str, Any] | None:
+    def result(self, training: Training) -> Mapping[str, Any] | None:
+        """What the study has of it."""
         return self._results.get(training.leader.trial, {}).get(training.seed)
 
-    def is_hopeless(self, job: TrialJob, report: Mapping[str, Any]) -> bool:  # noqa: ARG002
-        """Never: leaders have shown what they learn."""
-        return False
-
-    def reported(self, job: TrialJob, report: Mapping[str, Any]) -> None:
-        """Note how far it is; the last report has everything else."""
-        self._epochs[job.key] = int(report.get("epoch", 0))
-
-    def ended(self, job: TrialJob, report: Mapping[str, Any]) -> None:
-        """Keep what the training gave, or why it failed."""
-        reason = fault_of(report)
-        if reason is None and not report.get("finished"):
-            reason = f"it ended after epoch {report.get('epoch', 0)}, before the last one"
-        if reason is None or not self._left_alone(job, Failure(Kind.BUG, reason)):
-            self._keep(job, report, reason)
-
-    def lost(self, job: TrialJob, failure: Failure) -> None:
-        """Keep why the training failed, or leave it to be the next again."""
-        reason = self._retries.verdict(job.key, self._epochs[job.key], failure)
-        if reason is None:
-            del self._epochs[job.key]
-        elif not self._left_alone(job, replace(failure, reason=reason)):
-            self._keep(job, {}, reason)
-
-    def _left_alone(self, job: TrialJob, failure: Failure) -> bool:
-        """Have a job that found no memory beside others tried once without; whether it is."""
-        if job.alone or not self._sharing.is_to_blame(failure):
-            return False
-        self._alone.add(job.key)
-        name = f"trial {trial_id(job.number)} seed {job.seed}"
-        self._say(f"{name}: {failure.reason}; it is tried once with no training beside it")
-        del self._epochs[job.key]
-        return True
-
-    def _keep(self, job: TrialJob, report: Mapping[str, Any], reason: str | None) -> None:
-        training = next(t for t in self._every if t.key == job.key)
-        del self._epochs[job.key]
-        own = _figures(report) | {"reason": reason}
-        self._study.keep_confirmation(training.leader.trial, training.seed, own)
-        self._results.setdefault(training.leader.trial, {})[training.seed] = own
-        gave = f"failed: {reason}" if reason else f"H-mean {own['hmean']:.4f}"
-        name = f"trial {training.leader.trial} seed {training.seed}"
-        self._say(f"{name}: {gave} (first {training.leader.hmean:.4f})")
-
-
-def _figures(report: Mapping[str, Any]) -> dict[str, Any]:
-    """What is kept of a last report, plain and without what is not a number."""
-    epoch = int(report.get("epoch", 0))
-    return {
-        "hmean": finite(report.get(METRIC)),
-        "iou_hmean": finite(report.get("best_iou_hmean")),
-        "epochs": epoch,
-        "best_epoch": int(report.get("best_epoch", epoch)),
-        "seconds": float(report.get("seconds", 0.0)),
-    }
+    def keep(self, training: Training, result: dict[str, Any]) -> None:
+        """Put it into the study."""
+        self._study.keep_confirmation(training.leader.trial, training.seed, result)
+        self._results.setdefault(training.leader.trial, {})[training.seed] = result

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from typing import Any
 
+from orchestrator.page_counts.kept import read_curve
 from orchestrator.report_page.blocks import (
     Chart,
     Paragraph,
@@ -150,6 +151,45 @@ def learning(facts: RunFacts) -> Section:
     drawn = figure(data, "epoch", "best H-mean so far", xaxis=whole_numbers(longest), yaxis=axis)
     summary = _learnt(facts, curves) + _left_out(hidden, "whole curve")
     return Section("learning", title, [Chart("learning-curves", title, summary, drawn)])
+
+
+def by_pages(facts: RunFacts) -> list[Section]:
+    """The score by number of training pages, where that was tried."""
+    curve = read_curve(facts.folder)
+    if curve is None:
+        return []
+    title, then = "More training pages", curve.twice
+    data = [
+        lines(
+            [point.pages for point in curve.points],
+            [point.hmean for point in curve.points],
+            mode="lines+markers",
+            name="trained on",
+            line={"color": BLUE, "width": 2},
+            marker={"size": 8},
+            hovertemplate="%{x} pages<br>H-mean %{y:.4f}<extra></extra>",
+        ),
+        points(
+            [then.pages],
+            [then.hmean],
+            name="expected",
+            marker={"color": ORANGE, "symbol": "diamond", "size": 10},
+            error_y={
+                "array": [then.hmean_high - then.hmean],
+                "arrayminus": [then.hmean - then.hmean_low],
+            },
+            hovertemplate="%{x} pages<br>H-mean %{y:.4f} expected<extra></extra>",
+        ),
+    ]
+    counts = [*(point.pages for point in curve.points), then.pages]
+    axis = {"type": "log", "tickvals": counts, "ticktext": [str(count) for count in counts]}
+    drawn = figure(data, "training pages", "H-mean (cross-fitted)", xaxis=axis)
+    summary = (
+        f"{curve.sentence} Trained with the settings of trial {curve.trial} on parts of the pages, "
+        f"scored on {counted(curve.validation_pages, 'validation page')}. The bar is where one "
+        "such training would score on other pages, in 95 of 100 cases."
+    )
+    return [Section("more-pages", title, [Chart("pages-chart", title, summary, drawn)])]
 
 
 def _left_out(count: int, noun: str) -> str:

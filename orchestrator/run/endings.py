@@ -25,9 +25,13 @@ def again(config: SearchConfig, folder: Path) -> str:
     for key, value in (("bucket", config.bucket), ("storage", without_password(config.storage))):
         if value:
             arguments[key] = value
+    return command("orchestrator.search", arguments | {"resume": True}, variables=joined())
+
+
+def joined() -> dict[str, str]:
+    """The variables with which a command joins the cluster that this one has joined."""
     address = os.environ.get("RAY_ADDRESS", "")
-    joined = {"RAY_ADDRESS": address} if address not in ("", "local") else {}
-    return command("orchestrator.search", arguments | {"resume": True}, variables=joined)
+    return {"RAY_ADDRESS": address} if address not in ("", "local") else {}
 
 
 def advice(how_to_go_on: str) -> str:

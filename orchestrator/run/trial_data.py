@@ -63,18 +63,27 @@ def with_data(config: SearchConfig, space: SearchSpace) -> tuple[SearchConfig, S
 
 def validation_pages(data: DataConfig) -> list[Page]:
     """The pages that trials were scored on, in the order of names; InputError without them."""
+    return sorted(_of_trials(data, data.val_split, data.val_pages).pages, key=lambda p: p.name)
+
+
+def training_pages(data: DataConfig) -> list[Page]:
+    """The pages that trials were trained on; InputError without them."""
+    train = _of_trials(data, data.train_split, data.train_pages)
+    return [*apart(train, _of_trials(data, data.val_split, data.val_pages))[0].pages]
+
+
+def pages_to_train_on(data: DataConfig) -> int:
+    """How many usable pages the training split has; InputError without them."""
+    return len(_of_trials(data, data.train_split, None).pages)
+
+
+def _of_trials(data: DataConfig, split: str, limit: int | None) -> Split:
     if data.root is None:
         raise InputError("data.root: the run does not say where its pages are")
     if not data.root.is_dir():
         raise InputError(f"{data.root}: the data are not there any more")
-    split = read_split(
-        data.root,
-        data.val_split,
-        limit=data.val_pages,
-        exclude=data.exclude,
-        rules=LabelRules(**data.rules()),
-    )
-    return sorted(split.pages, key=lambda page: page.name)
+    rules = LabelRules(**data.rules())
+    return read_split(data.root, split, limit=limit, exclude=data.exclude, rules=rules)
 
 
 def check_data(space: SearchSpace) -> int:

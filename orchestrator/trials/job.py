@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,8 @@ class TrialJob:
     folder: outlives a lost worker and a killed driver. until: the epoch to train to before the
     trial is paused; None is the end. twin: a trial whose weights are those of this one, which is
     only scored then. seed: the training's seed in place of the one that the point has. alone: it
-    found no memory beside others, and has a machine for itself.
+    found no memory beside others, and has a machine for itself. values: settings of the training,
+    by dotted name, in place of those of the point.
     """
 
     number: int
@@ -39,11 +40,12 @@ class TrialJob:
     twin: Twin | None = None
     seed: int | None = None
     alone: bool = False
+    values: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def key(self) -> tuple[int, int | None]:
+    def key(self) -> tuple[int, Path]:
         """What no other job has at the same time."""
-        return self.number, self.seed
+        return self.number, self.folder
 
 
 class Listener:

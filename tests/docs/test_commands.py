@@ -127,7 +127,7 @@ def _run(call: Call, folder: Path, request: pytest.FixtureRequest) -> None:
     process: CommandProcess = request.getfixturevalue("searching_process")
     _, module, *arguments = call.arguments
     _make_room(module, arguments, folder)
-    joins = module == "orchestrator.search" and not (
+    joins = module in ("orchestrator.search", "orchestrator.pages") and not (
         {"dry_run=true", "resources.gpu=auto", "--help"} & set(arguments)
     )
     variables = dict(variable.split("=", 1) for variable in call.variables)

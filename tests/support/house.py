@@ -34,6 +34,7 @@ ORCHESTRATOR = House(
         ("run",),
         ("place", "machines", "results", "track"),
         ("propose",),
+        ("page_counts",),
         ("execute", "report_page", "ensembles"),
         ("packs",),
         (COMMANDS,),

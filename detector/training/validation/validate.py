@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from detector.config.postprocess import CHOOSING
-from detector.config.settings import PostprocessConfig
+from detector.config.settings import PostprocessConfig, TrainConfig
 from detector.data.page.cache import PageCache
 from detector.inference.detector import Detector
 from detector.inference.evaluation import page_maps
+from detector.postprocess.edges import further
 from detector.postprocess.sweep import around, distinct, grid
 from detector.training.validation.figures import Part, Validated, validated
 from detector.training.validation.processes import (
@@ -36,6 +37,14 @@ def settings_to_score(
         return (base,)
     own = grid(base, {key: values for key, values in tried.items() if key in CHOOSING})
     return distinct((*own, *around(base, tried)))
+
+
+def next_tried(config: TrainConfig) -> tuple[PostprocessConfig, ...]:
+    """What a training with these settings would try in its next validation: they are its choice."""
+    base, tried, own = config.postprocess, config.sweep.tried(), config.sweep.own()
+    return distinct(
+        (*settings_to_score(base, tried), *further(base, tried, base.model_dump(), own))
+    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -120,14 +120,16 @@ def test_a_trial_with_a_twin_is_scored_with_its_weights(make_dataset, tiny_setti
     assert all(torch.equal(value, tensors[1][key]) for key, value in tensors[0].items())
 
 
-def test_another_seed_takes_the_place_of_the_points_own(make_dataset, tiny_settings, tmp_path):
+def test_a_jobs_seed_and_values_take_the_place_of_the_points(make_dataset, tiny_settings, tmp_path):
     root = make_dataset(tmp_path / "data", split="train")
     make_dataset(root, split="val")
     trial = detector_trial(tiny_space(root, tiny_settings | {"train.seed": 4}), threads=1)
     folder = tmp_path / "run" / "trials" / "00000" / "seeds" / "5"
-    trial(TrialJob(0, folder, {"optimizer.lr": 0.002}, seed=5), lambda _: None)
+    own = {"data.train_pages": 1, "train.epochs": 3}
+    trial(TrialJob(0, folder, {"optimizer.lr": 0.002}, seed=5, values=own), lambda _: None)
     config = read_best(folder / "checkpoint" / "best")[1]
     assert (config.train.seed, config.optimizer.lr) == (5, 0.002)
+    assert (config.data.train_pages, config.train.epochs) == (1, 3)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,8 @@ from detector.config.settings import TrainConfig
 from detector.training.storage.environment import read_code, read_environment
 from detector.training.storage.fingerprint import Pages
 from detector.training.storage.provenance import Provenance, Weights, write_record
+from orchestrator.page_counts.kept import KeptTrainings, PageCurve
+from orchestrator.page_counts.scores import Scored
 from orchestrator.report_page import (
     board,
     cost,
@@ -169,6 +171,21 @@ def test_learning_curves_are_the_intermediate_values_of_all_trials(usual):
     assert curves["trial 00000"]["y"] == [0.5, 0.6, 0.7, 0.8, 0.85, 0.9]
     assert len(curves) == 5
     assert "in epoch 6 of 6: it was still rising" in drawn.summary
+
+
+def test_more_pages_are_told_where_that_was_tried(usual):
+    assert progress_charts.by_pages(usual.facts()) == []
+    scores = [Scored(0, 0.5, {"a": hmean, "b": hmean}) for hmean in (0.90, 0.92, 0.93)]
+    curve = PageCurve.of("00000", [(25, 24), (50, 12), (100, 6)], scores)
+    KeptTrainings(usual.folder).keep_curve(curve)
+    (section,) = progress_charts.by_pages(usual.facts())
+    drawn = chart(section, "pages-chart")
+    assert drawn.summary.startswith(f"{curve.sentence} Trained with the settings of trial 00000")
+    assert "scored on 2 validation pages" in drawn.summary
+    known, expected = drawn.figure["data"]
+    assert (known["x"], known["y"]) == ([25, 50, 100], pytest.approx([0.90, 0.92, 0.93]))
+    assert (expected["x"], expected["y"]) == ([200], [curve.twice.hmean])
+    assert drawn.figure["layout"]["xaxis"]["tickvals"] == [25, 50, 100, 200]
 
 
 def test_other_curves_are_one_line_with_gaps(make_run):

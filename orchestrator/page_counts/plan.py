@@ -1,0 +1,124 @@
+"""Which trainings the curve over the number of pages is made of, and which are still to be made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from detector.config.settings import TrainConfig, with_values
+from detector.core.errors import InputError
+from orchestrator.page_counts.kept import KeptTrainings, best_of
+from orchestrator.page_counts.parts import same_steps, sizes
+from orchestrator.propose.again import AgainJobs, Training
+from orchestrator.propose.confirmation import SEEDS, SEEDS_FOLDER
+from orchestrator.results.ranking import ranked
+from orchestrator.run.as_records import TWIN
+from orchestrator.run.run import Run
+from orchestrator.run.trial_data import pages_to_train_on, training_pages
+from orchestrator.trials.failure import NOTHING_SHARED, Sharing
+from orchestrator.trials.records import TrialRecord, TrialState
+
+PAGES_FOLDER = "pages"  # in a trial's folder, with a folder for each number of pages
+
+
+@dataclass(frozen=True)
+class Size:
+    """A number of training pages, and the training on them, in `folder`; None if it was made."""
+
+    pages: int
+    epochs: int
+    folder: Path
+    training: Training | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The sizes, smallest first, for the settings of `leader`, whose training took `seconds`."""
+
+    leader: TrialRecord
+    config: TrainConfig
+    seconds: float
+    sizes: tuple[Size, ...]
+
+    @property
+    def trainings(self) -> list[Training]:
+        """Those that this is about, made or not, but for those of the search."""
+        return [size.training for size in self.sizes if size.training is not None]
+
+
+def plan(run: Run, halvings: int) -> Plan:
+    """The sizes for the best configuration of a run.
+
+    The largest is the whole. Its score must not be that by which the trial was chosen among others,
+    which is high by luck: the curve would be too steep. So the whole is a training with another
+    seed, that of a confirmation where there is one. Only where nothing was chosen it is the trial.
+    Raises InputError without a finished trial, and for too few pages.
+    """
+    records = run.records()
+    finished = [r for r in ranked(records) if r.state is TrialState.FINISHED]
+    if not finished:
+        raise InputError(
+            f"run: {run.folder} has no trial that was trained to the end, of {len(records)}; let "
+            f"the search go on first ({run.to_go_on})"
+        )
+    leader = finished[0]
+    number, config = int(leader.trial), run.space.train_config(leader.params)
+    home, seed = run.trial_folder(number), config.train.seed
+    chosen = sum(record.hmean is not None for record in records) > 1
+    made = None if chosen else home
+    if chosen:
+        seed, made = _new_seed(run, leader, seed)
+    split = pages_to_train_on(config.data)
+    given = min(split, config.data.train_pages or split)
+    found = []
+    for count in sizes(given, split, halvings):
+        own = {} if count == given else same_steps(config, count, given)
+        changed = with_values(config, own)
+        pages, epochs = len(training_pages(changed.data)), changed.train.epochs
+        folder = home / PAGES_FOLDER / f"{count}-of-{split}"
+        if count == given and made is not None:
+            found.append(Size(pages, epochs, made, None))
+        else:
+            training = Training(leader, seed, folder, f"{pages} pages", own)
+            found.append(Size(pages, epochs, folder, training))
+    same_weights = run.study.trial(number).user_attrs.get(TWIN, number)
+    return Plan(leader, config, run.study.record(same_weights).seconds, tuple(found))
+
+
+def _new_seed(run: Run, leader: TrialRecord, own: int) -> tuple[int, Path | None]:
+    """A seed that the leader was not chosen by, and where it was trained with it, if it was."""
+    for seed, result in run.study.confirmations().get(leader.trial, {}).items():
+        folder = run.trial_folder(int(leader.trial)) / SEEDS_FOLDER / str(seed)
+        if result["reason"] is None and best_of(folder).is_dir():
+            return seed, folder
+    return (own + 1) % SEEDS, None
+
+
+class PageJobs(AgainJobs):
+    """The trainings of a plan that have not succeeded, until all were tried."""
+
+    def __init__(
+        self,
+        kept: KeptTrainings,
+        every: Sequence[Training],
+        say: Callable[[str], None] = print,
+        sharing: Sharing = NOTHING_SHARED,
+    ) -> None:
+        super().__init__(every, say, sharing)
+        self._kept = kept
+        self.failed: dict[str, str] = {}  # why, by name
+
+    def result(self, training: Training) -> Mapping[str, Any] | None:
+        """What is kept of it; of one that has failed now, why."""
+        if training.name in self.failed:
+            return {"reason": self.failed[training.name]}
+        return self._kept.of(training.folder)
+
+    def keep(self, training: Training, result: dict[str, Any]) -> None:
+        """Keep what succeeded; what failed is tried again the next time."""
+        if result["reason"]:
+            self.failed[training.name] = result["reason"]
+        else:
+            self._kept.keep(training.folder, result)

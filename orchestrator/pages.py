@@ -1,0 +1,158 @@
+"""`python -m orchestrator.pages run=runs/RUN`: what more training pages would bring."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from pydantic import Field
+
+from detector.config import cli
+from detector.config.cli import log
+from detector.config.sections import Section
+from detector.core.commands import command
+from detector.core.errors import JobError
+from detector.core.files import require_writable
+from orchestrator.config.limits import Limits, Watch
+from orchestrator.execute.session import Session
+from orchestrator.execute.trial import TrialFunction, detector_trial
+from orchestrator.execute.tuner import run_jobs
+from orchestrator.page_counts.kept import KeptTrainings, PageCurve, best_of
+from orchestrator.page_counts.parts import MOST_HALVINGS
+from orchestrator.page_counts.plan import PAGES_FOLDER, PageJobs, Plan, plan
+from orchestrator.page_counts.scores import scored
+from orchestrator.place.cluster import cluster_address, connected
+from orchestrator.place.interruption import INTERRUPTED, Interruption
+from orchestrator.place.preflight import require_ready
+from orchestrator.place.resources import describe, this_machine
+from orchestrator.place.share import cluster_share, packed_share, share
+from orchestrator.place.waiting import require_fit
+from orchestrator.propose.again import Training
+from orchestrator.report_page.write import try_report
+from orchestrator.run import run_folder
+from orchestrator.run.bucket_run import kept
+from orchestrator.run.endings import explained, joined
+from orchestrator.run.run import Run, stored_run
+from orchestrator.run.spending import spending
+from orchestrator.run.trial_data import copied_data, validation_pages
+from orchestrator.trials.duration import duration
+
+
+class PagesSettings(Section):
+    run: Path = Field(description="a run's folder, such as runs/RUN, whose search is over")
+    halvings: int = Field(
+        2,
+        ge=1,
+        le=MOST_HALVINGS,
+        description="parts of the pages to train on: a half, a quarter, an eighth",
+    )
+
+
+def main(settings: PagesSettings, *, trial: TrialFunction | None = None) -> int:
+    """Train on parts of the pages, and print and keep the curve. `trial` replaces the training."""
+    run = stored_run(settings.run)
+    require_writable("run", run.folder, folder=True)
+    run = replace(run, space=run.space.with_fixed(copied_data(run.config)))
+    planned = plan(run, settings.halvings)
+    given = {"run": run.folder, "halvings": settings.halvings}
+    again = command("orchestrator.pages", given, variables=joined())
+    advice = f"interrupted; every finished epoch is kept. To go on:\n  {again}"
+    with (
+        run_folder.locked(run.folder),
+        Interruption(advice) as interruption,
+        explained(run.folder, again),
+        kept(run.config, run.folder),
+    ):
+        try:
+            curve = _made(run, planned, trial, interruption)
+        except KeyboardInterrupt:
+            log(advice)
+            return INTERRUPTED
+        try_report(run)
+    _show(curve)
+    return 0
+
+
+def _made(
+    run: Run, planned: Plan, trial: TrialFunction | None, interruption: Interruption
+) -> PageCurve:
+    """Make the trainings that are missing, score all, and keep the curve."""
+    known = KeptTrainings(run.folder)
+    left = [t for t in planned.trainings if known.of(t.folder) is None]
+    pages = validation_pages(planned.config.data)
+    if left:
+        log(_cost(planned, left))
+        require_ready()
+        _train(run, left, known, trial, interruption)
+    log(f"scoring {len(planned.sizes)} detectors on {len(pages)} validation pages")
+    scores = []
+    for size in planned.sizes:
+        interruption.step()
+        scores.append(scored(best_of(size.folder), pages))
+    sizes = [(size.pages, size.epochs) for size in planned.sizes]
+    curve = PageCurve.of(planned.leader.trial, sizes, scores)
+    known.keep_curve(curve)
+    return curve
+
+
+def _cost(planned: Plan, left: Sequence[Training]) -> str:
+    """What is to be done. As many steps and validations as the trial's take about its time."""
+    each, trial = duration(planned.seconds), planned.leader.trial
+    return (
+        f"cost: {len(left)} of {len(planned.trainings)} trainings are to do with the settings of "
+        f"trial {trial} ({', '.join(training.name for training in left)}), each of about as many "
+        f"steps as its own, which took {each}: about {duration(planned.seconds * len(left))} in "
+        f"all (trials/{trial}*/{PAGES_FOLDER}/*/log.txt)"
+    )
+
+
+def _train(
+    run: Run,
+    left: Sequence[Training],
+    known: KeptTrainings,
+    trial: TrialFunction | None,
+    interruption: Interruption,
+) -> None:
+    """Make the trainings, at once where the machines hold them. JobError when one has failed."""
+    budget = run.space.budget.model_copy(update={"trials": len(left)})
+    space, config = replace(run.space, budget=budget), run.config
+    local = None if cluster_address() else packed_share(config, space, share(config, space))
+    with connected(this_machine()) as machines:
+        resources = local or cluster_share(config, space, machines)
+        require_fit(resources)
+        log(describe(resources))
+        trial = trial or detector_trial(
+            space,
+            threads=resources.cpus,
+            gpus=resources.gpus,
+            memory_factors=resources.memory_factors,
+            data_from=config.data_from,
+        )
+        watch = Watch(Limits(), partial(spending, run.study), gpus=resources.gpus)
+        jobs = PageJobs(known, left, log, resources.sharing)
+        run_jobs(Session(run, trial, resources, watch, interruption), jobs)
+    if jobs.failed:
+        reasons = [f"{name}: {reason}" for name, reason in jobs.failed.items()]
+        raise JobError("no curve without these trainings\n" + "\n".join(reasons))
+
+
+def _show(curve: PageCurve) -> None:
+    """Print the curve as a table, and what it says."""
+    print(f"{'pages':>7}{'epochs':>8}{'H-mean':>9}{'IoU H-mean':>12}")
+    for point in curve.points:
+        print(f"{point.pages:>7}{point.epochs:>8}{point.hmean:>9.4f}{point.iou_hmean:>12.4f}")
+    print(f"{curve.twice.pages:>7}{'':8}{curve.twice.hmean:>9.4f}  expected")
+    print(curve.sentence)
+
+
+if __name__ == "__main__":
+    cli.run(
+        main,
+        PagesSettings,
+        program="python -m orchestrator.pages",
+        description="Train the best configuration of a run on parts of its training pages, and say "
+        "from the curve what twice the pages would bring. Goes on where it was stopped; prints a "
+        "table, and keeps it in RUN/pages.json and the report.",
+    )

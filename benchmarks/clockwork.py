@@ -100,7 +100,9 @@ def run_through(table: Table, seconds: NDArray[np.float64], plan: Plan, seed: in
         row = rows[tuple(job.params[key] for key in keys)]
         report = _report(table, row, epoch, float(spent[row, :epoch].sum()))
         done[job.number], epochs = epoch, epochs + 1
-        best = max(best, (report["hmean"], float(table.shipped[row, epoch - 1])), key=lambda b: b[0])
+        best = max(
+            best, (report["hmean"], float(table.shipped[row, epoch - 1])), key=lambda b: b[0]
+        )
         if epoch < min(job.until or table.epochs, table.epochs):
             jobs.reported(job, report)
             following.reported(job, report)

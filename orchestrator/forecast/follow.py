@@ -96,7 +96,7 @@ class Following(Listener):
             values=dict(trial.intermediate_values),
             pace=pace or None,
             drift=pace / mean if pace and mean else 1.0,
-            kind=kind_of(self._run.space, trial.params),
+            kind=kind_of(trial.params),
             work=self._halving.cost(trial.params) if self._halving else 1.0,
             since=0.0 if clock is None else self._clock() - clock.last,
         )
@@ -138,7 +138,7 @@ def steps_of(run: Run, halving: Halving | None, params: Mapping[str, Any]) -> tu
     return rungs(budget.epochs, grace=budget.grace_epochs, factor=budget.reduction_factor)
 
 
-def kind_of(space: SearchSpace, params: Mapping[str, Any]) -> str:
+def kind_of(params: Mapping[str, Any]) -> str:
     """What trials have in common whose epochs take about as long: what network they train."""
     return " ".join(str(params[key]) for key in (BACKBONE, INIT) if key in params)
 

@@ -10,7 +10,7 @@ from statistics import fmean, quantiles
 
 from orchestrator.forecast.future import Job, Rules, played
 from orchestrator.forecast.outcomes import Outcomes, log_error, outcomes
-from orchestrator.forecast.seen import Now, Seen
+from orchestrator.forecast.seen import Seen
 
 HOUR = 3600.0
 DRAWS = 100  # fewer in a large search:
@@ -53,7 +53,7 @@ class Forecast:
 def forecast(
     trials: Sequence[Seen], rules: Rules, ends: Ends, *, seed: int = 0, hour: float = HOUR
 ) -> Forecast | None:
-    """What is expected; None before an epoch of any trial is over. `hour`: seconds that count so."""
+    """What is expected; None before an epoch of any trial is over. hour: seconds that count so."""
     known = outcomes(trials)
     if known is None:
         return None

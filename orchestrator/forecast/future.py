@@ -99,9 +99,7 @@ class _Play:
     finished: int = 0
 
 
-def played(
-    trials: Sequence[Seen], outcomes: Outcomes, rules: Rules, rng: Random
-) -> Iterator[Job]:
+def played(trials: Sequence[Seen], outcomes: Outcomes, rules: Rules, rng: Random) -> Iterator[Job]:
     """The jobs of a search from now on in the order of their ends, times in seconds from now."""
     play = _begun(trials, outcomes, rules, rng)
     best = min((log_error(t.hmean) for t in trials), default=0.0)
@@ -139,11 +137,9 @@ def _begun(trials: Sequence[Seen], outcomes: Outcomes, rules: Rules, rng: Random
             waiting.append((seen.now is Now.WAITING, seen.number, trial))
     for rung_here in here:
         rung_here.sort()
-    first = [trial for _, _, trial in sorted(waiting, key=lambda w: w[:2])]
+    to_do = [trial for _, _, trial in sorted(waiting, key=lambda w: w[:2])]
     finished = sum(t.now is Now.OVER and t.reached == len(t.steps) for t in trials)
-    return _Play(
-        rules, outcomes, rng, first, here, passed, known, rules.new, finished=finished
-    )
+    return _Play(rules, outcomes, rng, to_do, here, passed, known, rules.new, finished=finished)
 
 
 def _next(play: _Play) -> _Trial | None:

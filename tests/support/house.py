@@ -34,6 +34,7 @@ ORCHESTRATOR = House(
         ("run",),
         ("place", "results", "track"),
         ("propose",),
+        ("forecast",),
         ("execute", "report_page", "ensembles"),
         (COMMANDS,),
     ),

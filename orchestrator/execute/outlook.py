@@ -27,7 +27,7 @@ class Outlook(Listener):
     """Shows and keeps what the search is expected to do, and ends it where the user asked for that.
 
     A forecast is made `every_s` after the last one at the earliest, and late enough for all of them
-    to take MOST_SHARE of the time.
+    to take `most_share` of the time.
     """
 
     def __init__(
@@ -37,10 +37,11 @@ class Outlook(Listener):
         *,
         gpus: float = 0.0,
         every_s: float = EVERY_S,
+        most_share: float = MOST_SHARE,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._run, self._view, self._gpus = run, view, gpus
-        self._every_s, self._clock = every_s, clock
+        self._every_s, self._most_share, self._clock = every_s, most_share, clock
         self._following, self._begun = Following(run, clock), clock()
         self._next, self._reason = 0.0, ""
 
@@ -78,7 +79,7 @@ class Outlook(Listener):
             if budget.stop == "auto":
                 self._reason = why_stop(expected, trials, budget.worth_an_hour) or ""
         took = self._clock() - started
-        self._next = started + took + max(self._every_s, took / MOST_SHARE)
+        self._next = started + took + max(self._every_s, took / self._most_share)
 
     def _ends(self) -> Ends:
         """What is left of the budget."""

@@ -9,7 +9,7 @@ from orchestrator.forecast.seen import Seen
 from orchestrator.trials.duration import duration
 
 LEAST_TRIED = 10  # trials at their first rung
-LEAST_WHOLE = 2  # trials trained to their end
+LEAST_WHOLE = 3  # trials trained to their end
 
 
 def in_words(expected: Forecast) -> str:

@@ -30,10 +30,7 @@ def test_nothing_is_said_before_an_epoch_is_over():
 
 
 def test_what_is_certain_is_told_to_the_second():
-    """One trial has 6 of 9 epochs of 10 s left, less 5 s; three trainings of 90 s follow, 2 at once.
-
-    Only one runs at once here, so they take 3 x 90 s.
-    """
+    """One trial has 6 of 9 epochs of 10 s left, less 5 s; then come three of 90 s, one at once."""
     trials = [seen(0, Now.WORKING, 0.5, 0.6, 0.7, since=5.0)]
     known = forecast(trials, ONE, Ends(confirmations=3))
     assert known is not None

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 import shutil
+from datetime import datetime
 
 import pytest
 from optuna.trial import TrialState

@@ -18,6 +18,7 @@ from detector.training.storage.generations import forget_states
 from orchestrator.config.limits import LimitReachedError, Watch
 from orchestrator.config.settings import SearchConfig, run_name
 from orchestrator.execute.confirm import confirm
+from orchestrator.execute.outlook import Outlook
 from orchestrator.execute.recorder import Recorder
 from orchestrator.execute.session import Session
 from orchestrator.execute.trial import TrialFunction, detector_trial
@@ -149,7 +150,7 @@ def searched(
         try_report(run, pages=False)
         raise
     except LimitReachedError as reached:
-        log(f"{reached}; running trials keep their last epoch. To go on, add a larger limit to")
+        log(f"{reached}; running trials keep their last epoch. To go on, {reached.remedy}")
         log(f"  {run.to_go_on}")
     try_report(run)
     return conclude(run)
@@ -206,9 +207,10 @@ def run_trials(session: Session) -> None:
     view = View(Console(), trials=budget.trials, epochs=budget.epochs, parameters=run.parameters)
     forget = session.kept.forget_states if session.kept else forget_states
     recorder = Recorder(run, view, forget)
+    outlook = Outlook(run, view, gpus=session.resources.gpus)
     with view, tracking(run, view.say) as trackers:
         live = LiveReport(run, say=view.say)
-        run_search(session, [recorder, session.watch, *trackers, live], view.say)
+        run_search(session, [outlook, recorder, session.watch, *trackers, live], view.say)
         recorder.close()
 
 

@@ -57,7 +57,11 @@ class Limits:
 
 
 class LimitReachedError(Exception):
-    """A limit of the budget ends the search; the text says which."""
+    """A limit of the budget ends the search; the text says which, `remedy` how to go on."""
+
+    def __init__(self, reason: str, remedy: str = "add a larger limit to") -> None:
+        super().__init__(reason)
+        self.remedy = remedy
 
 
 class Watch(Listener):

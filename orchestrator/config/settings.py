@@ -19,6 +19,7 @@ from orchestrator.trials.pareto import FIGURES, SCORE_AND_SIZE, Objectives, as_o
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 OptionalCount = Annotated[int | None, Field(ge=1)]
 OptionalPositive = Annotated[float | None, Field(gt=0)]
+WORTH = 0.001  # H-mean an hour
 
 
 class BudgetConfig(Section):
@@ -52,11 +53,35 @@ class BudgetConfig(Section):
     patience: OptionalCount = Field(
         None, description="trials without a new best that end the search; null = no limit"
     )
+    stop: Literal["full", "auto"] = Field(
+        "full",
+        description="auto: the search ends when an hour of it is expected to bring less than "
+        "budget.worth to the best H-mean; full: it runs its whole budget",
+    )
+    worth: OptionalPositive = Field(
+        None,
+        description="H-mean that an hour must be expected to bring with budget.stop=auto; null = "
+        f"{WORTH}",
+    )
     hang_minutes: OptionalPositive = Field(
         None,
         description="minutes without a finished epoch after which a trial fails and its worker is "
         "ended; null = no limit",
     )
+
+    @property
+    def worth_an_hour(self) -> float:
+        """What an hour must be expected to bring, where the search may end by itself."""
+        return self.worth or WORTH
+
+    @model_validator(mode="after")
+    def _check(self) -> BudgetConfig:
+        if self.worth is not None and self.stop != "auto":
+            raise ValueError(
+                f"worth={self.worth:g} says when stop=auto ends a search; add budget.stop=auto, or "
+                "give budget.worth=null"
+            )
+        return self
 
     def limits(self) -> Limits:
         """What ends a search before all its trials are run."""
@@ -248,6 +273,11 @@ class SearchConfig(Section):
             raise ValueError(
                 "budget.trials=+N adds trials to a run that is resumed; give budget.trials=N, or "
                 "add name=RUN resume=true"
+            )
+        if self.budget.stop == "auto" and len(self.search.objectives) > 1:
+            raise ValueError(
+                "budget.stop=auto weighs H-mean alone; leave it out, or give "
+                "search.objectives=hmean"
             )
         if self.search.scheduler == "asha" and self.search.compare == "cost":
             raise ValueError(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
 from itertools import accumulate
 from typing import Any
 
 from orchestrator.page_counts.kept import read_curve
 from orchestrator.report_page.blocks import (
     Chart,
+    Facts,
     Paragraph,
     Section,
     counted,
@@ -28,10 +30,29 @@ from orchestrator.report_page.figures import (
     whole_numbers,
 )
 from orchestrator.run.as_records import trial_id
+from orchestrator.trials.duration import duration
 from orchestrator.trials.records import TrialRecord, TrialState
 
 LEADERS = 5  # curves with a colour of their own
 FEW = 40  # points to mark one by one
+
+
+def outlook(facts: RunFacts) -> list[Section]:
+    """How long a running search still takes, and what it is expected to bring; else nothing."""
+    known = None if facts.over else facts.run.study.forecast
+    if known is None:
+        return []
+    made = datetime.fromisoformat(known["when"])
+    end = made + timedelta(seconds=known["seconds"])
+    times = f"{duration(known['low'])} to {duration(known['high'])}"
+    pairs = [
+        ("over", f"about {end:%Y-%m-%d %H:%M}"),
+        ("left then", f"{duration(known['seconds'])}, in four of five cases {times}"),
+        ("the next hour", "" if known["gain"] is None else f"H-mean {known['gain']:+.4f} expected"),
+        ("as of", f"{made:%Y-%m-%d %H:%M}"),
+    ]
+    shown = Facts([(name, value) for name, value in pairs if value])
+    return [Section("outlook", "What is to come", [shown])]
 
 
 def history(facts: RunFacts) -> Section:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -16,7 +17,8 @@ from orchestrator.results.ranking import best
 from orchestrator.trials.duration import duration
 from orchestrator.trials.records import TrialRecord, TrialState
 
-ROWS_BESIDE_TABLE = 8  # terminal lines that the table's frame and summary take
+EXPECTED_EVERY_S = 60.0  # between two lines on what is expected, where there is no table
+ROWS_BESIDE_TABLE = 9  # terminal lines that the table's frame and summary take
 
 
 class View:
@@ -29,6 +31,8 @@ class View:
         self._parameters = parameters
         self._records: list[TrialRecord] = []
         self._now: dict[str, float] = {}  # H-mean of the last epoch by trial
+        self._left: dict[str, float | None] = {}  # seconds of a trial's job by trial
+        self._expected, self._told = "", -math.inf
         self._started = time.monotonic()
         self._live = Live(
             console=console, get_renderable=self._render, refresh_per_second=2, transient=True
@@ -46,6 +50,17 @@ class View:
         """Replace what the table holds."""
         self._records = list(records)
 
+    def left(self, seconds: Mapping[str, float | None]) -> None:
+        """How long each trial at work still is; None is not known."""
+        self._left = dict(seconds)
+
+    def expect(self, words: str) -> None:
+        """What is expected of the search: below the table, or in a line now and then."""
+        self._expected = words
+        if not self._has_table and time.monotonic() >= self._told + EXPECTED_EVERY_S:
+            self._told = time.monotonic()
+            self.say(f"search: {words}")
+
     def say(self, line: str) -> None:
         """A line that stays, above the table."""
         self._console.print(printable_lines(line), highlight=False, markup=False, soft_wrap=True)
@@ -56,8 +71,12 @@ class View:
         if not self._has_table:
             self.say(
                 f"trial {record.trial}  epoch {record.epochs}/{self._epochs}  H-mean {hmean:.4f}  "
-                f"best {record.hmean or 0:.4f}  {record.seconds:.0f} s"
+                f"best {record.hmean or 0:.4f}  {record.seconds:.0f} s{self._in_line(record)}"
             )
+
+    def _in_line(self, record: TrialRecord) -> str:
+        left = self._left.get(record.trial)
+        return f"  {duration(left)} left" if left else ""
 
     def end(self, record: TrialRecord) -> None:
         """A trial is over or paused: a line where there is no table; a reason always gets one."""
@@ -75,7 +94,8 @@ class View:
         line += f", {duration(time.monotonic() - self._started)}"
         if top is not None:
             line += f", best H-mean {top.hmean:.4f} (trial {top.trial})"
-        return Group(self._table(), Text(line))
+        lines = [line, *([self._expected] if self._expected else [])]
+        return Group(self._table(), *map(Text, lines))
 
     def _table(self) -> Table:
         size = self._console.size
@@ -96,11 +116,16 @@ class View:
             Column("H-mean", [_score(hmean) for hmean in now], 0),
             Column("best", [_score(record.hmean) for record in shown], 0),
             Column("time", [duration(record.seconds) for record in shown], 0),
+            *([Column("left", self._lefts(shown), 0)] if any(self._left.values()) else []),
             *(
                 Column(key.rpartition(".")[2], [short(r.params.get(key)) for r in shown], 1, "left")
                 for key in self._parameters
             ),
         ]
+
+    def _lefts(self, shown: Sequence[TrialRecord]) -> list[str]:
+        seconds = [self._left.get(record.trial) for record in shown]
+        return ["" if left is None else duration(left) for left in seconds]
 
 
 def _score(hmean: float | None) -> str:

@@ -37,6 +37,7 @@ from orchestrator.trials.records import TrialRecord
 
 # Attributes of a study.
 CONFIRMED = "confirmed"  # confirmed/TRIAL/SEED, see `keep_confirmation`
+FORECAST = "forecast"  # see `keep_forecast`
 PAGES = "pages"  # names of the validation pages, see `in_order`
 
 
@@ -168,6 +169,15 @@ class Study:
             if kind == CONFIRMED:
                 found.setdefault(names[0], {})[int(names[1])] = result
         return {trial: dict(sorted(results.items())) for trial, results in found.items()}
+
+    def keep_forecast(self, expected: Mapping[str, Any], when: datetime) -> None:
+        """Store what the search is expected to do, for reports of another process too."""
+        self._set(FORECAST, {"when": when.isoformat(timespec="seconds"), **expected})
+
+    @property
+    def forecast(self) -> dict[str, Any] | None:
+        """The last forecast, with `when` it was made; None before the first."""
+        return self._attributes.get(FORECAST)
 
     def _set(self, key: str, value: Any) -> None:
         self._storage.set_study_user_attr(self._id, key, value)

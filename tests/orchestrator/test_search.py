@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from tensorboard.plugins.hparams import plugin_data_pb2
 from detector.config.cli import guarded
 from detector.core.errors import InputError, JobError
 from orchestrator import report, search
+from orchestrator.execute.outlook import Outlook
 from orchestrator.place import interruption, share
 from orchestrator.place.resources import TrialResources
 from orchestrator.results.ranking import COLUMNS
@@ -189,6 +191,26 @@ def test_a_limit_ends_a_search_and_a_larger_one_goes_on(folder, data, capfd):
     rows = rows_of(folder / "runs/cut")
     assert len(rows) == 5
     assert {r["state"] for r in rows} == {"finished"}
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_search_ends_itself_where_nothing_more_is_to_come_and_goes_on_when_told(
+    folder, data, capfd, monkeypatch
+):
+    """The warm start is perfect, so no hour brings anything; ten trials are tried all the same."""
+    monkeypatch.setattr(search, "Outlook", partial(Outlook, every_s=0.0, most_share=1.0))
+    arguments = [f"data.root={data}", "resources.gpus_per_trial=0", "budget.trials=16"]
+    settings = ["budget.stop=auto", "budget.worth=0.002", "budget.concurrent=1"]
+    assert run(*arguments, "name=auto", *settings) == 0
+    out, err = capfd.readouterr()
+    assert "budget.stop=auto: after 1" in err
+    assert "less than budget.worth=0.002; running trials keep their last epoch" in err
+    assert "To go on, add a smaller budget.worth to\n  " in err
+    assert "search: about " in out
+    ended = len(rows_of(folder / "runs/auto"))
+    assert 10 <= ended < 16
+    assert run("name=auto", "resume=true", "budget.stop=full", "budget.worth=null") == 0
+    assert len(rows_of(folder / "runs/auto")) == 16
 
 
 def test_a_dry_run_shows_space_and_cost_and_writes_nothing(folder, data, capfd):

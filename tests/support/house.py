@@ -34,7 +34,7 @@ ORCHESTRATOR = House(
         ("run",),
         ("place", "machines", "results", "track"),
         ("propose",),
-        ("page_counts",),
+        ("page_counts", "forecast"),
         ("execute", "report_page", "ensembles"),
         ("packs",),
         (COMMANDS,),

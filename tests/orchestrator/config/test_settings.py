@@ -102,6 +102,17 @@ def test_ray_stops_trials_by_epochs_only():
         parse_arguments(["space=x", "search.scheduler=asha", "search.compare=cost"])
 
 
+def test_what_an_hour_is_worth_ends_a_search_that_may_end_by_itself():
+    config, _ = parse_arguments(["space=x", "budget.stop=auto"])
+    assert config.budget.worth_an_hour == 0.001
+    config, _ = parse_arguments(["space=x", "budget.stop=auto", "budget.worth=0.002"])
+    assert config.budget.worth_an_hour == 0.002
+    with pytest.raises(InputError, match=r"budget: worth=0.002 says .* add budget.stop=auto, or"):
+        parse_arguments(["space=x", "budget.worth=0.002"])
+    with pytest.raises(InputError, match=r"budget.stop=auto weighs H-mean alone"):
+        parse_arguments(["space=x", "budget.stop=auto", "search.objectives=[hmean,latency_ms]"])
+
+
 def test_objectives_are_figures_with_the_hmean_among_them():
     config, _ = parse_arguments(["space=x", "search.objectives=[hmean,latency_ms]"])
     assert config.search.trade_off() == (("hmean", "max"), ("latency_ms", "min"))

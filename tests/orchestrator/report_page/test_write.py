@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from datetime import datetime
 
 import pytest
 from optuna.trial import TrialState
@@ -44,6 +45,16 @@ def test_a_run_for_several_objectives_has_a_page(make_run):
     run = make_run(search={"objectives": ["hmean", "latency_ms", "params_m"]})
     run.add(TrialState.COMPLETE, [0.5] * 6)
     assert "Pareto front of H-mean, ms a page and million weights" in make(run)
+
+
+def test_a_running_search_says_what_is_to_come(usual):
+    expected = {"seconds": 5400.0, "low": 3600.0, "high": 7200.0, "gain": 0.00123, "rate": 0.002}
+    assert "What is to come" not in make(usual, over=False, pages=False)
+    usual.study.keep_forecast(expected, datetime(2026, 5, 4, 10, 0))
+    page = make(usual, over=False, pages=False)
+    for text in ("about 2026-05-04 11:30", "1h 00m to 2h 00m", "H-mean +0.0012 expected"):
+        assert text in page
+    assert "What is to come" not in make(usual, over=True, pages=False)
 
 
 def test_a_running_search_says_so(usual):

@@ -56,6 +56,29 @@ def test_on_a_terminal_the_table_shows_state_scores_time_and_settings():
     assert "best H-mean 0.9500 (trial 00000)" in lines[-1]
 
 
+def test_what_is_to_come_is_told_in_lines_and_in_the_table():
+    running = record("00001", TrialState.RUNNING, 0.9, epochs=2, seconds=61.0)
+    view, out = make_view(terminal=False)
+    view.left({"00001": 125.0})
+    view.expect("about 1h 00m left")
+    view.epoch(running, 0.85)
+    view.expect("about 59m 00s left")  # within the same minute: no line
+    assert out.getvalue().splitlines() == [
+        "search: about 1h 00m left",
+        "trial 00001  epoch 2/5  H-mean 0.8500  best 0.9000  61 s  2m 05s left",
+    ]
+    view, out = make_view(terminal=True)
+    view.show([running, record("00000", TrialState.FINISHED, 0.8, epochs=5, seconds=9.0)])
+    view.left({"00001": 125.0})
+    view.expect("about 1h 00m left, next hour: +0.0012 expected")
+    Console(file=out, width=100, color_system=None).print(view._render())
+    lines = [" ".join(line.split()) for line in out.getvalue().splitlines()]
+    assert "trial state epoch H-mean best time left lr" in lines
+    assert "00001 running 2/5 0.9000 1m 01s 2m 05s 0.00123" in lines
+    assert "00000 finished 5/5 0.8000 9s 0.00123" in lines
+    assert lines[-1] == "about 1h 00m left, next hour: +0.0012 expected"
+
+
 def test_a_paused_trial_is_neither_over_nor_running():
     paused = record("00001", TrialState.PAUSED, 0.9, epochs=2)
     view, out = make_view(terminal=False)

@@ -169,7 +169,7 @@ def test_json_has_a_line_a_trial_with_rounded_page_scores(tmp_path: Path) -> Non
     third = TrialRecord("00000", FINISHED, {"a": "한"}, hmean=1 / 3, page_hmeans=(1 / 3, 1 / 3))
     write_leaderboard(tmp_path, [third, TrialRecord("00001", FAILED)], ["a"])
     lines = (tmp_path / "leaderboard.json").read_text(encoding="utf-8").splitlines()
-    lines = [line for line in lines if '"trial": ' in line]
+    lines = [line for line in lines if '"state": ' in line]
     assert len(lines) == 2
     assert lines[0].endswith('"page_hmeans": [0.333333, 0.333333]},')
     assert read_leaderboard(tmp_path)[0] == replace(third, page_hmeans=(0.333333, 0.333333))

@@ -18,7 +18,7 @@ from orchestrator.report_page.blocks import (
 from orchestrator.report_page.facts import RunFacts
 from orchestrator.results.comparison import ties
 from orchestrator.results.conclusion import why_nothing
-from orchestrator.results.new_pages import in_words, new_pages
+from orchestrator.results.new_pages import new_pages, why_not
 from orchestrator.results.ranking import confirmed_hmean, confirmed_sd, how_far, scored_pages
 from orchestrator.trials.records import TrialRecord, TrialState
 
@@ -32,8 +32,8 @@ def section(facts: RunFacts, failing: str = "") -> Section:
     if top is None or not top.hmean:
         return Section("summary", title, [*_without_a_model(facts), Paragraph(progress(facts))])
     blocks: list[Block] = [
-        Paragraph(f"{headline(facts, top)} {_expected_on_new(facts)}", strong=True),
-        *_on_new_pages(facts),
+        Paragraph(f"{headline(facts, top)} {on_new_pages(facts)}", strong=True),
+        *_meant(facts),
         Items([*reasons(facts, top), *trade_offs(facts), *([failing] if failing else [])]),
         Facts(_settings(top)),
         *_use(facts, top),
@@ -75,13 +75,17 @@ def headline(facts: RunFacts, top: TrialRecord) -> str:
     return f"Trial {top.trial}{state}: {figure}."
 
 
-def _expected_on_new(facts: RunFacts) -> str:
-    text = in_words(facts.records)
-    return f"{text[0].upper()}{text[1:]}."
+def on_new_pages(facts: RunFacts) -> str:
+    """What to expect on new pages, or why that is not known."""
+    found = new_pages(facts.records)
+    if found is None:
+        return f"What to expect on new pages is not known, since {why_not(facts.records)}."
+    span = f"{score(found.low)} to {score(found.high)}"
+    return f"Expected on new pages: {score(found.hmean)} ({span})."
 
 
-def _on_new_pages(facts: RunFacts) -> list[Block]:
-    """What is meant by what to expect."""
+def _meant(facts: RunFacts) -> list[Block]:
+    """What is meant by that."""
     found = new_pages(facts.records)
     if found is None:
         return []

@@ -175,6 +175,20 @@ def test_json_has_a_line_a_trial_with_rounded_page_scores(tmp_path: Path) -> Non
     assert read_leaderboard(tmp_path)[0] == replace(third, page_hmeans=(0.333333, 0.333333))
 
 
+def test_json_says_what_to_expect_on_new_pages_or_why_not(tmp_path: Path) -> None:
+    def said(*pages: float) -> dict[str, object]:
+        hmean = sum(pages) / len(pages)
+        record = TrialRecord("00000", FINISHED, hmean=hmean, page_hmeans=pages)
+        write_leaderboard(tmp_path, [record], [])
+        return json.loads((tmp_path / "leaderboard.json").read_text())["new_pages"]
+
+    assert said(0.75, 0.75, 0.75) == {
+        **{"trial": "00000", "trials": 1, "pages": 3, "seen": 0.75, "hmean": 0.75},
+        **{"low": 0.75, "high": 0.75, "mean_low": 0.75, "mean_high": 0.75},
+    }
+    assert said(0.75) == {"reason": "trial 00000 has scores of fewer than two pages"}
+
+
 def test_a_page_without_a_score_is_null_and_read_back_as_nan(tmp_path: Path) -> None:
     pages = (0.5, float("nan"), 0.25)
     write_leaderboard(tmp_path, [TrialRecord("00000", FINISHED, hmean=0.5, page_hmeans=pages)], [])

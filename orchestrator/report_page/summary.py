@@ -18,6 +18,7 @@ from orchestrator.report_page.blocks import (
 from orchestrator.report_page.facts import RunFacts
 from orchestrator.results.comparison import ties
 from orchestrator.results.conclusion import why_nothing
+from orchestrator.results.new_pages import new_pages, why_not
 from orchestrator.results.ranking import confirmed_hmean, confirmed_sd, how_far, scored_pages
 from orchestrator.trials.records import TrialRecord, TrialState
 
@@ -31,7 +32,8 @@ def section(facts: RunFacts, failing: str = "") -> Section:
     if top is None or not top.hmean:
         return Section("summary", title, [*_without_a_model(facts), Paragraph(progress(facts))])
     blocks: list[Block] = [
-        Paragraph(headline(facts, top), strong=True),
+        Paragraph(f"{headline(facts, top)} {on_new_pages(facts)}", strong=True),
+        *_meant(facts),
         Items([*reasons(facts, top), *trade_offs(facts), *([failing] if failing else [])]),
         Facts(_settings(top)),
         *_use(facts, top),
@@ -57,8 +59,7 @@ def _without_a_model(facts: RunFacts) -> list[Block]:
 
 
 def headline(facts: RunFacts, top: TrialRecord) -> str:
-    """The choice with its score and how sure that is."""
-    row = facts.row_of(top)
+    """The choice with its score."""
     mean, sd = confirmed_hmean(top), confirmed_sd(top)
     if mean is not None:
         spread = "" if sd is None else f" ± {sd:.4f} (standard deviation)"
@@ -67,12 +68,35 @@ def headline(facts: RunFacts, top: TrialRecord) -> str:
         figure += score(top.hmean)
     else:
         figure = f"H-mean {score(top.hmean)}"
-    if row["hmean_low"] is not None:
-        figure += f", 95 % interval {row['hmean_low']:.4f} to {row['hmean_high']:.4f} over "
-        figure += f"{scored_pages(top)} validation pages"
+    if pages := scored_pages(top):
+        figure += f" on {counted(pages, 'validation page')}"
     far = how_far(top, facts.space.budget.epochs)
     state = "" if top.state is TrialState.FINISHED else f" ({far})"
     return f"Trial {top.trial}{state}: {figure}."
+
+
+def on_new_pages(facts: RunFacts) -> str:
+    """What to expect on new pages, or why that is not known."""
+    found = new_pages(facts.records)
+    if found is None:
+        return f"What to expect on new pages is not known, since {why_not(facts.records)}."
+    span = f"{score(found.low)} to {score(found.high)}"
+    return f"Expected on new pages: {score(found.hmean)} ({span})."
+
+
+def _meant(facts: RunFacts) -> list[Block]:
+    """What is meant by that."""
+    found = new_pages(facts.records)
+    if found is None:
+        return []
+    chosen = f" less what being the best of {found.trials} trials on them flatters it by"
+    text = (
+        f"Expected is its H-mean on its {found.pages} validation pages"
+        f"{chosen if found.trials > 1 else ''}. In brackets is where 95 of 100 sets of as many new "
+        f"pages of this kind have theirs; for the mean of all such pages it is "
+        f"{score(found.mean_low)} to {score(found.mean_high)}."
+    )
+    return [Paragraph(text)]
 
 
 def reasons(facts: RunFacts, top: TrialRecord) -> list[str]:

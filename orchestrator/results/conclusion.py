@@ -8,6 +8,7 @@ from typing import Any
 
 from detector.core.commands import command
 from detector.core.errors import JobError
+from orchestrator.results.new_pages import in_words
 from orchestrator.results.printed import print_leaderboard
 from orchestrator.results.ranking import best, how_far
 from orchestrator.results.repeats import repeated
@@ -24,7 +25,7 @@ def conclude(run: Run) -> int:
     if top is None or not top.hmean:
         next_steps = _why_nothing(space, folder)
     else:
-        next_steps = _next_steps(space, folder, top)
+        next_steps = _next_steps(space, folder, top, in_words(records))
     if repeats := repeated(run.study.trials):
         next_steps = "\n" + "\n".join(repeats) + "\n" + next_steps
     finish(run, below=next_steps)
@@ -58,8 +59,8 @@ def _why_nothing(space: SearchSpace, folder: Path) -> str:
     )
 
 
-def _next_steps(space: SearchSpace, folder: Path, top: TrialRecord) -> str:
-    """Where everything lies, and three commands for the best model."""
+def _next_steps(space: SearchSpace, folder: Path, top: TrialRecord, expected: str) -> str:
+    """Where everything lies, what is `expected` of the best model, and three commands for it."""
     root, best_model = Path(space.fixed["data.root"]), folder / "best"
     tune = {"data.root": root, "data.split": "train", "data.pages": 100, "write": True}
     predict = {"images": root / "images/val", "output": "predictions.json"}
@@ -71,6 +72,7 @@ def _next_steps(space: SearchSpace, folder: Path, top: TrialRecord) -> str:
     }
     commands = [f"  {command(f'detector.{name}', given)}" for name, given in steps.items()]
     named = f"{best_model}/ (trial {top.trial}, {how_far(top, space.budget.epochs)})"
+    named += f"\n{'':13}{expected}"
     return _places(folder, named) + "\nnext:\n" + "\n".join(commands)
 
 

@@ -18,6 +18,7 @@ from detector.core.commands import command
 from detector.core.errors import InputError
 from detector.core.escape import csv_cell, encodable
 from detector.core.files import write_text
+from orchestrator.results.new_pages import as_json
 from orchestrator.results.ranking import COLUMNS, finite, last_columns, ranked, rows
 from orchestrator.trials.pareto import SCORE_AND_SIZE, Objectives
 from orchestrator.trials.records import TrialRecord
@@ -41,7 +42,7 @@ def write_leaderboard(
 
     The CSV has one row of `rows` a trial. The JSON has one line a trial: its record, page
     scores rounded to PAGE_DIGITS, with the figures of that row which are not in it. It is
-    what `read_leaderboard` reads.
+    what `read_leaderboard` reads. Before them it has what to expect on new pages.
     """
     table_rows = rows(records, parameters, objectives)
     columns = [*COLUMNS, *parameters, *last_columns(objectives)]
@@ -54,8 +55,9 @@ def write_leaderboard(
         _entry({name: row[name] for name in computed}, record)
         for row, record in zip(table_rows, ranked(records), strict=True)
     ]
-    head = f'{{"metric": {_json(METRIC)},\n"parameters": {_json(list(parameters))},\n"trials": [\n'
-    content = head + ",\n".join(entries) + "\n]}\n"
+    head = {"metric": METRIC, "parameters": list(parameters), "new_pages": as_json(records)}
+    begin = "".join(f"{_json(key)}: {_json(value)},\n" for key, value in head.items())
+    content = f'{{{begin}"trials": [\n' + ",\n".join(entries) + "\n]}\n"
     write_text(folder / JSON_NAME, encodable(content))
     write_text(folder / CSV_NAME, encodable(text.getvalue()))
 

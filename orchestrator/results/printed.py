@@ -13,6 +13,7 @@ from rich.text import Text
 
 from detector.core.escape import printable
 from orchestrator.results.leaderboard_table import fitting_table, table
+from orchestrator.results.new_pages import in_words
 from orchestrator.results.ranking import ranked
 from orchestrator.space.published import FIGURES, Published
 from orchestrator.trials.records import TrialRecord, TrialState
@@ -31,7 +32,8 @@ def print_leaderboard(
     """Print the leaderboard to stdout, as wide as the terminal, and published beside measured.
 
     With a text that will be printed `below` it, it has as many trials as fit on a screen with that
-    text, and where there is no terminal the first `PLAIN_ROWS`.
+    text, and where there is no terminal the first `PLAIN_ROWS`. Without one, a line says what to
+    expect on new pages.
     """
     console = Console()
     if not console.is_terminal:
@@ -44,6 +46,8 @@ def print_leaderboard(
         rest = sum(max(1, -(-len(line) // console.width)) for line in below.splitlines())
         # The shell's prompt takes a line too.
         console.print(fitting_table(records, parameters, console, below=rest + 1))
+    if below is None and any(record.hmean for record in records):
+        console.print(Text(in_words(records)), soft_wrap=True)
     if published:
         console.print(compare(published, records))
 

@@ -63,11 +63,11 @@ def ranked(records: Sequence[TrialRecord]) -> list[TrialRecord]:
 
     Of equal ones that with the higher mean over new seeds, H-mean, IoU H-mean; then the earlier.
     """
-    merits = _merits(records)
+    merit_of = merits(records)
 
     def place(record: TrialRecord) -> tuple[Any, ...]:
         scores = (confirmed_hmean(record), record.hmean, record.iou_hmean)
-        state, merit = _ORDER.index(record.state), merits[record.trial]
+        state, merit = _ORDER.index(record.state), merit_of[record.trial]
         return state, -merit, *(-_number(score) for score in scores), record.trial
 
     return sorted(records, key=place)
@@ -79,12 +79,12 @@ def best(records: Sequence[TrialRecord]) -> TrialRecord | None:
     It may be one that was paused or stopped: what it would reach with all epochs is not known, but
     its weights have the score that they have. Of equal ones that which `ranked` has first.
     """
-    merits = _merits(records)
+    merit_of = merits(records)
     scored = [r for r in ranked(records) if _number(r.hmean) >= 0]
-    return max(scored, key=lambda r: merits[r.trial], default=None)
+    return max(scored, key=lambda r: merit_of[r.trial], default=None)
 
 
-def _merits(records: Sequence[TrialRecord]) -> dict[str, float]:
+def merits(records: Sequence[TrialRecord]) -> dict[str, float]:
     """The H-mean of each trial, or, as soon as any has new seeds, the H-mean to expect."""
     return {r.trial: _number(r.hmean) for r in records} | expected_hmeans(records)
 
@@ -98,7 +98,12 @@ def how_far(record: TrialRecord, epochs: int) -> str:
 
 def scored_pages(record: TrialRecord) -> int:
     """How many pages a trial has a score of."""
-    return len(_known(record.page_bytes))
+    return len(known_pages(record))
+
+
+def known_pages(record: TrialRecord) -> NDArray[np.float64]:
+    """The page H-means of a trial, in the order of pages, without those that it has none of."""
+    return _known(record.page_bytes)
 
 
 def _known(page_bytes: bytes | None) -> NDArray[np.float64]:

@@ -30,6 +30,7 @@ SMALL = {
         "mobilenetv3_small_050, crops of 64",
     ),
     "bench_cache.py": ("pages=2 page_px=512 side=128 rounds=1", "means of squares"),
+    "bench_new_pages.py": ("searches=2", "pages; 2 searches"),
     "bench_pipeline.py": ("pages=2 page_px=512 side=256 crop=128 rounds=1", "2 pages"),
     "bench_placement.py": ("trials=2", "process reused"),
     "bench_postprocess.py": ("words=6 side=128 rounds=1", "128 x 128 map, 6 words"),
@@ -56,6 +57,8 @@ SMALL = {
 }
 NOT_RUN = {
     "chaos.py": "tests/faults has its faults, test_chaos.py its table",
+    "record_pages.py": "a quarter of an hour of trainings; test_bench_new_pages.py has its file",
+    "record_trainings.py": "forty processes; live_search.py takes its data from it",
 }
 
 

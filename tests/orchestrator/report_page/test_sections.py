@@ -23,6 +23,7 @@ from orchestrator.report_page import (
     summary,
 )
 from orchestrator.report_page.blocks import Chart, Command, Facts, Items, Paragraph, Table
+from orchestrator.results.new_pages import new_pages
 from orchestrator.run.as_records import LOST, PAUSED
 from orchestrator.trials.records import TrialState as State
 
@@ -45,12 +46,27 @@ def test_the_summary_names_the_winner_its_interval_and_its_ties(usual):
     section = summary.section(usual.facts())
     text = texts(section)
     assert section.title == "Which trial to ship"
-    assert "Trial 00000: H-mean 0.9000, 95 % interval 0.8" in text
-    assert "over 10 validation pages" in text
+    found = new_pages(usual.facts().records)
+    assert (
+        "Trial 00000: H-mean 0.9000 on 10 validation pages. Expected on new pages: "
+        f"{found.hmean:.4f} ({found.low:.4f} to {found.high:.4f})."
+    ) in text
+    assert 0.88 < found.low < found.hmean < 0.9 < found.high < 0.91
+    assert "the best of 5 trials on them" in text
+    assert f"of all such pages it is {found.mean_low:.4f} to {found.mean_high:.4f}." in text
     assert "the highest H-mean of the 3 trials trained to the end" in text
     assert "1 trial cannot be told from it on these pages: 00001" in text
     assert "trial 00001: 12.00 million weights against 22.00, H-mean 0.8990" in text
     assert "5 of 8 planned trials begun: 3 finished, 1 stopped and 1 failed." in text
+
+
+def test_without_page_scores_the_summary_says_why_it_expects_nothing(make_run):
+    run = make_run()
+    run.add(TrialState.COMPLETE, [0.5, 0.75], pages=[0.75])
+    text = texts(summary.section(run.facts()))
+    assert "Trial 00000: H-mean 0.7500 on 1 validation page. What to expect on new pages " in text
+    assert "is not known, since trial 00000 has scores of fewer than two pages." in text
+    assert "Expected is" not in text
 
 
 def test_the_command_to_predict_needs_the_weights(usual):
@@ -105,7 +121,7 @@ def test_the_best_is_said_to_be_confirmed_or_not(usual, hmeans, top, said):
 def test_a_paused_trial_may_be_the_one_to_ship_and_is_called_so(usual):
     usual.add(TrialState.RUNNING, [0.5, 0.95], lr=4e-3, **{PAUSED: 2})
     text = texts(summary.section(usual.facts()))
-    assert "Trial 00005 (paused after epoch 2 of 6): H-mean 0.9500" in text
+    assert "Trial 00005 (paused after epoch 2 of 6): H-mean 0.9500 on 2 validation pages." in text
     assert "Of trials trained to the end, 00000 is first: 0.9000." in text
     table = next(b for b in board.leaderboard(usual.facts()).blocks if isinstance(b, Table))
     assert [cell.text for cell in table.rows[0][:2]] == ["1", "00000"]

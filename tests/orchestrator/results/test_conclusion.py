@@ -10,6 +10,7 @@ from sessions import add_trial, make_run
 
 from detector.core.errors import JobError
 from orchestrator.results.conclusion import conclude
+from orchestrator.run.as_records import BEST
 from orchestrator.run.run import Run
 from orchestrator.space.parameters import Budget
 from orchestrator.space.search_space import SearchSpace
@@ -76,6 +77,27 @@ def test_the_best_model_may_be_of_a_trial_that_was_paused_when_a_limit_came(
     ]
 
 
+def test_below_the_best_model_stands_what_it_is_to_score_on_new_pages(space, tmp_path, capsys):
+    run = make_run(tmp_path, space)
+    add_trial(run, TrialState.RUNNING, 0.6, epoch=3, best_epoch=3)
+    run.study.note(0, **{BEST: {"epoch": 3, "hmeans": [0.6, 0.6, 0.6]}})
+    lines = said(run, capsys).splitlines()
+    place = next(i for i, line in enumerate(lines) if line.startswith("best model   "))
+    assert lines[place + 1] == (
+        "             expected on new pages: 0.6000 (0.6000 to 0.6000); 0.6000 on the pages it was "
+        "chosen by"
+    )
+
+
+def test_without_page_scores_it_says_that_nothing_is_known_of_new_pages(space, tmp_path, capsys):
+    run = make_run(tmp_path, space)
+    add_trial(run, TrialState.COMPLETE, 0.6, epoch=3)
+    assert (
+        "\n             expected on new pages: not known, since the page scores of trial 00000 "
+        "were not kept\n"
+    ) in said(run, capsys)
+
+
 def test_a_search_that_found_no_word_offers_no_model(space, tmp_path, capsys):
     run = make_run(tmp_path, space)
     add_trial(run, TrialState.COMPLETE, 0.0, epoch=3)
@@ -84,6 +106,7 @@ def test_a_search_that_found_no_word_offers_no_model(space, tmp_path, capsys):
     assert "at most 3 epochs here (budget.epochs)" in text
     assert "  python -m detector.inspect 'data.root=my receipts' output=review" in text
     assert "best model" not in text
+    assert "new pages" not in text
     assert "detector.predict" not in text
 
 

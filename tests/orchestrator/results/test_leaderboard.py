@@ -169,10 +169,24 @@ def test_json_has_a_line_a_trial_with_rounded_page_scores(tmp_path: Path) -> Non
     third = TrialRecord("00000", FINISHED, {"a": "한"}, hmean=1 / 3, page_hmeans=(1 / 3, 1 / 3))
     write_leaderboard(tmp_path, [third, TrialRecord("00001", FAILED)], ["a"])
     lines = (tmp_path / "leaderboard.json").read_text(encoding="utf-8").splitlines()
-    lines = [line for line in lines if '"trial": ' in line]
+    lines = [line for line in lines if '"state": ' in line]
     assert len(lines) == 2
     assert lines[0].endswith('"page_hmeans": [0.333333, 0.333333]},')
     assert read_leaderboard(tmp_path)[0] == replace(third, page_hmeans=(0.333333, 0.333333))
+
+
+def test_json_says_what_to_expect_on_new_pages_or_why_not(tmp_path: Path) -> None:
+    def said(*pages: float) -> dict[str, object]:
+        hmean = sum(pages) / len(pages)
+        record = TrialRecord("00000", FINISHED, hmean=hmean, page_hmeans=pages)
+        write_leaderboard(tmp_path, [record], [])
+        return json.loads((tmp_path / "leaderboard.json").read_text())["new_pages"]
+
+    assert said(0.75, 0.75, 0.75) == {
+        **{"trial": "00000", "trials": 1, "pages": 3, "seen": 0.75, "hmean": 0.75},
+        **{"low": 0.75, "high": 0.75, "mean_low": 0.75, "mean_high": 0.75},
+    }
+    assert said(0.75) == {"reason": "trial 00000 has scores of fewer than two pages"}
 
 
 def test_a_page_without_a_score_is_null_and_read_back_as_nan(tmp_path: Path) -> None:

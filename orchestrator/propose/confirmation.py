@@ -9,22 +9,30 @@ there. One that was cut off goes on from the checkpoint in its folder.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from orchestrator.config.settings import ConfirmConfig
+from orchestrator.events.kinds import (
+    Confirmation,
+    Decision,
+    Proposed,
+    Tell,
+    untold,
+    without_pages,
+)
 from orchestrator.propose.jobs import fault_of
 from orchestrator.propose.twins import training_part
-from orchestrator.results.ranking import finite, ranked
+from orchestrator.results.ranking import ranked
 from orchestrator.run.as_records import trial_id
 from orchestrator.run.run import Run
 from orchestrator.run.study import Study
 from orchestrator.space.search_space import SearchSpace
 from orchestrator.trials.failure import NOTHING_SHARED, Failure, Kind, Retries, Sharing
 from orchestrator.trials.job import TrialJob, Twin
-from orchestrator.trials.records import METRIC, TrialRecord, TrialState
+from orchestrator.trials.records import METRIC, TrialRecord, TrialState, finite
 
 SEEDS = 2**31  # as many as there are, see train.seed
 SEEDS_FOLDER = "seeds"  # in a trial's folder, with a folder for each new seed
@@ -89,21 +97,22 @@ class SeedJobs:
     """The trainings that have no result in the study, until all have.
 
     Two that differ in post-processing alone are one training: the second waits for the first, and
-    its weights are scored. `say` gets a line for each that is over.
+    its weights are scored. `tell` hears of each that begins, is tried again or is over.
     """
 
     def __init__(
         self,
         study: Study,
         every: Sequence[Training],
-        say: Callable[[str], None] = print,
+        tell: Tell = untold,
         sharing: Sharing = NOTHING_SHARED,
     ) -> None:
-        self._study, self._every, self._say = study, every, say
+        self._study, self._every, self._tell = study, every, tell
         self._results = study.confirmations()
         self._epochs: dict[tuple[int, int | None], int] = {}  # last one reported of running jobs
         self._retries, self._sharing = Retries(), sharing
         self._alone: set[tuple[int, int | None]] = set()  # keys of jobs that found no memory
+        self._begun: set[tuple[int, int | None]] = set()
 
     @property
     def left(self) -> int:
@@ -119,6 +128,7 @@ class SeedJobs:
             if any(self._result(other) is None for other in alike):
                 continue
             self._epochs[training.key] = 0
+            self._propose(training)
             twins = [twin for other in alike if (twin := self._twin(other))]
             return TrialJob(
                 number=int(training.leader.trial),
@@ -129,6 +139,14 @@ class SeedJobs:
                 alone=training.key in self._alone,
             )
         return None
+
+    def _propose(self, training: Training) -> None:
+        """Tell of a training that begins, once."""
+        leader = training.leader
+        if training.key not in self._begun:
+            self._begun.add(training.key)
+            given = {"trial": leader.trial, "params": leader.params, "seed": training.seed}
+            self._tell(Proposed(why="confirmation", **given))
 
     def _alike(self, training: Training) -> list[Training]:
         """Trainings that come before this one and give the same weights."""
@@ -164,7 +182,7 @@ class SeedJobs:
         """Keep why the training failed, or leave it to be the next again."""
         reason = self._retries.verdict(job.key, self._epochs[job.key], failure)
         if reason is None:
-            del self._epochs[job.key]
+            self._tell_again(job, f"its worker was lost: {failure.reason}")
         elif not self._left_alone(job, replace(failure, reason=reason)):
             self._keep(job, {}, reason)
 
@@ -173,10 +191,15 @@ class SeedJobs:
         if job.alone or not self._sharing.is_to_blame(failure):
             return False
         self._alone.add(job.key)
-        name = f"trial {trial_id(job.number)} seed {job.seed}"
-        self._say(f"{name}: {failure.reason}; it is tried once with no training beside it")
-        del self._epochs[job.key]
+        why = f"{failure.reason}; it is tried once with no training beside it"
+        self._tell_again(job, why)
         return True
+
+    def _tell_again(self, job: TrialJob, reason: str) -> None:
+        """Let the job be the next again."""
+        del self._epochs[job.key]
+        name = trial_id(job.number)
+        self._tell(Decision(trial=name, seed=job.seed, decision="again", reason=reason))
 
     def _keep(self, job: TrialJob, report: Mapping[str, Any], reason: str | None) -> None:
         training = next(t for t in self._every if t.key == job.key)
@@ -184,9 +207,16 @@ class SeedJobs:
         own = _figures(report) | {"reason": reason}
         self._study.keep_confirmation(training.leader.trial, training.seed, own)
         self._results.setdefault(training.leader.trial, {})[training.seed] = own
-        gave = f"failed: {reason}" if reason else f"H-mean {own['hmean']:.4f}"
-        name = f"trial {training.leader.trial} seed {training.seed}"
-        self._say(f"{name}: {gave} (first {training.leader.hmean:.4f})")
+        self._tell(
+            Confirmation(
+                trial=training.leader.trial,
+                seed=training.seed,
+                hmean=None if reason else own["hmean"],
+                first_hmean=training.leader.hmean,
+                reason=reason,
+                record=without_pages(self._study.record(job.number)),
+            )
+        )
 
 
 def _figures(report: Mapping[str, Any]) -> dict[str, Any]:

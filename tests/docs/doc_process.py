@@ -48,9 +48,8 @@ def run(request: Mapping[str, Any]) -> dict[str, Any]:
 
 def check(request: Mapping[str, Any]) -> dict[str, Any]:
     """Read arguments as their command does: unknown keys and wrong values are the fault."""
-    from detector.core.errors import InputError
-
     from detector.config.answer import split_off
+    from detector.core.errors import InputError
 
     own, _ = split_off(request["arguments"])
     with _standing_in(request):

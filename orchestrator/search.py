@@ -198,20 +198,22 @@ def search(
             write,
         )
         reached = None
-        try:
-            if run.left:
-                run_trials(session)
-        except LimitReachedError as limit:
-            reached = limit  # patience ends a search, and its best are confirmed all the same
-            write(Limit(reason=str(limit)))
-        confirm(session)
+        for work in (run_trials, confirm):
+            try:
+                work(session)
+            except LimitReachedError as limit:
+                if str(limit) != str(reached):
+                    write(Limit(reason=str(limit)))
+                reached = limit  # patience ends a search, and its best are confirmed all the same
         if reached:
             raise reached
 
 
 def run_trials(session: Session) -> None:
-    """Run the trials that are missing, and show how they fare."""
+    """Run the trials that are missing, if any are, and show how they fare."""
     run, budget = session.run, session.run.space.budget
+    if not run.left:
+        return
     log(
         f"{run.folder}: {budget.trials} trials of up to {budget.epochs} epochs; "
         f"{describe(session.resources)}"

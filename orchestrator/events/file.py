@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from detector.core.escape import encodable
-from orchestrator.events.kinds import Event, now
+from orchestrator.events.kinds import ANY, Event, now
 
 NAME = "events.jsonl"
 
@@ -52,7 +52,7 @@ def _append(path: Path, line: bytes) -> None:
 def read_events(folder: Path) -> Iterator[dict[str, Any]]:
     """The events of a run as plain values; none where there is no file, or none that can be read.
 
-    A line that was cut off when its writer was killed is left out.
+    A line that was cut off when its writer was killed, or is no event, is left out.
     """
     path = folder / NAME
     try:
@@ -60,15 +60,10 @@ def read_events(folder: Path) -> Iterator[dict[str, Any]]:
         text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
     except OSError:
         return
-    yield from whole_events(text.split("\n"))
-
-
-def whole_events(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
-    """The lines that are whole events."""
-    for line in lines:
+    for line in text.split("\n"):
         try:
-            values = json.loads(line)
-        except ValueError:
+            values: dict[str, Any] = json.loads(line)
+            ANY.validate_python(values)
+        except (ValueError, RecursionError):
             continue
-        if isinstance(values, dict):
-            yield values
+        yield values

@@ -20,8 +20,11 @@ def now() -> str:
     return datetime.now(timezone.utc).isoformat(timespec="milliseconds")
 
 
+_RECORD = TypeAdapter(TrialRecord)
+
+
 def _as_record(values: dict[str, Any]) -> dict[str, Any]:
-    TypeAdapter(TrialRecord).validate_python(values)
+    _RECORD.validate_python(values)
     return values
 
 
@@ -105,7 +108,9 @@ class TrialStarted(Event):
 
     kind: Literal["trial_started"] = "trial_started"
     trial: Trial
-    epoch: Number = Field(description="the last one that is done; 0 = none")
+    epoch: Number | None = Field(
+        description="the last one that is done; 0 = none; null = not known, of a new seed"
+    )
     until: Number | None = Field(description="the epoch to pause after; null = the last")
     seed: Seed = None
     alone: bool = Field(False, description="with no other trial beside it")

@@ -50,7 +50,7 @@ class Events(Listener):
     def started(self, job: TrialJob) -> None:
         """A worker has the job."""
         self.step()
-        done = self._run.study.record(job.number).epochs if job.seed is None else 0
+        done = self._run.study.record(job.number).epochs if job.seed is None else None
         self.tell(
             TrialStarted(
                 trial=trial_id(job.number),

@@ -40,11 +40,13 @@ def test_a_line_that_was_cut_off_costs_no_other_one(tmp_path):
     with (tmp_path / NAME).open("ab") as file:
         file.write('{"time": "2026-01-01", "kind": "영'.encode()[:-1])
     assert [event["text"] for event in read_events(tmp_path)] == ["first"]
+    with (tmp_path / NAME).open("ab") as file:
+        file.write(b'\n[1]\n{"kind": "note"}\n{"kind": "of a later version"}\n' + b"[" * 10**5)
     again = EventFile(tmp_path, nobody)
     again.append(Note(text="second"))
     again.append(Note(text="third"))
     assert [event["text"] for event in read_events(tmp_path)] == ["first", "second", "third"]
-    assert (tmp_path / NAME).read_bytes().count(b"\n") == 4
+    assert (tmp_path / NAME).read_bytes().count(b"\n") == 8
 
 
 @pytest.mark.parametrize("full", [True, False])

@@ -10,7 +10,6 @@ import pytest
 from detector.config.cli import answered
 from orchestrator import report, search
 from orchestrator.events.file import NAME, read_events
-from orchestrator.events.kinds import ANY
 from orchestrator.events.rebuilt import records_of
 from orchestrator.results.leaderboard import JSON_NAME, write_leaderboard
 
@@ -83,11 +82,13 @@ def run(tmp_path, data, monkeypatch, capfd):
     return command
 
 
-def check(made: Path, scratch: Path) -> list[dict]:
-    """The events of a run, each by the schema, after the leaderboard was rebuilt from them."""
-    events = list(read_events(made))
-    for event in events:
-        ANY.validate_python(event)
+def check(made: Path, scratch: Path, *, torn: int = 0) -> list[dict]:
+    """The events of a run, all by the schema, after the leaderboard was rebuilt from them.
+
+    `torn` lines were cut off.
+    """
+    events = list(read_events(made))  # those that the schema takes
+    assert len(events) + torn == len((made / NAME).read_text().splitlines())
     assert [event["time"] for event in events] == sorted(event["time"] for event in events)
     scratch.mkdir()
     write_leaderboard(scratch, records_of(events), ["loss.negative_ratio"])
@@ -160,9 +161,7 @@ def test_a_resumed_search_adds_to_what_was_told(run, tmp_path, capfd):
     # As a driver leaves it that is killed in the middle of a line, with events still to be told.
     (made / NAME).write_bytes(b"".join(lines[:-6]) + lines[-6][:20])
     code, document = run("resume=true", "budget.trials=+1", "budget.patience=1")
-    events = check(made, tmp_path / "rebuilt")
-    text = (made / NAME).read_text()
-    assert len(text.splitlines()) == len(events) + 1
+    events = check(made, tmp_path / "rebuilt", torn=1)
     (resumed,) = of_kind(events, "search_resumed")
     assert (resumed["trials"], resumed["known"]) == (5, 4)
     assert (code, document["ended"]["reason"]) == (0, "limit")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, PositiveInt
 
+from detector.config.answer import print_answer
 from detector.config.cli import log, run
 from detector.config.sections import Section
 from detector.core.escape import some
@@ -60,7 +60,7 @@ class Settings(Section):
 
 def main(settings: Settings) -> None:
     """Print the scores; pages that could not be compared are named on stderr."""
-    print(json.dumps(score_files(settings), indent=2, ensure_ascii=False))
+    print_answer(score_files(settings))
 
 
 def score_files(settings: Settings) -> dict[str, Any]:

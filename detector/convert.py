@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from detector.config.answer import answer
 from detector.config.cli import log, run
 from detector.config.input import LabelsConfig
 from detector.config.sections import Section
@@ -54,6 +55,8 @@ def main(settings: ConvertSettings) -> int:
         log(f"without a place in {settings.to}, so left out: {counted(left)}")
     words = sum(len(page.words) for page in found.pages)
     log(f"{words} words on {len(found.pages)} images: {settings.output}")
+    counts = {"images": len(found.pages), "words": words, "faults": len(found.faults)}
+    answer({"output": settings.output, "to": settings.to, "left_out": left} | counts)
     return 0
 
 

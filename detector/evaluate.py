@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
+from detector.config.answer import print_answer
 from detector.config.cli import run
 from detector.config.inference import DetectorSettings
 from detector.inference.augmented import load_used
@@ -43,7 +43,7 @@ def main(settings: EvaluateSettings) -> int:
         for threshold, at in scoring.at_iou().items()
     }
     result["postprocess"] = detector.postprocess.model_dump()
-    print(json.dumps(result, indent=2, ensure_ascii=False))
+    print_answer(result)
     return 0
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from detector.config.answer import print_answer
 from detector.config.cli import log, run
 from detector.config.inference import Replaced
 from detector.core.errors import InputError
@@ -76,7 +76,7 @@ def main(settings: ExportSettings) -> int:
         "pages": checked,
         "size_mb": round(settings.output.stat().st_size / 1e6, 3),
     }
-    print(json.dumps(result, indent=2, ensure_ascii=False))
+    print_answer(result)
     return 0
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pydantic import Field
 
+from detector.config.answer import answer
 from detector.config.cli import run
 from detector.config.inference import Checkpoints, GivenData, Use
 from detector.config.input import LabelsConfig
@@ -17,7 +18,7 @@ from detector.core.files import require_writable
 from detector.data.labels.annotations import list_splits
 from detector.data.labels.pages import LabelRules
 from detector.review.look import Judge, look_at, shared_names
-from detector.review.report import NEW_LIST, report_lines, write_report
+from detector.review.report import NEW_LIST, as_values, report_lines, write_report
 
 
 class InspectData(LabelsConfig, GivenData):
@@ -55,10 +56,13 @@ def main(settings: InspectConfig) -> int:
     looks = []
     for name in names:
         looks.append(look_at(root, name, side, judges, settings.data.exclude, rules))
+        answer({"splits": {look.split.name: as_values(look) for look in looks}})
         for line in report_lines(looks[-1]):
             print(line)
     if settings.output is not None:
-        for path in write_report(settings.output, looks, shared_names(root), side):
+        written = write_report(settings.output, looks, shared_names(root), side)
+        answer({"written": written})
+        for path in written:
             kept = " (suspicious.json is kept, since it may be reviewed)"
             print(f"written: {path}{kept if path.name == NEW_LIST else ''}")
     return int(settings.strict and any(look.split.faults for look in looks))

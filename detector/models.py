@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from functools import partial
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
+from detector.config.answer import answer
 from detector.config.cli import run
 from detector.config.sections import Section
 from detector.config.settings import ModelConfig, RunConfig, TrainConfig
@@ -17,8 +17,6 @@ from detector.model.graph.starts import NONE
 
 
 class ModelsSettings(Section):
-    model_config = ConfigDict(populate_by_name=True)
-
     model: ModelConfig = ModelConfig()
     backbones: list[str] = Field(
         [], description="several at once: [resnet18, convnext_tiny]; empty = model.backbone"
@@ -28,9 +26,6 @@ class ModelsSettings(Section):
     )
     size: int = Field(
         640, ge=32, le=8192, multiple_of=32, description="side of the square image, pixels"
-    )
-    as_json: bool = Field(
-        False, alias="json", description="json=true prints one JSON object, not a table"
     )
 
 
@@ -42,13 +37,10 @@ def main(settings: ModelsSettings) -> int:
     start = RunConfig(init=settings.init)
     configs = [TrainConfig(model=model, train=start) for model in models]
     costs = [measure(partial(new_model, config), settings.size) for config in configs]
-    if settings.as_json:
-        shared = settings.model.model_dump(exclude={"backbone", "weights", "step_k"})
-        detectors = [asdict(c) | {"parameters": c.parameters, "macs": c.macs} for c in costs]
-        result = {"size": settings.size, "model": shared, "detectors": detectors}
-        print(json.dumps(result, indent=2))
-    else:
-        print(table(costs, settings.size))
+    print(table(costs, settings.size))
+    shared = settings.model.model_dump(exclude={"backbone", "weights", "step_k"})
+    detectors = [asdict(c) | {"parameters": c.parameters, "macs": c.macs} for c in costs]
+    answer({"size": settings.size, "model": shared, "detectors": detectors})
     return 0
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pydantic import Field
 
+from detector.config.answer import answer
 from detector.config.cli import log, run
 from detector.config.inference import DetectorSettings
 from detector.core.errors import JobError
@@ -56,6 +57,9 @@ def main(settings: PredictSettings) -> int:
     words = sum(len(found.polygons) for found, _ in results.values())
     left = f"{len(skipped)} skipped" + (f", {len(others)} left out" if others else "")
     log(f"{words} words on {len(results)} images, {left}: {settings.output}")
+    written = {name: getattr(settings, name) for name in ("output", "csv", "visualize")}
+    counts = {"images": len(results), "words": words}
+    answer(written | counts | {"skipped": skipped, "left_out": others})
     return 0
 
 

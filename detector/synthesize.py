@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pydantic import Field
 
+from detector.config.answer import answer
 from detector.config.cli import log, run
 from detector.config.sections import Section
 from detector.data.synthetic.receipts import synthesize
@@ -28,16 +29,19 @@ class SynthesizeConfig(Section):
 def main(settings: SynthesizeConfig) -> None:
     """Make the dataset; progress goes to stderr."""
     val_images = settings.val_images
-    synthesize(
+    if val_images is None:
+        val_images = -(-settings.images // 5)
+    root = synthesize(
         settings.root,
         images=settings.images,
-        val_images=-(-settings.images // 5) if val_images is None else val_images,
+        val_images=val_images,
         seed=settings.seed,
         longest_side_px=settings.longest_side_px,
         languages=tuple(part.strip() for part in settings.languages.split(",")),
         fonts=settings.fonts,
         log=log,
     )
+    answer({"root": root, "images": settings.images, "val_images": val_images})
 
 
 if __name__ == "__main__":

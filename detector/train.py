@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import ConfigDict, Field
 
+from detector.config.answer import answer
 from detector.config.cli import log, run
 from detector.config.sections import flatten
 from detector.config.settings import TrainConfig
@@ -62,6 +63,7 @@ def _repeat(settings: TrainSettings, source: Path) -> int:
     folder = find_training(source, settings.trial)
     done = reproduce(folder, _given(settings), settings.output, resume=settings.resume)
     _tell(done.last, done.config, settings.output)
+    answer({"repeated": folder, "verdict": done.verdict, "differs": done.differs})
     if done.differs:
         raise JobError(done.verdict)
     log(done.verdict)
@@ -76,6 +78,7 @@ def _given(settings: TrainSettings) -> dict[str, Any]:
 
 def _tell(last: EpochReport, config: TrainConfig, output: Path) -> None:
     best = last.checkpoint / "best"
+    answer({"output": output, "weights": best, "epochs": last.epoch, "metrics": last.metrics})
     score = {"checkpoint": best, "data.root": config.data.root}
     use = {"checkpoint": best, "images": "FOLDER", "output": "pred.json"}
     log(

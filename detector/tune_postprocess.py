@@ -16,6 +16,7 @@ from typing import Any
 
 from pydantic import Field
 
+from detector.config.answer import print_answer
 from detector.config.cli import log, run
 from detector.config.inference import DetectorSettings, Views
 from detector.config.postprocess import Grid
@@ -83,7 +84,7 @@ def main(settings: Settings) -> int:
         _require_same(kept.parent, read)
         _write(kept, config)
     result = _result(found, best, pages) | {"curve": [*map(str, curve)], "written": settings.write}
-    print(json.dumps(result, indent=2, ensure_ascii=False))
+    print_answer(result)
     return 0
 
 

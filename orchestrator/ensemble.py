@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import tempfile
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from detector.config import cli
+from detector.config.answer import print_answer
 from detector.config.cli import log
 from detector.config.inference import Views
 from detector.config.sections import Section
@@ -74,7 +74,7 @@ def main(settings: EnsembleSettings) -> int:
             told=_tell,
         )
         result = _chosen(scorer, found, settings, output)
-    print(json.dumps(result | {"pages": len(pages), "written": str(output)}, indent=2))
+    print_answer(result | {"pages": len(pages), "written": str(output)})
     return 0
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from pydantic import Field, field_validator
 
 from detector.config import cli
+from detector.config.answer import print_answer
 from detector.config.sections import Section
 from detector.core.files import is_locked, require_writable
 from orchestrator.packs.archive import digests, write_pack
@@ -50,7 +50,7 @@ def main(settings: PackSettings) -> int:
         "files": sorted(found.files),
         "left_out": [*found.left_out],
     }
-    print(json.dumps(result, indent=2))
+    print_answer(result)
     return 0
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from pydantic import Field
 
 from detector.config import cli
+from detector.config.answer import answer
 from detector.config.cli import log
 from detector.config.sections import Section
 from detector.core.commands import command
@@ -71,6 +72,7 @@ def main(settings: PagesSettings, *, trial: TrialFunction | None = None) -> int:
             log(advice)
             return INTERRUPTED
         try_report(run)
+    answer(curve.as_json())
     _show(curve)
     return 0
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import NoReturn
 
 from rich.console import Console
 from rich.table import Table
 
-from detector.config.cli import guarded, help_text, log, wants_help
+from detector.config.answer import answer
+from detector.config.cli import answered, guarded, help_text, log, wants_help
 from detector.core.files import require_writable
 from orchestrator.machines.ask import Answer, require_alike, sides
 from orchestrator.place.cluster import connected
@@ -35,6 +37,7 @@ def main(arguments: Sequence[str]) -> int:
         check_data(space)
     with connected(this_machine()):
         answers = require_alike(*sides(config, space))
+    answer({"machines": {each.name: asdict(each.machine) for each in answers if each.machine}})
     Console().print(table(answers))
     log("ready: a search with these arguments can start")
     return 0
@@ -45,13 +48,13 @@ def table(answers: Sequence[Answer]) -> Table:
     found = Table(box=None, pad_edge=False)
     for column in ("machine", "Python", "Ray", "torch", "GPUs", "least free", "/dev/shm", "files"):
         found.add_column(column)
-    for answer in answers:
-        machine = answer.machine
+    for each in answers:
+        machine = each.machine
         assert machine is not None  # else it is a fault
         least = min((disk.free for disk in machine.disks), default=None)
         versions = [machine.versions.get(name, "") for name in ("python", "ray", "torch")]
         found.add_row(
-            answer.name,
+            each.name,
             *versions,
             str(machine.gpus),
             _gib(least),
@@ -78,7 +81,7 @@ def command() -> NoReturn:
             "machines does this first by itself.",
         )
         raise SystemExit(guarded(lambda: print(text)))
-    raise SystemExit(guarded(lambda: main(arguments)))
+    raise SystemExit(answered(main, arguments))
 
 
 if __name__ == "__main__":

@@ -7,10 +7,12 @@ from pathlib import Path
 from pydantic import Field
 
 from detector.config import cli
+from detector.config.answer import answer
 from detector.config.cli import log
 from detector.config.sections import Section
 from detector.core.files import is_locked, require_writable
 from orchestrator.report_page.write import write_report
+from orchestrator.results.conclusion import results_of
 from orchestrator.results.printed import print_leaderboard
 from orchestrator.results.write import write_results
 from orchestrator.run.run import stored_run
@@ -29,7 +31,9 @@ def main(settings: ReportSettings) -> int:
     records = at_rest(run.records()) if over else run.records()
     write_results(run.folder, records, run.parameters, run.trade_off)
     print_leaderboard(records, run.parameters, published=run.space.published)
-    log(f"report: {write_report(run, over=over)}")
+    page = write_report(run, over=over)
+    log(f"report: {page}")
+    answer(results_of(run, records) | {"report": page, "over": over})
     return 0
 
 

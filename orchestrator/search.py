@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -12,12 +13,16 @@ from typing import Any, NoReturn
 
 from rich.console import Console
 
-from detector.config.cli import guarded, help_text, log, wants_help
+from detector.config.answer import answer_error
+from detector.config.cli import answered, guarded, help_text, log, wants_help
 from detector.core.files import require_writable
 from detector.training.storage.generations import forget_states
 from orchestrator.config.limits import LimitReachedError, Watch
 from orchestrator.config.settings import SearchConfig, run_name
+from orchestrator.events.file import EventFile
+from orchestrator.events.kinds import Limit, Tell
 from orchestrator.execute.confirm import confirm
+from orchestrator.execute.events import Events
 from orchestrator.execute.outlook import Outlook
 from orchestrator.execute.recorder import Recorder
 from orchestrator.execute.session import Session
@@ -43,6 +48,7 @@ from orchestrator.propose.warm_start import points_for
 from orchestrator.report_page.write import LiveReport, try_report
 from orchestrator.results.conclusion import conclude, finish
 from orchestrator.results.live import View
+from orchestrator.results.session import session_told
 from orchestrator.run import run_folder
 from orchestrator.run.bucket_run import bucket_run, kept
 from orchestrator.run.command_line import SearchArguments, parse_arguments
@@ -104,6 +110,7 @@ def main(arguments: Sequence[str], *, trial: TrialFunction | None = None) -> int
             return searched(open_run(folder, config, space), local, trial, interruption)
         except KeyboardInterrupt:
             log(advice(command))
+            answer_error("interrupted", advice(command), INTERRUPTED)
             return INTERRUPTED
 
 
@@ -143,21 +150,28 @@ def searched(
     """Run what is missing, and write and show what it gave; the exit code."""
     # Only now: trials that a search without a study could not add must not be counted.
     run_folder.remember(run.folder, run.config, trials=run.space.budget.trials)
-    try:
-        search(run, local, trial, interruption)
-    except KeyboardInterrupt:
-        finish(run)
-        try_report(run, pages=False)
-        raise
-    except LimitReachedError as reached:
-        log(f"{reached}; running trials keep their last epoch. To go on, {reached.remedy}")
-        log(f"  {run.to_go_on}")
-    try_report(run)
-    return conclude(run)
+    file = EventFile(run.folder, log)
+    with session_told(run, file) as ending:
+        try:
+            search(run, local, trial, interruption, file.append)
+        except KeyboardInterrupt:
+            finish(run, tell=file.append)
+            try_report(run, pages=False)
+            raise
+        except LimitReachedError as reached:
+            ending.limit = str(reached)
+            log(f"{reached}; running trials keep their last epoch. To go on, {reached.remedy}")
+            log(f"  {run.to_go_on}")
+        try_report(run)
+        return conclude(run, file.append)
 
 
 def search(
-    run: Run, local: TrialResources | None, trial: TrialFunction | None, interruption: Interruption
+    run: Run,
+    local: TrialResources | None,
+    trial: TrialFunction | None,
+    interruption: Interruption,
+    write: Tell,
 ) -> None:
     """Start or join Ray, run the trials that are missing, and confirm the best as asked for."""
     config, trials = run.config, run.space.budget.trials
@@ -185,32 +199,39 @@ def search(
             resources,
             Watch(config.budget.limits(), partial(spending, run.study), gpus=resources.gpus),
             interruption,
+            write,
         )
         reached = None
-        try:
-            if run.left:
-                run_trials(session)
-        except LimitReachedError as limit:
-            reached = limit  # patience ends a search, and its best are confirmed all the same
-        confirm(session)
+        for work in (run_trials, confirm):
+            try:
+                work(session)
+            except LimitReachedError as limit:
+                if str(limit) != str(reached):
+                    write(Limit(reason=str(limit)))
+                reached = limit  # patience ends a search, and its best are confirmed all the same
         if reached:
             raise reached
 
 
 def run_trials(session: Session) -> None:
-    """Run the trials that are missing, and show how they fare."""
+    """Run the trials that are missing, if any are, and show how they fare."""
     run, budget = session.run, session.run.space.budget
+    if not run.left:
+        return
     log(
         f"{run.folder}: {budget.trials} trials of up to {budget.epochs} epochs; "
         f"{describe(session.resources)}"
     )
     view = View(Console(), trials=budget.trials, epochs=budget.epochs, parameters=run.parameters)
     forget = session.kept.forget_states if session.kept else forget_states
-    recorder = Recorder(run, view, forget)
-    outlook = Outlook(run, view, gpus=session.resources.gpus)
-    with view, tracking(run, view.say) as trackers:
-        live = LiveReport(run, say=view.say)
-        run_search(session, [outlook, recorder, session.watch, *trackers, live], view.say)
+    events = Events(run, session.write, view.tell)
+    recorder = Recorder(run, view, forget, events.tell)
+    with view, tracking(run, events.say) as trackers, closing(events):
+        live = LiveReport(run, say=events.say)
+        outlook = Outlook(run, view, gpus=session.resources.gpus)
+        listeners = [events, outlook, recorder, session.watch, *trackers, live]
+        run_search(session, listeners, events.say, events.decided)
+        events.close()
         recorder.close()
 
 
@@ -263,7 +284,7 @@ def command() -> NoReturn:
             "fixed for every trial. RAY_ADDRESS=auto uses a running Ray cluster.",
         )
         raise SystemExit(guarded(lambda: print(text)))
-    raise SystemExit(guarded(lambda: main(arguments)))
+    raise SystemExit(answered(main, arguments))
 
 
 if __name__ == "__main__":

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from pydantic import Field
 
 from detector.config import cli
+from detector.config.answer import print_answer
 from detector.config.cli import log
 from detector.config.sections import Section
 from detector.core.commands import command
@@ -36,7 +36,7 @@ def main(settings: UnpackSettings) -> int:
         if here.get(name) != version
     }
     told = {key: about.get(key) for key in ("run", "made", "trials", "platform")}
-    print(json.dumps(told | {"output": str(settings.output), "other_versions": others}, indent=2))
+    print_answer(told | {"output": str(settings.output), "other_versions": others})
     log(f"its leaderboard: {command('orchestrator.report', {'run': settings.output})}")
     return 0
 

@@ -31,6 +31,7 @@ ELSEWHERE = {
     "detector/training/storage/generations.py:newest_state": "sets a broken state aside",
     "detector/postprocess/maps.py:_open": "maps are made anew; their index comes last",
     "detector/training/monitor.py:__init__": "TensorBoard's events: readers stop at half a record",
+    "orchestrator/events/file.py:_append": "events.jsonl: lines are added",
     "orchestrator/execute/trial.py:__init__": "log.txt: lines are added",
     "orchestrator/run/run_folder.py:create": "a hidden folder of flushed files gets its name",
     "orchestrator/store/own_disk.py:_remove_left": "a lock, which holds nothing",

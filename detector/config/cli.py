@@ -1,7 +1,8 @@
 """`key=value` commands: parsing, `--help` made from the settings, errors as one message.
 
 A command is a settings class and a function; `run` does the rest. Exit codes: 0 done,
-1 the job failed, 2 the input was wrong, 130 interrupted.
+1 the job failed, 2 the input was wrong, 130 interrupted. With --json its answer is one JSON
+document, see `detector.config.answer`.
 """
 
 from __future__ import annotations
@@ -9,12 +10,14 @@ from __future__ import annotations
 import io
 import os
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TextIO, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from detector.config.answer import answer_error, as_json, collected, split_off
 from detector.config.help import help_text
 from detector.config.sections import describe_faults, flatten, nest
 from detector.core.device_errors import is_out_of_memory, out_of_memory_text
@@ -50,6 +53,8 @@ def parse_arguments(arguments: Sequence[str]) -> dict[str, Any]:
             )
         if key in values:
             raise InputError(f"{key}: given twice; keep one of them")
+        if key == "json":
+            raise InputError(f"json: must be true or false, got {shown(text)}")
         values[key] = _value(key, text)
     return values
 
@@ -113,7 +118,24 @@ def run(
     if wants_help(arguments):
         text = help_text(settings, program=program, description=description)
         raise SystemExit(guarded(lambda: print(text)))
-    raise SystemExit(guarded(lambda: main(build(settings, _with_file(settings, arguments)))))
+    raise SystemExit(
+        answered(lambda own: main(build(settings, _with_file(settings, own))), arguments)
+    )
+
+
+def answered(job: Callable[[list[str]], int | None], arguments: Sequence[str]) -> int:
+    """The exit code of a job with its arguments; where these ask for JSON, it is printed."""
+    own, wants_json = split_off(arguments)
+    if not wants_json:
+        return guarded(lambda: job(own))
+    with collected() as document:
+        try:
+            code = guarded(lambda: job(own))
+        except Exception as bug:
+            traceback.print_exc()
+            code = 1
+            answer_error("bug", f"{type(bug).__name__}: {bug}", code)
+    return guarded(lambda: print(as_json(document))) or code
 
 
 def _print_anything(stream: TextIO) -> None:
@@ -135,32 +157,38 @@ def _with_file(settings: type[BaseModel], arguments: Sequence[str]) -> dict[str,
 
 
 def guarded(job: Callable[[], int | None]) -> int:
-    """The exit code of `job`, its known failures printed to stderr as messages."""
+    """The exit code of `job`, its known failures printed to stderr as messages, and answered."""
     for stream in (sys.stdout, sys.stderr):
         _print_anything(stream)
     try:
         code = job() or 0
         sys.stdout.flush()
         return code
-    except InputError as error:
-        log(f"error: {error}")
-        return 2
-    except JobError as error:
-        log(f"failed: {error}")
-        return 1
     except BrokenPipeError:  # the reader of our output has gone, as in `... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except OSError as error:
-        if error.errno is None:
+    except (Exception, KeyboardInterrupt) as error:
+        if (known := _known(error)) is None:
             raise
-        log(f"failed: {error.filename or 'a file'}: {error.strerror}")
-        return 1
-    except KeyboardInterrupt:
-        log("interrupted")
-        return 130
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        log(f"failed: {out_of_memory_text(error)}")
-        return 1
+        kind, message, code = known
+    log(f"{_WORDS[kind]}{message}")
+    answer_error(kind, message, code)
+    return code
+
+
+_WORDS = {"input": "error: ", "job": "failed: ", "interrupted": ""}
+
+
+def _known(error: BaseException) -> tuple[str, str, int] | None:
+    """Kind, message and exit code of a failure that is no bug; None for one that is."""
+    if isinstance(error, InputError):
+        return "input", str(error), 2
+    if isinstance(error, JobError):
+        return "job", str(error), 1
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted", "interrupted", 130
+    if isinstance(error, OSError) and error.errno is not None:
+        return "job", f"{error.filename or 'a file'}: {error.strerror}", 1
+    if isinstance(error, RuntimeError | MemoryError) and is_out_of_memory(error):
+        return "job", out_of_memory_text(error), 1
+    return None

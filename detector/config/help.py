@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from detector.config.answer import NOTE
+
 WIDTH = 88  # columns at most; a narrower terminal gets narrower lines
 # What the last word of a key's name is measured in.
 UNITS = {
@@ -34,7 +36,8 @@ def help_text(
     `width` is in columns; None is that of the terminal, `WIDTH` at most.
     """
     width = min(WIDTH, shutil.get_terminal_size().columns) if width is None else width
-    lines = [f"usage: {program} key=value ...", "", *textwrap.wrap(description, width), ""]
+    lines = [f"usage: {program} [--json] key=value ...", ""]
+    lines += [*textwrap.wrap(description, width), "", *textwrap.wrap(NOTE, width), ""]
     section = None
     for key, info in keys(settings):
         group = key.rpartition(".")[0]

@@ -7,6 +7,7 @@ import io
 import json
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,20 @@ def report_lines(look: Look) -> Iterator[str]:
     yield from _suspicion_lines(name, look.suspicions)
     yield from _statistics_lines(name, look.stats)
     yield ""
+
+
+def as_values(look: Look) -> dict[str, Any]:
+    """What `report_lines` prints of a split, as plain values."""
+    return {
+        "annotated": look.annotated,
+        "pages": len(look.split.pages),
+        "faults": [asdict(fault) for fault in look.split.faults],
+        "suspicious": [asdict(doubt) for doubt in look.suspicions],
+        "no_images": look.others,
+        "several_pages": look.several,
+        "marks": look.marks,
+        "statistics": look.stats,
+    }
 
 
 def write_report(

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from functools import partial
 
 from detector.config.cli import log
+from orchestrator.events.kinds import Event, Tell, best_written
+from orchestrator.events.lines import line_of, must_be_read
+from orchestrator.execute.events import Events
 from orchestrator.execute.session import Session
 from orchestrator.execute.tuner import run_jobs
 from orchestrator.propose.again import Training
 from orchestrator.propose.confirmation import SEEDS_FOLDER, SeedJobs, trainings
 from orchestrator.results.ranking import confirmed_hmean, confirmed_sd, ranked
-from orchestrator.results.write import write_results
+from orchestrator.results.write import BEST, write_results
 from orchestrator.run.run import Run
 from orchestrator.trials.job import Listener, TrialJob
 from orchestrator.trials.records import TrialRecord
@@ -28,27 +32,36 @@ def confirm(session: Session, listeners: Sequence[Listener] = ()) -> None:
         return
     every = trainings(run)
     say = partial(print, flush=True)
-    jobs = SeedJobs(run.study, every, say, session.resources.sharing)
+    events = Events(run, session.write, partial(_show, say))
+    jobs = SeedJobs(run.study, every, events.decided, session.resources.sharing)
     if jobs.left:
         limits = session.watch.of_spending()
         limits.look()
         limits.step()
         log(_announced(every, jobs.left, epochs=run.space.budget.epochs))
-        run_jobs(session, jobs, [*listeners, limits, Results(run)])
+        with closing(events):
+            run_jobs(session, jobs, [events, *listeners, limits, Results(run, events.tell)])
     for line in summary(run.records(), every):
+        say(line)
+
+
+def _show(say: Callable[[str], None], event: Event) -> None:
+    """Only what is over: epochs of leaders say nothing new."""
+    if must_be_read(event) and (line := line_of(event)):
         say(line)
 
 
 class Results(Listener):
     """Writes the leaderboard when a training is over."""
 
-    def __init__(self, run: Run) -> None:
-        self._run = run
+    def __init__(self, run: Run, tell: Tell) -> None:
+        self._run, self._tell = run, tell
 
     def ended(self, job: TrialJob) -> None:  # noqa: ARG002
         """Write it."""
         run = self._run
-        write_results(run.folder, run.records(), run.parameters, run.trade_off)
+        if top := write_results(run.folder, run.records(), run.parameters, run.trade_off):
+            self._tell(best_written(top, run.folder / BEST))
 
     lost = ended
 

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from detector.training.storage.generations import forget_states
+from orchestrator.events.kinds import Tell, best_written, untold
 from orchestrator.results.live import View
-from orchestrator.results.write import write_results
-from orchestrator.run.as_records import ALONE, trial_id
+from orchestrator.results.write import BEST, write_results
 from orchestrator.run.run import Run
 from orchestrator.track.tensorboard import write_trial
 from orchestrator.trials.job import Listener, TrialJob
-from orchestrator.trials.records import METRIC, TrialRecord, TrialState
+from orchestrator.trials.records import TrialRecord, TrialState
 
 OVER = (TrialState.FINISHED, TrialState.FAILED)
 
@@ -22,13 +22,18 @@ OVER = (TrialState.FINISHED, TrialState.FAILED)
 class Recorder(Listener):
     """Keeps the view, the leaderboard, TensorBoard's HParams and `best/` up to date.
 
-    `forget` deletes what only a resume of a training needs from its checkpoint folder.
+    `forget` deletes what only a resume of a training needs from its checkpoint folder; `tell` hears
+    of it when `best/` is written.
     """
 
     def __init__(
-        self, run: Run, view: View, forget: Callable[[Path], None] = forget_states
+        self,
+        run: Run,
+        view: View,
+        forget: Callable[[Path], None] = forget_states,
+        tell: Tell = untold,
     ) -> None:
-        self._run, self._view, self._forget = run, view, forget
+        self._run, self._view, self._forget, self._tell = run, view, forget, tell
         self._at_work: set[int] = set()  # numbers of trials that a worker has
         stopped = [r for r in run.records() if r.state is TrialState.STOPPED]
         self._cleaned = {record.trial for record in stopped}
@@ -38,47 +43,34 @@ class Recorder(Listener):
         self._at_work.add(job.number)
         self._view.show(self._records())
 
-    def reported(self, job: TrialJob, report: Mapping[str, Any]) -> None:
+    def reported(self, job: TrialJob, report: Mapping[str, Any]) -> None:  # noqa: ARG002
         """Show its scores."""
         self._view.show(self._records())
-        record = self._run.study.record(job.number)
-        self._view.epoch(record, float(report.get("hmean", report[METRIC])))
 
     def ended(self, job: TrialJob) -> None:
         """Write what is known now."""
         self._at_work.discard(job.number)
         record = self._run.study.record(job.number)
-        if record.state is TrialState.RUNNING:
-            self._again(job)
+        if record.state is TrialState.RUNNING:  # it is tried again
             return
-        self._view.end(record)
         if record.state in OVER:
             write_trial(job.folder, record, self._run.space.parameters)
         self.close()
 
     def lost(self, job: TrialJob) -> None:
-        """Say so; a trial that is tried no more has ended."""
+        """A trial that is tried no more has ended."""
         self._at_work.discard(job.number)
-        record = self._run.study.record(job.number)
-        if record.state is TrialState.FAILED:
+        if self._run.study.record(job.number).state is TrialState.FAILED:
             self.ended(job)
-        else:
-            self._again(job)
-
-    def _again(self, job: TrialJob) -> None:
-        """Say that the trial goes on later, and why not now."""
-        trial = self._run.study.trial(job.number)
-        alone, reason = trial.user_attrs.get(ALONE), "its worker was lost"
-        if alone and not job.alone:
-            reason = f"{alone}; it is tried once with no trial beside it"
-        self._view.say(f"trial {trial_id(job.number)}  {reason}; it continues after its last epoch")
 
     def close(self) -> None:
         """Write the results; trials that were paused to the end of a search are over then."""
         records = self._records()
         self._view.show(records)
         self._clean(records)
-        write_results(self._run.folder, records, self._run.parameters, self._run.trade_off)
+        run = self._run
+        if top := write_results(run.folder, records, run.parameters, run.trade_off):
+            self._tell(best_written(top, run.folder / BEST))
 
     def _clean(self, records: list[TrialRecord]) -> None:
         """Nothing continues a stopped trial, and its optimizer state is the largest file."""

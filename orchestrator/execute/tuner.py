@@ -17,6 +17,7 @@ from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
 from detector.config.cli import log
+from orchestrator.events.kinds import Tell, untold
 from orchestrator.execute.bridge import Bridge, Steps
 from orchestrator.execute.bucket_trial import InBucket
 from orchestrator.execute.failures import error_of, failure_of
@@ -34,18 +35,21 @@ from orchestrator.trials.records import METRIC
 
 
 def run_search(
-    session: Session, listeners: Sequence[Listener] = (), say: Callable[[str], None] = log
+    session: Session,
+    listeners: Sequence[Listener] = (),
+    say: Callable[[str], None] = log,
+    tell: Tell = untold,
 ) -> None:
     """Run trials until the study holds as many ended ones as the space's budget says.
 
     Trials are paused at rungs and the best promoted, or ASHA stops them for good, as the settings
     say. Ray must be running. A trial that fails, or reports nothing for budget.hang_minutes,
     is recorded and the search goes on. After an interruption or a crash, the same call continues
-    it.
+    it. `tell` hears what is decided, see `SearchJobs`.
     """
     run = session.run
     halving = halving_of(run)
-    jobs = SearchJobs(run, halving, session.resources.sharing)
+    jobs = SearchJobs(run, halving, session.resources.sharing, tell)
     if not jobs.left:
         return
     scheduler = None if halving else Asha(run.space.budget)

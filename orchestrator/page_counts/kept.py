@@ -75,9 +75,13 @@ class PageCurve:
         none = then.gain_low < 5e-5
         return f"{text}, if it is anything but luck." if none else f"{text}."
 
+    def as_json(self) -> dict[str, Any]:
+        """Its figures and its sentence."""
+        return asdict(self) | {"sentence": self.sentence}
+
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> PageCurve:
-        """The inverse of `dataclasses.asdict`. Raises KeyError or TypeError for anything else."""
+        """The inverse of `as_json`. Raises KeyError or TypeError for anything else."""
         return cls(
             values["trial"],
             values["validation_pages"],
@@ -120,7 +124,7 @@ class KeptTrainings:
 
     def keep_curve(self, curve: PageCurve) -> None:
         """Keep the curve in place of an earlier one."""
-        self._write(curve=asdict(curve) | {"sentence": curve.sentence})
+        self._write(curve=curve.as_json())
 
     @property
     def _trainings(self) -> dict[str, Any]:

@@ -106,8 +106,8 @@ class PageJobs(AgainJobs):
         say: Callable[[str], None] = print,
         sharing: Sharing = NOTHING_SHARED,
     ) -> None:
-        super().__init__(every, say, sharing)
-        self._kept = kept
+        super().__init__(every, sharing)
+        self._kept, self._say = kept, say
         self.failed: dict[str, str] = {}  # why, by name
 
     def result(self, training: Training) -> Mapping[str, Any] | None:
@@ -120,5 +120,11 @@ class PageJobs(AgainJobs):
         """Keep what succeeded; what failed is tried again the next time."""
         if result["reason"]:
             self.failed[training.name] = result["reason"]
+            self._say(f"{training.name}: failed: {result['reason']}")
         else:
             self._kept.keep(training.folder, result)
+            self._say(f"{training.name}: H-mean {result['hmean']:.4f}")
+
+    def tried_again(self, training: Training, reason: str) -> None:
+        """Say why."""
+        self._say(f"{training.name}: {reason}")

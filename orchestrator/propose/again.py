@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from orchestrator.propose.jobs import fault_of
 from orchestrator.propose.twins import training_part
-from orchestrator.results.ranking import finite
 from orchestrator.trials.failure import Failure, Kind, Retries, Sharing
 from orchestrator.trials.job import TrialJob, Twin
-from orchestrator.trials.records import METRIC, TrialRecord
+from orchestrator.trials.records import METRIC, TrialRecord, finite
 
 
 @dataclass(frozen=True)
@@ -44,13 +43,12 @@ class AgainJobs(ABC):
     """The trainings that have no result, until all have.
 
     Two that differ in post-processing alone are one training: the second waits for the first, and
-    its weights are scored. `say` gets a line for each that is over.
+    its weights are scored. What is done is told to `begins`, `tried_again` and `keep`.
     """
 
-    def __init__(
-        self, every: Sequence[Training], say: Callable[[str], None], sharing: Sharing
-    ) -> None:
-        self._every, self._say = every, say
+    def __init__(self, every: Sequence[Training], sharing: Sharing) -> None:
+        self._every = every
+        self._begun: set[tuple[int, Path]] = set()
         self._epochs: dict[tuple[int, Path], int] = {}  # last one reported of running jobs
         self._retries, self._sharing = Retries(), sharing
         self._alone: set[tuple[int, Path]] = set()  # keys of jobs that found no memory
@@ -62,6 +60,13 @@ class AgainJobs(ABC):
     @abstractmethod
     def keep(self, training: Training, result: dict[str, Any]) -> None:
         """Keep what a training gave, see `Study.keep_confirmation`."""
+
+    @abstractmethod
+    def tried_again(self, training: Training, reason: str) -> None:
+        """A training was cut off, for this reason, and will be the next again."""
+
+    def begins(self, training: Training) -> None:  # noqa: B027
+        """A training is the next for the first time."""
 
     @property
     def left(self) -> int:
@@ -77,6 +82,9 @@ class AgainJobs(ABC):
             if any(self.result(other) is None for other in alike):
                 continue
             self._epochs[training.key] = 0
+            if training.key not in self._begun:
+                self._begun.add(training.key)
+                self.begins(training)
             twins = [twin for other in alike if (twin := self._twin(other))]
             return TrialJob(
                 number=int(training.leader.trial),
@@ -120,7 +128,7 @@ class AgainJobs(ABC):
         """Keep why the training failed, or leave it to be the next again."""
         reason = self._retries.verdict(job.key, self._epochs[job.key], failure)
         if reason is None:
-            del self._epochs[job.key]
+            self._try_again(job, f"its worker was lost: {failure.reason}")
         elif not self._left_alone(job, replace(failure, reason=reason)):
             self._keep(job, {}, reason)
 
@@ -129,18 +137,16 @@ class AgainJobs(ABC):
         if job.alone or not self._sharing.is_to_blame(failure):
             return False
         self._alone.add(job.key)
-        name = self._training(job).name
-        self._say(f"{name}: {failure.reason}; it is tried once with no training beside it")
-        del self._epochs[job.key]
+        self._try_again(job, f"{failure.reason}; it is tried once with no training beside it")
         return True
 
-    def _keep(self, job: TrialJob, report: Mapping[str, Any], reason: str | None) -> None:
-        training = self._training(job)
+    def _try_again(self, job: TrialJob, reason: str) -> None:
         del self._epochs[job.key]
-        own = _figures(report) | {"reason": reason}
-        self.keep(training, own)
-        gave = f"failed: {reason}" if reason else f"H-mean {own['hmean']:.4f}"
-        self._say(f"{training.name}: {gave} (first {training.leader.hmean:.4f})")
+        self.tried_again(self._training(job), reason)
+
+    def _keep(self, job: TrialJob, report: Mapping[str, Any], reason: str | None) -> None:
+        del self._epochs[job.key]
+        self.keep(self._training(job), _figures(report) | {"reason": reason})
 
     def _training(self, job: TrialJob) -> Training:
         return next(t for t in self._every if t.key == job.key)

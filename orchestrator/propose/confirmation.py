@@ -9,11 +9,19 @@ there. One that was cut off goes on from the checkpoint in its folder.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from orchestrator.config.settings import ConfirmConfig
+from orchestrator.events.kinds import (
+    Confirmation,
+    Decision,
+    Proposed,
+    Tell,
+    untold,
+    without_pages,
+)
 from orchestrator.propose.again import AgainJobs, Training
 from orchestrator.results.ranking import ranked
 from orchestrator.run.run import Run
@@ -63,24 +71,49 @@ def extra_cost(wanted: ConfirmConfig, space: SearchSpace) -> str:
 
 
 class SeedJobs(AgainJobs):
-    """The trainings with new seeds that have no result in the study, until all have."""
+    """The trainings with new seeds that have no result in the study, until all have.
+
+    `tell` hears of each that begins, is tried again or is over.
+    """
 
     def __init__(
         self,
         study: Study,
         every: Sequence[Training],
-        say: Callable[[str], None] = print,
+        tell: Tell = untold,
         sharing: Sharing = NOTHING_SHARED,
     ) -> None:
-        super().__init__(every, say, sharing)
-        self._study = study
+        super().__init__(every, sharing)
+        self._study, self._tell = study, tell
         self._results = study.confirmations()
 
     def result(self, training: Training) -> Mapping[str, Any] | None:
         """What the study has of it."""
         return self._results.get(training.leader.trial, {}).get(training.seed)
 
+    def begins(self, training: Training) -> None:
+        """Tell of it."""
+        leader = training.leader
+        given = {"trial": leader.trial, "params": leader.params, "seed": training.seed}
+        self._tell(Proposed(why="confirmation", **given))
+
+    def tried_again(self, training: Training, reason: str) -> None:
+        """Tell why."""
+        given = {"trial": training.leader.trial, "seed": training.seed, "reason": reason}
+        self._tell(Decision(decision="again", **given))
+
     def keep(self, training: Training, result: dict[str, Any]) -> None:
-        """Put it into the study."""
-        self._study.keep_confirmation(training.leader.trial, training.seed, result)
-        self._results.setdefault(training.leader.trial, {})[training.seed] = result
+        """Put it into the study, and tell of it."""
+        leader = training.leader
+        self._study.keep_confirmation(leader.trial, training.seed, result)
+        self._results.setdefault(leader.trial, {})[training.seed] = result
+        self._tell(
+            Confirmation(
+                trial=leader.trial,
+                seed=training.seed,
+                hmean=None if result["reason"] else result["hmean"],
+                first_hmean=leader.hmean,
+                reason=result["reason"],
+                record=without_pages(self._study.record(int(leader.trial))),
+            )
+        )

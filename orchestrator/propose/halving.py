@@ -66,6 +66,18 @@ class Progress:
         return self.others[max(before, default=min(self.others))] if self.others else ()
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a trial stands at the last rung that it has reached; rung and rank begin with 1."""
+
+    rung: int
+    rank: int
+    of: int
+
+    def __str__(self) -> str:
+        return f"rank {self.rank} of {self.of} at rung {self.rung}"
+
+
 def rungs(
     epochs: int, *, grace: int, factor: int, cost: float = 1.0, every: int = 1
 ) -> tuple[int, ...]:
@@ -134,6 +146,15 @@ def leader(trials: Sequence[Progress], factor: int) -> Progress | None:
         if paused:
             return paused[0]
     return None
+
+
+def places(trials: Sequence[Progress], factor: int) -> dict[int, Place]:
+    """Where each trial stands, by number; those that have reached no rung are left out."""
+    return {
+        trial.number: Place(rung, rank, len(here))
+        for rung, here in enumerate(_rungs_held(trials, factor), 1)
+        for rank, (_, trial) in enumerate(here, 1)
+    }
 
 
 def _rungs_held(trials: Sequence[Progress], factor: int) -> list[Standings]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import optuna
+from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
-from optuna.trial import FrozenTrial, Trial
+from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
 from orchestrator.run.as_records import to_record
@@ -21,14 +23,26 @@ SAMPLER_DRAWS = 20  # a sampler that knows a good point proposes it again and ag
 RANDOM_DRAWS = 1000
 
 
+@dataclass(frozen=True)
+class Proposal:
+    """A point with its distributions, and where it comes from.
+
+    random: the sampler has proposed known points only.
+    """
+
+    params: dict[str, Any]
+    distributions: dict[str, BaseDistribution]
+    why: Literal["warm_start", "sampler", "random"]
+
+
 def propose(
     known: Sequence[FrozenTrial],
     space: SearchSpace,
     *,
     seed: int,
     objectives: Objectives = HMEAN,
-) -> Trial | None:
-    """The next point with its distributions, as a trial of a study in memory; None without any.
+) -> Proposal | None:
+    """The next point; None without any.
 
     `known` are the run's trials. Warm starts come first, what they leave open is drawn. A draw
     depends on the seed and on what is known, so a resumed search goes on as the first session
@@ -41,7 +55,7 @@ def propose(
         view.enqueue_trial(dict(point))
         trial = view.ask()
         space.suggest(trial)
-        return trial
+        return Proposal(trial.params, trial.distributions, "warm_start")
     return _untried(view, space, known, RandomSampler(seed=seed_of(seed, number)))
 
 
@@ -127,14 +141,18 @@ def _not_begun(
 
 def _untried(
     view: optuna.Study, space: SearchSpace, known: Iterable[FrozenTrial], fallback: BaseSampler
-) -> Trial | None:
+) -> Proposal | None:
     tried = {identity(trial.params) for trial in known}
-    for draws, drawing in ((SAMPLER_DRAWS, view.sampler), (RANDOM_DRAWS, fallback)):
+    ways: tuple[tuple[int, BaseSampler, Literal["sampler", "random"]], ...] = (
+        (SAMPLER_DRAWS, view.sampler, "sampler"),
+        (RANDOM_DRAWS, fallback, "random"),
+    )
+    for draws, drawing, why in ways:
         view.sampler = drawing
         for _ in range(draws):
             trial = view.ask()
             if identity(space.suggest(trial)) not in tried:
-                return trial
+                return Proposal(trial.params, trial.distributions, why)
     return None
 
 

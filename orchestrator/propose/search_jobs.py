@@ -16,7 +16,9 @@ from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
 from detector.config.settings import TrainConfig
+from orchestrator.events.kinds import Proposed, Tell, untold
 from orchestrator.place.work import relative_work
+from orchestrator.propose.decisions import Decisions, progress_of
 from orchestrator.propose.halving import (
     Halving,
     Progress,
@@ -28,20 +30,18 @@ from orchestrator.propose.halving import (
 from orchestrator.propose.hopeless import LOSS, Hopeless
 from orchestrator.propose.jobs import fault_of
 from orchestrator.propose.proposals import HMEAN, propose
-from orchestrator.propose.trade_offs import figures, others
+from orchestrator.propose.reports import store
 from orchestrator.propose.twins import twin_of
 from orchestrator.run.as_records import (
     ALONE,
-    BEST,
-    FIGURES,
     FOLDER,
     LATEST,
-    LOSSES,
     LOST,
     PAUSED,
     REASON,
     TWIN,
     folder_name,
+    trial_id,
 )
 from orchestrator.run.run import Run
 from orchestrator.trials.failure import NOTHING_SHARED, Failure, Kind, Retries, Sharing
@@ -52,7 +52,6 @@ from orchestrator.trials.records import METRIC
 # Trials that wait for the weights of others and were proposed without the scores that would guide
 # them; at most as many as that, or as there are jobs at work.
 AHEAD = 4
-KEPT_APART = ("page_hmeans", "tuned")  # of a report
 
 
 @dataclass
@@ -69,19 +68,29 @@ class SearchJobs:
     A job is a trial and the epoch to train it to. With `halving` that is its next rung: a trial
     that gets there is paused, which the study calls RUNNING, and may be given out again later.
     Without, a job is the whole training, for a scheduler to stop. Trials that an earlier session
-    left in the middle of a job come first; they go on from their last checkpoint.
+    left in the middle of a job come first; they go on from their last checkpoint. `tell` hears
+    what is proposed and decided, and why, when the study has it.
     """
 
     def __init__(
-        self, run: Run, halving: Halving | None = None, sharing: Sharing = NOTHING_SHARED
+        self,
+        run: Run,
+        halving: Halving | None = None,
+        sharing: Sharing = NOTHING_SHARED,
+        tell: Tell = untold,
     ) -> None:
         self._run, self._study, self._space = run, run.study, run.space
-        self._halving = halving
+        self._halving, self._tell = halving, tell
         self._objectives = as_objectives(run.config.search.objectives)
         # Of a trade-off a small model that learns slowly may be a part.
         share = run.config.search.hopeless if self._objectives == HMEAN else 0.0
         cost = halving.cost if halving else equal_cost
         self._hopeless = Hopeless(run.study, run.space.budget.epochs, share, cost)
+        budget = run.space.budget
+        compared = halving or Halving(
+            budget.epochs, grace=budget.grace_epochs, factor=budget.reduction_factor
+        )
+        self._decisions = Decisions(run.study, compared, self._objectives, tell)
         self._running: dict[int, _Running] = {}  # by number of the trial
         self._retries, self._sharing = Retries(), sharing
         self.is_exhausted = False  # whether there was nothing new to propose
@@ -107,6 +116,7 @@ class SearchJobs:
         if twin is not None:
             until = None
             self._study.note(number, **{TWIN: twin.number})
+            self._decisions.say(number, "reused", f"the weights of trial {trial_id(twin.number)}")
         self._running[number] = _Running(epoch, until)
         weights = None if twin is None else self._weights_of(twin)
         folder, alone = self._run.trial_folder(number), ALONE in trial.user_attrs
@@ -126,24 +136,35 @@ class SearchJobs:
         while True:
             progress = self._progress()
             begun = [p.number for p in progress if not (p.busy or p.ended or p.is_paused)]
-            begun = [number for number in begun if not self._hopeless.given_up(number)]
+            begun = [number for number in begun if not self._given_up(number)]
             waited_for = {number: self._waited_for(number) for number in begun}
             if ready := [number for number in begun if waited_for[number] is None]:
                 return ready[0]
             if self._halving and (best := promotable(progress, self._halving.factor)):
+                self._decisions.by_rank([best.number], "promoted", compared=progress)
                 return best.number
             is_far_ahead = len(begun) >= max(AHEAD, len(self._running))
             if is_far_ahead or not self._propose():
                 break
         if self._running or not self._halving:
             return None
+        why = "no trial has finished"
         if is_far_ahead:
             best = leader([p for p in progress if p.number in waited_for.values()], 1)
+            why = "others wait for its weights"
         elif not self._has_finished():
             # A search ends alike whether there are enough trials or no untried points: the best
             # of each rung go on as ever, and where that finished none, the best of all does.
             best = leader(progress, self._halving.factor)
-        return best.number if best else None
+        if best is None:
+            return None
+        self._decisions.by_rank([best.number], "promoted", why, progress)
+        return best.number
+
+    def _given_up(self, number: int) -> bool:
+        if given_up := self._hopeless.given_up(number):
+            self._decisions.say(number, "given_up", self._study.record(number).reason)
+        return given_up
 
     def _waited_for(self, number: int) -> int | None:
         """The trial whose weights a trial needs, if it needs no training and they are not ready."""
@@ -151,18 +172,7 @@ class SearchJobs:
         return None if twin is None or twin.state.is_finished() else twin.number
 
     def _progress(self) -> list[Progress]:
-        return [
-            Progress(
-                trial.number,
-                steps=self._steps(trial),
-                values=trial.intermediate_values,
-                busy=trial.number in self._running,
-                ended=trial.state.is_finished(),
-                others=others(trial, self._study.record(trial.number), self._objectives),
-            )
-            for trial in self._study.trials
-            if TWIN not in trial.user_attrs or not trial.state.is_finished()
-        ]
+        return progress_of(self._study, self._halving, self._objectives, self._running)
 
     def _steps(self, trial: FrozenTrial) -> tuple[int, ...]:
         return self._halving.steps(trial.params) if self._halving else ()
@@ -178,7 +188,8 @@ class SearchJobs:
         if drawn is None:
             return False
         name = folder_name(self._study.next_number, drawn.params)
-        self._study.begin(drawn.params, drawn.distributions, **{FOLDER: name})
+        trial = self._study.begin(drawn.params, drawn.distributions, **{FOLDER: name})
+        self._tell(Proposed(trial=trial_id(trial.number), params=drawn.params, why=drawn.why))
         return True
 
     def _has_finished(self) -> bool:
@@ -186,9 +197,11 @@ class SearchJobs:
 
     def _stop_paused(self) -> None:
         """The search is over: what is paused now goes no further."""
-        for progress in self._progress():
-            if progress.is_paused and not progress.ended:
-                self._study.end(progress.number, OptunaState.PRUNED)
+        every = self._progress()
+        paused = [p.number for p in every if p.is_paused and not p.ended]
+        for number in paused:
+            self._study.end(number, OptunaState.PRUNED)
+        self._decisions.by_rank(paused, "stopped", "the search is over", every)
 
     def is_hopeless(self, job: TrialJob, report: Mapping[str, Any]) -> bool:
         """Whether to stop a job with this report, far behind what others had long before."""
@@ -216,7 +229,7 @@ class SearchJobs:
         reason = fault_of(report)
         if reason is None:
             self._store(number, report)
-            if self._hopeless.given_up(number):
+            if self._given_up(number):
                 del self._running[number]
                 return
             reason = _too_short(running, report)
@@ -225,10 +238,13 @@ class SearchJobs:
             return
         if report.get("finished"):
             self._study.end(number, OptunaState.COMPLETE)
+            self._decisions.say(number, "finished")
         elif running.until is None:
             self._study.end(number, OptunaState.PRUNED)
+            self._decisions.by_rank([number], "stopped")
         else:
             self._study.note(number, **{PAUSED: running.epoch})
+            self._decisions.by_rank([number], "paused")
         del self._running[number]
 
     def lost(self, job: TrialJob, failure: Failure) -> None:
@@ -242,6 +258,7 @@ class SearchJobs:
             return
         lost = self._study.trial(number).user_attrs.get(LOST, 0)
         self._study.note(number, **{LOST: lost + 1})
+        self._decisions.say(number, "again", f"its worker was lost: {failure.reason}")
         del self._running[number]
 
     def _store(self, number: int, report: Mapping[str, Any]) -> None:
@@ -251,23 +268,7 @@ class SearchJobs:
         if value is None or not math.isfinite(value) or epoch <= running.epoch:
             return
         running.epoch = epoch
-        if report.get("page_hmeans"):
-            best = {
-                "epoch": int(report.get("best_epoch", epoch)),
-                "hmeans": self._study.in_order(report["page_hmeans"]),
-                "tuned": dict(report.get("tuned", {})),
-            }
-            self._study.note(number, **{BEST: best})
-        latest = {name: value for name, value in report.items() if name not in KEPT_APART}
-        self._study.note(number, **{LATEST: latest})
-        if (loss := report.get(LOSS)) is not None:
-            losses = self._study.trial(number).user_attrs.get(LOSSES, {})
-            self._study.note(number, **{LOSSES: losses | {str(epoch): loss}})
-        if self._objectives != HMEAN:
-            known = self._study.trial(number).user_attrs.get(FIGURES, {})
-            now = figures(self._study.record(number), self._objectives)
-            self._study.note(number, **{FIGURES: known | {str(epoch): now}})
-        self._study.report(number, epoch, float(value))
+        store(self._study, number, report, self._objectives)
 
     def _by_others(self, number: int, failure: Failure) -> bool:
         """Whether a trial failed for want of memory that others may have had."""
@@ -280,9 +281,12 @@ class SearchJobs:
         del self._running[number]
         if self._by_others(number, failure):
             self._study.note(number, **{ALONE: failure.reason})
+            why = f"{failure.reason}; it is tried once with no trial beside it"
+            self._decisions.say(number, "again", why)
             return
         self._study.note(number, **{REASON: failure.reason})
         self._study.end(number, OptunaState.FAIL)
+        self._decisions.say(number, "failed", failure.reason)
 
 
 def _too_short(running: _Running, report: Mapping[str, Any]) -> str | None:

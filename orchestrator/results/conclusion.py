@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from detector.config.answer import answer
 from detector.core.commands import command
 from detector.core.errors import JobError
+from orchestrator.events.kinds import Tell, best_written, untold
+from orchestrator.results.leaderboard import CSV_NAME, JSON_NAME
 from orchestrator.results.new_pages import in_words
 from orchestrator.results.printed import print_leaderboard
-from orchestrator.results.ranking import best, how_far
+from orchestrator.results.ranking import best, how_far, rows
 from orchestrator.results.repeats import repeated
-from orchestrator.results.write import write_results
+from orchestrator.results.write import BEST, write_results
 from orchestrator.run.run import Run
 from orchestrator.space.search_space import SearchSpace
 from orchestrator.trials.records import TrialRecord, TrialState, at_rest
 
 
-def conclude(run: Run) -> int:
-    """Leaderboard, where everything lies, what to do next; JobError when all trials failed."""
+def conclude(run: Run, tell: Tell = untold) -> int:
+    """Leaderboard, where everything lies, what to do next; JobError when all trials failed.
+
+    `tell` hears of it when `best/` is written.
+    """
     records, space, folder = at_rest(run.records()), run.space, run.folder
     top = best(records)
     if top is None or not top.hmean:
@@ -28,7 +35,8 @@ def conclude(run: Run) -> int:
         next_steps = _next_steps(space, folder, top, in_words(records))
     if repeats := repeated(run.study.trials):
         next_steps = "\n" + "\n".join(repeats) + "\n" + next_steps
-    finish(run, below=next_steps)
+    answer({"advice": next_steps.strip().splitlines()})
+    finish(run, next_steps, tell)
     if top is None:
         reasons = {f"trial {r.trial}: {r.reason}" for r in records if r.state is TrialState.FAILED}
         raise JobError(
@@ -87,8 +95,28 @@ def _places(folder: Path, best_model: str | None = None) -> str:
     )
 
 
-def finish(run: Run, below: str = "") -> None:
+def finish(run: Run, below: str = "", tell: Tell = untold) -> None:
     """Write the results as they stand, and show as much as fits above the text `below`."""
     records = at_rest(run.records())
-    write_results(run.folder, records, run.parameters, run.trade_off)
+    if written := write_results(run.folder, records, run.parameters, run.trade_off):
+        tell(best_written(written, run.folder / BEST))
+    answer(results_of(run, records))
     print_leaderboard(records, run.parameters, published=run.space.published, below=below)
+
+
+def results_of(run: Run, records: Sequence[TrialRecord]) -> dict[str, Any]:
+    """Where the run is, its leaderboard row for row, and its best trial with its weights.
+
+    `weights` is null where no trial has kept any.
+    """
+    table, top = rows(records, run.parameters, run.trade_off), best(records)
+    weights = run.folder / BEST
+    return {
+        "run": run.folder,
+        "leaderboard": run.folder / JSON_NAME,
+        "table": run.folder / CSV_NAME,
+        "trials": table,
+        "best": next((row for row in table if top and row["trial"] == top.trial), None),
+        "weights": weights if weights.is_dir() else None,
+        "go_on": run.to_go_on,
+    }

@@ -19,9 +19,9 @@ from detector.core.errors import InputError
 from detector.core.escape import csv_cell, encodable
 from detector.core.files import write_text
 from orchestrator.results.new_pages import as_json
-from orchestrator.results.ranking import COLUMNS, finite, last_columns, ranked, rows
+from orchestrator.results.ranking import COLUMNS, last_columns, ranked, rows
 from orchestrator.trials.pareto import SCORE_AND_SIZE, Objectives
-from orchestrator.trials.records import TrialRecord
+from orchestrator.trials.records import TrialRecord, finite
 
 CSV_NAME = "leaderboard.csv"
 JSON_NAME = "leaderboard.json"

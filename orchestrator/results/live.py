@@ -12,6 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from detector.core.escape import printable_lines
+from orchestrator.events.kinds import Epoch, Event
+from orchestrator.events.lines import line_of, must_be_read
 from orchestrator.results.leaderboard_table import Column, drawn, fitting, short
 from orchestrator.results.ranking import best
 from orchestrator.trials.duration import duration
@@ -65,25 +67,18 @@ class View:
         """A line that stays, above the table."""
         self._console.print(printable_lines(line), highlight=False, markup=False, soft_wrap=True)
 
-    def epoch(self, record: TrialRecord, hmean: float) -> None:
-        """An epoch is over: a line where there is no table."""
-        self._now[record.trial] = hmean
-        if not self._has_table:
-            self.say(
-                f"trial {record.trial}  epoch {record.epochs}/{self._epochs}  H-mean {hmean:.4f}  "
-                f"best {record.hmean or 0:.4f}  {record.seconds:.0f} s{self._in_line(record)}"
-            )
+    def tell(self, event: Event) -> None:
+        """Something has happened: a line where there is no table; what went wrong always gets one.
 
-    def _in_line(self, record: TrialRecord) -> str:
-        left = self._left.get(record.trial)
-        return f"  {duration(left)} left" if left else ""
-
-    def end(self, record: TrialRecord) -> None:
-        """A trial is over or paused: a line where there is no table; a reason always gets one."""
-        if record.reason or not self._has_table:
-            score = "" if record.hmean is None else f"  H-mean {record.hmean:.4f}"
-            reason = f"  {record.reason}" if record.reason else ""
-            self.say(f"trial {record.trial}  {record.state}{score}{reason}")
+        The scores of an epoch are what the table shows of it.
+        """
+        line = line_of(event)
+        if isinstance(event, Epoch):
+            self._now[event.trial] = event.hmean
+            left = self._left.get(event.trial)
+            line = f"{line}  {duration(left)} left" if line and left else line
+        if line is not None and (must_be_read(event) or not self._has_table):
+            self.say(line)
 
     def _render(self) -> Group:
         over = sum(r.state.is_over for r in self._records)

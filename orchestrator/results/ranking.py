@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from orchestrator.results.comparison import Standing, ties
 from orchestrator.results.expected import expected_hmeans
 from orchestrator.trials.pareto import SCORE_AND_SIZE, Objectives, front, value_of
-from orchestrator.trials.records import TrialRecord, TrialState
+from orchestrator.trials.records import TrialRecord, TrialState, finite
 
 COLUMNS = (
     *("rank", "trial", "state", "hmean", "hmean_low", "hmean_high", "precision", "recall"),
@@ -202,8 +202,3 @@ def _standings(finished: Sequence[TrialRecord]) -> list[Standing]:
             standings, finished, [*finished[1:], *finished[-1:]], strict=True
         )
     ]
-
-
-def finite(value: Any) -> Any:
-    """NaN is no JSON and no score: an empty cell."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value

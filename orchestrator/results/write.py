@@ -12,24 +12,32 @@ from orchestrator.results.ranking import best
 from orchestrator.trials.pareto import SCORE_AND_SIZE, Objectives
 from orchestrator.trials.records import TrialRecord
 
+BEST = "best"  # in a run's folder
+
 
 def write_results(
     folder: Path,
     records: Sequence[TrialRecord],
     parameters: Sequence[str],
     objectives: Objectives = SCORE_AND_SIZE,
-) -> None:
-    """Write the leaderboard, and the best trial's weights and config to `best/`."""
+) -> TrialRecord | None:
+    """Write the leaderboard, and the best trial's weights and config to `best/`.
+
+    Returns that trial where `best/` has other files now.
+    """
     write_leaderboard(folder, records, parameters, objectives)
     top = best(records)
-    if top is not None and top.checkpoint is not None and (folder / top.checkpoint).is_dir():
-        copy_best(folder / top.checkpoint, folder / "best")
+    if top is None or top.checkpoint is None or not (folder / top.checkpoint).is_dir():
+        return None
+    return top if copy_best(folder / top.checkpoint, folder / BEST) else None
 
 
-def copy_best(source: Path, target: Path) -> None:
-    """Make `target` a copy of `source`, of which one epoch wrote all files, unless it is one."""
-    if not target.is_dir() or _files(source) != _files(target):
-        copy_folder(source, target)
+def copy_best(source: Path, target: Path) -> bool:
+    """Make `target` a copy of `source`, of which one epoch wrote all files; whether it was none."""
+    if target.is_dir() and _files(source) == _files(target):
+        return False
+    copy_folder(source, target)
+    return True
 
 
 def _files(folder: Path) -> list[tuple[str, int, int]]:

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from detector.config.answer import answer
 from detector.core.errors import InputError
 from detector.core.escape import printable, printable_lines
 from orchestrator.space.search_space import SearchSpace
@@ -48,6 +49,24 @@ def show(space: SearchSpace, *, seed: int, cost: str | None, console: Console) -
     _print(console, f"{len(points)} configurations were drawn, and the detector takes all of them")
     if cost is not None:
         _print(console, cost)
+    shown = {"warm_starts": warm, "random_points": sampled[:SHOWN], "seed": seed, "cost": cost}
+    answer(_values(space) | shown)
+
+
+def _values(space: SearchSpace) -> dict[str, Any]:
+    """What is shown of a space itself, as plain values."""
+    return {
+        "space": space.name,
+        "description": space.description,
+        "notes": space.notes,
+        "parameters": {
+            key: {"kind": p.kind, "values": p.values, "step": p.step, "when": p.when}
+            for key, p in space.parameters.items()
+        },
+        "fixed": space.fixed,
+        "demo": space.demo,
+        "budget": space.budget.model_dump(),
+    }
 
 
 def draws(space: SearchSpace, seed: int) -> Iterator[Point]:

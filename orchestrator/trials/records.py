@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -107,6 +108,11 @@ def at_rest(records: Sequence[TrialRecord]) -> list[TrialRecord]:
 
 
 _NAMES = tuple(f.name for f in fields(TrialRecord))
+
+
+def finite(value: Any) -> Any:
+    """NaN is no JSON and no score: an empty cell."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def packed(scores: Sequence[float] | None) -> bytes | None:

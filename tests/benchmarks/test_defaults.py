@@ -58,7 +58,6 @@ SMALL = {
 NOT_RUN = {
     "chaos.py": "tests/faults has its faults, test_chaos.py its table",
     "record_pages.py": "a quarter of an hour of trainings; test_bench_new_pages.py has its file",
-    "record_trainings.py": "forty processes; live_search.py takes its data from it",
 }
 
 

@@ -9,6 +9,7 @@ from typing import Any, get_args
 import pytest
 from PIL import Image
 
+from detector.config.answer import collected
 from detector.config.cli import build
 from detector.convert import ConvertSettings, main
 from detector.core.errors import InputError
@@ -50,13 +51,16 @@ def test_all_splits_become_one_file_by_paths(
     root = make_dataset(tmp_path / "data", split="train", pages=2)
     make_dataset(root, split="val", pages=1)
     picture(root / "images/test/x.jpg")
-    assert convert(data_root=root, output=tmp_path / "all.json") == 0
+    with collected() as answer:
+        assert convert(data_root=root, output=tmp_path / "all.json") == 0
     images = read(tmp_path / "all.json")["images"]
     assert list(images) == [
         "images/train/train_000.jpg",
         "images/train/train_001.jpg",
         "images/val/val_000.jpg",
     ]
+    assert answer["images"] == 3
+    assert answer["words"] == sum(len(image["words"]) for image in images.values())
     expected = read(root / "jsons/val.json")["images"]["val_000.jpg"]
     assert images["images/val/val_000.jpg"] == expected
     told = capsys.readouterr().err

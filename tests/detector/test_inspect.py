@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from detector.config.answer import collected
 from detector.config.cli import build, guarded
 from detector.core.errors import InputError
 from detector.data.labels.annotations import read_split
@@ -48,7 +49,12 @@ def test_faults_by_file_and_word(
     tmp_path: Path, make_dataset: Make, capsys: pytest.CaptureFixture[str]
 ) -> None:
     spoil(make_dataset(tmp_path))
-    assert inspect(tmp_path) == 0
+    with collected() as answer:
+        assert inspect(tmp_path) == 0
+    faults = answer["splits"]["train"]["faults"]
+    assert [fault["kind"] for fault in faults] == ["truncated-image", "few-points"]
+    assert answer["splits"]["train"]["statistics"]["pages"] == 1
+    capsys.readouterr()
     assert inspect(tmp_path, strict=True) == 1
     out = capsys.readouterr().out
     assert "train: 2 faults" in out

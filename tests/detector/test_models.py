@@ -1,9 +1,8 @@
 from __future__ import annotations
 
-import json
-
 import pytest
 
+from detector.config.answer import collected
 from detector.config.cli import build
 from detector.core.errors import InputError
 from detector.models import ModelsSettings, main
@@ -14,8 +13,8 @@ def test_the_table_and_the_json_say_the_same(capsys: pytest.CaptureFixture[str])
     assert main(build(ModelsSettings, values)) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["parameters", "(M)", "GMACs", "at", "64", "x", "64"]
-    assert main(build(ModelsSettings, values | {"json": "true"})) == 0
-    result = json.loads(capsys.readouterr().out)
+    with collected() as result:
+        assert main(build(ModelsSettings, values)) == 0
     assert result["size"] == 64
     for line, cost in zip(lines[2:4], result["detectors"], strict=True):
         keys = ("backbone_parameters", "rest_parameters", "parameters")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from detector.config.answer import collected
 from detector.config.cli import build, parse_arguments
 from detector.core.errors import InputError
 from detector.inference.detector import load_detector
@@ -108,9 +109,11 @@ def test_several_checkpoints_views_and_onnx_in_one_command(
             "device=cpu",
         ]
     )
-    assert main(build(PredictSettings, values)) == 0
+    with collected() as answer:
+        assert main(build(PredictSettings, values)) == 0
     images = json.loads((tmp_path / "pred.json").read_text())["images"]
-    assert len(images) == 6
+    assert len(images) == answer["images"] == 6
+    assert answer["words"] == sum(len(image["words"]) for image in images.values())
     assert {name.split("/")[0] for name in images} == {"train", "val"}
     words = [word for image in images.values() for word in image["words"].values()]
     assert words

@@ -49,7 +49,10 @@ def test_a_config_file_is_trained_with_what_the_command_line_changes(
     arguments = (f"config={file}", "train.epochs=2", "train.seed=5", f"output={out}")
     assert command(*arguments) == 2
     assert "holds a training already; add resume=true" in capsys.readouterr().err
-    assert command(*arguments, "resume=true") == 0
+    assert command(*arguments, "resume=true", "--json") == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["epochs"], answer["weights"]) == (2, str(out / "checkpoint/best"))
+    assert 0 <= answer["metrics"]["best_hmean"] <= 1
     assert command(*arguments, "resume=true", "optimizer.lr=0.1") == 2
     assert "optimizer.lr: 0.003 when it was saved, 0.1 now" in capsys.readouterr().err
 

@@ -48,14 +48,16 @@ def run(request: Mapping[str, Any]) -> dict[str, Any]:
 
 def check(request: Mapping[str, Any]) -> dict[str, Any]:
     """Read arguments as their command does: unknown keys and wrong values are the fault."""
+    from detector.config.answer import split_off
     from detector.core.errors import InputError
 
+    own, _ = split_off(request["arguments"])
     with _standing_in(request):
         try:
             if request.get("module") == SEARCH:
-                _check_search(request["arguments"], gpu=request["gpu"])
+                _check_search(own, gpu=request["gpu"])
             else:
-                _check_settings(request)
+                _check_settings(request, own)
         except InputError as error:
             return {"fault": str(error)}
     return {"fault": None}
@@ -76,7 +78,7 @@ def _check_search(arguments: Sequence[str], *, gpu: bool) -> None:
         )
 
 
-def _check_settings(request: Mapping[str, Any]) -> None:
+def _check_settings(request: Mapping[str, Any], arguments: Sequence[str]) -> None:
     """Build the settings of a detector command, or the options of a benchmark."""
     from detector.config.cli import _with_file, build
 
@@ -84,9 +86,9 @@ def _check_settings(request: Mapping[str, Any]) -> None:
     if isinstance(settings, dict):
         import timing
 
-        timing.options(request["arguments"], settings)
+        timing.options(arguments, settings)
     else:
-        build(settings, _with_file(settings, request["arguments"]))
+        build(settings, _with_file(settings, arguments))
 
 
 def keys(request: Mapping[str, Any]) -> dict[str, Any]:

@@ -50,6 +50,8 @@ KEPT = ("model.backbone",)  # a page's value that is small enough as it is
 
 def made_small(module: str, arguments: Sequence[str]) -> list[str]:
     """The arguments of a call with those that keep it short; every key of the page stays."""
+    if "--json" in arguments:
+        return ["--json", *made_small(module, [a for a in arguments if a != "--json"])]
     given = dict(argument.split("=", 1) for argument in arguments if "=" in argument)
     if len(given) < len(arguments) or not given:
         return list(arguments)  # --help, or as it is
@@ -172,6 +174,7 @@ NOT_RUN = (
         "needs the machines of a cluster",
         "tests/test_cluster_yaml.py",
     ),
+    NotRun(r"jq ", "needs a run that has failed", "tests/docs/test_events.py"),
     NotRun(r"aws ", "needs an account of AWS"),
     NotRun(r"(ssh|ssh-copy-id|ssh-keygen|scp|rsync|sudo|mount|chmod) ", "sets up a machine"),
     NotRun(SEARCH + r"storage=(postgresql|mysql)", "needs a database server"),

@@ -16,7 +16,7 @@ MODULES = sorted(
     if 'if __name__ == "__main__":' in path.read_text(encoding="utf-8")
 )
 # What a command spells out, arguments in Python, and the way in which all are given.
-OTHERS = {"postprocess", "blank", "key", "weights_only"}
+OTHERS = {"postprocess", "blank", "key", "weights_only", "json"}
 _SETTING = re.compile(r"([a-z_][\w.]*)=\S+")
 
 

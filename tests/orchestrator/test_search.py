@@ -116,7 +116,7 @@ def test_a_search_ends_with_a_leaderboard_the_best_model_and_what_to_do_next(fol
     names = {p.name for p in made.iterdir()}
     assert names == {
         *("config.yaml", "space.yaml", "study.db", "trials", "best", ".lock"),
-        *("leaderboard.csv", "leaderboard.json", "report.html"),
+        *("leaderboard.csv", "leaderboard.json", "report.html", "events.jsonl"),
     }
     assert "no GPU" in err
     for line in ("tensorboard --logdir runs/first", "leaderboard.csv", "runs/first/best/"):

@@ -27,8 +27,10 @@ ON_STDERR = [
 ]
 EVENTS = [
     *[r"trial 0000\d  epoch [12]/2  H-mean \d\.\d{4}  best \d\.\d{4}  \d+ s"] * 3,
-    *[r"trial 0000\d  paused  H-mean \d\.\d{4}"] * 2,
+    *[r"trial 0000\d  paused  H-mean \d\.\d{4}  rank \d of \d at rung 1"] * 2,
+    r"trial 0000\d  promoted  rank 1 of 2 at rung 1(; no trial has finished)?",
     r"trial 0000\d  finished  H-mean \d\.\d{4}",
+    r"trial 0000\d  stopped  H-mean \d\.\d{4}  rank 2 of 2 at rung 1; the search is over",
 ]
 NOISE = re.compile(
     r"\b(ray|raylet|tune|torch|optuna|pid|info|warn\w*|deprecat\w*|traceback|https?)\b",

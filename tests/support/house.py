@@ -29,7 +29,7 @@ ORCHESTRATOR = House(
     ROOT / "orchestrator",
     (
         ("trials", "store"),
-        ("config",),
+        ("config", "events"),
         ("space",),
         ("run",),
         ("place", "machines", "results", "track"),

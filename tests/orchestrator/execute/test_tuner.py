@@ -22,7 +22,9 @@ from ray.tune.error import TuneError
 from rich.console import Console
 from sessions import make_run, session_of
 
+from orchestrator.events.kinds import untold
 from orchestrator.execute.bridge import Bridge, Steps
+from orchestrator.execute.events import Events
 from orchestrator.execute.recorder import Recorder
 from orchestrator.execute.trial import signs_of_life
 from orchestrator.execute.tuner import Asha, run_search, unwrapped
@@ -371,7 +373,8 @@ def test_a_trial_that_found_no_memory_beside_another_gets_the_machine(tmp_path, 
     session = session_of(run, crowded_trial(), gpus=0.5)
     view = View(Console(force_terminal=False), trials=3, epochs=EPOCHS, parameters=[])
     session = replace(session, resources=replace(session.resources, machine_cpus=2))
-    run_search(session, [Recorder(run, view)])
+    events = Events(run, untold, view.tell)
+    run_search(session, [events, Recorder(run, view)], tell=events.decided)
     assert [r.state for r in run.records()] == [TrialState.FINISHED] * 3
     had = (run.trial_folder(0) / "had.txt").read_text().splitlines()
     assert had == ["False 1.0 0.5", "True 2.0 1.0"]

@@ -10,6 +10,8 @@ from optuna.trial import TrialState as OptunaState
 from sessions import make_run
 
 from orchestrator.config.settings import ConfirmConfig
+from orchestrator.events.kinds import Event, untold
+from orchestrator.events.lines import line_of
 from orchestrator.propose.confirmation import (
     SeedJobs,
     extra_cost,
@@ -79,8 +81,12 @@ def confirming(tmp_path):
     return make
 
 
-def seed_jobs(run, say=lambda _: None, **more) -> SeedJobs:
-    return SeedJobs(run.study, trainings(run), say, **more)
+def seed_jobs(run, tell=untold, **more) -> SeedJobs:
+    return SeedJobs(run.study, trainings(run), tell, **more)
+
+
+def lines(told) -> list[str]:
+    return [line for line in map(line_of, told) if line]
 
 
 def last(score=0.8):
@@ -102,8 +108,8 @@ def test_trainings_that_differ_in_postprocessing_alone_are_made_once(confirming,
         {RATIO: ratio, "postprocess.thresh": t} for ratio, t in ((2, 0.2), (2, 0.3), (3, 0.2))
     ]
     run = confirming(points, top=3, seeds=1)
-    said: list[str] = []
-    jobs = seed_jobs(run, said.append)
+    told: list[Event] = []
+    jobs = seed_jobs(run, told.append)
     one = jobs.next_job()
     assert (one.number, one.seed, one.params) == (0, 1, points[0])
     third = jobs.next_job()
@@ -118,7 +124,14 @@ def test_trainings_that_differ_in_postprocessing_alone_are_made_once(confirming,
     jobs.ended(second, last(0.85))
     jobs.ended(third, {"error": "it broke"})
     assert jobs.next_job() is None
-    assert said[0] == "trial 00000 seed 1: H-mean 0.8000 (first 0.9000)"
+    assert lines(told) == [
+        "trial 00000 seed 1: H-mean 0.8000 (first 0.9000)",
+        "trial 00001 seed 1: H-mean 0.8500 (first 0.8900)",
+        "trial 00002 seed 1: failed: it broke (first 0.8800)",
+    ]
+    begun = [(e.trial, e.seed, e.why) for e in told if e.kind == "proposed"]
+    assert begun == [(f"0000{n}", 1, "confirmation") for n in (0, 2, 1)]
+    assert [e.record["confirmed"] for e in told if e.kind == "confirmation"] == [[0.8], [0.85], []]
     assert is_confirmed(run)
     more = run.config.model_copy(update={"confirm": ConfirmConfig(top=3, seeds=2)})
     assert not is_confirmed(replace(run, config=more))
@@ -190,13 +203,13 @@ def test_results_are_kept_in_the_order_of_seeds(confirming):
 
 
 def test_a_training_without_memory_beside_others_is_made_once_alone(confirming):
-    run, said = confirming([POINT], top=1, seeds=1), []
-    jobs = seed_jobs(run, said.append, sharing=Sharing(gpu=True, machine=True))
+    run, told = confirming([POINT], top=1, seeds=1), []
+    jobs = seed_jobs(run, told.append, sharing=Sharing(gpu=True, machine=True))
     first = jobs.next_job()
     jobs.ended(first, {"error": "out of memory: CUDA out of memory"})
     again = jobs.next_job()
     assert (first.alone, again.alone, again.key) == (False, True, first.key)
-    assert said == [
+    assert lines(told) == [
         "trial 00000 seed 1: out of memory: CUDA out of memory; it is tried once with no training "
         "beside it"
     ]

@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.propose.halving import Halving, Progress, leader, next_stop, promotable, rungs
+from orchestrator.propose.halving import (
+    Halving,
+    Place,
+    Progress,
+    leader,
+    next_stop,
+    places,
+    promotable,
+    rungs,
+)
 
 STEPS = (1, 3, 9)
 
@@ -195,3 +204,21 @@ def test_a_halving_gives_each_trial_its_rungs():
     assert halving.steps({"cost": 3.0}) == (1, 1, 9)
     assert halving.steps(None) == (1, 3, 9)
     assert Halving(epochs=9, grace=1, factor=3).steps({}) == (1, 3, 9)
+
+
+def test_each_trial_stands_at_the_last_rung_that_it_got_to():
+    trials = [
+        paused(0, 0.1, 0.2, 0.3),  # promoted while it was the best
+        paused(1, 0.5),
+        paused(2, 0.4, ended=True),
+        paused(3),
+        paused(4, 0.3),
+    ]
+    assert places(trials, 3) == {
+        0: Place(rung=2, rank=1, of=1),
+        1: Place(rung=1, rank=1, of=4),
+        2: Place(rung=1, rank=2, of=4),
+        4: Place(rung=1, rank=3, of=4),
+    }
+    assert str(places(trials, 3)[2]) == "rank 2 of 4 at rung 1"
+    assert places([], 3) == {}

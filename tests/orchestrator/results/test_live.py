@@ -5,12 +5,26 @@ import io
 import pytest
 from rich.console import Console
 
+from orchestrator.events.kinds import Epoch, Note, Proposed, decision
 from orchestrator.results.live import View
 from orchestrator.trials.records import TrialRecord, TrialState
 
 
 def record(trial: str, state: TrialState, hmean: float | None, **values: object) -> TrialRecord:
     return TrialRecord(trial, state, {"optimizer.lr": 0.0012345}, hmean, **values)  # type: ignore[arg-type]
+
+
+EPOCH = Epoch(trial="00001", epoch=2, epochs=5, hmean=0.85, best_hmean=0.9, seconds=61.0)
+WENT_WRONG = [
+    decision(record("00002", TrialState.FAILED, None), "failed", "the loss is not finite"),
+    decision(record("00003", TrialState.STOPPED, 0.1), "given_up", "hopeless: it says why"),
+    decision(record("00004", TrialState.PENDING, 0.2), "again", "its worker was lost"),
+]
+LINES_OF_IT = [
+    "trial 00002  failed  the loss is not finite",
+    "trial 00003  stopped  H-mean 0.1000  hopeless: it says why",
+    "trial 00004  its worker was lost; it continues after its last epoch",
+]
 
 
 def make_view(*, terminal: bool) -> tuple[View, io.StringIO]:
@@ -22,18 +36,28 @@ def make_view(*, terminal: bool) -> tuple[View, io.StringIO]:
 def test_without_a_terminal_every_event_is_one_line():
     view, out = make_view(terminal=False)
     with view:
-        running = record("00001", TrialState.RUNNING, 0.9, epochs=2, seconds=61.0)
-        view.show([running])
-        view.epoch(running, 0.85)
-        view.end(record("00001", TrialState.FINISHED, 0.9))
-        view.end(record("00002", TrialState.FAILED, None, reason="the loss is not finite"))
-        view.end(record("00003", TrialState.STOPPED, 0.1, reason="hopeless: it says why"))
+        view.show([record("00001", TrialState.RUNNING, 0.9, epochs=2, seconds=61.0)])
+        view.tell(Proposed(trial="00001", params={}, why="sampler"))
+        view.tell(EPOCH)
+        view.tell(decision(record("00001", TrialState.PAUSED, 0.9), "paused", "rank 1 of 2"))
+        view.tell(decision(record("00001", TrialState.PAUSED, 0.9), "promoted", "rank 1 of 3"))
+        view.tell(decision(record("00001", TrialState.FINISHED, 0.9), "finished"))
+        for event in WENT_WRONG:
+            view.tell(event)
     assert out.getvalue().splitlines() == [
         "trial 00001  epoch 2/5  H-mean 0.8500  best 0.9000  61 s",
+        "trial 00001  paused  H-mean 0.9000  rank 1 of 2",
+        "trial 00001  promoted  rank 1 of 3",
         "trial 00001  finished  H-mean 0.9000",
-        "trial 00002  failed  the loss is not finite",
-        "trial 00003  stopped  H-mean 0.1000  hopeless: it says why",
+        *LINES_OF_IT,
     ]
+
+
+def test_beside_the_table_only_what_went_wrong_is_said():
+    view, out = make_view(terminal=True)
+    for event in (EPOCH, *WENT_WRONG, Note(text="waiting for 2 cores")):
+        view.tell(event)
+    assert out.getvalue().splitlines() == [*LINES_OF_IT, "waiting for 2 cores"]
 
 
 def test_on_a_terminal_the_table_shows_state_scores_time_and_settings():
@@ -44,7 +68,7 @@ def test_on_a_terminal_the_table_shows_state_scores_time_and_settings():
             record("00001", TrialState.RUNNING, 0.9, epochs=2, seconds=61.0),
         ]
     )
-    view.epoch(record("00001", TrialState.RUNNING, 0.9, epochs=2, seconds=61.0), 0.85)
+    view.tell(EPOCH)
     console = Console(file=out, width=100, color_system=None)
     console.print(view._render())
     lines = [" ".join(line.split()) for line in out.getvalue().splitlines()]
@@ -81,9 +105,6 @@ def test_what_is_to_come_is_told_in_lines_and_in_the_table():
 
 def test_a_paused_trial_is_neither_over_nor_running():
     paused = record("00001", TrialState.PAUSED, 0.9, epochs=2)
-    view, out = make_view(terminal=False)
-    view.end(paused)
-    assert out.getvalue() == "trial 00001  paused  H-mean 0.9000\n"
     view, out = make_view(terminal=True)
     view.show([paused, record("00000", TrialState.FINISHED, 0.8)])
     Console(file=out, width=100, color_system=None).print(view._render())
@@ -118,7 +139,7 @@ def test_a_terminal_that_cannot_go_back_gets_lines(monkeypatch):
     monkeypatch.setenv("TERM", "dumb")
     view, out = make_view(terminal=True)
     with view:
-        view.epoch(record("00001", TrialState.RUNNING, 0.9, epochs=2, seconds=61.0), 0.85)
+        view.tell(EPOCH)
     assert out.getvalue() == "trial 00001  epoch 2/5  H-mean 0.8500  best 0.9000  61 s\n"
 
 

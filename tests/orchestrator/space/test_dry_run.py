@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from io import StringIO
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from detector.config.answer import as_json, collected
 from detector.core.errors import InputError
 from orchestrator.run.command_line import parse_arguments
 from orchestrator.space.dry_run import CHECKED, draws, show
@@ -56,7 +58,8 @@ def rows(text: str) -> list[str]:
 
 def test_everything_about_a_space_is_shown(tmp_path: Path) -> None:
     space = load(tmp_path)
-    text = shown(space, cost="cost: 7 trials, about an hour")
+    with collected() as answer:
+        text = shown(space, cost="cost: 7 trials, about an hour")
     lines = rows(text)
     assert lines[0] == "small: a small space"
     for row in (
@@ -77,6 +80,13 @@ def test_everything_about_a_space_is_shown(tmp_path: Path) -> None:
     ):
         assert row in lines
     assert lines[-1] == "cost: 7 trials, about an hour"
+    told = json.loads(as_json(answer))
+    assert (told["space"], told["budget"]["trials"], told["cost"]) == ("small", 7, lines[-1])
+    channels = {"kind": "int", "values": [64, 256], "step": 32, "when": {}}
+    assert told["parameters"]["model.neck_channels"] == channels
+    neck = told["parameters"]["loss.negative_ratio"]["when"]
+    assert neck == {"model.fusion": ["scale_spatial"], "model.neck": ["fpn", "unet"]}
+    assert (len(told["warm_starts"]), len(told["random_points"])) == (2, 10)
 
 
 def test_warm_starts_come_first_with_what_is_drawn_for_them(tmp_path: Path) -> None:

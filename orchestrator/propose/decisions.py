@@ -1,0 +1,68 @@
+"""Where the trials of a study stand, and what is told of each decision about them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass, replace
+
+from orchestrator.events.kinds import Tell, decision
+from orchestrator.propose.halving import Halving, Place, Progress, places
+from orchestrator.propose.trade_offs import others
+from orchestrator.run.as_records import TWIN, trial_id
+from orchestrator.run.study import Study
+from orchestrator.trials.pareto import Objectives
+from orchestrator.trials.records import TrialState
+
+
+def progress_of(
+    study: Study, halving: Halving | None, objectives: Objectives, busy: Collection[int]
+) -> list[Progress]:
+    """What each trial has done that counts at the rungs; `busy` are the numbers at work."""
+    return [
+        Progress(
+            trial.number,
+            steps=halving.steps(trial.params) if halving else (),
+            values=trial.intermediate_values,
+            busy=trial.number in busy,
+            ended=trial.state.is_finished(),
+            others=others(trial, study.record(trial.number), objectives),
+        )
+        for trial in study.trials
+        if TWIN not in trial.user_attrs or not trial.state.is_finished()
+    ]
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """Tells what becomes of trials, when the study has it.
+
+    halving: how trials are compared, by Ray's ASHA too.
+    """
+
+    study: Study
+    halving: Halving
+    objectives: Objectives
+    tell: Tell
+
+    def say(
+        self, number: int, what: str, reason: str | None = None, place: Place | None = None
+    ) -> None:
+        """One decision, with the rank that it was made by."""
+        record = self.study.record(number)
+        if what == "again":  # as everybody sees a trial that no worker has
+            record = replace(record, state=TrialState.PENDING)
+        self.tell(decision(record, what, reason, **({} if place is None else asdict(place))))
+
+    def by_rank(
+        self, numbers: Sequence[int], what: str, why: str = "", compared: Sequence[Progress] = ()
+    ) -> None:
+        """A decision that follows from where trials stand, in the end for a reason beside it."""
+        every = compared or progress_of(self.study, self.halving, self.objectives, ())
+        found = places(every, self.halving.factor)
+        for number in numbers:
+            place = found.get(number)
+            twin = self.study.trial(number).user_attrs.get(TWIN)
+            stands = str(place) if place else None
+            if place is None and twin is not None:
+                stands = f"as trial {trial_id(twin)}, whose weights it has"
+            self.say(number, what, "; ".join(filter(None, [stands, why])) or None, place)

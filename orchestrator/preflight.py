@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import NoReturn
 
 from rich.console import Console
 from rich.table import Table
 
 from detector.config.answer import answer
-from detector.config.cli import answered, guarded, help_text, log, wants_help
+from detector.config.cli import log, run_with_arguments
 from detector.core.files import require_writable
 from orchestrator.machines.ask import Answer, require_alike, sides
 from orchestrator.place.cluster import connected
@@ -68,21 +66,13 @@ def _gib(count: int | None) -> str:
     return "" if count is None else f"{count / 2**30:.1f} GiB"
 
 
-def command() -> NoReturn:
-    """The command line: help, or the checks and their exit code."""
-    arguments = sys.argv[1:]
-    if wants_help(arguments):
-        text = help_text(
-            SearchArguments,
-            program="python -m orchestrator.preflight",
-            description="Check what a search with the same arguments needs before it starts: this "
-            "machine, the data, and on a cluster (RAY_ADDRESS) every machine's versions, GPUs, "
-            "disks, shared memory, run folder or bucket, data and clock. A search on several "
-            "machines does this first by itself.",
-        )
-        raise SystemExit(guarded(lambda: print(text)))
-    raise SystemExit(answered(main, arguments))
-
-
 if __name__ == "__main__":
-    command()
+    run_with_arguments(
+        main,
+        SearchArguments,
+        program="python -m orchestrator.preflight",
+        description="Check what a search with the same arguments needs before it starts: this "
+        "machine, the data, and on a cluster (RAY_ADDRESS) every machine's versions, GPUs, "
+        "disks, shared memory, run folder or bucket, data and clock. A search on several "
+        "machines does this first by itself.",
+    )

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from rich.console import Console
 
 from detector.config.answer import answer_error
-from detector.config.cli import answered, guarded, help_text, log, wants_help
+from detector.config.cli import log, run_with_arguments
 from detector.core.files import require_writable
 from detector.training.storage.generations import forget_states
 from orchestrator.config.limits import LimitReachedError, Watch
@@ -272,20 +271,12 @@ def say_scratch(space: SearchSpace) -> None:
         log(note)
 
 
-def command() -> NoReturn:
-    """The command line: help, then the search, then its exit code."""
-    arguments = sys.argv[1:]
-    if wants_help(arguments):
-        text = help_text(
-            SearchArguments,
-            program="python -m orchestrator.search",
-            description="Search for the best text detector: Optuna proposes settings, Ray "
-            "Tune trains them, CLEval's H-mean ranks them. Detector settings given here are "
-            "fixed for every trial. RAY_ADDRESS=auto uses a running Ray cluster.",
-        )
-        raise SystemExit(guarded(lambda: print(text)))
-    raise SystemExit(answered(main, arguments))
-
-
 if __name__ == "__main__":
-    command()
+    run_with_arguments(
+        main,
+        SearchArguments,
+        program="python -m orchestrator.search",
+        description="Search for the best text detector: Optuna proposes settings, Ray "
+        "Tune trains them, CLEval's H-mean ranks them. Detector settings given here are "
+        "fixed for every trial. RAY_ADDRESS=auto uses a running Ray cluster.",
+    )

@@ -114,13 +114,29 @@ def run(
     When the settings have a `config` field, the YAML file it names gives the values that
     the command line does not.
     """
+    run_with_arguments(
+        lambda own: main(build(settings, _with_file(settings, own))),
+        settings,
+        program=program,
+        description=description,
+        arguments=arguments,
+    )
+
+
+def run_with_arguments(
+    job: Callable[[list[str]], int | None],
+    settings: type[BaseModel],
+    *,
+    program: str,
+    description: str,
+    arguments: Sequence[str] | None = None,
+) -> NoReturn:
+    """`run` of a command that reads its arguments itself; `settings` are all keys that it takes."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     if wants_help(arguments):
         text = help_text(settings, program=program, description=description)
         raise SystemExit(guarded(lambda: print(text)))
-    raise SystemExit(
-        answered(lambda own: main(build(settings, _with_file(settings, own))), arguments)
-    )
+    raise SystemExit(answered(job, arguments))
 
 
 def answered(job: Callable[[list[str]], int | None], arguments: Sequence[str]) -> int:

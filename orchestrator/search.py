@@ -228,7 +228,8 @@ def run_trials(session: Session) -> None:
     with view, tracking(run, events.say) as trackers, closing(events):
         live = LiveReport(run, say=events.say)
         outlook = Outlook(run, view, gpus=session.resources.gpus)
-        listeners = [events, outlook, recorder, session.watch, *trackers, live]
+        # What is left of a job is known before the line on its epoch is made.
+        listeners = [outlook, events, recorder, session.watch, *trackers, live]
         run_search(session, listeners, events.say, events.decided)
         events.close()
         recorder.close()

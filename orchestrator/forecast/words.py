@@ -15,7 +15,8 @@ LEAST_WHOLE = 3  # trials trained to their end
 def in_words(expected: Forecast) -> str:
     """Such as `about 1h 20m left (58m to 1h 50m), next hour: +0.0012 expected`."""
     text = f"about {duration(expected.seconds)} left"
-    text += f" ({duration(expected.low)} to {duration(expected.high)})"
+    low, high = duration(expected.low), duration(expected.high)
+    text += f" ({low} to {high})" if low != high else ""
     if expected.gain is not None:
         text += f", next hour: +{expected.gain:.4f} expected"
     return text

@@ -119,6 +119,7 @@ def test_a_search_ends_with_a_leaderboard_the_best_model_and_what_to_do_next(fol
         *("leaderboard.csv", "leaderboard.json", "report.html", "events.jsonl"),
     }
     assert "no GPU" in err
+    assert not re.search(r"epoch 2/2 .* left$", out, re.MULTILINE)  # nothing is
     for line in ("tensorboard --logdir runs/first", "leaderboard.csv", "runs/first/best/"):
         assert line in out
     assert out.count("  python -m detector.") == 3

@@ -92,7 +92,7 @@ def test_in_words_and_why_to_stop():
     trials = [over(i, 0.9 + i / 1000) for i in range(3)]
     known = forecast(trials, ONE, Ends())
     assert known is not None
-    assert in_words(known) == "about 0s left (0s to 0s), next hour: +0.0000 expected"
+    assert in_words(known) == "about 0s left, next hour: +0.0000 expected"
     assert why_stop(known, trials, 0.001) is None  # too few are tried
     trials += [seen(i, Now.PAUSED, 0.1) for i in range(3, 10)]
     reason = why_stop(known, trials, 0.001)

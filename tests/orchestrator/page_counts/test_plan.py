@@ -122,8 +122,8 @@ def test_what_succeeded_is_kept_and_what_failed_is_tried_again(made):
     jobs.ended(more, {"error": "it broke"})
     assert (jobs.next_job(), jobs.left, jobs.failed) == (None, 0, {"4 pages": "it broke"})
     assert said == [
-        "2 pages: H-mean 0.8000 (first 0.9000)",
-        "4 pages: failed: it broke (first 0.9000)",
+        "2 pages: H-mean 0.8000",
+        "4 pages: failed: it broke",
     ]
     best_of(few.folder).mkdir(parents=True)
     again = PageJobs(KeptTrainings(run.folder), trainings)

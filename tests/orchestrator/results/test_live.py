@@ -85,12 +85,15 @@ def test_what_is_to_come_is_told_in_lines_and_in_the_table():
     view, out = make_view(terminal=False)
     view.left({"00001": 125.0})
     view.expect("about 1h 00m left")
-    view.epoch(running, 0.85)
+    view.tell(EPOCH)
     view.expect("about 59m 00s left")  # within the same minute: no line
     assert out.getvalue().splitlines() == [
         "search: about 1h 00m left",
         "trial 00001  epoch 2/5  H-mean 0.8500  best 0.9000  61 s  2m 05s left",
     ]
+    view.left({"00001": 0.0})  # at its rung
+    view.tell(EPOCH)
+    assert not out.getvalue().endswith("left\n")
     view, out = make_view(terminal=True)
     view.show([running, record("00000", TrialState.FINISHED, 0.8, epochs=5, seconds=9.0)])
     view.left({"00001": 125.0})

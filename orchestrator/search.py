@@ -22,11 +22,11 @@ from orchestrator.events.file import EventFile
 from orchestrator.events.kinds import Limit, Tell
 from orchestrator.execute.confirm import confirm
 from orchestrator.execute.events import Events
-from orchestrator.execute.outlook import Outlook
 from orchestrator.execute.recorder import Recorder
 from orchestrator.execute.session import Session
 from orchestrator.execute.trial import TrialFunction, detector_trial
 from orchestrator.execute.tuner import run_search
+from orchestrator.forecast.outlook import Outlook
 from orchestrator.machines.ask import require_alike, sides
 from orchestrator.place.cluster import cluster_address, connected
 from orchestrator.place.cost import check_starts

@@ -33,6 +33,7 @@ ELSEWHERE = {
     "detector/training/monitor.py:__init__": "TensorBoard's events: readers stop at half a record",
     "orchestrator/events/file.py:_append": "events.jsonl: lines are added",
     "orchestrator/execute/trial.py:__init__": "log.txt: lines are added",
+    "orchestrator/packs/archive.py:_extract": "in a hidden folder that gets its name when whole",
     "orchestrator/run/run_folder.py:create": "a hidden folder of flushed files gets its name",
     "orchestrator/store/own_disk.py:_remove_left": "a lock, which holds nothing",
     "orchestrator/store/own_disk.py:local_copy": "a lock, which holds nothing",

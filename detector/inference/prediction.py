@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic
 
@@ -19,6 +20,7 @@ from detector.data.page.images import (
 )
 from detector.data.page.pdf import file_of
 from detector.inference.detector import Detector
+from detector.postprocess.maps import PageMap
 from detector.postprocess.polygons import Detections
 
 PROGRESS_S = 10.0  # seconds between two lines of progress
@@ -75,6 +77,26 @@ def predict(
     """
     results: Predicted = {}
     skipped: list[str] = []
+    for page_map in image_maps(detector, paths, skipped, batch_size=batch_size, workers=workers):
+        found = detector.locate(page_map)
+        results[page_map.name] = found, page_map.size
+        if visualize is not None:
+            _save_picture(visualize / f"{page_map.name}.png", paths[page_map.name], found)
+    return results, skipped
+
+
+def image_maps(
+    detector: Detector,
+    paths: dict[str, Path],
+    skipped: list[str],
+    *,
+    batch_size: int = 1,
+    workers: int = 0,
+) -> Iterator[PageMap]:
+    """The probability maps of images by name, in order; why others are missing goes to `skipped`.
+
+    Tells that and its progress on stderr.
+    """
     names, told, done = list(paths), monotonic(), 0
     files = list(paths.values())
     batches = in_batches(range(len(files)), batch_size)
@@ -84,16 +106,11 @@ def predict(
             if item.page is None:
                 skipped.append(item.error)
                 log(f"skipped: {item.error}")
-        for page_map in detector.maps_of(list(pages.values()), list(pages)):
-            found = detector.locate(page_map)
-            results[page_map.name] = found, page_map.size
-            if visualize is not None:
-                _save_picture(visualize / f"{page_map.name}.png", paths[page_map.name], found)
+        yield from detector.maps_of(list(pages.values()), list(pages))
         done += len(items)
         if monotonic() - told > PROGRESS_S or done % 50 < len(items):
             log(f"{done} of {len(paths)} images")
             told = monotonic()
-    return results, skipped
 
 
 def _save_picture(target: Path, image: Path, found: Detections) -> None:

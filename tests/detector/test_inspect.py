@@ -211,3 +211,35 @@ def test_bad_input(tmp_path: Path, make_dataset: Make) -> None:
         inspect(tmp_path, output=tmp_path / "jsons/train.json")
     (tmp_path / "jsons/train.json").write_text("{")
     assert guarded(lambda: inspect(tmp_path)) == 2
+
+
+def test_unlabelled_pages_are_ranked_and_begun_for_the_labeller(
+    trained: Path, make_dataset: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pages = make_dataset(tmp_path / "data", pages=3) / "images" / "train"
+    (pages / "notes.txt").write_text("no image")
+    output = tmp_path / "next"
+    given = {"images": pages, "checkpoint": trained, "count": 2, "output": output}
+    with collected() as answer:
+        assert main(build(InspectConfig, given)) == 0
+    out, err = capsys.readouterr()
+    assert "2 of 3 pages to label next" in err  # all but JSON is there
+    assert "1 left out, which are no images: notes.txt" in err
+    names = [choice["name"] for choice in answer["next"]]
+    with (output / "next_pages.csv").open(newline="") as file:
+        assert [row["page"] for row in csv.DictReader(file)] == names
+    boxes = json.loads((output / "next_pages.json").read_text())["images"]
+    assert sorted(boxes) == sorted(names)
+    assert {(page["img_w"], page["img_h"]) for page in boxes.values()} == {
+        Image.open(pages / name).size for name in names
+    }
+    assert out == ""
+
+
+@pytest.mark.parametrize("changes", [{"checkpoint": None}, {"data.root": "somewhere"}])
+def test_pages_to_label_next_need_a_model_and_no_labels(
+    changes: dict[str, object], trained: Path, tmp_path: Path
+) -> None:
+    given = {"images": tmp_path, "checkpoint": trained} | changes
+    with pytest.raises(InputError, match=r"images: .* give checkpoint=FOLDER, and the unlabelled"):
+        main(build(InspectConfig, given))

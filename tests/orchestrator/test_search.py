@@ -21,7 +21,7 @@ from tensorboard.plugins.hparams import plugin_data_pb2
 from detector.config.cli import guarded
 from detector.core.errors import InputError, JobError
 from orchestrator import report, search
-from orchestrator.execute.outlook import Outlook
+from orchestrator.forecast.outlook import Outlook
 from orchestrator.place import interruption, share
 from orchestrator.place.resources import TrialResources
 from orchestrator.results.ranking import COLUMNS

@@ -49,7 +49,7 @@ from orchestrator.results.conclusion import conclude, finish
 from orchestrator.results.live import View
 from orchestrator.results.session import session_told
 from orchestrator.run import run_folder
-from orchestrator.run.bucket_run import bucket_run, kept
+from orchestrator.run.bucket_run import bucket_run, is_begun, kept
 from orchestrator.run.command_line import SearchArguments, parse_arguments
 from orchestrator.run.edits import edits
 from orchestrator.run.endings import advice, again, explained
@@ -76,6 +76,8 @@ def main(arguments: Sequence[str], *, trial: TrialFunction | None = None) -> int
     gpu = has_gpu(config)
     if not config.dry_run:
         require_writable("runs_dir", folder, folder=True)
+    if config.resume == "auto":
+        config = config.model_copy(update={"resume": is_begun(config, folder)})
     if config.resume:
         config, space = reopened(folder, config, overrides, gpu=gpu)
     else:

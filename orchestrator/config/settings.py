@@ -200,7 +200,10 @@ class SearchConfig(Section):
         None, description="run folder below runs_dir; null = the space's name and the time"
     )
     runs_dir: Path = Field(Path("runs"), description="folder of all runs")
-    resume: bool = Field(False, description="continue the interrupted run called name")
+    resume: bool | Literal["auto"] = Field(
+        False,
+        description="continue the interrupted run called name; auto = begin it if there is none",
+    )
     seed: int = Field(0, ge=0, lt=2**31, description="fixes what the sampler proposes")
     storage: str | None = Field(
         None,
@@ -269,7 +272,7 @@ class SearchConfig(Section):
     def _check(self) -> SearchConfig:
         if self.resume and self.name is None:
             raise ValueError("resume=true continues a run by its name; add name=RUN")
-        if self.budget.more is not None and not self.resume:
+        if self.budget.more is not None and self.resume is not True:
             raise ValueError(
                 "budget.trials=+N adds trials to a run that is resumed; give budget.trials=N, or "
                 "add name=RUN resume=true"
@@ -285,7 +288,7 @@ class SearchConfig(Section):
             )
         if self.resume and self.dry_run:
             raise ValueError(
-                "dry_run=true shows a space that is not started; leave resume=true out, "
+                "dry_run=true shows a space that is not started; leave resume out, "
                 "and give space=RUN_FOLDER/space.yaml for the space of a run"
             )
         return self

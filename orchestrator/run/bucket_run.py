@@ -11,7 +11,7 @@ from __future__ import annotations
 import sqlite3
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
@@ -37,6 +37,14 @@ def bucket_run(config: SearchConfig, folder: Path) -> BucketRun | None:
     if config.bucket is None:
         return None
     return BucketRun(folder, Bucket(config.bucket).below(folder.name))
+
+
+def is_begun(config: SearchConfig, folder: Path) -> bool:
+    """Whether there is a run in `folder`, or of its name in the bucket, that can be continued."""
+    if (folder / CONFIG).exists():
+        return True
+    run = bucket_run(config, folder)
+    return run is not None and CONFIG in run.files_now()
 
 
 @contextmanager
@@ -71,12 +79,20 @@ class BucketRun:
         self._mirror = Mirror(self.folder, bucket, notes=self.folder / NOTES)
 
     def require_new(self) -> None:
-        """InputError when the bucket has a run of this name, which this one would overwrite."""
-        if Bucket(self.bucket.url, waits=()).files():
+        """InputError when the bucket has a run of this name, which this one would overwrite.
+
+        What a search leaves that is cut off before its settings are there is no run.
+        """
+        there = self.files_now()
+        if there and (CONFIG in there or HEAD not in there):
             raise InputError(
                 f"bucket: {self.bucket.url} holds a run already; choose another name, or continue "
                 f"that one with name={self.folder.name} resume=true"
             )
+
+    def files_now(self) -> Set[str]:
+        """The names of the run's files in the bucket; a fault of the store is told at once."""
+        return Bucket(self.bucket.url, waits=()).files().keys()
 
     def restore(self) -> None:
         """Make the run folder out of the bucket, where there is none on this machine.
@@ -119,8 +135,10 @@ class BucketRun:
     def put_all(self) -> None:
         """Put what this machine has added: settings, results, the last rows of TensorBoard."""
         self._require_mine()
-        self._mirror.push(lambda name: not name.startswith(DATABASE) and is_result(name))
+        late = (CONFIG, DATABASE)
+        self._mirror.push(lambda name: not name.startswith(late) and is_result(name))
         self.put_study()
+        self._mirror.push(lambda name: name == CONFIG)  # last: it says that the run is there
 
     def forget_states(self, checkpoint: Path) -> None:
         """Delete what only a resume of a training needs, here and there."""

@@ -63,7 +63,7 @@ def open_run(folder: Path, config: SearchConfig, space: SearchSpace) -> Run:
     InputError when its storage cannot be used.
     """
     url = storage_url(folder, config.storage)
-    study = open_study(url, study_name(folder), resume=config.resume)
+    study = open_study(url, study_name(folder), resume=config.resume is True)
     return Run(folder, config, space, study)
 
 

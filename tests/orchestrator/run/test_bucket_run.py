@@ -15,7 +15,8 @@ import pytest
 from detector.config.cli import build
 from detector.core.errors import InputError, JobError
 from orchestrator import report, search
-from orchestrator.run.bucket_run import BucketRun
+from orchestrator.config.settings import SearchConfig
+from orchestrator.run.bucket_run import BucketRun, is_begun
 from orchestrator.run.endings import again
 from orchestrator.run.run import stored_run
 from orchestrator.run.run_folder import stored_search
@@ -258,3 +259,39 @@ def test_the_report_command_reads_the_copy_and_a_new_run_leaves_it(folder, bucke
     shutil.rmtree(folder / "runs")
     with pytest.raises(InputError, match=r"bucket: s3://.*first.* holds a run already; choose"):
         search.main([*ARGUMENTS, *more], trial=counted())
+
+
+def test_one_command_begins_a_run_and_goes_on_with_it_wherever_it_is(folder, bucket_url):
+    command = [*ARGUMENTS, f"bucket={bucket_url}", "data.root=data", "resume=auto"]
+    for trials in (2, 3):
+        assert search.main([*command, f"budget.trials={trials}"], trial=counted()) == 0
+        assert len(rows(folder)) == trials
+    shutil.rmtree(folder / "runs")
+    assert search.main(command, trial=counted()) == 0
+    assert len(rows(folder)) == 3
+
+
+def test_a_run_of_which_the_bucket_has_no_settings_yet_was_never_begun(bucket_url, tmp_path):
+    config = build(SearchConfig, {"space": "tiny", "name": "first", "bucket": bucket_url})
+    run = BucketRun(tmp_path / "first", Bucket(bucket_url).below("first"))
+    run.folder.mkdir()
+    (run.folder / "space.yaml").write_text("description: cut off\n")
+    run.take_over()
+    run.put_all()
+    elsewhere = BucketRun(tmp_path / "other" / "first", run.bucket)
+    assert not is_begun(config, elsewhere.folder)
+    elsewhere.require_new()
+
+    (run.folder / "config.yaml").write_text("space: tiny\n")
+    run.put_all()
+    assert is_begun(config, elsewhere.folder)
+    with pytest.raises(InputError, match="holds a run already"):
+        elsewhere.require_new()
+
+
+def test_files_of_something_else_in_the_bucket_are_not_mixed_with_a_run(bucket_url, tmp_path):
+    run = BucketRun(tmp_path / "first", Bucket(bucket_url).below("first"))
+    (tmp_path / "notes.txt").write_text("mine")
+    run.bucket.put(tmp_path / "notes.txt", "notes.txt")
+    with pytest.raises(InputError, match="holds a run already"):
+        run.require_new()

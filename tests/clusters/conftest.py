@@ -6,6 +6,7 @@ import csv
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -39,8 +40,12 @@ def search(tiny_settings: dict[str, Any], tmp_path: Path) -> str:
 
 @pytest.fixture
 def start() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
-    """`start(command, cwd=..., log=..., **variables)`: in a session of its own, which ends."""
+    """`start(command, cwd=..., log=..., **variables)`: in a session of its own, which ends.
+
+    `python` is the one of the tests.
+    """
     begun = []
+    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
 
     def run(
         command: str | list[str], *, cwd: Path, log: Path, **variables: str
@@ -50,7 +55,7 @@ def start() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
                 command,
                 shell=isinstance(command, str),
                 cwd=cwd,
-                env=os.environ | variables,
+                env=os.environ | {"PATH": path} | variables,
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,

@@ -27,7 +27,7 @@ from typing import Any
 from unittest import mock
 
 CRASHED = 99
-SEARCH = "orchestrator.search"
+SEARCHES = ("orchestrator.search", "orchestrator.preflight")  # they take the same
 
 
 def run(request: Mapping[str, Any]) -> dict[str, Any]:
@@ -54,7 +54,7 @@ def check(request: Mapping[str, Any]) -> dict[str, Any]:
     own, _ = split_off(request["arguments"])
     with _standing_in(request):
         try:
-            if request.get("module") == SEARCH:
+            if request.get("module") in SEARCHES:
                 _check_search(own, gpu=request["gpu"])
             else:
                 _check_settings(request, own)
@@ -95,7 +95,7 @@ def keys(request: Mapping[str, Any]) -> dict[str, Any]:
     """All dotted keys that a command takes, short forms included."""
     from detector.config.sections import field_names
 
-    if request.get("module") == SEARCH:
+    if request.get("module") in SEARCHES:
         from orchestrator.run.command_line import SearchArguments
 
         return {"keys": field_names(SearchArguments)}

@@ -177,6 +177,8 @@ NOT_RUN = (
     NotRun(r"jq ", "needs a run that has failed", "tests/docs/test_events.py"),
     NotRun(r"aws ", "needs an account of AWS"),
     NotRun(r"(ssh|ssh-copy-id|ssh-keygen|scp|rsync|sudo|mount|chmod) ", "sets up a machine"),
+    NotRun(r"kubectl ", "needs a Kubernetes cluster", "tests/clusters/test_rayjob.py"),
+    NotRun(r"sky ", "needs an account of a cloud", "tests/clusters/test_skypilot.py"),
     NotRun(SEARCH + r"storage=(postgresql|mysql)", "needs a database server"),
     NotRun(SEARCH + r"=s3://", "needs a bucket", "tests/orchestrator/run/test_bucket_run.py"),
     NotRun(

@@ -86,7 +86,8 @@ def test_rules_are_those_of_the_settings():
     assert rules["search.postprocess"] == "one of nested | joint"
     assert rules["sweep.box_thresh"] == "each 0 <= value <= 1"
     assert rules["sweep.shape"] == "each one of quad | polygon"
-    assert rules["resume"] == "true or false"
+    assert rules["resume"] == "true or false or auto"
+    assert rules["dry_run"] == "true or false"
     assert rules["data.root"] == ""
 
 

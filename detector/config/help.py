@@ -97,7 +97,7 @@ def _allowed(annotation: Any, metadata: Sequence[Any] = ()) -> str:
             rules[kinds.index(Path)] = "a path"
         return " or ".join(filter(None, rules))
     if origin is Literal:
-        return f"one of {' | '.join(map(_typed, inner))}"
+        return f"one of {' | '.join(map(_typed, inner))}" if len(inner) > 1 else _typed(inner[0])
     if annotation is bool:
         return "true or false"
     if origin in (list, tuple):

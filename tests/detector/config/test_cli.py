@@ -79,7 +79,7 @@ def test_help_gives_default_range_and_meaning():
 def test_help_lists_every_setting_of_a_training():
     text = help_text(TrainConfig, program="x", description="")
     assert "loss.negative_ratio=3.0" in text
-    assert "null = none; one of auto or a path\n" in " ".join(text.split("\n      "))
+    assert "null = none; auto or a path\n" in " ".join(text.split("\n      "))
     assert "null = adamw 0.001, sgd 0.007; 0 < value <= 1\n" in text
     assert text.count("=") > 60
 

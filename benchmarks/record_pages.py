@@ -29,7 +29,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from record_trainings import FIXED, LEVELS
+from record_one import LEVELS
+from recorded_points import FIXED
 from timing import run
 
 from detector.config.settings import TrainConfig, with_values

@@ -48,7 +48,8 @@ def test_every_command_is_found():
     assert {"detector.train", "detector.predict", "orchestrator.search"} <= COMMANDS.keys()
     assert len(COMMANDS) >= 12
     assert [name for name, own in COMMANDS.items() if own is SearchArguments] == [
-        "orchestrator.search"
+        "orchestrator.preflight",
+        "orchestrator.search",
     ]
 
 

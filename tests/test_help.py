@@ -93,6 +93,5 @@ def test_rules_are_those_of_the_settings():
 
 
 def test_keys_are_shown_as_they_are_typed():
-    """`from` and `json` are no names for Python, so these fields have others."""
+    """`from` is no name for Python, so that field has another."""
     assert {"from"} <= {key for key, _ in keys(COMMANDS["detector.train"])}
-    assert {"json"} <= {key for key, _ in keys(COMMANDS["detector.models"])}

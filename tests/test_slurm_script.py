@@ -87,14 +87,15 @@ def job(tmp_path, sockets, monkeypatch):
     started: list[subprocess.Popen[str]] = []
 
     def start(*arguments: str) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            ["bash", str(SCRIPT), *arguments],
-            cwd=tmp_path,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
+        with (tmp_path / "log").open("w") as log:
+            process = subprocess.Popen(
+                ["bash", str(SCRIPT), *arguments],
+                cwd=tmp_path,
+                stdout=log,
+                stderr=log,
+                text=True,
+                start_new_session=True,
+            )
         started.append(process)
         return process
 
@@ -104,9 +105,14 @@ def job(tmp_path, sockets, monkeypatch):
             os.killpg(process.pid, signal.SIGKILL)
 
 
+def ended(process: subprocess.Popen[str], folder: Path) -> tuple[int, str]:
+    """Exit code and log of a job that ends by itself."""
+    return process.wait(timeout=300), (folder / "log").read_text()
+
+
 def epochs(folder: Path) -> list[int]:
     """The epochs of the trials that there are."""
-    if not (folder / "study.db").is_file():
+    if not any(folder.glob("trials/*/log.txt")):  # the study is whole by then
         return []
     return [r.epochs for r in stored_study(storage_url(folder, None), folder.name).records()]
 
@@ -139,7 +145,7 @@ def test_slurm_is_asked_to_signal_the_script_and_to_requeue_the_job():
 
 def test_no_port_is_fixed_and_no_ray_of_others_is_ended():
     code = "\n".join(line for line in TEXT.splitlines() if not line.lstrip().startswith("#"))
-    ports = re.findall(r"--([\w-]*port)=(\S+)", code)
+    ports = re.findall(r"--((?:[\w-]+-)?port)=(\S+)", code)
     assert {name for name, _ in ports} == {
         *("port", "min-worker-port", "max-worker-port"),
         *("dashboard-port", "dashboard-agent-listen-port", "ray-client-server-port"),
@@ -157,9 +163,8 @@ def test_the_search_command_in_the_comments_is_understood():
 
 @pytest.mark.parametrize("word", ["budget.trials=+5", "budget.more=5"])
 def test_what_would_add_trials_at_each_start_is_refused(job, word, tmp_path):
-    process = job(*SEARCH, word)
-    said, _ = process.communicate(timeout=60)
-    assert process.returncode == 2
+    code, said = ended(job(*SEARCH, word), tmp_path)
+    assert code == 2
     assert f"job 7: {word} would add trials at each start of the job; give their whole" in said
     assert list(tmp_path.glob(".ray-*")) == []
 
@@ -170,7 +175,7 @@ def test_a_job_whose_time_is_over_asks_for_the_queue_and_goes_on(
     job, make_dataset, tmp_path, sockets, wait_for
 ):
     pages = make_dataset(tmp_path / "pages")
-    make_dataset(pages, split="val", pages=1)
+    make_dataset(pages, split="val", pages=2)
     folder = tmp_path / "kept" / "first"
 
     process = job(*SEARCH, *SMALL)
@@ -178,19 +183,20 @@ def test_a_job_whose_time_is_over_asks_for_the_queue_and_goes_on(
         lambda: 2 <= sum(epochs(folder)) < 20,
         "a trial on its way",
         while_=lambda: process.poll() is None,
+        told=lambda: (tmp_path / "log").read_text(),
     )
     token = tmp_path / ".ray-7" / "token"
     assert token.stat().st_mode & 0o777 == 0o600
     process.send_signal(signal.SIGUSR1)
-    said, _ = process.communicate(timeout=300)
-    assert process.returncode == 130, said
+    code, said = ended(process, tmp_path)
+    assert code == 130, said
     assert "interrupted; every finished epoch is saved." in said
     assert "job 7: goes back into the queue\nscontrol requeue 7\n" in said
     assert [*tmp_path.glob(".ray-*"), *sockets.iterdir()] == []
 
-    process = job(*SEARCH, *SMALL, "resume=true")  # which the script decides
-    said, _ = process.communicate(timeout=300)
-    assert process.returncode == 0, said
+    again = job(*SEARCH, *SMALL, "resume=true")  # which the script decides
+    code, said = ended(again, tmp_path)
+    assert code == 0, said
     assert "name=first data.root=pages runs_dir=kept" in said
     assert said.count("resume=true") == 1
     assert epochs(folder) == [12, 12]
@@ -202,16 +208,17 @@ def test_a_job_that_is_cancelled_does_not_come_back_and_one_without_a_name_has_i
     job, make_dataset, tmp_path, sockets, wait_for
 ):
     pages = make_dataset(tmp_path / "pages")
-    make_dataset(pages, split="val", pages=1)
+    make_dataset(pages, split="val", pages=2)
     process = job("space=space.yaml", "data.root=pages", *SMALL)
     wait_for(
         lambda: epochs(tmp_path / "runs" / "slurm-7"),
         "a trial",
         while_=lambda: process.poll() is None,
+        told=lambda: (tmp_path / "log").read_text(),
     )
     (tmp_path / "state").write_text("COMPLETING\n")
     process.terminate()
-    said, _ = process.communicate(timeout=300)
-    assert process.returncode == 130, said
+    code, said = ended(process, tmp_path)
+    assert code == 130, said
     assert "queue" not in said
     assert [*tmp_path.glob(".ray-*"), *sockets.iterdir()] == []

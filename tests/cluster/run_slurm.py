@@ -153,12 +153,10 @@ def amid(job: str, folder: Path, trial: int) -> bool:
 
 
 def read(folder: Path) -> list[TrialRecord]:
-    """What the study of the run says now; nothing before there is one."""
-    if not (folder / "study.db").is_file():
+    """What the study of the run says now; nothing before its first trial."""
+    if not any(folder.glob("trials/*/log.txt")):  # reading would make a study
         return []
-    with suppress(KeyError):
-        return stored_study(storage_url(folder, None), folder.name).records()
-    return []
+    return stored_study(storage_url(folder, None), folder.name).records()
 
 
 def board(folder: Path) -> list[dict[str, str]]:

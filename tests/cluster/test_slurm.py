@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -56,7 +57,8 @@ def check_hurt(found: dict) -> None:
     assert hurt["end"] == {"state": "COMPLETED", "restarts": 3, "code": 0}
     assert all(len(epochs) == 1 and 2 <= epochs[0] <= 5 for epochs in hurt["resumed"])
     assert hurt["log"].count("goes back into the queue") == 2  # the third time Slurm put it there
-    assert hurt["log"].count("name=hurt resume=true\n") >= 3
+    starts = re.findall(r"searches with Ray at \S+: name=hurt (.*)\n", hurt["log"])
+    assert starts == ["", *["resume=true"] * 3]
     assert found["calm"] == {"state": "COMPLETED", "restarts": 0, "code": 0}
     assert len(found["boards"]["calm"]) == 4
     assert found["boards"]["hurt"] == found["boards"]["calm"]
@@ -72,6 +74,7 @@ def check_ends(found: dict) -> None:
     assert found["pair"]["ends"] == [{"state": "COMPLETED", "restarts": 0, "code": 0}] * 2
     first, second = found["pair"]["addresses"]
     assert len({*first, *second}) == 2
-    assert found["cancelled"]["first"] == {"state": "CANCELLED", "restarts": 0, "code": 0}
+    assert found["cancelled"]["first"]["state"] == "CANCELLED"
+    assert found["cancelled"]["first"]["restarts"] == 0
     assert found["cancelled"]["second"] == {"state": "COMPLETED", "restarts": 0, "code": 0}
-    assert "name=again resume=true\n" not in found["cancelled"]["log"].partition("\n")[0]
+    assert "name=again resume=true\n" in found["cancelled"]["log"]

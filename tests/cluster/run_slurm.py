@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from nodes import GATEWAY, make_network, run
+from safetensors.torch import load_file
 from slurm import Job, call, look, start_slurm, submit
 
 from orchestrator.run.study import stored_study
@@ -65,8 +66,8 @@ def main(work: Path, pages: Path) -> dict[str, Any]:
     found["boards"] = {name: board(folder) for name, folder in folders.items()}
     found["weights"] = {name: weights(folder) for name, folder in folders.items()}
     found["wrong"] = wrong(work, common)
-    small = (*common, "resources.cpus_per_trial=1", "budget.trials=1")
-    found["pair"] = pair(work, small)
+    small = (*common, "resources.cpus_per_trial=1")
+    found["pair"] = pair(work, (*small, "budget.trials=1"))
     found["cancelled"] = cancelled(work, small)
     found["left"] = [str(path) for path in (*work.glob(".ray-*"), *SOCKETS.iterdir())]
     found["processes"] = processes("raylet")
@@ -130,9 +131,9 @@ def pair(work: Path, small: tuple[str, ...]) -> dict[str, Any]:
 
 def cancelled(work: Path, small: tuple[str, ...]) -> dict[str, Any]:
     """A search that its user ends, and goes on with by the same line."""
-    line = (*SHARED, SCRIPT, *small, "name=again", "train.threads=1")
-    job = submit(*line)
-    until(lambda: amid(job, work / "runs" / "again", 0), "a trial to be on its way")
+    line = (*SHARED, SCRIPT, *small, "name=again")
+    job, folder = submit(*line), work / "runs" / "again"
+    until(lambda: read(folder) or look(job).code, "the first trial")
     call("scancel", job)
     until(lambda: look(job).state == "CANCELLED", "the job to be cancelled")
     first = asdict(look(job))
@@ -169,9 +170,15 @@ def board(folder: Path) -> list[dict[str, str]]:
 
 
 def weights(folder: Path) -> list[str]:
-    """Digests of each trial's best weights, in the order of trials."""
-    files = sorted(folder.glob("trials/*/checkpoint/best/model.safetensors"))
-    return [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
+    """Digests of each trial's last weights, optimizer and random state, in the order of trials."""
+    return [digest(path) for path in sorted(folder.glob("trials/*/checkpoint/last.safetensors"))]
+
+
+def digest(path: Path) -> str:
+    """That of a file's tensors; beside them there is the time that they took."""
+    tensors = sorted(load_file(path).items())
+    parts = (f"{name} {t.dtype} {t.tolist()}".encode() for name, t in tensors)
+    return hashlib.sha256(b"\n".join(parts)).hexdigest()
 
 
 def resumed(folder: Path, trial: int) -> list[int]:

@@ -62,6 +62,7 @@ def check_hurt(found: dict) -> None:
     assert found["calm"] == {"state": "COMPLETED", "restarts": 0, "code": 0}
     assert len(found["boards"]["calm"]) == 4
     assert found["boards"]["hurt"] == found["boards"]["calm"]
+    assert len(found["weights"]["calm"]) == 4
     assert found["weights"]["hurt"] == found["weights"]["calm"]
 
 

@@ -3,5 +3,5 @@
 # They skip, and say why, where it is missing.
 set -eu
 apt-get update -qq
-apt-get install -qq -y --no-install-recommends iproute2 openssh-client openssh-server postgresql \
-  rsync util-linux
+apt-get install -qq -y --no-install-recommends iproute2 munge openssh-client \
+  openssh-server postgresql rsync shellcheck slurm-wlm util-linux

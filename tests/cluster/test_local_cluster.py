@@ -7,44 +7,26 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from apart import APART, missing
 
 pytestmark = pytest.mark.cluster
 
 HERE = Path(__file__).parent
 PROGRAMS = ("unshare", "ip", "mount", "ssh", "ssh-keygen", "rsync", "/usr/sbin/sshd")
-# Namespaces that end with the process that asks for them, and everything in them.
-APART = ("unshare", "--net", "--uts", "--pid", "--mount", "--mount-proc", "--fork", "--kill-child")
 STORY_S = 1500  # a minute and a half where nothing else runs
-
-
-def missing() -> str | None:
-    """What this computer lacks; None when machines can be made on it."""
-    if os.getuid() != 0:
-        return "machines are made of namespaces, which needs root"
-    lacking = [program for program in PROGRAMS if shutil.which(program) is None]
-    if lacking:
-        return f"{', '.join(lacking)} missing: see tests/cluster/install.sh"
-    if not Path("/etc/skel/.profile").is_file():
-        return "/etc/skel/.profile is missing, which new users get on Debian"
-    tried = subprocess.run(
-        [*APART, "ip", "link", "add", "lan", "type", "bridge"], capture_output=True, check=False
-    )
-    if tried.returncode != 0:
-        return f"no namespaces here: {tried.stderr.decode(errors='replace').strip()}"
-    return None
 
 
 @pytest.mark.timeout(STORY_S + 60)
 def test_a_search_outlives_a_worker_and_a_stranger_is_refused(tmp_path, make_dataset):
-    reason = missing()
-    if reason:
+    if reason := missing(PROGRAMS):
         pytest.skip(reason)
+    if not Path("/etc/skel/.profile").is_file():
+        pytest.skip("/etc/skel/.profile is missing, which new users get on Debian")
     pages = make_dataset(tmp_path / "pages", pages=6)
     make_dataset(pages, split="val", pages=2)
     work = tmp_path / "work"

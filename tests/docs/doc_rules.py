@@ -174,6 +174,7 @@ NOT_RUN = (
         "needs the machines of a cluster",
         "tests/test_cluster_yaml.py",
     ),
+    NotRun(r"(sbatch|squeue|scancel|scontrol) ", "needs Slurm", "tests/cluster/test_slurm.py"),
     NotRun(r"jq ", "needs a run that has failed", "tests/docs/test_events.py"),
     NotRun(r"aws ", "needs an account of AWS"),
     NotRun(r"(ssh|ssh-copy-id|ssh-keygen|scp|rsync|sudo|mount|chmod) ", "sets up a machine"),

@@ -67,7 +67,8 @@ def connected(machine: Machine) -> Iterator[list[Machine]]:
         _silence()
         yield machines()
     finally:
-        ray.shutdown()
+        with handlers_kept():
+            ray.shutdown()
 
 
 def machines() -> list[Machine]:

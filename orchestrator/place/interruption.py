@@ -84,7 +84,9 @@ def handlers_kept() -> Iterator[None]:
 
     `ray.init` (2.50 to 2.60) replaces it twice: in Python by one that ends the process with no
     word to anyone, which is prevented, and below Python by one that aborts it with a stack trace,
-    which is replaced again. Where nobody has set a handler, Ray may.
+    which is replaced again. `ray.shutdown` takes that away below Python, and with it the one that
+    Python believes to be there: SIGTERM would end the process. Where nobody has set a handler, Ray
+    may.
     """
     handler = signal.getsignal(signal.SIGTERM)
     if handler is signal.SIG_DFL or threading.current_thread() is not threading.main_thread():

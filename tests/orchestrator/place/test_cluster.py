@@ -103,3 +103,32 @@ def test_another_process_joins_the_ray_of_a_search_on_this_machine(ray_cluster):
         [sys.executable, "-c", code], capture_output=True, text=True, env=joining, timeout=120
     )
     assert (done.returncode, done.stdout.strip()) == (0, str(ray_cluster)), done.stderr
+
+
+AFTERWARDS = """
+import os, signal
+from orchestrator.place.cluster import connected
+from orchestrator.place.interruption import Interruption
+from orchestrator.place.resources import Machine
+with Interruption():
+    try:
+        with connected(Machine(cpus=1, gpus=0)):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+    except KeyboardInterrupt:
+        print("a wish to stop")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_sigterm_is_still_a_wish_to_stop_when_ray_has_ended():
+    done = subprocess.run(
+        [sys.executable, "-c", AFTERWARDS],
+        cwd=Path(__file__).parents[3],
+        env={k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "a wish to stop\n"), done.stderr

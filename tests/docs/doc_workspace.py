@@ -105,6 +105,10 @@ def make_workspace(folder: Path, process: CommandProcess, address: str) -> Path:
         "detector.predict",
         *("checkpoint=runs/one", "images=receipts/images/val", "output=pred.json"),
     )
+    make(
+        "detector.inspect",
+        *("images=receipts/images/val", "checkpoint=runs/first/best", "output=next", "count=2"),
+    )
     for copy, original in SAME_RUNS.items():
         copied(folder / original, folder / copy)
     (leader,) = (folder / "runs/first/trials").glob("*/seeds")

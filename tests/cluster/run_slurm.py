@@ -125,7 +125,7 @@ def pair(work: Path, small: tuple[str, ...]) -> dict[str, Any]:
     until(lambda: all(look(job).state == "RUNNING" for job in jobs), "both jobs to run")
     until(lambda: len(processes("raylet")) == 2, "both to have a Ray")
     ends = [asdict(over(job)) for job in jobs]
-    addresses = [re.findall(r"Ray at (\S+):", said(work, job)) for job in jobs]
+    addresses = [re.findall(r"searches with Ray at (\S+):", said(work, job)) for job in jobs]
     return {"ends": ends, "addresses": addresses}
 
 

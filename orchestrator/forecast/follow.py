@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
@@ -80,8 +80,15 @@ class Following(Listener):
 
     def trials(self) -> list[Seen]:
         """All trials that train for themselves, by number."""
-        own = (trial for trial in self._run.study.trials if TWIN not in trial.user_attrs)
-        return [self._seen(trial) for trial in own]
+        return self._own(self._run.study.trials)
+
+    def at_work(self) -> list[Seen]:
+        """Those of them that a worker has."""
+        working = self._own(map(self._run.study.trial, sorted(self._at_work)))
+        return [trial for trial in working if trial.now is Now.WORKING]
+
+    def _own(self, trials: Iterable[FrozenTrial]) -> list[Seen]:
+        return [self._seen(trial) for trial in trials if TWIN not in trial.user_attrs]
 
     def _seen(self, trial: FrozenTrial) -> Seen:
         number, latest = trial.number, self._latest(trial.number)

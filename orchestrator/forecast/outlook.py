@@ -11,7 +11,6 @@ from typing import Any
 from orchestrator.config.limits import LimitReachedError
 from orchestrator.forecast.follow import Following
 from orchestrator.forecast.forecast import Ends, forecast
-from orchestrator.forecast.seen import Now
 from orchestrator.forecast.words import in_words, left_of, why_stop
 from orchestrator.results.live import View
 from orchestrator.run.as_records import trial_id
@@ -67,10 +66,11 @@ class Outlook(Listener):
             raise LimitReachedError(self._reason, remedy="add a smaller budget.worth to")
 
     def _look(self) -> None:
-        trials, started = self._following.trials(), self._clock()
-        self._view.left({trial_id(t.number): left_of(t) for t in trials if t.now is Now.WORKING})
+        started, working = self._clock(), self._following.at_work()
+        self._view.left({trial_id(trial.number): left_of(trial) for trial in working})
         if started < self._next:
             return
+        trials = self._following.trials()
         expected = forecast(trials, self._following.rules(), self._ends(), seed=len(trials))
         if expected is not None:
             self._view.expect(in_words(expected))

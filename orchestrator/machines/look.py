@@ -10,11 +10,11 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from detector.core.errors import JobError
 from detector.core.folders import cache_folder
+from detector.training.storage.environment import UNKNOWN, package_version, python_digest
 from orchestrator.machines.exchange import Exchange
 
 PACKAGES = ("ray", "torch", "torchvision", "timm", "numpy", "opencv-python-headless")
@@ -87,21 +87,15 @@ def look(name: str, exchange: Exchange, data: Path | None) -> Machine:
 
 def own_versions() -> dict[str, str]:
     """Versions of Python and PACKAGES, and the digest of this program's files, by name."""
-    found = {"python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue  # OpenCV has several packages of one name
-    return found | {"code": code_digest()}
+    versions = {name: package_version(name) for name in PACKAGES}
+    # OpenCV has several packages of one name.
+    found = {name: version for name, version in versions.items() if version != UNKNOWN}
+    return {"python": platform.python_version(), **found, "code": code_digest()}
 
 
 def code_digest() -> str:
     """The digest of the Python files of this program, wherever they are installed."""
-    root, digest = Path(__file__).parents[2], hashlib.blake2b(digest_size=6)
-    for path in sorted(path for name in CODE for path in (root / name).rglob("*.py")):
-        digest.update(f"{path.relative_to(root)}\0".encode() + path.read_bytes() + b"\0")
-    return digest.hexdigest()
+    return python_digest(Path(__file__).parents[2], CODE)[:12]
 
 
 def files_in(folder: Path, *, seconds: float = FILES_S) -> Files:
@@ -143,7 +137,7 @@ def _gpus() -> tuple[int, str | None]:
 
 
 def _disks() -> Iterator[Disk]:
-    """Where Ray, trials and caches write; each only once where they lie on one disk."""
+    """Where Ray, trials and caches write."""
     places = [
         ("Ray", Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir())),
         ("trials and the cache", cache_folder()),

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
-
 from detector.config.sections import flatten
 from detector.core.commands import command
 from detector.core.errors import InputError
+from detector.training.storage.environment import package_version
 from detector.training.storage.provenance import Provenance, read_record
 from orchestrator.report_page.blocks import Block, Command, Facts, Paragraph, Section
 from orchestrator.report_page.facts import RunFacts
@@ -53,13 +52,7 @@ def search_command(facts: RunFacts) -> str:
 
 def versions() -> list[tuple[str, str]]:
     """Of the packages that a search needs beside those of a training."""
-    found = []
-    for name in PACKAGES:
-        try:
-            found.append((name, version(name)))
-        except PackageNotFoundError:
-            found.append((name, "unknown"))
-    return found
+    return [(name, package_version(name)) for name in PACKAGES]
 
 
 def _record(facts: RunFacts) -> list[Block]:

@@ -52,7 +52,7 @@ class NewPages:
 def new_pages(records: Sequence[TrialRecord]) -> NewPages | None:
     """What the trial that is shipped (`ranking.best`) is to score; None: `why_not` says why."""
     top = best(records)
-    if top is None or top.hmean is None or why_not(records) is not None:
+    if top is None or top.hmean is None or _lacks(top) is not None:
         return None
     others = [r for r in ranked(records) if r is not top and r.hmean is not None]
     candidates = [top, *(r for r in others if len(known_pages(r)))]  # of equal ones the first
@@ -80,8 +80,10 @@ def new_pages(records: Sequence[TrialRecord]) -> NewPages | None:
 def why_not(records: Sequence[TrialRecord]) -> str | None:
     """Why nothing can be said of new pages; None where something can."""
     top = best(records)
-    if top is None:
-        return "no trial has a score"
+    return "no trial has a score" if top is None else _lacks(top)
+
+
+def _lacks(top: TrialRecord) -> str | None:
     if top.page_bytes is None:
         return f"the page scores of trial {top.trial} were not kept"
     if len(known_pages(top)) < 2:

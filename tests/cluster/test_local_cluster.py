@@ -6,13 +6,10 @@ The machines are namespaces of this one's kernel (`nodes.py`); what they do is `
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from apart import APART, missing
+from apart import missing, story
 
 pytestmark = pytest.mark.cluster
 
@@ -31,15 +28,7 @@ def test_a_search_outlives_a_worker_and_a_stranger_is_refused(tmp_path, make_dat
     make_dataset(pages, split="val", pages=2)
     work = tmp_path / "work"
     work.mkdir()
-    done = subprocess.run(
-        [*APART, sys.executable, str(HERE / "run_local.py"), str(work), str(pages)],
-        env={**os.environ, "PYTHONPATH": str(HERE.parents[1])},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=STORY_S,
-        check=False,
-    )
+    done = story(HERE / "run_local.py", work, pages, seconds=STORY_S)
     log = work / "search.log"
     told = f"{done.stderr[-3000:]}\n{log.read_text()[-3000:] if log.is_file() else ''}"
     assert done.returncode == 0, told

@@ -7,14 +7,11 @@ They live in namespaces of their own; what is done there is `run_slurm.py`. With
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from apart import WITH_INIT, missing
+from apart import WITH_INIT, missing, story
 
 pytestmark = pytest.mark.cluster
 
@@ -31,15 +28,7 @@ def test_a_job_goes_on_after_all_that_happens_to_it(tmp_path, make_dataset):
     make_dataset(pages, split="val", pages=2)
     work = tmp_path / "work"
     work.mkdir()
-    done = subprocess.run(
-        [*WITH_INIT, sys.executable, str(HERE / "run_slurm.py"), str(work), str(pages)],
-        env={**os.environ, "PYTHONPATH": str(HERE.parents[1])},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=STORY_S,
-        check=False,
-    )
+    done = story(HERE / "run_slurm.py", work, pages, apart=WITH_INIT, seconds=STORY_S)
     logs = (path.read_text(errors="replace")[-2000:] for path in work.glob("receipts-*.log"))
     assert done.returncode == 0, "\n".join((done.stderr[-3000:], *logs))
     found = json.loads(done.stdout)

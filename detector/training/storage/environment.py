@@ -6,6 +6,7 @@ import hashlib
 import os
 import platform
 import subprocess
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import torch
 from detector.config.sections import Section
 
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "pillow", "shapely", "pyclipper")
+UNKNOWN = "unknown"  # version
 GIT_S = 5.0  # that git may take to answer
 
 _CODE = Path(__file__).parents[2]
@@ -45,18 +47,24 @@ class Environment(Section):
     device: str
 
 
+def python_digest(root: Path, folders: Sequence[str] = (".",)) -> str:
+    """The digest of all Python files in these folders of `root`, by names and contents."""
+    digest = hashlib.blake2b(digest_size=16)
+    for path in sorted(path for folder in folders for path in (root / folder).rglob("*.py")):
+        digest.update(f"{path.relative_to(root).as_posix()}\0".encode())
+        digest.update(path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
 def read_code() -> Code:
     """The code that runs; without git, or outside a checkout, its digest alone."""
-    digest = hashlib.blake2b(digest_size=16)
-    for path in sorted(_CODE.rglob("*.py")):
-        digest.update(f"{path.relative_to(_CODE).as_posix()}\0".encode())
-        digest.update(path.read_bytes() + b"\0")
+    digest = python_digest(_CODE)
     # An installed copy below someone else's checkout is not part of it.
     tracked = _git("ls-files", "--error-unmatch", "__init__.py") is not None
     commit = _git("rev-parse", "HEAD") if tracked else None
     status = _git("status", "--porcelain", "--", ".") if commit else None
     changed = None if status is None else bool(status)
-    return Code(digest=digest.hexdigest(), commit=commit, changed=changed)
+    return Code(digest=digest, commit=commit, changed=changed)
 
 
 def _git(*arguments: str) -> str | None:
@@ -79,7 +87,7 @@ def read_environment(device: torch.device) -> Environment:
     """Versions and machine as they are in this process now."""
     versions = {"python": platform.python_version(), "opencv": cv2.__version__}
     return Environment(
-        versions=versions | {name: _version(name) for name in PACKAGES},
+        versions=versions | {name: package_version(name) for name in PACKAGES},
         platform=f"{platform.system()} {platform.machine()}",
         cpu_capability=torch.backends.cpu.get_cpu_capability(),
         threads=torch.get_num_threads(),
@@ -87,8 +95,9 @@ def read_environment(device: torch.device) -> Environment:
     )
 
 
-def _version(package: str) -> str:
+def package_version(package: str) -> str:
+    """The version of an installed package; UNKNOWN where it is not installed."""
     try:
         return version(package)
     except PackageNotFoundError:
-        return "unknown"
+        return UNKNOWN

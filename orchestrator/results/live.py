@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -20,22 +19,32 @@ from orchestrator.trials.duration import duration
 from orchestrator.trials.records import TrialRecord, TrialState
 
 EXPECTED_EVERY_S = 60.0  # between two lines on what is expected, where there is no table
+LEAST_LEFT_S = 1.0  # less is not worth telling
 ROWS_BESIDE_TABLE = 9  # terminal lines that the table's frame and summary take
 
 
 class View:
     """One table updating in place on a terminal; elsewhere a line per event."""
 
-    def __init__(self, console: Console, *, trials: int, epochs: int, parameters: Sequence[str]):
+    def __init__(
+        self,
+        console: Console,
+        *,
+        trials: int,
+        epochs: int,
+        parameters: Sequence[str],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._console, self._trials, self._epochs = console, trials, epochs
+        self._clock = clock
         # TERM=dumb is a terminal that cannot be written to twice in one place.
         self._has_table = console.is_terminal and not console.is_dumb_terminal
         self._parameters = parameters
         self._records: list[TrialRecord] = []
         self._now: dict[str, float] = {}  # H-mean of the last epoch by trial
         self._left: dict[str, float | None] = {}  # seconds of a trial's job by trial
-        self._expected, self._told = "", -math.inf
-        self._started = time.monotonic()
+        self._expected = ""
+        self._started = self._told = clock()
         self._live = Live(
             console=console, get_renderable=self._render, refresh_per_second=2, transient=True
         )
@@ -57,10 +66,10 @@ class View:
         self._left = dict(seconds)
 
     def expect(self, words: str) -> None:
-        """What is expected of the search: below the table, or in a line now and then."""
+        """What is expected of the search: below the table, or in a line a minute."""
         self._expected = words
-        if not self._has_table and time.monotonic() >= self._told + EXPECTED_EVERY_S:
-            self._told = time.monotonic()
+        if not self._has_table and self._clock() >= self._told + EXPECTED_EVERY_S:
+            self._told = self._clock()
             self.say(f"search: {words}")
 
     def say(self, line: str) -> None:
@@ -75,8 +84,8 @@ class View:
         line = line_of(event)
         if isinstance(event, Epoch):
             self._now[event.trial] = event.hmean
-            left = self._left.get(event.trial)
-            line = f"{line}  {duration(left)} left" if line and left else line
+            left = self._left.get(event.trial) or 0.0
+            line = f"{line}  {duration(left)} left" if line and left >= LEAST_LEFT_S else line
         if line is not None and (must_be_read(event) or not self._has_table):
             self.say(line)
 
@@ -86,7 +95,7 @@ class View:
         paused = sum(r.state is TrialState.PAUSED for r in self._records)
         line = f"{over} of {self._trials} trials over"
         line += f", {paused} paused" if paused else ""
-        line += f", {duration(time.monotonic() - self._started)}"
+        line += f", {duration(self._clock() - self._started)}"
         if top is not None:
             line += f", best H-mean {top.hmean:.4f} (trial {top.trial})"
         lines = [line, *([self._expected] if self._expected else [])]

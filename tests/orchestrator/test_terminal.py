@@ -26,7 +26,7 @@ ON_STDERR = [
     r"runs/first: 2 trials of up to 2 epochs; .*",
 ]
 EVENTS = [
-    *[r"trial 0000\d  epoch [12]/2  H-mean \d\.\d{4}  best \d\.\d{4}  \d+ s"] * 3,
+    *[r"trial 0000\d  epoch [12]/2  H-mean \d\.\d{4}  best \d\.\d{4}  \d+ s(  \d+s left)?"] * 3,
     *[r"trial 0000\d  paused  H-mean \d\.\d{4}  rank \d of \d at rung 1"] * 2,
     r"trial 0000\d  promoted  rank 1 of 2 at rung 1(; no trial has finished)?",
     r"trial 0000\d  finished  H-mean \d\.\d{4}",

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import io
+import time
+from collections.abc import Callable
 
 import pytest
 from rich.console import Console
@@ -27,10 +29,12 @@ LINES_OF_IT = [
 ]
 
 
-def make_view(*, terminal: bool) -> tuple[View, io.StringIO]:
+def make_view(
+    *, terminal: bool, clock: Callable[[], float] = time.monotonic
+) -> tuple[View, io.StringIO]:
     out = io.StringIO()
     console = Console(file=out, force_terminal=terminal, width=100, height=30, color_system=None)
-    return View(console, trials=3, epochs=5, parameters=["optimizer.lr"]), out
+    return View(console, trials=3, epochs=5, parameters=["optimizer.lr"], clock=clock), out
 
 
 def test_without_a_terminal_every_event_is_one_line():
@@ -82,18 +86,24 @@ def test_on_a_terminal_the_table_shows_state_scores_time_and_settings():
 
 def test_what_is_to_come_is_told_in_lines_and_in_the_table():
     running = record("00001", TrialState.RUNNING, 0.9, epochs=2, seconds=61.0)
-    view, out = make_view(terminal=False)
+    now = [0.0]
+    view, out = make_view(terminal=False, clock=lambda: now[0])
     view.left({"00001": 125.0})
-    view.expect("about 1h 00m left")
+    now[0] = 59.0
+    view.expect("about 1h 02m left")  # in the first minute: no line
+    now[0] = 60.0
+    view.expect("about 1h 01m left")
     view.tell(EPOCH)
-    view.expect("about 59m 00s left")  # within the same minute: no line
+    now[0] = 119.0
+    view.expect("about 1h 00m left")  # within the next minute: no line
     assert out.getvalue().splitlines() == [
-        "search: about 1h 00m left",
+        "search: about 1h 01m left",
         "trial 00001  epoch 2/5  H-mean 0.8500  best 0.9000  61 s  2m 05s left",
     ]
-    view.left({"00001": 0.0})  # at its rung
-    view.tell(EPOCH)
-    assert not out.getvalue().endswith("left\n")
+    for at_its_rung in (0.0, 0.4):
+        view.left({"00001": at_its_rung})
+        view.tell(EPOCH)
+        assert not out.getvalue().endswith("left\n")
     view, out = make_view(terminal=True)
     view.show([running, record("00000", TrialState.FINISHED, 0.8, epochs=5, seconds=9.0)])
     view.left({"00001": 125.0})

@@ -193,5 +193,5 @@ def test_no_ray_and_no_file(tmp_path: Path) -> None:
 
 def test_a_run_is_not_resumed_dry() -> None:
     assert parse_arguments(["space=smoke", "dry_run=true"])[0].dry_run
-    with pytest.raises(InputError, match=r"leave resume=true out, and give space=RUN_FOLDER/space"):
+    with pytest.raises(InputError, match=r"leave resume out, and give space=RUN_FOLDER/space"):
         parse_arguments(["space=smoke", "name=a", "resume=true", "dry_run=true"])

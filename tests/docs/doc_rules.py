@@ -178,10 +178,15 @@ NOT_RUN = (
     NotRun(r"jq ", "needs a run that has failed", "tests/docs/test_events.py"),
     NotRun(r"aws ", "needs an account of AWS"),
     NotRun(r"(ssh|ssh-copy-id|ssh-keygen|scp|rsync|sudo|mount|chmod) ", "sets up a machine"),
-    NotRun(r"kubectl ", "needs a Kubernetes cluster", "tests/clusters/test_rayjob.py"),
-    NotRun(r"sky ", "needs an account of a cloud", "tests/clusters/test_skypilot.py"),
+    NotRun(r"kubectl ", "needs a Kubernetes cluster", "tests/cluster/test_rayjob.py"),
+    NotRun(r"sky ", "needs an account of a cloud", "tests/cluster/test_skypilot.py"),
     NotRun(SEARCH + r"storage=(postgresql|mysql)", "needs a database server"),
     NotRun(SEARCH + r"=s3://", "needs a bucket", "tests/orchestrator/run/test_bucket_run.py"),
+    NotRun(
+        r"python -m orchestrator\.cluster ",
+        "refuses the shipped files, of which parts have to be filled in",
+        "tests/orchestrator/launch/test_cluster_file.py",
+    ),
     NotRun(
         r"python -m orchestrator\.preflight ",
         "would name the GPU that the tests' Ray has on paper",

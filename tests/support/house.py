@@ -32,7 +32,7 @@ ORCHESTRATOR = House(
         ("config", "events"),
         ("space",),
         ("run",),
-        ("place", "machines", "results", "track"),
+        ("place", "machines", "launch", "results", "track"),
         ("propose",),
         ("page_counts", "forecast"),
         ("execute", "report_page", "ensembles"),

@@ -22,7 +22,8 @@ from orchestrator.config.settings import SearchConfig
 from orchestrator.forecast.follow import Following
 from orchestrator.forecast.future import Rules
 from orchestrator.forecast.seen import Seen
-from orchestrator.propose.search_jobs import SearchJobs, halving_of
+from orchestrator.propose.decisions import halving_of
+from orchestrator.propose.search_jobs import SearchJobs
 from orchestrator.run.run import Run
 from orchestrator.run.study import Study
 from orchestrator.space.parameters import Budget, Parameter

@@ -28,7 +28,8 @@ from orchestrator.execute.session import Session
 from orchestrator.execute.trial import TrialFunction
 from orchestrator.execute.tuner import run_search
 from orchestrator.place.resources import TrialResources
-from orchestrator.propose.search_jobs import SearchJobs, halving_of
+from orchestrator.propose.decisions import halving_of
+from orchestrator.propose.search_jobs import SearchJobs
 from orchestrator.run.run import Run
 from orchestrator.run.study import Study
 from orchestrator.space.parameters import Budget, Parameter

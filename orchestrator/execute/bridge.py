@@ -7,6 +7,7 @@ next step, as it was.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
@@ -72,6 +73,7 @@ class Bridge(Searcher):
         self._jobs, self._listeners, self._keeper = jobs, list(listeners), keeper
         self._given: dict[str, _Given] = {}  # by Tune's trial id
         self.error: Exception | None = None  # the first one
+        self._idle_since: float | None = None
 
     def add(self, listener: Listener) -> None:
         """Tell one more listener."""
@@ -88,12 +90,19 @@ class Bridge(Searcher):
         for listener in self._listeners:
             listener.step()
 
+    @property
+    def idle_s(self) -> float:
+        """For how long Tune could have had another job, and there was none."""
+        return 0.0 if self._idle_since is None else time.monotonic() - self._idle_since
+
     def suggest(self, trial_id: str) -> Any:
         """The next job as Tune's config, see `as_trainable`; None while there is none."""
         job = self._next_job()
         if job is not None:
+            self._idle_since = None
             self._given[trial_id] = _Given(job)
             return {"job": job}
+        self._idle_since = time.monotonic() if self._idle_since is None else self._idle_since
         # With nothing running Tune takes no further step, which would raise the error.
         return None if self._given and self.error is None else Searcher.FINISHED
 

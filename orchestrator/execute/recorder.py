@@ -16,27 +16,26 @@ from orchestrator.track.tensorboard import write_trial
 from orchestrator.trials.job import Listener, TrialJob
 from orchestrator.trials.records import TrialRecord, TrialState
 
-OVER = (TrialState.FINISHED, TrialState.FAILED)
+OVER = (TrialState.FINISHED, TrialState.FAILED, TrialState.STOPPED)
 
 
 class Recorder(Listener):
     """Keeps the view, the leaderboard, TensorBoard's HParams and `best/` up to date.
 
-    `forget` deletes what only a resume of a training needs from its checkpoint folder; `tell` hears
-    of it when `best/` is written.
+    `forget` deletes what only a resume of a training needs from its checkpoint folder, or all of it
+    but the last state; `tell` hears of it when `best/` is written.
     """
 
     def __init__(
         self,
         run: Run,
         view: View,
-        forget: Callable[[Path], None] = forget_states,
+        forget: Callable[..., object] = forget_states,
         tell: Tell = untold,
     ) -> None:
         self._run, self._view, self._forget, self._tell = run, view, forget, tell
         self._at_work: set[int] = set()  # numbers of trials that a worker has
-        stopped = [r for r in run.records() if r.state is TrialState.STOPPED]
-        self._cleaned = {record.trial for record in stopped}
+        self._cleaned = {record.trial for record in run.records() if record.state in OVER}
 
     def started(self, job: TrialJob) -> None:
         """Show it at work."""
@@ -50,12 +49,8 @@ class Recorder(Listener):
     def ended(self, job: TrialJob) -> None:
         """Write what is known now."""
         self._at_work.discard(job.number)
-        record = self._run.study.record(job.number)
-        if record.state is TrialState.RUNNING:  # it is tried again
-            return
-        if record.state in OVER:
-            write_trial(job.folder, record, self._run.space.parameters)
-        self.close()
+        if self._run.study.record(job.number).state is not TrialState.RUNNING:
+            self.close()  # else it is tried again
 
     def lost(self, job: TrialJob) -> None:
         """A trial that is tried no more has ended."""
@@ -73,12 +68,15 @@ class Recorder(Listener):
             self._tell(best_written(top, run.folder / BEST))
 
     def _clean(self, records: list[TrialRecord]) -> None:
-        """Nothing continues a stopped trial, and its optimizer state is the largest file."""
-        stopped = {r.trial: r for r in records if r.state is TrialState.STOPPED}
-        for name in sorted(stopped.keys() - self._cleaned):
-            folder = self._run.trial_folder(int(name))
-            write_trial(folder, stopped[name], self._run.space.parameters)
-            self._forget(folder / "checkpoint")
+        """Nothing continues a trial that is over, and states of training are the largest files.
+
+        The last one of a finished trial stays: a repeated training is compared with it.
+        """
+        over = {record.trial: record for record in records if record.state in OVER}
+        for name in sorted(over.keys() - self._cleaned):
+            folder, finished = self._run.trial_folder(int(name)), TrialState.FINISHED
+            write_trial(folder, over[name], self._run.space.parameters)
+            self._forget(folder / "checkpoint", but_last=over[name].state is finished)
             self._cleaned.add(name)
 
     def _records(self) -> list[TrialRecord]:

@@ -27,11 +27,14 @@ from orchestrator.execute.session import Session
 from orchestrator.execute.trial import as_trainable, in_place
 from orchestrator.place.gpu_kinds import machines_for
 from orchestrator.place.waiting import Room
+from orchestrator.propose.decisions import halving_of
 from orchestrator.propose.jobs import Jobs
-from orchestrator.propose.search_jobs import SearchJobs, halving_of
+from orchestrator.propose.search_jobs import SearchJobs
 from orchestrator.space.parameters import Budget
 from orchestrator.trials.job import Listener
 from orchestrator.trials.records import METRIC
+
+KEPT_S = 60.0  # that a worker waits for another trial; a new process takes some seconds
 
 
 def run_search(
@@ -87,7 +90,11 @@ def run_jobs(
     gc.collect()
     try:
         tuner = _tuner(as_trainable(session.trial, place), bridge, scheduler, session, scratch)
-        with Room(resources, lambda: jobs.left, say) as room, memory_kills_reported(), unwrapped():
+        with (
+            Room(resources, lambda: jobs.at_once, say) as room,
+            memory_kills_reported(),
+            unwrapped(),
+        ):
             bridge.add(room)
             tuner.fit()
         bridge.raise_error()
@@ -164,6 +171,16 @@ class Explaining(TrialScheduler):
     """What Tune asks and tells schedulers alone: whether a trial goes on, why a worker was lost."""
 
     bridge: Bridge | None = None  # once the search runs
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Any:
+        """The next one; a worker that Tune keeps for it ends when none comes for a while.
+
+        It would hold a core or a GPU, and a machine that costs money, until the search is over:
+        while the last trial trains for hours no other has anything to do.
+        """
+        if self.bridge is not None and self.bridge.idle_s > KEPT_S:
+            tune_controller._cleanup_cached_actors(force_all=True)
+        return super().choose_trial_to_run(tune_controller)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Whether it goes on after this epoch."""

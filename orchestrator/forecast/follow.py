@@ -15,8 +15,8 @@ from optuna.trial import FrozenTrial
 from orchestrator.forecast.future import Rules
 from orchestrator.forecast.seen import Now, Seen
 from orchestrator.place.cost import BACKBONE
+from orchestrator.propose.decisions import halving_of
 from orchestrator.propose.halving import Halving, rungs
-from orchestrator.propose.search_jobs import halving_of
 from orchestrator.run.as_records import LATEST, TWIN
 from orchestrator.run.run import Run
 from orchestrator.run.spending import trials_since_best

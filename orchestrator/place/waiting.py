@@ -67,13 +67,17 @@ class Room(Listener):
     a placement group, which goes when there is room for it or when the block ends. Ray ends them
     with this process too. What its `request_resources` asks for would stand until somebody
     withdraws it, with idle machines that cost money, and the newer autoscaler grants that as a
-    whole or not at all. `left` tells how many trials are not over, running ones included.
+    whole or not at all. `at_once` tells how many trials could run now, running ones included: a
+    paused one that waits for others' scores has no use for a machine.
     """
 
     def __init__(
-        self, resources: TrialResources, left: Callable[[], int], say: Callable[[str], None] = log
+        self,
+        resources: TrialResources,
+        at_once: Callable[[], int],
+        say: Callable[[str], None] = log,
     ) -> None:
-        self._resources, self._left, self._say = resources, left, say
+        self._resources, self._at_once, self._say = resources, at_once, say
         self._groups: list[PlacementGroup] = []
         self._look = 0.0
         self._rest = 0.0  # until when no group is made
@@ -102,9 +106,11 @@ class Room(Listener):
         waiting = [group for group in self._groups if group.id.hex() not in placed]
         if len(waiting) < len(self._groups):  # the trial that waits for this room gets it
             self._rest = now + PAUSE_S
-        left, request = self._left(), _request(self._resources)
-        missing = min(left, self._resources.concurrent or left) - present
-        missing = 0 if can_grow(request) is False else max(0, min(missing, SPARES))
+        request, missing = _request(self._resources), 0
+        if can_grow(request) is not False:
+            could = self._at_once()
+            missing = min(could, self._resources.concurrent or could) - present
+            missing = max(0, min(missing, SPARES))
         self._keep(waiting[:missing])
         if now >= self._rest:
             for _ in range(missing - len(waiting)):

@@ -73,6 +73,11 @@ class AgainJobs(ABC):
         """How many trainings have no result."""
         return sum(self.result(training) is None for training in self._every)
 
+    @property
+    def at_once(self) -> int:
+        """All of them: the few that need another's weights are begun in a moment."""
+        return self.left
+
     def next_job(self) -> TrialJob | None:
         """The next training that nobody has and whose weights nobody is about to make."""
         for training in self._every:

@@ -5,13 +5,30 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 
+from detector.config.settings import TrainConfig
 from orchestrator.events.kinds import Tell, decision
-from orchestrator.propose.halving import Halving, Place, Progress, places
+from orchestrator.place.work import relative_work
+from orchestrator.propose.halving import Halving, Place, Progress, equal_cost, places
 from orchestrator.propose.trade_offs import others
 from orchestrator.run.as_records import TWIN, trial_id
+from orchestrator.run.run import Run
 from orchestrator.run.study import Study
 from orchestrator.trials.pareto import Objectives
 from orchestrator.trials.records import TrialState
+
+
+def halving_of(run: Run) -> Halving | None:
+    """How trials pause and go on; None where Ray's ASHA stops them instead."""
+    search, space = run.config.search, run.space
+    if search.scheduler == "asha":
+        return None
+    return Halving(
+        epochs=space.budget.epochs,
+        grace=space.budget.grace_epochs,
+        factor=space.budget.reduction_factor,
+        every=space.fixed.get("train.eval_every", TrainConfig().train.eval_every),
+        cost=relative_work(space) if search.compare == "cost" else equal_cost,
+    )
 
 
 def progress_of(

@@ -122,17 +122,23 @@ def next_stop(epoch: int, steps: Sequence[int]) -> int:
 
 
 def promotable(trials: Sequence[Progress], factor: int) -> Progress | None:
-    """The paused trial to go on with; None when none has earned it.
+    """The first of `all_promotable`; None when none has earned it."""
+    return next(iter(all_promotable(trials, factor)), None)
+
+
+def all_promotable(trials: Sequence[Progress], factor: int) -> list[Progress]:
+    """The paused trials that have earned to go on, in the order in which they do.
 
     Rungs near the end come first, so that good trials are finished before more are begun. Of equal
     scores the lower number goes on, but for scores of 0: where all have found nothing yet, numbers
     must not decide, and they wait for more to compare with.
     """
+    found: dict[int, Progress] = {}  # a costly trial may have earned it at several rungs
     for rung, here in reversed(list(enumerate(_rungs_held(trials, factor)))):
         for trial in _earned(here, factor):
             if not trial.busy and not trial.ended and trial.epoch < trial.steps[rung + 1]:
-                return trial
-    return None
+                found.setdefault(trial.number, trial)
+    return list(found.values())
 
 
 def leader(trials: Sequence[Progress], factor: int) -> Progress | None:

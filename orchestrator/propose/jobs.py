@@ -21,6 +21,13 @@ class Jobs(Protocol):
     def left(self) -> int:
         """How many trials or trainings are not over, running ones included."""
 
+    @property
+    def at_once(self) -> int:
+        """How many of them could run at this time, running ones included.
+
+        Not those that wait for what others will report.
+        """
+
     def next_job(self) -> TrialJob | None:
         """A job to run now; None while that depends on running ones.
 

@@ -15,13 +15,12 @@ from typing import Any
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
-from detector.config.settings import TrainConfig
 from orchestrator.events.kinds import Proposed, Tell, untold
-from orchestrator.place.work import relative_work
 from orchestrator.propose.decisions import Decisions, progress_of
 from orchestrator.propose.halving import (
     Halving,
     Progress,
+    all_promotable,
     equal_cost,
     leader,
     next_stop,
@@ -99,6 +98,17 @@ class SearchJobs:
     def left(self) -> int:
         """How many trials are not over."""
         return self._run.left
+
+    @property
+    def at_once(self) -> int:
+        """Running and proposed trials, promoted ones, and what is not proposed yet."""
+        progress = self._progress()
+        begun = [p.number for p in progress if not (p.busy or p.ended or p.is_paused)]
+        ready = sum(self._waited_for(number) is None for number in begun)
+        promoted = len(all_promotable(progress, self._halving.factor)) if self._halving else 0
+        missing = self._space.budget.trials - len(self._study.trials)
+        missing = 0 if self.is_exhausted else max(0, missing)
+        return len(self._running) + ready + promoted + missing
 
     def next_job(self) -> TrialJob | None:
         """The next job; None while it depends on the jobs that are running, or when all is over."""
@@ -295,17 +305,3 @@ def _too_short(running: _Running, report: Mapping[str, Any]) -> str | None:
     if running.until is None or epoch >= running.until or report.get("finished"):
         return None
     return f"it ended after epoch {epoch}, though it should train to {running.until}"
-
-
-def halving_of(run: Run) -> Halving | None:
-    """How trials pause and go on; None where Ray's ASHA stops them instead."""
-    search, space = run.config.search, run.space
-    if search.scheduler == "asha":
-        return None
-    return Halving(
-        epochs=space.budget.epochs,
-        grace=space.budget.grace_epochs,
-        factor=space.budget.reduction_factor,
-        every=space.fixed.get("train.eval_every", TrainConfig().train.eval_every),
-        cost=relative_work(space) if search.compare == "cost" else equal_cost,
-    )

@@ -140,12 +140,11 @@ class BucketRun:
         self.put_study()
         self._mirror.push(lambda name: name == CONFIG)  # last: it says that the run is there
 
-    def forget_states(self, checkpoint: Path) -> None:
+    def forget_states(self, checkpoint: Path, *, but_last: bool = False) -> None:
         """Delete what only a resume of a training needs, here and there."""
-        forget_states(checkpoint)
         trial = checkpoint.resolve().parent.relative_to(self.folder).as_posix()
-        for name in (STATE, BEFORE):
-            self.bucket.delete(f"{trial}/{name}")
+        for name in forget_states(checkpoint, but_last=but_last):
+            self.bucket.delete(f"{trial}/checkpoint/{name}")
 
     def take_over(self) -> None:
         """Make this the folder that goes on with the run, unless it was that once."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from growing import Head
 from made_run import SPACE, Made
 
 from orchestrator.config.settings import SearchConfig
@@ -53,3 +54,18 @@ def make_run(tmp_path: Path) -> Callable[..., Made]:
         return Made(Run(folder, config, loaded, study))
 
     return make
+
+
+@pytest.fixture
+def head() -> Iterator[Callable[..., Head]]:
+    """`head(workers, newer=…, idle_minutes=…)`: starts a cluster, which ends with the test."""
+
+    heads: list[Head] = []
+
+    def start(*arguments: Any, **named: Any) -> Head:
+        heads.append(Head(*arguments, **named))
+        return heads[-1]
+
+    yield start
+    for each in heads:
+        each.end()

@@ -290,6 +290,7 @@ def pausing_trial():
         last = job.folder / "checkpoint" / "last.safetensors"
         last.parent.mkdir(parents=True, exist_ok=True)
         begun = last.exists()
+        last.with_name("previous.safetensors").write_text("the same before")
         last.write_text("weights and optimizer")
         hmean = 1 - abs(job.params["loss.negative_ratio"] - 4) / 10
         for epoch in range(2 if begun else 1, job.until + 1):
@@ -300,7 +301,7 @@ def pausing_trial():
 
 @pytest.mark.usefixtures("ray_cluster")
 @pytest.mark.parametrize("compare", ["epochs", "cost"])
-def test_paused_trials_end_as_stopped_and_keep_no_training_state(folder, data, capfd, compare):
+def test_trials_that_are_over_keep_no_training_state_but_the_last_of_finished_ones(folder, data, capfd, compare):
     (folder / "tiny.yaml").write_text(PAUSING)
     arguments = [f"data.root={data}", "resources.gpus_per_trial=0", "name=p", "budget.concurrent=1"]
     assert run(*arguments, f"search.compare={compare}", trial=pausing_trial()) == 0
@@ -311,7 +312,8 @@ def test_paused_trials_end_as_stopped_and_keep_no_training_state(folder, data, c
     assert states["00000"] == "finished"  # the warm start is the best there can be
     for trial, state in states.items():
         (made,) = folder.glob(f"runs/p/trials/{trial}_*")
-        assert (made / "checkpoint" / "last.safetensors").exists() == (state == "finished")
+        kept = [path.name for path in (made / "checkpoint").iterdir()]
+        assert kept == (["last.safetensors"] if state == "finished" else [])
         assert list(made.glob("events.out.tfevents.*"))
         assert rows[trial]["epochs"] == ("2" if state == "finished" else "1")
 

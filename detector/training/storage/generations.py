@@ -36,10 +36,12 @@ def keep_previous(folder: Path) -> None:
             shutil.copy2(last, temporary)
 
 
-def forget_states(folder: Path) -> None:
-    """Delete what only a resume needs."""
-    for name in (LAST, PREVIOUS, BROKEN):
+def forget_states(folder: Path, *, but_last: bool = False) -> list[str]:
+    """Delete what only a resume needs, or all of it but the last state; the names that went."""
+    names = [PREVIOUS, BROKEN] if but_last else [LAST, PREVIOUS, BROKEN]
+    for name in names:
         (folder / name).unlink(missing_ok=True)
+    return names
 
 
 def newest_state(folder: Path, log: Callable[[str], None]) -> Path | None:

@@ -359,6 +359,30 @@ def test_a_promotion_waits_for_the_trials_that_decide_it(tmp_path):
     assert session.next("d").number == 1
 
 
+def test_trials_that_wait_for_the_scores_of_others_could_not_run_at_once(tmp_path):
+    session = Session(tmp_path, warm_start=points(4, 3, 2, 5), halving=HALVING)
+    could = [session.jobs.at_once]
+    for name in "abcdef":
+        session.run(name, by_ratio)
+        could.append(session.jobs.at_once)
+    # Those not proposed yet and, after the second, fifth and sixth job, one that is promoted.
+    assert could == [4, 3, 2 + 1, 2, 1, 1, 1]
+    job = session.next("last")
+    assert (job.number, job.until, session.jobs.at_once) == (3, 4, 1)
+    assert session.jobs.left == 4
+    session.end("last", result(4, 0.5, finished=True))
+    assert session.jobs.at_once == 0
+
+
+def test_trials_that_wait_for_the_weights_of_another_could_not_run_at_once(tmp_path):
+    session = joint_session(tmp_path, 0.3, 0.4, 0.5)
+    session.next("a")
+    session.next("b")  # proposes the others
+    assert session.jobs.at_once == 1
+    session.end("a", result(4, 0.5, finished=True, best_epoch=3.0))
+    assert session.jobs.at_once == 2
+
+
 def test_a_small_search_trains_its_best_trial_to_the_end(tmp_path):
     # Two trials never fill a third of a rung.
     halving = Halving(epochs=4, grace=1, factor=3)

@@ -45,7 +45,10 @@ def test_the_last_two_states_are_kept(tmp_path: Path):
     assert (tmp_path / PREVIOUS).read_bytes() == contents[1]
     assert newest_state(tmp_path, pytest.fail) == tmp_path / LAST
     assert sorted(p.name for p in tmp_path.iterdir()) == [LAST, PREVIOUS]
-    forget_states(tmp_path)
+    (tmp_path / BROKEN).touch()
+    assert forget_states(tmp_path, but_last=True) == [PREVIOUS, BROKEN]
+    assert [p.name for p in tmp_path.iterdir()] == [LAST]
+    assert forget_states(tmp_path) == [LAST, PREVIOUS, BROKEN]
     assert not has_state(tmp_path)
 
 

@@ -72,7 +72,7 @@ class Plan:
 def run_through(table: Table, seconds: NDArray[np.float64], plan: Plan, seed: int) -> Pass:
     """A search by the cross-fitted H-mean, as `own` of `replay_policies.py` runs it on Ray."""
     clock = [0.0]
-    run = _run(table, plan, seed)
+    run = run_of(table, plan, seed)
     following, jobs = Following(run, lambda: clock[0]), SearchJobs(run, halving_of(run))
     rows = {tuple(config.values()): row for row, config in enumerate(table.configs)}
     keys = tuple(table.configs[0])
@@ -99,7 +99,7 @@ def run_through(table: Table, seconds: NDArray[np.float64], plan: Plan, seed: in
             return Pass(tuple(moments))
         clock[0], _, job, epoch = heapq.heappop(at_work)
         row = rows[tuple(job.params[key] for key in keys)]
-        report = _report(table, row, epoch, float(spent[row, :epoch].sum()))
+        report = report_of(table, row, epoch, float(spent[row, :epoch].sum()))
         done[job.number], epochs = epoch, epochs + 1
         best = max(
             best, (report["hmean"], float(table.shipped[row, epoch - 1])), key=lambda b: b[0]
@@ -119,7 +119,8 @@ def run_through(table: Table, seconds: NDArray[np.float64], plan: Plan, seed: in
         moment()
 
 
-def _report(table: Table, row: int, epoch: int, seconds: float) -> dict[str, Any]:
+def report_of(table: Table, row: int, epoch: int, seconds: float) -> dict[str, Any]:
+    """What a trial that stands for this training reports after an epoch."""
     values = table.crossfit[row, :epoch].tolist()
     return {
         "epoch": epoch,
@@ -131,7 +132,8 @@ def _report(table: Table, row: int, epoch: int, seconds: float) -> dict[str, Any
     }
 
 
-def _run(table: Table, plan: Plan, seed: int) -> Run:
+def run_of(table: Table, plan: Plan, seed: int) -> Run:
+    """A run whose space is that of the table, with a study in memory."""
     keys = axes(table.configs)
     space = SearchSpace(
         name="replay",

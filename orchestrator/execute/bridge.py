@@ -21,7 +21,7 @@ from ray.tune.search import Searcher
 from orchestrator.execute.trial import REPORT
 from orchestrator.propose.jobs import Jobs
 from orchestrator.trials.failure import Failure, Kind
-from orchestrator.trials.job import Listener, TrialJob
+from orchestrator.trials.job import Choose, Listener, TrialJob, anywhere
 from orchestrator.trials.records import METRIC
 
 UNKNOWN = Failure(Kind.LOST_WORKER, "nothing is known of it")
@@ -68,9 +68,16 @@ class Bridge(Searcher):
     A run that has a keeper is kept before anybody is told.
     """
 
-    def __init__(self, jobs: Jobs, listeners: Sequence[Listener], keeper: Keeper | None) -> None:
+    def __init__(
+        self,
+        jobs: Jobs,
+        listeners: Sequence[Listener],
+        keeper: Keeper | None,
+        choose: Choose = anywhere,
+    ) -> None:
         super().__init__(metric=METRIC, mode="max")
         self._jobs, self._listeners, self._keeper = jobs, list(listeners), keeper
+        self._choose = choose
         self._given: dict[str, _Given] = {}  # by Tune's trial id
         self.error: Exception | None = None  # the first one
         self._idle_since: float | None = None
@@ -108,7 +115,10 @@ class Bridge(Searcher):
 
     @kept
     def _next_job(self) -> TrialJob | None:
-        return self._jobs.next_job()
+        job = self._jobs.next_job(self._choose)
+        if job is not None:
+            self._tell("given", job)
+        return job
 
     @kept
     def started(self, trial: Any) -> None:

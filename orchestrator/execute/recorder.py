@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from detector.training.storage.generations import forget_states
@@ -49,7 +48,10 @@ class Recorder(Listener):
     def ended(self, job: TrialJob) -> None:
         """Write what is known now."""
         self._at_work.discard(job.number)
-        if self._run.study.record(job.number).state is not TrialState.RUNNING:
+        state = self._run.study.record(job.number).state
+        if state is TrialState.PAUSED:  # maybe for days, and its last state was whole when written
+            self._forget(self._run.trial_folder(job.number) / "checkpoint", but_last=True)
+        if state is not TrialState.RUNNING:
             self.close()  # else it is tried again
 
     def lost(self, job: TrialJob) -> None:

@@ -48,10 +48,10 @@ def detector_trial(
 ) -> TrialFunction:
     """The trial function that trains the detector at a point of `space`.
 
-    `gpus` is what a trial has of a GPU, or how many it has, which then share each batch unless the
-    space says `train.processes`. `memory_factors` has, for networks of which a step was
-    measured, what it took over what was predicted. `data_from` is the address of a dataset in a
-    bucket, of which each machine makes a copy.
+    `gpus` is what a trial has of a GPU where its job does not say so, or how many it has, which
+    then share each batch unless the space says `train.processes`. `memory_factors` has, for
+    networks of which a step was measured, what it took over what was predicted. `data_from` is the
+    address of a dataset in a bucket, of which each machine makes a copy.
     """
 
     def run(job: TrialJob, report: Report) -> None:
@@ -65,8 +65,9 @@ def detector_trial(
         set_threads(threads)
         own = {} if job.seed is None else {"train.seed": job.seed}
         config = with_values(space.train_config(job.params), own | dict(job.values))
+        share = gpus if job.where.gpus is None else job.where.gpus
         if "train.processes" not in {*space.fixed, *space.parameters}:
-            config = on_gpus(config, gpus, threads=threads)
+            config = on_gpus(config, share, threads=threads)
         if data_from is not None:
             root = local_copy(data_from, alive=signs_of_life(report))
             config = with_values(config, {"data.root": str(root)})
@@ -89,7 +90,7 @@ def detector_trial(
                 report=forward,
                 resume=True,
                 until=job.until,
-                room=Room(1.0 if job.alone else min(gpus, 1.0) or 1.0, factor),
+                room=Room(1.0 if job.alone else min(share, 1.0) or 1.0, factor),
                 log=log,
             )
         if not reported:  # it was done, and its last report was lost with the driver

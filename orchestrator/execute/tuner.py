@@ -25,7 +25,9 @@ from orchestrator.execute.hangs import HangWatch
 from orchestrator.execute.memory_kills import memory_kills_reported
 from orchestrator.execute.session import Session
 from orchestrator.execute.trial import as_trainable, in_place
-from orchestrator.place.gpu_kinds import machines_for
+from orchestrator.fleet.fleet import Fleet
+from orchestrator.fleet.requests import Requests
+from orchestrator.place.cluster import machines
 from orchestrator.place.waiting import Room
 from orchestrator.propose.decisions import halving_of
 from orchestrator.propose.jobs import Jobs
@@ -77,7 +79,8 @@ def run_jobs(
     worker was lost.
     """
     run, resources, kept = session.run, session.resources, session.kept
-    bridge = Bridge(jobs, [session.interruption, *listeners], kept)
+    fleet = Fleet(resources, run.space.train_config, machines)
+    bridge = Bridge(jobs, [fleet, session.interruption, *listeners], kept, fleet.choose)
     if (minutes := run.config.budget.hang_minutes) is not None:
         bridge.add(HangWatch(minutes, bridge.end_worker))
     scheduler = scheduler or ToTheEnd()
@@ -89,7 +92,8 @@ def run_jobs(
     # are gone, which lie in cycles; a driver that waits for cores would never collect them.
     gc.collect()
     try:
-        tuner = _tuner(as_trainable(session.trial, place), bridge, scheduler, session, scratch)
+        trainable = as_trainable(session.trial, place)
+        tuner = _tuner(trainable, bridge, scheduler, Requests(resources, fleet), scratch)
         with (
             Room(resources, lambda: jobs.at_once, say) as room,
             memory_kills_reported(),
@@ -106,28 +110,17 @@ def _tuner(
     trainable: Callable[[dict[str, Any]], None],
     bridge: Bridge,
     scheduler: TrialScheduler,
-    session: Session,
+    requests: Requests,
     scratch: Path,
 ) -> tune.Tuner:
     """Tune as this project needs it: it tries nothing twice, prints nothing and keeps nothing."""
-    resources, space = session.resources, session.run.space
-
-    def request(config: dict[str, Any]) -> tune.PlacementGroupFactory:
-        job = config["job"]
-        own = resources.alone if job.alone else resources
-        machines = machines_for(space.train_config(job.params), own) if own.gpu_bytes else {}
-        bundles = [{"CPU": float(own.cpus), "GPU": own.gpus}]
-        if not machines:
-            return tune.PlacementGroupFactory(bundles)
-        return tune.PlacementGroupFactory(bundles, bundle_label_selector=[machines])
-
     return tune.Tuner(
-        tune.with_resources(trainable, request),
+        tune.with_resources(trainable, requests.of),
         tune_config=tune.TuneConfig(
             search_alg=bridge,
             scheduler=scheduler,
             num_samples=-1,  # the jobs know when it is over
-            max_concurrent_trials=resources.concurrent,
+            max_concurrent_trials=requests.resources.concurrent,
             # A new process costs seconds of imports; see orchestrator.execute.worker for when a
             # used one must not go on.
             reuse_actors=True,

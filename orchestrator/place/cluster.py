@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import shutil
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -12,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray._private import ray_constants, ray_logging
+from ray._private import ray_constants, ray_logging, worker
 from ray.exceptions import RayError
 
 from detector.config.cli import log
 from detector.core.errors import InputError, JobError
+from detector.core.files import write_text
 from orchestrator.place.interruption import handlers_kept
 from orchestrator.place.joining import (
     cluster_address,
@@ -25,10 +27,12 @@ from orchestrator.place.joining import (
     no_answer,
 )
 from orchestrator.place.preflight import require_ready, short_folder
-from orchestrator.place.resources import Machine
+from orchestrator.place.resources import LABEL, Machine
 
 OBJECT_STORE_BYTES = 200_000_000  # trials exchange a few numbers; images never pass through Ray
 START_ATTEMPTS = 4
+OVER_SESSIONS = 2  # folders of a Ray that is over which are kept, for those who want its logs
+OWNER = "search.pid"  # in such a folder: whose Ray it was
 SNAPSHOT_S = 3600  # of Tune's own state, which nothing reads (see orchestrator.run.study)
 _TOO_SLOW = "timed out during startup"  # of what Ray says, as a plain Exception
 
@@ -44,6 +48,7 @@ BEHAVIOUR = {
     "TUNE_GLOBAL_CHECKPOINT_S": str(SNAPSHOT_S),
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths mean the same in a trial
 }
+LOGS = {"RAY_ROTATION_MAX_BYTES": "20000000", "RAY_ROTATION_BACKUP_COUNT": "1"}  # not 512 MB each
 
 
 @contextmanager
@@ -53,7 +58,7 @@ def connected(machine: Machine) -> Iterator[list[Machine]]:
     InputError when what Ray needs is not there; see `orchestrator.place.preflight`.
     """
     os.environ.update(BEHAVIOUR)
-    for name, value in QUIET.items():
+    for name, value in (QUIET | LOGS).items():
         os.environ.setdefault(name, value)
     if ray.is_initialized():
         yield machines()
@@ -73,8 +78,15 @@ def connected(machine: Machine) -> Iterator[list[Machine]]:
 
 def machines() -> list[Machine]:
     """What every live machine of the running cluster offers."""
-    offers = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    return [Machine(offer.get("CPU", 0.0), offer.get("GPU", 0.0)) for offer in offers]
+    return [
+        Machine(
+            node["Resources"].get("CPU", 0.0),
+            node["Resources"].get("GPU", 0.0),
+            node["Labels"].get(LABEL, ""),
+        )
+        for node in ray.nodes()
+        if node["Alive"]
+    ]
 
 
 def _start(address: str | None, machine: Machine) -> None:
@@ -87,6 +99,7 @@ def _start(address: str | None, machine: Machine) -> None:
             raise InputError(no_answer(address, error)) from None
         return
     _start_here(machine, quiet)
+    forget_sessions(Path(worker.global_worker.node.get_session_dir_path()))
     keep_private(Path.home() / ".ray" / "auth_token")
 
 
@@ -119,6 +132,32 @@ def _start_here(machine: Machine, quiet: dict[str, Any]) -> None:
                     "minute; see whether something else keeps its cores or its disk busy"
                 ) from None
         log("Ray did not start within half a minute; this machine is busy: trying again")
+
+
+def forget_sessions(own: Path) -> None:
+    """Note that Ray's folder is of this process, and delete those of searches that are over.
+
+    Ray never deletes one. The newest OVER_SESSIONS stay, and all that others have started.
+    """
+    write_text(own / OWNER, str(os.getpid()))
+    over = [
+        folder
+        for folder in own.parent.glob("session_*")
+        if not folder.is_symlink() and _is_over(folder / OWNER)
+    ]
+    for folder in sorted(over)[:-OVER_SESSIONS]:  # their names begin with the time
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_over(owner: Path) -> bool:
+    """Whether the process that a file names has ended; not where there is no such file."""
+    try:
+        os.kill(int(owner.read_text(encoding="utf-8")), 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, ValueError):  # another user's, or another program's
+        return False
+    return False
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from statistics import geometric_mean
 from typing import TYPE_CHECKING
 
 import ray
@@ -17,13 +18,12 @@ from detector.config.cli import log
 from detector.config.settings import TrainConfig, network_name
 from detector.core.errors import JobError
 from orchestrator.place.cost import measure_largest, most_bytes
-from orchestrator.place.resources import TrialResources
+from orchestrator.place.resources import LABEL, TrialResources
 from orchestrator.space.search_space import SearchSpace
 
 if TYPE_CHECKING:  # seconds of imports
     from detector.training.step_cost import StepCost
 
-LABEL = "ray.io/accelerator-type"
 PATIENCE_S = 600.0  # for a GPU that is free, imports and steps
 Measure = Callable[[SearchSpace, int], "dict[str, StepCost]"]
 Needed = Callable[[TrainConfig], int]
@@ -45,6 +45,11 @@ class Kind:
     def gpu_bytes(self) -> int:
         """What there is on one."""
         return min(step.gpu_bytes or 0 for step in self.steps.values())
+
+    @property
+    def seconds(self) -> float:
+        """Of a step, the geometric mean over the networks."""
+        return geometric_mean(step.seconds for step in self.steps.values())
 
 
 def measured_kinds(
@@ -93,23 +98,23 @@ def selector(wanted: Sequence[str], known: Collection[str]) -> dict[str, str]:
     return {LABEL: f"in({','.join(wanted)})"}
 
 
-def machines_for(
+def holding_kinds(
     config: TrainConfig, resources: TrialResources, needed: Needed = most_bytes
-) -> dict[str, str]:
-    """The selector of the machines whose share of a GPU holds a training; {} where all may do.
+) -> list[str]:
+    """The kinds of which a trial's share holds a training; all where none does.
 
-    That is also where none holds it: it works through its batch in parts then. `needed` counts the
-    bytes, before what was measured over them.
+    It works through its batch in parts then. `needed` counts the bytes, before what was measured
+    over them.
     """
-    kinds = resources.gpu_bytes
+    kinds = resources.kinds
     if len(kinds) < 2:
-        return {}
+        return list(kinds)
     from detector.training.step_cost import CONTEXT_BYTES, FACTOR  # seconds of imports
 
     try:
         count = needed(config)
     except JobError:  # of a network whose step cannot be counted
-        return {}
+        return list(kinds)
     taken = count * resources.memory_factors.get(network_name(config), FACTOR) + CONTEXT_BYTES
-    holding = [name for name, there in kinds.items() if taken <= resources.gpu_share * there]
-    return selector(holding, kinds) if holding else {}
+    holding = [name for name, k in kinds.items() if taken <= min(k.share, 1.0) * k.bytes]
+    return holding or list(kinds)

@@ -10,6 +10,7 @@ from detector.core.errors import InputError
 from orchestrator.place.cores import usable_cores
 from orchestrator.trials.failure import Sharing
 
+LABEL = "ray.io/accelerator-type"  # of Ray, on machines with GPUs that it knows
 TRIALS_AT_ONCE = 4  # on one machine without a GPU
 TRIALS_ON_A_GPU = 8  # at most: more only wait for each other
 SPARE_MEMORY = 0.1  # of a GPU, for pages larger than the step that was measured
@@ -19,10 +20,20 @@ CPUS_UNKNOWN = 2  # asked for when no machine with a GPU has joined the cluster 
 
 @dataclass(frozen=True)
 class Machine:
-    """What one machine offers."""
+    """What one machine offers; `kind` is that of its GPUs, where Ray has a label for it."""
 
     cpus: float
     gpus: float
+    kind: str = ""
+
+
+@dataclass(frozen=True)
+class GpuKind:
+    """A kind of GPU: the bytes on one, the share of it that a trial gets, seconds of a step."""
+
+    bytes: int
+    share: float
+    seconds: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -30,33 +41,37 @@ class TrialResources:
     """What one trial reserves; `concurrent` None lets the cluster's size decide.
 
     memory_factors: by network, what a step took of a GPU over what was predicted, where measured.
-    gpu_bytes: by kind of GPU, see `orchestrator.place.gpu_kinds`, what there is on one, where
-    measured. machine_cpus: what the smallest machine that holds a trial has; 0 where none is known.
+    kinds: of GPU by name, see `orchestrator.place.gpu_kinds`, where measured. machine_cpus: what
+    the smallest machine that holds a trial has; 0 where none is known.
     """
 
     cpus: int
     gpus: float
     concurrent: int | None
     memory_factors: Mapping[str, float] = field(default_factory=dict, hash=False)
-    gpu_bytes: Mapping[str, int] = field(default_factory=dict, hash=False)
+    kinds: Mapping[str, GpuKind] = field(default_factory=dict, hash=False)
     machine_cpus: int = field(default=0, compare=False)
-
-    @property
-    def gpu_share(self) -> float:
-        """What a training has of each of its GPUs."""
-        return min(self.gpus, 1.0)
 
     @property
     def alone(self) -> TrialResources:
         """What a trial reserves that no other is to be beside."""
-        gpus = 1.0 if 0 < self.gpus < 1 else self.gpus
-        return replace(self, cpus=max(self.cpus, self.machine_cpus), gpus=gpus)
+        gpus = _whole(self.gpus)
+        kinds = {name: replace(kind, share=_whole(kind.share)) for name, kind in self.kinds.items()}
+        return replace(self, cpus=max(self.cpus, self.machine_cpus), gpus=gpus, kinds=kinds)
+
+    def gpus_on(self, kind: str) -> float:
+        """What a trial gets of a GPU there; of a kind that is not known, what it gets of any."""
+        return self.kinds[kind].share if kind in self.kinds else self.gpus
 
     @property
     def sharing(self) -> Sharing:
         """What trials have in common."""
         beside = self.concurrent != 1
         return Sharing(gpu=beside and self.gpus < 1, machine=beside)
+
+
+def _whole(gpus: float) -> float:
+    return 1.0 if 0 < gpus < 1 else gpus
 
 
 def this_machine() -> Machine:
@@ -90,14 +105,15 @@ def allot(
     if cpus_per_trial is None:
         cpus_per_trial = _share_of_cores(machines, gpus_per_trial, trials)
     share = TrialResources(cpus_per_trial, gpus_per_trial, concurrent)
-    holding = [int(machine.cpus) for machine in machines if _slots(machine, share)]
+    held = {m: slots(m, cpus=cpus_per_trial, gpus=gpus_per_trial) for m in machines}
+    holding = [int(machine.cpus) for machine, count in held.items() if count]
     share = replace(share, machine_cpus=min(holding, default=0))
     if growing:
         return share
-    slots = sum(_slots(machine, share) for machine in machines)
-    if slots == 0:
+    most = sum(held[machine] for machine in machines)
+    if most == 0:
         raise InputError(too_much(machines, share))
-    return share if concurrent else replace(share, concurrent=min(slots, trials))
+    return share if concurrent else replace(share, concurrent=min(most, trials))
 
 
 def packed(trial_bytes: int, gpu_bytes: int, *, cores: int, trials: int) -> float:
@@ -128,7 +144,8 @@ def amount(of: Machine | TrialResources) -> str:
 
 def fits(resources: TrialResources, machines: Sequence[Machine]) -> bool:
     """Whether one of the machines can hold a trial."""
-    return any(_slots(machine, resources) for machine in machines)
+    cpus, gpus = resources.cpus, resources.gpus
+    return any(slots(machine, cpus=cpus, gpus=gpus) for machine in machines)
 
 
 def _share_of_cores(machines: Sequence[Machine], gpus_per_trial: float, trials: int) -> int:
@@ -140,9 +157,10 @@ def _share_of_cores(machines: Sequence[Machine], gpus_per_trial: float, trials: 
     return max(int(cpus // at_once), 1)
 
 
-def _slots(machine: Machine, share: TrialResources) -> int:
-    by_cores = int(machine.cpus // share.cpus)
-    return by_cores if share.gpus == 0 else min(by_cores, _gpu_slots(machine, share.gpus))
+def slots(machine: Machine, *, cpus: int, gpus: float) -> int:
+    """How many trials that reserve so much a machine holds."""
+    by_cores = int(machine.cpus // cpus)
+    return by_cores if gpus == 0 else min(by_cores, _gpu_slots(machine, gpus))
 
 
 def _gpu_slots(machine: Machine, gpus: float) -> int:

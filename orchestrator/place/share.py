@@ -14,7 +14,15 @@ from orchestrator.config.settings import SearchConfig
 from orchestrator.place.cost import estimate, measured_apart, measured_largest
 from orchestrator.place.gpu_kinds import Kind, measured_kinds
 from orchestrator.place.joining import cluster_address
-from orchestrator.place.resources import Machine, TrialResources, allot, packed, this_machine
+from orchestrator.place.resources import (
+    GpuKind,
+    Machine,
+    TrialResources,
+    allot,
+    packed,
+    slots,
+    this_machine,
+)
 from orchestrator.space.search_space import SearchSpace
 
 if TYPE_CHECKING:  # seconds of imports
@@ -97,8 +105,8 @@ def cluster_share(
 ) -> TrialResources:
     """What a trial reserves on a cluster that was joined.
 
-    With resources.gpu=auto as many trials are on a GPU as the smallest kind of it holds, by the
-    kinds that have a machine now.
+    With resources.gpu=auto as many trials are on a GPU as each kind of it holds, by the kinds that
+    have a machine now.
     """
     resources = share(config, space, machines=machines)
     if config.resources.gpu == "whole" or resources.gpus == 0:
@@ -120,12 +128,29 @@ def cluster_share(
             f"resources.gpu=auto: on {kind.name or 'a GPU'} the largest trial takes "
             f"{kind.trial_bytes / 1e9:.1f} of {kind.gpu_bytes / 1e9:.1f} GB"
         )
-    log(f"resources.gpu=auto: a trial gets {max(shares.values()):g} GPU")
+    log(f"resources.gpu=auto: a trial gets {_in_words(shares)}")
+    resources = share(config, space, machines=machines, gpus=max(shares.values()))
+    if config.resources.cpus_per_trial is None:
+        resources = replace(resources, cpus=_even_cores(machines, shares))
     return replace(
-        share(config, space, machines=machines, gpus=max(shares.values())),
+        resources,
         memory_factors=_most([_factors(kind.steps) for kind in kinds]),
-        gpu_bytes={kind.name: kind.gpu_bytes for kind in kinds},
+        kinds={k.name: GpuKind(k.gpu_bytes, shares[k.name], k.seconds) for k in kinds},
     )
+
+
+def _even_cores(machines: Sequence[Machine], shares: Mapping[str, float]) -> int:
+    """Cores for a trial where each kind of GPU has its share."""
+    most = max(shares.values())
+    held = {m: slots(m, cpus=1, gpus=shares.get(m.kind, most)) for m in machines if m.gpus}
+    return max(1, min(int(m.cpus // max(count, 1)) for m, count in held.items()))
+
+
+def _in_words(shares: Mapping[str, float]) -> str:
+    """What a trial gets of each kind of GPU."""
+    if len(set(shares.values())) == 1:
+        return f"{max(shares.values()):g} GPU"
+    return ", ".join(f"{share:g} {kind or 'other'} GPU" for kind, share in shares.items())
 
 
 def _factors(steps: Mapping[str, StepCost]) -> dict[str, float]:

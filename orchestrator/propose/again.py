@@ -11,7 +11,7 @@ from typing import Any
 from orchestrator.propose.jobs import fault_of
 from orchestrator.propose.twins import training_part
 from orchestrator.trials.failure import Failure, Kind, Retries, Sharing
-from orchestrator.trials.job import TrialJob, Twin
+from orchestrator.trials.job import ANYWHERE, Choose, TrialJob, Twin, anywhere
 from orchestrator.trials.records import METRIC, TrialRecord, finite
 
 
@@ -78,13 +78,20 @@ class AgainJobs(ABC):
         """All of them: the few that need another's weights are begun in a moment."""
         return self.left
 
-    def next_job(self) -> TrialJob | None:
-        """The next training that nobody has and whose weights nobody is about to make."""
+    def next_job(self, choose: Choose = anywhere) -> TrialJob | None:
+        """The next training that nobody has and whose weights nobody is about to make.
+
+        All are whole trainings, which wait for the machines that suit them.
+        """
         for training in self._every:
             if training.key in self._epochs or self.result(training) is not None:
                 continue
             alike = self._alike(training)
             if any(self.result(other) is None for other in alike):
+                continue
+            alone = training.key in self._alone
+            where = ANYWHERE if alone else choose(training.leader.params, self.left, False)
+            if where is None:
                 continue
             self._epochs[training.key] = 0
             if training.key not in self._begun:
@@ -97,8 +104,9 @@ class AgainJobs(ABC):
                 params=training.leader.params,
                 twin=twins[0] if twins else None,
                 seed=training.seed,
-                alone=training.key in self._alone,
+                alone=alone,
                 values=training.values,
+                where=where,
             )
         return None
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from orchestrator.trials.failure import Failure
-from orchestrator.trials.job import TrialJob
+from orchestrator.trials.job import Choose, TrialJob, anywhere
 from orchestrator.trials.records import METRIC
 
 
@@ -28,10 +28,10 @@ class Jobs(Protocol):
         Not those that wait for what others will report.
         """
 
-    def next_job(self) -> TrialJob | None:
-        """A job to run now; None while that depends on running ones.
+    def next_job(self, choose: Choose = anywhere) -> TrialJob | None:
+        """A job to run now, where `choose` says; None while that depends on running ones.
 
-        Where none is running, None says that nothing is left.
+        Where none is running, None says that nothing is left: `choose` lets something start then.
         """
 
     def is_hopeless(self, job: TrialJob, report: Mapping[str, Any]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.propose.hopeless import LOSS
@@ -36,3 +37,19 @@ def store(study: Study, number: int, report: Mapping[str, Any], objectives: Obje
         now = figures(study.record(number), objectives)
         study.note(number, **{FIGURES: known | {str(epoch): now}})
     study.report(number, epoch, float(report[METRIC]))
+
+
+@dataclass
+class Running:
+    """How far a job is: the last epoch stored, and the one to train to (None: the last)."""
+
+    epoch: int
+    until: int | None
+
+
+def too_short(running: Running, report: Mapping[str, Any]) -> str | None:
+    """Why a job has failed that ended before the epoch that it was to train to; else None."""
+    epoch = int(report.get("epoch", 0))
+    if running.until is None or epoch >= running.until or report.get("finished"):
+        return None
+    return f"it ended after epoch {epoch}, though it should train to {running.until}"

@@ -8,8 +8,8 @@ Here the study is the only state, and it is told honestly how each trial ended.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from optuna.trial import FrozenTrial
@@ -24,12 +24,11 @@ from orchestrator.propose.halving import (
     equal_cost,
     leader,
     next_stop,
-    promotable,
 )
 from orchestrator.propose.hopeless import LOSS, Hopeless
 from orchestrator.propose.jobs import fault_of
 from orchestrator.propose.proposals import HMEAN, propose
-from orchestrator.propose.reports import store
+from orchestrator.propose.reports import Running, store, too_short
 from orchestrator.propose.twins import twin_of
 from orchestrator.run.as_records import (
     ALONE,
@@ -44,21 +43,13 @@ from orchestrator.run.as_records import (
 )
 from orchestrator.run.run import Run
 from orchestrator.trials.failure import NOTHING_SHARED, Failure, Kind, Retries, Sharing
-from orchestrator.trials.job import TrialJob, Twin
+from orchestrator.trials.job import ANYWHERE, Choose, TrialJob, Twin, Where, anywhere
 from orchestrator.trials.pareto import as_objectives
 from orchestrator.trials.records import METRIC
 
 # Trials that wait for the weights of others and were proposed without the scores that would guide
 # them; at most as many as that, or as there are jobs at work.
 AHEAD = 4
-
-
-@dataclass
-class _Running:
-    """How far a job is: the last epoch stored, and the one to train to (None: the last)."""
-
-    epoch: int
-    until: int | None
 
 
 class SearchJobs:
@@ -90,7 +81,7 @@ class SearchJobs:
             budget.epochs, grace=budget.grace_epochs, factor=budget.reduction_factor
         )
         self._decisions = Decisions(run.study, compared, self._objectives, tell)
-        self._running: dict[int, _Running] = {}  # by number of the trial
+        self._running: dict[int, Running] = {}  # by number of the trial
         self._retries, self._sharing = Retries(), sharing
         self.is_exhausted = False  # whether there was nothing new to propose
 
@@ -105,20 +96,28 @@ class SearchJobs:
         progress = self._progress()
         begun = [p.number for p in progress if not (p.busy or p.ended or p.is_paused)]
         ready = sum(self._waited_for(number) is None for number in begun)
-        promoted = len(all_promotable(progress, self._halving.factor)) if self._halving else 0
+        return len(self._running) + ready + len(self._promoted(progress)) + self._missing
+
+    def _promoted(self, progress: Sequence[Progress]) -> list[int]:
+        """Paused trials that have earned to go on, the next one first."""
+        halving = self._halving
+        return [p.number for p in all_promotable(progress, halving.factor)] if halving else []
+
+    @property
+    def _missing(self) -> int:
+        """Trials that are still to be proposed."""
         missing = self._space.budget.trials - len(self._study.trials)
-        missing = 0 if self.is_exhausted else max(0, missing)
-        return len(self._running) + ready + promoted + missing
+        return 0 if self.is_exhausted else max(0, missing)
 
-    def next_job(self) -> TrialJob | None:
+    def next_job(self, choose: Choose = anywhere) -> TrialJob | None:
         """The next job; None while it depends on the jobs that are running, or when all is over."""
-        number = self._next()
-        if number is None and not self._running:
+        found = self._next(choose)
+        if found is None and not self._running:
             self._stop_paused()
-            number = self._next()  # one that waited for a paused trial, see `_waited_for`
-        return None if number is None else self._job(self._study.trial(number))
+            found = self._next(choose)  # one that waited for a paused trial, see `_waited_for`
+        return None if found is None else self._job(self._study.trial(found[0]), found[1])
 
-    def _job(self, trial: FrozenTrial) -> TrialJob:
+    def _job(self, trial: FrozenTrial, where: Where) -> TrialJob:
         number, params = trial.number, dict(trial.params)
         epoch = max(trial.intermediate_values, default=0)
         until = next_stop(epoch, self._steps(trial)) if self._halving else None
@@ -127,10 +126,10 @@ class SearchJobs:
             until = None
             self._study.note(number, **{TWIN: twin.number})
             self._decisions.say(number, "reused", f"the weights of trial {trial_id(twin.number)}")
-        self._running[number] = _Running(epoch, until)
+        self._running[number] = Running(epoch, until)
         weights = None if twin is None else self._weights_of(twin)
         folder, alone = self._run.trial_folder(number), ALONE in trial.user_attrs
-        return TrialJob(number, folder, params, until=until, twin=weights, alone=alone)
+        return TrialJob(number, folder, params, until=until, twin=weights, alone=alone, where=where)
 
     def _weights_of(self, twin: FrozenTrial) -> Twin:
         latest = twin.user_attrs.get(LATEST, {})
@@ -141,24 +140,26 @@ class SearchJobs:
             finished=twin.state is OptunaState.COMPLETE,
         )
 
-    def _next(self) -> int | None:
-        """The number of the trial to go on with; None when there is none now."""
+    def _next(self, choose: Choose) -> tuple[int, Where] | None:
+        """The number of the trial to go on with, and where; None when there is none now."""
         while True:
             progress = self._progress()
             begun = [p.number for p in progress if not (p.busy or p.ended or p.is_paused)]
             begun = [number for number in begun if not self._given_up(number)]
             waited_for = {number: self._waited_for(number) for number in begun}
-            if ready := [number for number in begun if waited_for[number] is None]:
-                return ready[0]
-            if self._halving and (best := promotable(progress, self._halving.factor)):
-                self._decisions.by_rank([best.number], "promoted", compared=progress)
-                return best.number
+            ready = [number for number in begun if waited_for[number] is None]
+            if found := self._first(ready, choose, len(ready) + self._missing, begins=True):
+                return found
+            promoted = self._promoted(progress)
+            if found := self._first(promoted, choose, len(promoted)):
+                self._decisions.by_rank([found[0]], "promoted", compared=progress)
+                return found
             is_far_ahead = len(begun) >= max(AHEAD, len(self._running))
             if is_far_ahead or not self._propose():
                 break
         if self._running or not self._halving:
             return None
-        why = "no trial has finished"
+        best, why = None, "no trial has finished"
         if is_far_ahead:
             best = leader([p for p in progress if p.number in waited_for.values()], 1)
             why = "others wait for its weights"
@@ -166,10 +167,22 @@ class SearchJobs:
             # A search ends alike whether there are enough trials or no untried points: the best
             # of each rung go on as ever, and where that finished none, the best of all does.
             best = leader(progress, self._halving.factor)
-        if best is None:
+        if best is None or (found := self._first([best.number], choose, 1)) is None:
             return None
         self._decisions.by_rank([best.number], "promoted", why, progress)
-        return best.number
+        return found
+
+    def _first(
+        self, numbers: Sequence[int], choose: Choose, waiting: int, *, begins: bool = False
+    ) -> tuple[int, Where] | None:
+        """The first of these trials for which there is a place now, and that."""
+        for number in numbers:
+            trial = self._study.trial(number)
+            alone = ALONE in trial.user_attrs
+            where = ANYWHERE if alone else choose(trial.params, waiting, begins)
+            if where is not None:
+                return number, where
+        return None
 
     def _given_up(self, number: int) -> bool:
         if given_up := self._hopeless.given_up(number):
@@ -242,7 +255,7 @@ class SearchJobs:
             if self._given_up(number):
                 del self._running[number]
                 return
-            reason = _too_short(running, report)
+            reason = too_short(running, report)
         if reason is not None:
             self._fail(number, Failure(Kind.BUG, reason))
             return
@@ -297,11 +310,3 @@ class SearchJobs:
         self._study.note(number, **{REASON: failure.reason})
         self._study.end(number, OptunaState.FAIL)
         self._decisions.say(number, "failed", failure.reason)
-
-
-def _too_short(running: _Running, report: Mapping[str, Any]) -> str | None:
-    """Why a job has failed that ended before the epoch that it was to train to; else None."""
-    epoch = int(report.get("epoch", 0))
-    if running.until is None or epoch >= running.until or report.get("finished"):
-        return None
-    return f"it ended after epoch {epoch}, though it should train to {running.until}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,28 @@ class Twin:
 
 
 @dataclass(frozen=True)
+class Where:
+    """Where a job is to run: on which kind of machine, and with how much of a GPU there.
+
+    None is any kind, and what every job reserves.
+    """
+
+    kind: str | None = None
+    gpus: float | None = None
+
+
+ANYWHERE = Where()
+# For a trial with these settings, how many wait to begin as it does, or to go on as it does, and
+# which of both: where its job can start now; None when it has to wait.
+Choose = Callable[[Mapping[str, Any], int, bool], Where | None]
+
+
+def anywhere(_params: Mapping[str, Any], _waiting: int, _begins: bool) -> Where:
+    """All machines are alike, and whoever runs the job waits for room."""
+    return ANYWHERE
+
+
+@dataclass(frozen=True)
 class TrialJob:
     """A trial, and how far it is to be trained now.
 
@@ -30,7 +52,7 @@ class TrialJob:
     trial is paused; None is the end. twin: a trial whose weights are those of this one, which is
     only scored then. seed: the training's seed in place of the one that the point has. alone: it
     found no memory beside others, and has a machine for itself. values: settings of the training,
-    by dotted name, in place of those of the point.
+    by dotted name, in place of those of the point. where: it is to run.
     """
 
     number: int
@@ -41,6 +63,7 @@ class TrialJob:
     seed: int | None = None
     alone: bool = False
     values: Mapping[str, Any] = field(default_factory=dict)
+    where: Where = ANYWHERE
 
     @property
     def key(self) -> tuple[int, Path]:
@@ -53,6 +76,9 @@ class Listener:
 
     def step(self) -> None:
         """Called several times a second."""
+
+    def given(self, job: TrialJob) -> None:
+        """A worker is looked for."""
 
     def started(self, job: TrialJob) -> None:
         """A worker has the job."""

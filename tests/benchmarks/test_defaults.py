@@ -14,6 +14,7 @@ COMMANDS = sorted(p.name for p in FOLDER.glob("*.py") if "\nDEFAULTS = {" in p.r
 # What makes it small and is no folder or file; what it must say.
 SMALL = {
     "bench_cleval.py": ("rounds=1 pages=250", "no data=FOLDER"),
+    "bench_disk.py": ("trials=2", "2 trials of space=smoke"),
     "bench_eta.py": ("seeds=1 trials=8", "8 of 40 trainings, 1 seeds"),
     "bench_feed.py": (
         "pages=2 page_px=512 side=256 crop=128 batch=2 workers=1 epochs=1 rounds=1",
@@ -25,6 +26,7 @@ SMALL = {
         "16 crops of 64 px and 4 pages of 6 words",
     ),
     "bench_hopeless.py": ("searches=4", "40 trainings of 9 epochs, 4 searches"),
+    "bench_machines.py": ("seeds=1", "40 trials, 1 seeds"),
     "bench_memory.py": (
         "backbones=mobilenetv3_small_050 sides=64 batches=1 page_px=64",
         "mobilenetv3_small_050, crops of 64",

@@ -289,8 +289,9 @@ def pausing_trial():
     def trial(job, report):
         last = job.folder / "checkpoint" / "last.safetensors"
         last.parent.mkdir(parents=True, exist_ok=True)
-        begun = last.exists()
-        last.with_name("previous.safetensors").write_text("the same before")
+        begun, previous = last.exists(), last.with_name("previous.safetensors")
+        assert not previous.exists(), "a paused trial keeps one state"
+        previous.write_text("the same before")
         last.write_text("weights and optimizer")
         hmean = 1 - abs(job.params["loss.negative_ratio"] - 4) / 10
         for epoch in range(2 if begun else 1, job.until + 1):
@@ -301,7 +302,9 @@ def pausing_trial():
 
 @pytest.mark.usefixtures("ray_cluster")
 @pytest.mark.parametrize("compare", ["epochs", "cost"])
-def test_trials_that_are_over_keep_no_training_state_but_the_last_of_finished_ones(folder, data, capfd, compare):
+def test_trials_that_are_over_keep_no_training_state_but_the_last_of_finished_ones(
+    folder, data, capfd, compare
+):
     (folder / "tiny.yaml").write_text(PAUSING)
     arguments = [f"data.root={data}", "resources.gpus_per_trial=0", "name=p", "budget.concurrent=1"]
     assert run(*arguments, f"search.compare={compare}", trial=pausing_trial()) == 0

@@ -25,7 +25,7 @@ class Head:
     """
 
     def __init__(
-        self, workers: dict[str, int] | None, *, newer: bool = True, idle_minutes: float = 5
+        self, workers: dict[str, int] | None = None, *, newer: bool = True, idle_minutes: float = 5
     ) -> None:
         self._idle_minutes = idle_minutes
         self._folder = Path(tempfile.mkdtemp(dir="/tmp"))  # short, for Ray's sockets

@@ -34,7 +34,7 @@ ORCHESTRATOR = House(
         ("run",),
         ("place", "machines", "launch", "results", "track"),
         ("propose",),
-        ("page_counts", "forecast"),
+        ("page_counts", "forecast", "fleet"),
         ("execute", "report_page", "ensembles"),
         ("packs",),
         (COMMANDS,),

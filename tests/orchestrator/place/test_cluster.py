@@ -67,6 +67,28 @@ def test_a_ray_of_this_machine_listens_to_this_machine_alone(ray_cluster):
     assert set(sockets) == {"127.0.0.1"}
 
 
+def test_folders_of_searches_that_are_over_go_but_the_newest_two(tmp_path):
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    owners = {"1": ended.pid, "2": os.getpid(), "3": "", "4": ended.pid, "5": ended.pid}
+    for name, pid in owners.items():
+        (tmp_path / f"session_{name}" / "logs").mkdir(parents=True)
+        (tmp_path / f"session_{name}" / cluster.OWNER).write_text(str(pid))
+    (tmp_path / "session_0").mkdir()  # somebody else's
+    (tmp_path / "session_latest").symlink_to(tmp_path / "session_1")
+    (tmp_path / "session_6").mkdir()
+    cluster.forget_sessions(tmp_path / "session_6")
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert left == [*[f"session_{n}" for n in (0, 2, 3, 4, 5, 6)], "session_latest"]
+    assert (tmp_path / "session_6" / cluster.OWNER).read_text() == str(os.getpid())
+
+
+def test_the_folder_of_a_ray_that_is_started_is_noted_as_of_this_process(ray_cluster):
+    assert ray_cluster
+    folder = Path(ray._private.worker.global_worker.node.get_session_dir_path())
+    assert (folder / cluster.OWNER).read_text() == str(os.getpid())
+
+
 @pytest.mark.slow
 @pytest.mark.ray
 def test_ray_starts_with_a_long_temporary_folder(tmp_path):
@@ -86,7 +108,7 @@ def test_ray_starts_with_a_long_temporary_folder(tmp_path):
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout == "[Machine(cpus=1.0, gpus=0.0)]\n"
+    assert done.stdout == "[Machine(cpus=1.0, gpus=0.0, kind='')]\n"
     assert "Ray works in /tmp/ray instead" in done.stderr
     assert list(long.glob("ray*")) == []
 

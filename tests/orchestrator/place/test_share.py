@@ -16,7 +16,7 @@ from detector.training.step_cost import StepCost
 from orchestrator.place import share
 from orchestrator.place.cost import largest
 from orchestrator.place.gpu_kinds import Kind
-from orchestrator.place.resources import Machine, TrialResources, allot, packed
+from orchestrator.place.resources import GpuKind, Machine, TrialResources, allot, packed
 from orchestrator.place.share import sharing
 from orchestrator.run.command_line import parse_arguments
 from orchestrator.space.search_space import SearchSpace, load_space
@@ -147,7 +147,7 @@ def test_processes_and_gpus_of_a_trial_must_agree(space, monkeypatch, fixed, gpu
             share.share(config, space.with_fixed(fixed))
 
 
-MACHINES = [Machine(8, 0), Machine(16, 2), Machine(32, 1)]
+MACHINES = [Machine(8, 0), Machine(16, 2, "T4"), Machine(32, 1, "H100")]
 
 
 def on_cluster(space: SearchSpace, kinds, *arguments: str) -> TrialResources:
@@ -155,19 +155,32 @@ def on_cluster(space: SearchSpace, kinds, *arguments: str) -> TrialResources:
     return share.cluster_share(config, space, MACHINES, lambda *_, **__: kinds)
 
 
-def test_on_a_cluster_the_smallest_kind_of_gpu_decides(space: SearchSpace, capsys):
-    small = {"resnet18": StepCost(0.1, 4 * GB, 16 * GB, 1.2)}
+def test_on_a_cluster_each_kind_of_gpu_has_its_share(space: SearchSpace, capsys):
+    small = {"resnet18": StepCost(0.4, 4 * GB, 16 * GB, 1.2)}
     large = {"resnet18": StepCost(0.1, 5 * GB, 80 * GB, 1.4)}
     got = on_cluster(space, [Kind("H100", large), Kind("T4", small)], "resources.gpu=auto")
     # 14.4 GB hold three trials of 4 GB; twelve trials on three GPUs would be four.
-    assert got == TrialResources(
-        2, 0.3333, None, {"resnet18": 1.4}, {"H100": 80 * GB, "T4": 16 * GB}
-    )
+    kinds = {
+        "H100": GpuKind(80 * GB, 0.25, pytest.approx(0.1)),
+        "T4": GpuKind(16 * GB, 0.3333, pytest.approx(0.4)),
+    }
+    assert got == TrialResources(2, 0.3333, None, {"resnet18": 1.4}, kinds)
     assert capsys.readouterr().err == (
         "resources.gpu=auto: on H100 the largest trial takes 5.0 of 80.0 GB\n"
         "resources.gpu=auto: on T4 the largest trial takes 4.0 of 16.0 GB\n"
-        "resources.gpu=auto: a trial gets 0.3333 GPU\n"
+        "resources.gpu=auto: a trial gets 0.25 H100 GPU, 0.3333 T4 GPU\n"
     )
+
+
+def test_cores_are_shared_evenly_on_the_machine_that_has_least_for_each_trial(space: SearchSpace):
+    step = {"resnet18": StepCost(0.1, 4 * GB, 80 * GB, 1.0)}
+    whole = {"resnet18": StepCost(0.1, 4 * GB, 5 * GB, 1.0)}
+    kinds = [Kind("H100", step), Kind("T4", whole)]
+    # A T4 holds one trial, an H100 four: 8 cores each on the machine with two T4, and on the other.
+    got = on_cluster(space, kinds, "resources.gpu=auto")
+    assert (got.cpus, got.gpus) == (8, 1.0)
+    got = on_cluster(space, kinds, "resources.gpu=auto", "resources.cpus_per_trial=3")
+    assert got.cpus == 3
 
 
 def test_on_a_cluster_nothing_is_measured_that_nobody_asked_for(space: SearchSpace, capsys):

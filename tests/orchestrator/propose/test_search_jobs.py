@@ -21,7 +21,7 @@ from orchestrator.run import study as store
 from orchestrator.space.parameters import Budget, Parameter
 from orchestrator.space.search_space import SearchSpace
 from orchestrator.trials.failure import NOTHING_SHARED, Failure, Kind, Sharing
-from orchestrator.trials.job import TrialJob, Twin
+from orchestrator.trials.job import TrialJob, Twin, Where
 from orchestrator.trials.pareto import as_objectives
 from orchestrator.trials.records import TrialState
 
@@ -381,6 +381,57 @@ def test_trials_that_wait_for_the_weights_of_another_could_not_run_at_once(tmp_p
     assert session.jobs.at_once == 1
     session.end("a", result(4, 0.5, finished=True, best_epoch=3.0))
     assert session.jobs.at_once == 2
+
+
+class Machines:
+    """Chooses for tests: nothing for the ratios that are shut out; notes what was asked."""
+
+    def __init__(self):
+        self.shut: set[float] = set()
+        self.asked: list[tuple[float, int, bool]] = []
+
+    def choose(self, params, waiting, begins):
+        self.asked.append((params[RATIO], waiting, begins))
+        return None if params[RATIO] in self.shut else Where("T4", 0.5)
+
+
+def test_a_job_without_a_machine_is_passed_over_and_comes_when_there_is_one(tmp_path):
+    session, machines = Session(tmp_path, warm_start=points(4, 3, 2, 5)), Machines()
+    machines.shut = {4.0, 3.0}
+    job = session.jobs.next_job(machines.choose)
+    assert (job.number, job.where) == (2, Where("T4", 0.5))
+    # Waiting are those that were proposed and those that are not yet.
+    assert machines.asked == [(4, 4, True), (4, 4, True), (3, 4, True)] + [
+        (ratio, 4, True) for ratio in (4, 3, 2)
+    ]
+    machines.shut = {4.0}
+    assert session.jobs.next_job(machines.choose).number == 1
+    assert session.jobs.at_once == 2 + 1 + 1
+    machines.shut = set()
+    assert [session.jobs.next_job(machines.choose).number for _ in range(2)] == [0, 3]
+    assert session.jobs.next_job(machines.choose) is None
+
+
+def test_only_a_few_trials_are_proposed_ahead_of_the_machines_that_hold_them(tmp_path):
+    session, machines = Session(tmp_path, trials=50), Machines()
+    machines.choose = lambda *_: None
+    assert session.jobs.next_job(machines.choose) is None
+    assert len(session.study.trials) == AHEAD
+
+
+def test_a_promoted_trial_without_a_machine_makes_way_for_the_next(tmp_path):
+    session, machines = (
+        Session(tmp_path, warm_start=points(4, 3, 5, 2), halving=HALVING),
+        Machines(),
+    )
+    for name in "abcd":  # all begin, before any has reported
+        session.names[name] = session.jobs.next_job(machines.choose)
+    for name in "abcd":
+        session.end(name, result(1, session.names[name].params[RATIO] / 10))
+    machines.asked, machines.shut = [], {5.0}
+    job = session.jobs.next_job(machines.choose)
+    assert (job.number, job.until, job.where) == (0, 2, Where("T4", 0.5))
+    assert machines.asked == [(5, 2, False), (4, 2, False)]
 
 
 def test_a_small_search_trains_its_best_trial_to_the_end(tmp_path):

@@ -24,6 +24,7 @@ from orchestrator import report, search
 from orchestrator.forecast.outlook import Outlook
 from orchestrator.place import interruption, share
 from orchestrator.place.resources import TrialResources
+from orchestrator.results import live
 from orchestrator.results.ranking import COLUMNS
 from orchestrator.run import run_folder
 from orchestrator.run.study import open_study
@@ -200,6 +201,7 @@ def test_a_search_ends_itself_where_nothing_more_is_to_come_and_goes_on_when_tol
 ):
     """The warm start is perfect, so no hour brings anything; ten trials are tried all the same."""
     monkeypatch.setattr(search, "Outlook", partial(Outlook, every_s=0.0, most_share=1.0))
+    monkeypatch.setattr(live, "EXPECTED_EVERY_S", 0.0)
     arguments = [f"data.root={data}", "resources.gpus_per_trial=0", "budget.trials=16"]
     settings = ["budget.stop=auto", "budget.worth=0.002", "budget.concurrent=1"]
     assert run(*arguments, "name=auto", *settings) == 0

@@ -16,7 +16,7 @@ from doc_rules import TINY, TINY_SEARCH
 
 # Runs under names that pages use, which are these two again.
 SAME_RUNS = {
-    "runs/receipts": "runs/first",
+    **dict.fromkeys(("runs/receipts", "runs/record"), "runs/first"),
     **dict.fromkeys(("runs/longer", "runs/short", "runs/whole"), "runs/one"),
 }
 LINKED = ("benchmarks", "search_spaces", "tests", "cluster.yaml", "pyproject.toml", "README.md")

@@ -90,6 +90,19 @@ def account(home: Path) -> Iterator[None]:
             server.stop()
 
 
+def ray_up(config: dict[str, Any], recorder: Recorder) -> None:
+    """What `ray up --yes` does with a file, to machines that the recorder stands for."""
+    get_or_create_head_node(
+        _bootstrap_config(config, no_config_cache=True),
+        "cluster.yaml",
+        no_restart=False,
+        restart_only=False,
+        yes=True,
+        override_cluster_name=None,
+        _runner=recorder,  # type: ignore[arg-type]
+    )
+
+
 @pytest.fixture(scope="module")
 def launched(account: None, home: Path) -> Recorder:
     """`ray up`, and on its head, with the file that it was sent, the first worker."""
@@ -98,16 +111,7 @@ def launched(account: None, home: Path) -> Recorder:
     text = (ROOT / "cluster.yaml").read_text(encoding="utf-8")
     config = yaml.safe_load(text.replace("fs-00000000000000000", efs))
     recorder = Recorder()
-    whole = _bootstrap_config(config, no_config_cache=True)
-    get_or_create_head_node(
-        whole,
-        "cluster.yaml",
-        False,
-        False,
-        True,
-        None,
-        _runner=recorder,  # type: ignore[arg-type]
-    )
+    ray_up(config, recorder)
     there = recorder.bootstrap
     key = next((home / ".ssh").glob("*.pem"))
     shutil.copy(key, home / "ray_bootstrap_key.pem")  # as rsync puts it on the head
@@ -211,17 +215,8 @@ def test_a_missing_token_costs_a_machine_without_the_check(home: Path) -> None:
     """Why `orchestrator.cluster` exists: Ray launches first and looks at the token afterwards."""
     config = yaml.safe_load((ROOT / "cluster.yaml").read_text(encoding="utf-8"))
     config |= {"cluster_name": "tokenless", "file_mounts": {"~/t": str(home / "missing")}}
-    whole = _bootstrap_config(config, no_config_cache=True)
     with pytest.raises(FileNotFoundError):
-        get_or_create_head_node(
-            whole,
-            "cluster.yaml",
-            False,
-            False,
-            True,
-            None,
-            _runner=Recorder(),  # type: ignore[arg-type]
-        )
+        ray_up(config, Recorder())
     answer = boto3.client("ec2", REGION).describe_instances(
         Filters=[{"Name": "tag:ray-cluster-name", "Values": ["tokenless"]}]
     )

@@ -13,8 +13,10 @@ tiny: three trainings that try the recorder itself.
 
 A recording that was stopped, or killed, goes on after the last epoch of each training that has
 begun. `output` is written again after each training and holds those that are complete; the first
-ones of `drawn` fill its space as evenly as all do. `dry=true` only says what it will cost, by steps
-timed on two busy cores of a server. Receipts are drawn where no `data` is given.
+ones of `drawn` fill its space as evenly as all do. Those that it holds already are not trained
+again, so that a recording goes on on another machine, where only this file is. `dry=true` only
+says what it will cost, by steps timed on two busy cores of a server. Receipts are drawn where no
+`data` is given.
 
 The file holds, for C trainings, E epochs, S settings, V validation and H held-out pages:
 
@@ -122,6 +124,36 @@ def gather(
     save(output, {key: np.array(json.dumps(text)) for key, text in texts.items()} | arrays)
 
 
+def take_up(output: Path, name: str, folder: Path, pages: Mapping[str, Sequence[str]]) -> int:
+    """Lay what `output` holds of a plan where it would have been recorded; how many trainings.
+
+    InputError where it is of another plan or of other pages.
+    """
+    if not output.is_file():
+        return 0
+    plan = PLANS[name]
+    with np.load(output) as file:
+        held = dict(file)
+    about, points = (json.loads(str(held[key])) for key in ("about", "configs"))
+    seeds = held.get("seeds", np.zeros(len(points), np.uint8)).tolist()
+    known = {_key(task.point, task.seed): i for i, task in enumerate(plan.tasks)}
+    found = [known.get(_key(*each)) for each in zip(points, seeds, strict=True)]
+    missing = {*ARRAYS, "failed"} - held.keys()
+    if missing or None in found or about.get("pages") != dict(pages):
+        raise InputError(
+            f"output: {output} holds no trainings of plan={name} on these pages; give another file"
+        )
+    for row, index in enumerate(found):
+        place = place_of(folder, name, index, plan.tasks[index])
+        place.mkdir(parents=True, exist_ok=True)
+        save(place / "recorded.npz", {key: held[key][row] for key in (*ARRAYS, "failed")})
+    return len(found)
+
+
+def _key(point: Mapping[str, Any], seed: int) -> str:
+    return json.dumps([dict(point), seed], sort_keys=True)
+
+
 def estimate(plan: Plan, processes: int) -> str:
     """What a plan costs, as a line."""
     total = 0.0
@@ -167,6 +199,8 @@ def main(options: dict[str, Any]) -> None:
         "val": [page.name for page in read_split(root, "val", limit=plan.val_pages).pages],
         "heldout": [page.name for page in unseen],
     }
+    if taken := take_up(output, options["plan"], folder, names):
+        print(f"{output} holds {taken} of {len(plan.tasks)}", flush=True)
     files: dict[int, Path] = {}
     # One training a process: each starts with the same allocator and no one else's threads.
     with ProcessPoolExecutor(

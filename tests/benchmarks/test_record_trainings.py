@@ -22,6 +22,7 @@ from detector.postprocess.sweep_scores import SweepScores, second_half
 from detector.training.epoch import _require_finite
 
 LEVELS = record_one.PAGE_LEVELS
+PAGES = {"val": [], "heldout": []}
 
 
 def swept(hmeans):
@@ -51,7 +52,8 @@ def test_page_levels_tell_blank_pages_from_all_others():
     assert levels.dtype == np.uint16
 
 
-def test_what_is_gathered_can_be_read(tmp_path):
+def gathered(folder, output):
+    """The first two trainings of the grid, as if they had been recorded; their files."""
     plan, files = PLANS["grid"], {}
     for index in (0, 1):
         row = {
@@ -63,15 +65,43 @@ def test_what_is_gathered_can_be_read(tmp_path):
             "shipped": np.uint8(1),
             "seconds": np.float32(9),
         }
-        files[index] = tmp_path / f"{index}.npz"
+        files[index] = folder / f"{index}.npz"
         epochs = {key: np.stack([value] * plan.epochs) for key, value in row.items()}
         np.savez(files[index], failed=np.uint8(plan.epochs), **epochs)
-    record_trainings.gather(files, plan, tmp_path / "t.npz", {"val": [], "heldout": []})
+    record_trainings.gather(files, plan, output, PAGES)
+    return files
+
+
+def test_what_is_gathered_can_be_read(tmp_path):
+    gathered(tmp_path, tmp_path / "t.npz")
+    plan = PLANS["grid"]
     # Two of 40 are no whole grid, but a table of their own choices.
     found = replay.read_table(tmp_path / "t.npz")
     assert list(found.configs) == [task.point for task in plan.tasks[:2]]
     assert {len(axis) for axis in replay.axes(found.settings).values()} == {3, 5, 11}
     assert found.best == 2000 / 65535
+
+
+def test_a_recording_goes_on_from_its_output_alone(tmp_path):
+    files, plan = gathered(tmp_path, tmp_path / "t.npz"), PLANS["grid"]
+    there = tmp_path / "another machine"
+    assert record_trainings.take_up(tmp_path / "t.npz", "grid", there, PAGES) == 2
+    for index, file in files.items():
+        place = record_trainings.place_of(there, "grid", index, plan.tasks[index])
+        one = record_one.record(None, place, [])  # it is done, so nothing is trained
+        with np.load(one) as now, np.load(file) as before:
+            assert now.keys() == before.keys()
+            assert all(np.array_equal(now[key], before[key]) for key in before)
+    assert record_trainings.take_up(tmp_path / "none.npz", "grid", there, PAGES) == 0
+
+
+@pytest.mark.parametrize(
+    ("plan", "pages"), [("drawn", {}), ("grid", {"val": ["a.jpg"], "heldout": []})]
+)
+def test_an_output_of_another_plan_or_of_other_pages_is_not_gone_on_with(tmp_path, plan, pages):
+    gathered(tmp_path, tmp_path / "t.npz")
+    with pytest.raises(InputError, match=rf"^output: .*holds no trainings of plan={plan} on these"):
+        record_trainings.take_up(tmp_path / "t.npz", plan, tmp_path, PAGES | pages)
 
 
 @pytest.fixture(scope="module")

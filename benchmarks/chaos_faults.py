@@ -31,6 +31,13 @@ FATAL = {
     "stopped": "it reported no epoch for budget.hang_minutes",
 }
 HANG = "budget.hang_minutes=0.5"
+REQUEUES = 4
+# What the machine lacks on which a search is to go on, and how the message begins.
+LACKS = {
+    "HOME": "HOME: /proc/none cannot be written",
+    "RAY_TMPDIR": "RAY_TMPDIR: /proc/none cannot be written",
+    "RAY_ADDRESS": "RAY_ADDRESS=127.0.0.1:1: no Ray cluster answers there",
+}
 
 
 def driver_killed(run: Run, random: Random) -> Result:
@@ -63,6 +70,50 @@ def interrupted(run: Run, random: Random) -> Result:
         broken.append(f"{number.name}: nothing says how to go on")
     wait_for(lambda: not run.children(), "the end of Ray's processes")
     return 1, broken + completed(run, before=before, faults=1)
+
+
+def requeued(run: Run, random: Random) -> Result:
+    """As a batch system has it: the same command with resume=auto after each SIGTERM and kill."""
+    run.arguments, run.trials = ("resume=auto",), 8
+    run.prepare()
+    stops, broken = 0, []
+    while stops < REQUEUES:
+        before, number = over(run), random.choice([signal.SIGTERM, signal.SIGKILL])
+        run.start()
+        if not died_at(run, number, random):
+            break  # over before it could be stopped
+        stops += 1
+        code = run.wait()
+        # SIGTERM ends a process that has only begun as it ends any other.
+        if code not in ((130, -number) if number is signal.SIGTERM else (-number,)):
+            broken.append(f"exit code {code} after {number.name}: {run.said()}")
+        wait_for(lambda: not run.children(), "the end of Ray's processes")
+        after = {r.trial: r for r in over(run)}
+        broken += [f"trial {r.trial} changed" for r in before if after.get(r.trial) != r]
+    code = run.completed()
+    broken += [] if code == 0 else [f"exit code {code} of the last start: {run.said()}"]
+    return stops, broken + losses(run, [], faults=stops)
+
+
+def refused_to_start(run: Run, random: Random) -> Result:
+    """The head is killed, and where it is to go on something lacks: exit 2, nothing changes."""
+    run.prepare()
+    run.start()
+    run.until(lambda: run.epochs_trained() >= random.randint(1, 6), "some epochs")
+    run.kill()
+    wait_for(lambda: not run.children(), "the end of Ray's processes")
+    before, known = over(run), run.records()
+    missing = random.choice(sorted(LACKS))
+    address = "127.0.0.1:1" if missing == "RAY_ADDRESS" else "local"
+    run.environment = {missing: "/proc/none"}
+    code = run.start(resume=True, address=address).wait()
+    broken = []
+    if code != 2 or LACKS[missing] not in run.said():
+        broken.append(f"exit code {code} without {missing}: {run.said()}")
+    if run.records() != known:
+        broken.append(f"a start without {missing} changed the study")
+    run.environment = {}
+    return 2, broken + completed(run, before=before, faults=1)
 
 
 def trial_troubles(run: Run, random: Random) -> Result:
@@ -204,6 +255,8 @@ def died_at(run: Run, number: signal.Signals, random: Random) -> int:
 FAULTS: dict[str, Fault] = {
     "driver killed (SIGKILL)": driver_killed,
     "SIGINT or SIGTERM": interrupted,
+    "requeued by a batch system": requeued,
+    "refused by a preflight": refused_to_start,
     "trials: error, NaN, memory, hang, kill": trial_troubles,
     "training killed, state corrupted": training_killed,
     "study.db locked": database_locked,

@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 import boto3
 import pytest
@@ -71,6 +72,8 @@ def account(home: Path) -> Iterator[None]:
         server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
         server.start()
         host, port = server.get_host_and_port()
+        # What other tests of this process have left, an IAM without AWS's own policies among it.
+        urlopen(Request(f"http://{host}:{port}/moto-api/reset", method="POST"))
         own = {
             "AWS_ENDPOINT_URL": f"http://{host}:{port}",
             **{"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"},

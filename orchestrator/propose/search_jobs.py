@@ -113,8 +113,12 @@ class SearchJobs:
         """The next job; None while it depends on the jobs that are running, or when all is over."""
         found = self._next(choose)
         if found is None and not self._running:
+            # A trial that has reported its own failure may hold its machine for a moment more: what
+            # only waits for that is not the end of the search.
+            found = self._next(anywhere)
+        if found is None and not self._running:
             self._stop_paused()
-            found = self._next(choose)  # one that waited for a paused trial, see `_waited_for`
+            found = self._next(anywhere)  # one that waited for a paused trial, see `_waited_for`
         return None if found is None else self._job(self._study.trial(found[0]), found[1])
 
     def _job(self, trial: FrozenTrial, where: Where) -> TrialJob:

@@ -21,7 +21,7 @@ from orchestrator.run import study as store
 from orchestrator.space.parameters import Budget, Parameter
 from orchestrator.space.search_space import SearchSpace
 from orchestrator.trials.failure import NOTHING_SHARED, Failure, Kind, Sharing
-from orchestrator.trials.job import TrialJob, Twin, Where
+from orchestrator.trials.job import ANYWHERE, TrialJob, Twin, Where
 from orchestrator.trials.pareto import as_objectives
 from orchestrator.trials.records import TrialState
 
@@ -414,9 +414,22 @@ def test_a_job_without_a_machine_is_passed_over_and_comes_when_there_is_one(tmp_
 
 def test_only_a_few_trials_are_proposed_ahead_of_the_machines_that_hold_them(tmp_path):
     session, machines = Session(tmp_path, trials=50), Machines()
+    session.next("at work")
     machines.choose = lambda *_: None
     assert session.jobs.next_job(machines.choose) is None
-    assert len(session.study.trials) == AHEAD
+    assert len(session.study.trials) == 1 + AHEAD
+
+
+def test_a_search_is_not_over_while_a_failed_trial_still_holds_the_only_machine(tmp_path):
+    session = Session(tmp_path, warm_start=points(5, 4, 3, 2), halving=HALVING)
+    for name in "abcd":
+        session.next(name)
+    for name in "abc":
+        session.end(name, result(1, session.names[name].params[RATIO] / 10))
+    session.report("d", {"error": "it broke", "epoch": 1, "best_hmean": 0.1})
+    job = session.jobs.next_job(lambda *_: None)  # no machine is free by any count
+    assert (job.number, job.where) == (0, ANYWHERE)
+    assert session.states() == ["RUNNING", "RUNNING", "RUNNING", "FAIL"]
 
 
 def test_a_promoted_trial_without_a_machine_makes_way_for_the_next(tmp_path):

@@ -2,7 +2,7 @@
 
 `python benchmarks/bench_hopeless.py [table=benchmarks/trainings.npz] [searches=500] [stretch=1]`
 goes through searches that train some of the trainings that `record_trainings.py` recorded, in a
-drawn order, each to its end unless it is given up (`orchestrator.propose.hopeless`), one at a time
+drawn order, each to its end unless it is given up (`orchestrator.compare.hopeless`), one at a time
 or four. In half of the searches any trainings are drawn; in the other half those that end well four
 times as often, as by a sampler that has learnt. A trial is "a good one" when it would have ended in
 the best quarter of its search. `stretch=3` makes three epochs of each recorded one, with H-means on
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from replay import read_table
 from timing import run
 
-from orchestrator.propose.hopeless import why_hopeless
+from orchestrator.compare.hopeless import why_hopeless
 
 DEFAULTS = {
     "table": str(Path(__file__).with_name("trainings.npz")),

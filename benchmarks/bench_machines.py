@@ -34,9 +34,9 @@ from numpy.typing import NDArray
 from replay import Table, read_table
 from timing import run
 
+from orchestrator.compare.decisions import halving_of
 from orchestrator.fleet.fleet import Fleet
 from orchestrator.place.resources import GpuKind, Machine, TrialResources
-from orchestrator.propose.decisions import halving_of
 from orchestrator.propose.search_jobs import SearchJobs
 from orchestrator.trials.job import Choose, TrialJob, anywhere
 

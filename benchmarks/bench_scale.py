@@ -28,9 +28,9 @@ from timing import run
 
 from detector.core.errors import InputError
 from orchestrator import search
+from orchestrator.compare.halving import Halving
 from orchestrator.config.settings import SearchConfig
 from orchestrator.execute.trial import Report
-from orchestrator.propose.halving import Halving
 from orchestrator.propose.search_jobs import SearchJobs
 from orchestrator.run.run import Run, stored_run
 from orchestrator.run.study import open_study

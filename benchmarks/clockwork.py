@@ -18,11 +18,11 @@ from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection
 from replay import Table, axes
 
+from orchestrator.compare.decisions import halving_of
 from orchestrator.config.settings import SearchConfig
 from orchestrator.forecast.follow import Following
 from orchestrator.forecast.future import Rules
 from orchestrator.forecast.seen import Seen
-from orchestrator.propose.decisions import halving_of
 from orchestrator.propose.search_jobs import SearchJobs
 from orchestrator.run.run import Run
 from orchestrator.run.study import Study

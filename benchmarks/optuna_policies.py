@@ -18,7 +18,7 @@ from pasha import is_stable, noise_of
 from policies import EnoughError, Rules, until_enough
 from replay import Arrival, Table, Yardstick
 
-from orchestrator.propose.halving import Progress, leader, promotable, rungs
+from orchestrator.compare.halving import Progress, leader, promotable, rungs
 
 ROUND, PROMOTED = 20, 3  # i-Epoch: trials that are compared, and those of them that are trained on
 DRAWS = 1000  # so often is a point drawn again that was tried

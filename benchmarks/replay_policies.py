@@ -23,12 +23,12 @@ from policies import Ending, Heard, Rules, no_limits, tune_as_documented, until_
 from ray import tune
 from replay import Arrival, Table, Yardstick
 
+from orchestrator.compare.decisions import halving_of
 from orchestrator.config.settings import SearchConfig
 from orchestrator.execute.session import Session
 from orchestrator.execute.trial import TrialFunction
 from orchestrator.execute.tuner import run_search
 from orchestrator.place.resources import TrialResources
-from orchestrator.propose.decisions import halving_of
 from orchestrator.propose.search_jobs import SearchJobs
 from orchestrator.run.run import Run
 from orchestrator.run.study import Study

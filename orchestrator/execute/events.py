@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from orchestrator.compare.hopeless import LOSS
 from orchestrator.events.kinds import Best, Epoch, Event, Note, Tell, TrialStarted
-from orchestrator.propose.hopeless import LOSS
 from orchestrator.results.ranking import best
 from orchestrator.run.as_records import trial_id
 from orchestrator.run.run import Run

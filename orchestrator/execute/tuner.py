@@ -17,6 +17,7 @@ from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
 from detector.config.cli import log
+from orchestrator.compare.decisions import halving_of
 from orchestrator.events.kinds import Tell, untold
 from orchestrator.execute.bridge import Bridge, Steps
 from orchestrator.execute.bucket_trial import InBucket
@@ -29,7 +30,6 @@ from orchestrator.fleet.fleet import Fleet
 from orchestrator.fleet.requests import Requests
 from orchestrator.place.cluster import machines
 from orchestrator.place.waiting import Room
-from orchestrator.propose.decisions import halving_of
 from orchestrator.propose.jobs import Jobs
 from orchestrator.propose.search_jobs import SearchJobs
 from orchestrator.space.parameters import Budget

@@ -12,11 +12,11 @@ from typing import Any
 
 from optuna.trial import FrozenTrial
 
+from orchestrator.compare.decisions import halving_of
+from orchestrator.compare.halving import Halving, rungs
 from orchestrator.forecast.future import Rules
 from orchestrator.forecast.seen import Now, Seen
 from orchestrator.place.cost import BACKBONE
-from orchestrator.propose.decisions import halving_of
-from orchestrator.propose.halving import Halving, rungs
 from orchestrator.run.as_records import LATEST, TWIN
 from orchestrator.run.run import Run
 from orchestrator.run.spending import trials_since_best

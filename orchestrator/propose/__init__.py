@@ -1,4 +1,4 @@
-"""What to try next: points, rungs, twins, new seeds.
+"""What to try next: points, twins, new seeds.
 
-Uses the rooms up to `results`.
+Uses the rooms up to `compare`.
 """

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.propose.hopeless import LOSS
+from orchestrator.compare.hopeless import LOSS
+from orchestrator.compare.trade_offs import figures
 from orchestrator.propose.proposals import HMEAN
-from orchestrator.propose.trade_offs import figures
 from orchestrator.run.as_records import BEST, FIGURES, LATEST, LOSSES
 from orchestrator.run.study import Study
 from orchestrator.trials.pareto import Objectives

@@ -15,9 +15,8 @@ from typing import Any
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
-from orchestrator.events.kinds import Proposed, Tell, untold
-from orchestrator.propose.decisions import Decisions, progress_of
-from orchestrator.propose.halving import (
+from orchestrator.compare.decisions import Decisions, progress_of
+from orchestrator.compare.halving import (
     Halving,
     Progress,
     all_promotable,
@@ -25,7 +24,8 @@ from orchestrator.propose.halving import (
     leader,
     next_stop,
 )
-from orchestrator.propose.hopeless import LOSS, Hopeless
+from orchestrator.compare.hopeless import LOSS, Hopeless
+from orchestrator.events.kinds import Proposed, Tell, untold
 from orchestrator.propose.jobs import fault_of
 from orchestrator.propose.proposals import HMEAN, propose
 from orchestrator.propose.reports import Running, store, too_short

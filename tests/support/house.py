@@ -33,6 +33,7 @@ ORCHESTRATOR = House(
         ("space",),
         ("run",),
         ("place", "machines", "launch", "results", "track"),
+        ("compare",),
         ("propose",),
         ("page_counts", "forecast", "fleet"),
         ("execute", "report_page", "ensembles"),

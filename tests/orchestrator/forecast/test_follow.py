@@ -5,9 +5,9 @@ from pathlib import Path
 
 from sessions import make_run
 
+from orchestrator.compare.halving import Halving
 from orchestrator.forecast.follow import Following, points_of
 from orchestrator.forecast.seen import Now
-from orchestrator.propose.halving import Halving
 from orchestrator.propose.search_jobs import SearchJobs
 from orchestrator.space.parameters import Budget, Parameter
 from orchestrator.space.search_space import SearchSpace

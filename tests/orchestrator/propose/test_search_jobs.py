@@ -14,7 +14,7 @@ from sessions import make_run
 from sqlalchemy import Engine, event
 
 from detector.core.errors import InputError
-from orchestrator.propose.halving import Halving
+from orchestrator.compare.halving import Halving
 from orchestrator.propose.proposals import HMEAN
 from orchestrator.propose.search_jobs import AHEAD, SearchJobs
 from orchestrator.run import study as store

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.propose.halving import (
+from orchestrator.compare.halving import (
     Halving,
     Place,
     Progress,

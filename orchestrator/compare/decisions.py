@@ -6,10 +6,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from detector.config.settings import TrainConfig
+from orchestrator.compare.halving import Halving, Place, Progress, equal_cost, places
+from orchestrator.compare.trade_offs import others
 from orchestrator.events.kinds import Tell, decision
 from orchestrator.place.work import relative_work
-from orchestrator.propose.halving import Halving, Place, Progress, equal_cost, places
-from orchestrator.propose.trade_offs import others
 from orchestrator.run.as_records import TWIN, trial_id
 from orchestrator.run.run import Run
 from orchestrator.run.study import Study

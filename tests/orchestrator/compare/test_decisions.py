@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from sessions import make_run
 
+from orchestrator.compare.halving import Halving
 from orchestrator.events.kinds import Event
-from orchestrator.propose.halving import Halving
 from orchestrator.propose.search_jobs import SearchJobs
 from orchestrator.space.parameters import Budget, Parameter
 from orchestrator.space.search_space import SearchSpace

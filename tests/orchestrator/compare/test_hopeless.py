@@ -14,7 +14,7 @@ from optuna.distributions import FloatDistribution
 from replay import read_table
 from sessions import make_run
 
-from orchestrator.propose.hopeless import FEWEST, FIRST, Hopeless, why_flat, why_hopeless
+from orchestrator.compare.hopeless import FEWEST, FIRST, Hopeless, why_flat, why_hopeless
 from orchestrator.run.as_records import LATEST, LOSSES, TWIN
 from orchestrator.space.parameters import Budget, Parameter
 from orchestrator.space.search_space import SearchSpace

@@ -1,8 +1,10 @@
 """What a search leaves on the disk, and the most that it takes while it runs.
 
-`python benchmarks/bench_disk.py [trials=20] [space=smoke] [folder=FOLDER]` runs a search of so many
-short trials on synthetic receipts, with its run, Ray's folder and the cache below `folder` (one of
-its own, which is deleted, without it), and looks at their sizes once a second.
+`python benchmarks/bench_disk.py [trials=20] [space=smoke] [disk_gb=1] [folder=FOLDER]` runs a
+search of so many short trials on synthetic receipts, with its run, Ray's folder and the cache below
+`folder` (one of its own, which is deleted, without it), and looks at their sizes once a second.
+`disk_gb` is the search's `budget.disk_gb`. A `folder` on a small file system shows whether that is
+enough.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from timing import run
 from detector.core.errors import JobError
 from detector.training.storage.generations import LAST, PREVIOUS
 
-DEFAULTS = {"trials": 20, "space": "smoke", "folder": None}
+DEFAULTS = {"trials": 20, "space": "smoke", "disk_gb": None, "folder": None}
 ROOT = Path(__file__).parents[1]
 MB = 10**6
 PARTS: dict[str, Callable[[Path], bool]] = {
@@ -45,8 +47,10 @@ def main(options: dict[str, Any]) -> None:
 
 def measure(folder: Path, options: dict[str, Any]) -> None:
     """Run the search and print the table."""
-    most, end = watched(folder, options["trials"], options["space"])
-    print(f"{options['trials']} trials of space={options['space']}\n")
+    limits = {f"budget.{key}": options[key] for key in ("trials", "disk_gb") if options[key]}
+    given = [f"{key}={value}" for key, value in limits.items()]
+    most, end = watched(folder, [f"space={options['space']}", *given])
+    print(f"space={options['space']} {' '.join(given)}\n")
     print("| MB | at the end | at most |")
     print("|---|---|---|")
     for name in PARTS:
@@ -54,12 +58,12 @@ def measure(folder: Path, options: dict[str, Any]) -> None:
     print(f"| all | {end.total() / MB:.1f} | {most['all'] / MB:.1f} |")
 
 
-def watched(folder: Path, trials: int, space: str) -> tuple[Counter[str], Counter[str]]:
+def watched(folder: Path, arguments: list[str]) -> tuple[Counter[str], Counter[str]]:
     """The most and the last bytes by part; JobError when the search fails."""
     for name in ("runs", "ray", "cache"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "orchestrator.search", f"space={space}", "name=disk"]
-    more = [f"budget.trials={trials}", f"runs_dir={folder / 'runs'}", "resources.gpus_per_trial=0"]
+    command = [sys.executable, "-m", "orchestrator.search", *arguments, "name=disk"]
+    more = [f"runs_dir={folder / 'runs'}", "resources.gpus_per_trial=0"]
     environment = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"} | {
         "RAY_TMPDIR": str(folder / "ray"),
         "XDG_CACHE_HOME": str(folder / "cache"),

@@ -15,14 +15,13 @@ from rich.console import Console
 from detector.config.answer import answer_error
 from detector.config.cli import log, run_with_arguments
 from detector.core.files import require_writable
-from detector.training.storage.generations import forget_states
 from orchestrator.config.limits import LimitReachedError, Watch
 from orchestrator.config.settings import SearchConfig, run_name
 from orchestrator.events.file import EventFile
 from orchestrator.events.kinds import Limit, Tell
 from orchestrator.execute.confirm import confirm
 from orchestrator.execute.events import Events
-from orchestrator.execute.recorder import Recorder
+from orchestrator.execute.recorder import Recorder, unlink
 from orchestrator.execute.session import Session
 from orchestrator.execute.trial import TrialFunction, detector_trial
 from orchestrator.execute.tuner import run_search
@@ -224,9 +223,9 @@ def run_trials(session: Session) -> None:
         f"{describe(session.resources)}"
     )
     view = View(Console(), trials=budget.trials, epochs=budget.epochs, parameters=run.parameters)
-    forget = session.kept.forget_states if session.kept else forget_states
+    delete = session.kept.delete if session.kept else unlink
     events = Events(run, session.write, view.tell)
-    recorder = Recorder(run, view, forget, events.tell)
+    recorder = Recorder(run, view, delete, events.tell)
     with view, tracking(run, events.say) as trackers, closing(events):
         live = LiveReport(run, say=events.say)
         outlook = Outlook(run, view, gpus=session.resources.gpus)

@@ -19,6 +19,8 @@ from detector.core.folders import of_one_generation, replacing_folder
 from detector.core.plain import dump_yaml, parse_json
 from detector.core.weight_files import listed, load_tensors, misfits, save_tensors
 
+WEIGHTS = "model.safetensors"  # in a `best/`
+
 
 @dataclass(frozen=True, eq=False)
 class Kept:
@@ -44,7 +46,7 @@ def save_best(
     metadata |= network or {}
     with replacing_folder(folder) as fresh:
         write_config(fresh / "config.yaml", config)
-        save_tensors(fresh / "model.safetensors", weights, metadata)
+        save_tensors(fresh / WEIGHTS, weights, metadata)
 
 
 def write_config(path: Path, config: TrainConfig) -> None:
@@ -59,9 +61,9 @@ def find_best(checkpoint: Path, key: str = "checkpoint") -> Path:
     """
     choices = [
         checkpoint,
-        checkpoint / "model.safetensors",
-        checkpoint / "best" / "model.safetensors",
-        checkpoint / "checkpoint" / "best" / "model.safetensors",
+        checkpoint / WEIGHTS,
+        checkpoint / "best" / WEIGHTS,
+        checkpoint / "checkpoint" / "best" / WEIGHTS,
     ]
     path = next((c for c in choices if c.is_file()), None)
     if path is None:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from detector.config.settings import PLACEMENT, TrainConfig, with_values
 from detector.core.errors import InputError
-from detector.inference.checkpoint import read_best
+from detector.inference.checkpoint import WEIGHTS, read_best
 from detector.training.epoch_end import EpochReport
 from detector.training.storage.generations import has_state
 from detector.training.storage.provenance import RECORD, Provenance, read_record
@@ -166,7 +166,7 @@ def placed(record: Provenance, given: Mapping[str, Any]) -> TrainConfig:
 def read_result(folder: Path) -> Result | None:
     """What the training in `folder` gave; None when its checkpoints are not there."""
     last = folder / "checkpoint" / "last.safetensors"
-    if not last.is_file() or not (last.parent / "best" / "model.safetensors").is_file():
+    if not last.is_file() or not (last.parent / "best" / WEIGHTS).is_file():
         return None
     try:
         with safe_open(last, framework="pt") as file:

@@ -141,6 +141,34 @@ def all_promotable(trials: Sequence[Progress], factor: int) -> list[Progress]:
     return list(found.values())
 
 
+def out_of_reach(trials: Sequence[Progress], factor: int, more: int) -> list[Progress]:
+    """The paused trials that go no further, whatever those at work and `more` new ones do.
+
+    Others that come to a rung make no rank better. So where `n` trials may ever come there, only
+    the best `n / factor` of those that are there now can go on. The best `factor` are never out of
+    reach: one of them may have to go on at the end of a search, see `leader`, and may fail. None
+    is where ranks may get better: with several objectives, and where a trial is at two rungs at
+    the same epoch, or rungs are not those of all (`search.compare=cost`).
+    """
+    steps = trials[0].steps if trials else ()
+    if (
+        not steps
+        or len(set(steps)) < len(steps)
+        or any(t.others or t.steps != steps for t in trials)
+    ):
+        return []
+    found: list[Progress] = []
+    coming = more + sum(not t.ended and t.epoch < steps[0] for t in trials)
+    for rung, here in enumerate(_rungs_held(trials, factor)):
+        reach = max((len(here) + coming) // factor, factor)
+        beyond = [
+            t for _, t in here[reach:] if t.epoch == steps[rung] and not t.busy and not t.ended
+        ]
+        found += beyond
+        coming += sum(not t.ended and t.epoch < steps[rung + 1] for _, t in here) - len(beyond)
+    return found
+
+
 def leader(trials: Sequence[Progress], factor: int) -> Progress | None:
     """The best paused trial of the highest rung; None when there is none to go on with.
 

@@ -155,9 +155,11 @@ class Decision(Event):
         "again",
         "reused",
         "cut_off",
+        "weights_deleted",
     ] = Field(
         description="given_up: hopeless; again: it goes on after its last epoch; reused: weights "
-        "of a trial with the same training are scored; cut_off: by the end of the search"
+        "of a trial with the same training are scored; cut_off: by the end of the search; "
+        "weights_deleted: to hold budget.disk_gb"
     )
     reason: str | None = None
     rung: Number | None = Field(None, description="where it was compared, from 1")

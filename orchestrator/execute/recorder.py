@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-from detector.training.storage.generations import forget_states
+from detector.training.storage.best import weights_of
+from detector.training.storage.generations import states
 from orchestrator.events.kinds import Tell, best_written, untold
 from orchestrator.results.live import View
 from orchestrator.results.write import BEST, write_results
@@ -15,26 +17,34 @@ from orchestrator.track.tensorboard import write_trial
 from orchestrator.trials.job import Listener, TrialJob
 from orchestrator.trials.records import TrialRecord, TrialState
 
+
+def unlink(path: Path) -> None:
+    """Delete a file, if it is there."""
+    path.unlink(missing_ok=True)
+
+
 OVER = (TrialState.FINISHED, TrialState.FAILED, TrialState.STOPPED)
 
 
 class Recorder(Listener):
     """Keeps the view, the leaderboard, TensorBoard's HParams and `best/` up to date.
 
-    `forget` deletes what only a resume of a training needs from its checkpoint folder, or all of it
-    but the last state; `tell` hears of it when `best/` is written.
+    `delete` deletes a file of the run, if it is there; `tell` hears of it when `best/` is written.
     """
 
     def __init__(
         self,
         run: Run,
         view: View,
-        forget: Callable[..., object] = forget_states,
+        delete: Callable[[Path], None] = unlink,
         tell: Tell = untold,
     ) -> None:
-        self._run, self._view, self._forget, self._tell = run, view, forget, tell
+        self._run, self._view, self._delete, self._tell = run, view, delete, tell
         self._at_work: set[int] = set()  # numbers of trials that a worker has
         self._cleaned = {record.trial for record in run.records() if record.state in OVER}
+        self._emptied: set[str] = (
+            set()
+        )  # of their weights; those of a session that was cut off again
 
     def started(self, job: TrialJob) -> None:
         """Show it at work."""
@@ -50,7 +60,7 @@ class Recorder(Listener):
         self._at_work.discard(job.number)
         state = self._run.study.record(job.number).state
         if state is TrialState.PAUSED:  # maybe for days, and its last state was whole when written
-            self._forget(self._run.trial_folder(job.number) / "checkpoint", but_last=True)
+            self._delete_states(job.number, but_last=True)
         if state is not TrialState.RUNNING:
             self.close()  # else it is tried again
 
@@ -72,14 +82,26 @@ class Recorder(Listener):
     def _clean(self, records: list[TrialRecord]) -> None:
         """Nothing continues a trial that is over, and states of training are the largest files.
 
-        The last one of a finished trial stays: a repeated training is compared with it.
+        The last one of a finished trial stays, unless the disk has a limit: a repeated training is
+        compared with it.
         """
         over = {record.trial: record for record in records if record.state in OVER}
         for name in sorted(over.keys() - self._cleaned):
-            folder, finished = self._run.trial_folder(int(name)), TrialState.FINISHED
-            write_trial(folder, over[name], self._run.space.parameters)
-            self._forget(folder / "checkpoint", but_last=over[name].state is finished)
+            write_trial(self._run.trial_folder(int(name)), over[name], self._run.space.parameters)
+            self._delete_states(int(name), but_last=self._is_compared(over[name]))
             self._cleaned.add(name)
+        for name in set(self._run.study.weights_deleted) - self._emptied:
+            self._delete_states(int(name))
+            self._delete(weights_of(self._run.trial_folder(int(name))))
+            self._emptied.add(name)
+
+    def _is_compared(self, record: TrialRecord) -> bool:
+        is_limited = self._run.config.budget.disk_gb is not None
+        return record.state is TrialState.FINISHED and not is_limited
+
+    def _delete_states(self, number: int, *, but_last: bool = False) -> None:
+        for path in states(self._run.trial_folder(number) / "checkpoint", but_last=but_last):
+            self._delete(path)
 
     def _records(self) -> list[TrialRecord]:
         """The study's records, told apart by whether a worker has them now."""

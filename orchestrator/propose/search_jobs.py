@@ -16,6 +16,7 @@ from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
 from orchestrator.compare.decisions import Decisions, progress_of
+from orchestrator.compare.ends import Ends
 from orchestrator.compare.halving import (
     Halving,
     Progress,
@@ -29,11 +30,10 @@ from orchestrator.events.kinds import Proposed, Tell, untold
 from orchestrator.propose.jobs import fault_of
 from orchestrator.propose.proposals import HMEAN, propose
 from orchestrator.propose.reports import Running, store, too_short
-from orchestrator.propose.twins import twin_of
+from orchestrator.propose.twins import Twins
 from orchestrator.run.as_records import (
     ALONE,
     FOLDER,
-    LATEST,
     LOST,
     PAUSED,
     REASON,
@@ -43,7 +43,7 @@ from orchestrator.run.as_records import (
 )
 from orchestrator.run.run import Run
 from orchestrator.trials.failure import NOTHING_SHARED, Failure, Kind, Retries, Sharing
-from orchestrator.trials.job import ANYWHERE, Choose, TrialJob, Twin, Where, anywhere
+from orchestrator.trials.job import ANYWHERE, Choose, TrialJob, Where, anywhere
 from orchestrator.trials.pareto import as_objectives
 from orchestrator.trials.records import METRIC
 
@@ -81,7 +81,9 @@ class SearchJobs:
             budget.epochs, grace=budget.grace_epochs, factor=budget.reduction_factor
         )
         self._decisions = Decisions(run.study, compared, self._objectives, tell)
+        self._ends = Ends(self._decisions, run.config.budget.disk_gb)
         self._running: dict[int, Running] = {}  # by number of the trial
+        self._twins = Twins(run)
         self._retries, self._sharing = Retries(), sharing
         self.is_exhausted = False  # whether there was nothing new to propose
 
@@ -95,7 +97,7 @@ class SearchJobs:
         """Running and proposed trials, promoted ones, and what is not proposed yet."""
         progress = self._progress()
         begun = [p.number for p in progress if not (p.busy or p.ended or p.is_paused)]
-        ready = sum(self._waited_for(number) is None for number in begun)
+        ready = sum(self._twins.waited_for(number) is None for number in begun)
         return len(self._running) + ready + len(self._promoted(progress)) + self._missing
 
     def _promoted(self, progress: Sequence[Progress]) -> list[int]:
@@ -117,32 +119,23 @@ class SearchJobs:
             # only waits for that is not the end of the search.
             found = self._next(anywhere)
         if found is None and not self._running:
-            self._stop_paused()
-            found = self._next(anywhere)  # one that waited for a paused trial, see `_waited_for`
+            self._ends.search(self._progress())
+            found = self._next(anywhere)  # one that waited for a paused trial, see `Twins`
         return None if found is None else self._job(self._study.trial(found[0]), found[1])
 
     def _job(self, trial: FrozenTrial, where: Where) -> TrialJob:
         number, params = trial.number, dict(trial.params)
         epoch = max(trial.intermediate_values, default=0)
         until = next_stop(epoch, self._steps(trial)) if self._halving else None
-        twin = twin_of(number, params, self._study.trials)
+        twin = self._twins.of(number)
         if twin is not None:
             until = None
             self._study.note(number, **{TWIN: twin.number})
             self._decisions.say(number, "reused", f"the weights of trial {trial_id(twin.number)}")
         self._running[number] = Running(epoch, until)
-        weights = None if twin is None else self._weights_of(twin)
+        weights = None if twin is None else self._twins.weights(twin)
         folder, alone = self._run.trial_folder(number), ALONE in trial.user_attrs
         return TrialJob(number, folder, params, until=until, twin=weights, alone=alone, where=where)
-
-    def _weights_of(self, twin: FrozenTrial) -> Twin:
-        latest = twin.user_attrs.get(LATEST, {})
-        return Twin(
-            source=self._run.trial_folder(twin.number),
-            epochs=int(latest["epoch"]),
-            best_epoch=int(latest.get("best_epoch", latest["epoch"])),
-            finished=twin.state is OptunaState.COMPLETE,
-        )
 
     def _next(self, choose: Choose) -> tuple[int, Where] | None:
         """The number of the trial to go on with, and where; None when there is none now."""
@@ -150,7 +143,7 @@ class SearchJobs:
             progress = self._progress()
             begun = [p.number for p in progress if not (p.busy or p.ended or p.is_paused)]
             begun = [number for number in begun if not self._given_up(number)]
-            waited_for = {number: self._waited_for(number) for number in begun}
+            waited_for = {number: self._twins.waited_for(number) for number in begun}
             ready = [number for number in begun if waited_for[number] is None]
             if found := self._first(ready, choose, len(ready) + self._missing, begins=True):
                 return found
@@ -193,11 +186,6 @@ class SearchJobs:
             self._decisions.say(number, "given_up", self._study.record(number).reason)
         return given_up
 
-    def _waited_for(self, number: int) -> int | None:
-        """The trial whose weights a trial needs, if it needs no training and they are not ready."""
-        twin = twin_of(number, self._study.trial(number).params, self._study.trials)
-        return None if twin is None or twin.state.is_finished() else twin.number
-
     def _progress(self) -> list[Progress]:
         return progress_of(self._study, self._halving, self._objectives, self._running)
 
@@ -221,14 +209,6 @@ class SearchJobs:
 
     def _has_finished(self) -> bool:
         return any(trial.state is OptunaState.COMPLETE for trial in self._study.trials)
-
-    def _stop_paused(self) -> None:
-        """The search is over: what is paused now goes no further."""
-        every = self._progress()
-        paused = [p.number for p in every if p.is_paused and not p.ended]
-        for number in paused:
-            self._study.end(number, OptunaState.PRUNED)
-        self._decisions.by_rank(paused, "stopped", "the search is over", every)
 
     def is_hopeless(self, job: TrialJob, report: Mapping[str, Any]) -> bool:
         """Whether to stop a job with this report, far behind what others had long before."""
@@ -258,6 +238,7 @@ class SearchJobs:
             self._store(number, report)
             if self._given_up(number):
                 del self._running[number]
+                self._make_room()
                 return
             reason = too_short(running, report)
         if reason is not None:
@@ -273,6 +254,12 @@ class SearchJobs:
             self._study.note(number, **{PAUSED: running.epoch})
             self._decisions.by_rank([number], "paused")
         del self._running[number]
+        self._make_room()
+
+    def _make_room(self) -> None:
+        """Stop what cannot go on, or what the disk has no room for."""
+        self._ends.out_of_reach(self._progress(), self._missing)
+        self._ends.make_room(self._progress())
 
     def lost(self, job: TrialJob, failure: Failure) -> None:
         """Fail the trial, or leave it to be the next job again, from its last epoch."""
@@ -314,3 +301,4 @@ class SearchJobs:
         self._study.note(number, **{REASON: failure.reason})
         self._study.end(number, OptunaState.FAIL)
         self._decisions.say(number, "failed", failure.reason)
+        self._make_room()

@@ -18,7 +18,7 @@ from pathlib import Path
 from detector.config.cli import log
 from detector.core.errors import InputError
 from detector.core.files import replacing
-from detector.training.storage.generations import BROKEN, LAST, PREVIOUS, forget_states
+from detector.training.storage.generations import BROKEN, LAST, PREVIOUS
 from orchestrator.config.settings import SearchConfig
 from orchestrator.run.run_folder import CONFIG
 from orchestrator.store.bucket import Bucket, BucketError
@@ -140,11 +140,10 @@ class BucketRun:
         self.put_study()
         self._mirror.push(lambda name: name == CONFIG)  # last: it says that the run is there
 
-    def forget_states(self, checkpoint: Path, *, but_last: bool = False) -> None:
-        """Delete what only a resume of a training needs, here and there."""
-        trial = checkpoint.resolve().parent.relative_to(self.folder).as_posix()
-        for name in forget_states(checkpoint, but_last=but_last):
-            self.bucket.delete(f"{trial}/checkpoint/{name}")
+    def delete(self, path: Path) -> None:
+        """Delete a file of the run, here and there; it need not be there."""
+        path.unlink(missing_ok=True)
+        self.bucket.delete(path.resolve().relative_to(self.folder).as_posix())
 
     def take_over(self) -> None:
         """Make this the folder that goes on with the run, unless it was that once."""

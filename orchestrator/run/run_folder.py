@@ -27,6 +27,7 @@ CONFIG, SPACE = "config.yaml", "space.yaml"
 MAY_CHANGE = (
     *("budget.trials", "budget.more", "budget.concurrent", "budget.minutes"),
     *("budget.total_epochs", "budget.gpu_hours", "budget.patience", "budget.hang_minutes"),
+    "budget.disk_gb",
     *("budget.stop", "budget.worth"),
     *("confirm.", "resources.", "track"),
 )

@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from json import JSONDecodeError
 from typing import Any
@@ -38,6 +39,7 @@ from orchestrator.trials.records import TrialRecord
 # Attributes of a study.
 CONFIRMED = "confirmed"  # confirmed/TRIAL/SEED, see `keep_confirmation`
 FORECAST = "forecast"  # see `keep_forecast`
+DELETED = "weights_deleted"  # names of trials, see `delete_weights`
 PAGES = "pages"  # names of the validation pages, see `in_order`
 
 
@@ -129,6 +131,8 @@ class Study:
         """What is known about a trial."""
         if number not in self._records:
             record = to_record(self._trials[number])
+            if record.trial in self._attributes.get(DELETED, ()):
+                record = replace(record, checkpoint=None)
             seeds = self.confirmations().get(record.trial)
             self._records[number] = record if seeds is None else confirmed(record, seeds)
         return self._records[number]
@@ -169,6 +173,18 @@ class Study:
             if kind == CONFIRMED:
                 found.setdefault(names[0], {})[int(names[1])] = result
         return {trial: dict(sorted(results.items())) for trial, results in found.items()}
+
+    def delete_weights(self, trials: Sequence[str]) -> None:
+        """Say that the weights of these trials, which are over, are to be there no more."""
+        if trials:
+            self._set(DELETED, [*self._attributes.get(DELETED, []), *trials])
+        for trial in trials:
+            self._records.pop(int(trial), None)
+
+    @property
+    def weights_deleted(self) -> list[str]:
+        """The trials whose weights are not kept, by name."""
+        return list(self._attributes.get(DELETED, []))
 
     def keep_forecast(self, expected: Mapping[str, Any], when: datetime) -> None:
         """Store what the search is expected to do, for reports of another process too."""

@@ -11,8 +11,8 @@ from optuna.trial import BaseTrial
 from detector.config.settings import TrainConfig, with_values
 from detector.core.errors import InputError
 from detector.core.plain import dump_yaml
+from orchestrator.config.budget import BudgetConfig
 from orchestrator.config.keys import unknown_key
-from orchestrator.config.settings import BudgetConfig
 from orchestrator.space.check import check
 from orchestrator.space.files import find_space
 from orchestrator.space.layers import (

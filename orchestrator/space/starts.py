@@ -8,7 +8,7 @@ from typing import Any
 
 from detector.core.errors import InputError
 from detector.model.graph.starts import STARTS, named_start
-from orchestrator.config.settings import BudgetConfig
+from orchestrator.config.budget import BudgetConfig
 from orchestrator.space.conditions import INIT
 from orchestrator.space.search_space import SearchSpace, load_space
 

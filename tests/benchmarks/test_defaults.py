@@ -14,7 +14,7 @@ COMMANDS = sorted(p.name for p in FOLDER.glob("*.py") if "\nDEFAULTS = {" in p.r
 # What makes it small and is no folder or file; what it must say.
 SMALL = {
     "bench_cleval.py": ("rounds=1 pages=250", "no data=FOLDER"),
-    "bench_disk.py": ("trials=2", "2 trials of space=smoke"),
+    "bench_disk.py": ("trials=2", "space=smoke budget.trials=2"),
     "bench_eta.py": ("seeds=1 trials=8", "8 of 40 trainings, 1 seeds"),
     "bench_feed.py": (
         "pages=2 page_px=512 side=256 crop=128 batch=2 workers=1 epochs=1 rounds=1",

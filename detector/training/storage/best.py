@@ -17,7 +17,7 @@ from detector.config.settings import TrainConfig, with_values
 from detector.core.errors import InputError
 from detector.core.files import write_text
 from detector.core.weight_files import load_tensors
-from detector.inference.checkpoint import save_best
+from detector.inference.checkpoint import WEIGHTS, save_best
 from detector.model.dbnet import metadata_beside
 from detector.training.storage.state_file import TrainingState
 
@@ -62,6 +62,11 @@ def complete_best(
     )
 
 
+def weights_of(folder: Path) -> Path:
+    """The file of the best weights of a training in this folder."""
+    return _best(folder) / WEIGHTS
+
+
 def _best(folder: Path) -> Path:
     return folder / "checkpoint" / "best"
 
@@ -69,7 +74,7 @@ def _best(folder: Path) -> Path:
 def _hmean(best: Path) -> float | None:
     """The H-mean kept with the weights, which no two best epochs share; None if unreadable."""
     try:
-        metadata = load_tensors(best / "model.safetensors")[1]
+        metadata = load_tensors(best / WEIGHTS)[1]
         found = json.loads(metadata["scores"])["hmean"]
     except (InputError, ValueError, LookupError, TypeError):
         return None

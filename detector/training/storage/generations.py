@@ -36,12 +36,10 @@ def keep_previous(folder: Path) -> None:
             shutil.copy2(last, temporary)
 
 
-def forget_states(folder: Path, *, but_last: bool = False) -> list[str]:
-    """Delete what only a resume needs, or all of it but the last state; the names that went."""
-    names = [PREVIOUS, BROKEN] if but_last else [LAST, PREVIOUS, BROKEN]
-    for name in names:
-        (folder / name).unlink(missing_ok=True)
-    return names
+def states(folder: Path, *, but_last: bool = False) -> list[Path]:
+    """The files that only a resume needs, or all of them but the last state; some are not there."""
+    names = (PREVIOUS, BROKEN) if but_last else (LAST, PREVIOUS, BROKEN)
+    return [folder / name for name in names]
 
 
 def newest_state(folder: Path, log: Callable[[str], None]) -> Path | None:

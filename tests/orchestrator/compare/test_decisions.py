@@ -67,7 +67,7 @@ def test_ranks_at_rungs_say_why_a_trial_pauses_goes_on_and_stops(tmp_path):
     assert of(told, "00000") == [
         "proposed: warm_start",
         "paused: rank 1 of 1 at rung 1",
-        "stopped: rank 3 of 3 at rung 1; the search is over",
+        "stopped: rank 3 of 3 at rung 1; too many are no worse for it to go on",
     ]
     assert of(told, "00001") == [
         "proposed: warm_start",
@@ -79,6 +79,7 @@ def test_ranks_at_rungs_say_why_a_trial_pauses_goes_on_and_stops(tmp_path):
     ]
     places = [(e.rung, e.rank, e.of) for e in told if e.trial == "00002" and e.kind == "decision"]
     assert places == [(1, 2, 3), (1, 2, 3)]
+    assert of(told, "00002")[-1] == "stopped: rank 2 of 3 at rung 1; the search is over"
     states = [e.record["state"] for e in told if e.trial == "00000" and e.kind == "decision"]
     assert states == ["paused", "stopped"]
 

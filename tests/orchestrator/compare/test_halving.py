@@ -12,8 +12,10 @@ from orchestrator.compare.halving import (
     Halving,
     Place,
     Progress,
+    all_promotable,
     leader,
     next_stop,
+    out_of_reach,
     places,
     promotable,
     rungs,
@@ -222,3 +224,80 @@ def test_each_trial_stands_at_the_last_rung_that_it_got_to():
     }
     assert str(places(trials, 3)[2]) == "rank 2 of 4 at rung 1"
     assert places([], 3) == {}
+
+
+def test_what_is_behind_all_that_a_rung_may_ever_promote_is_out_of_reach():
+    # 6 are at the first rung and 3 may yet come: 9 / 3 go on, of which 3 are there with more.
+    here = [paused(i, 0.1 * (6 - i)) for i in range(6)]
+    assert [t.number for t in out_of_reach(here, 3, more=3)] == [3, 4, 5]
+    # One more than 9 promotes no fourth, and 12 do: until 12 may come, number 3 is done for.
+    assert [t.number for t in out_of_reach(here, 3, more=5)] == [3, 4, 5]
+    assert [t.number for t in out_of_reach(here, 3, more=6)] == [4, 5]
+    # Those at work before the rung may come too; those that failed on the way do not.
+    assert [t.number for t in out_of_reach([*here, *[paused(7)] * 6], 3, more=0)] == [4, 5]
+    gone = [paused(7, ended=True)] * 6
+    assert [t.number for t in out_of_reach([*here, *gone], 3, more=0)] == [3, 4, 5]
+
+
+def test_who_may_come_to_a_later_rung_comes_from_the_one_before():
+    # Of seven three may go on, and four have. Of these two may, as no other comes there.
+    there = [paused(i, 0.9, 0.9, 0.9 - i / 100) for i in range(4)]
+    here = [paused(4 + i, 0.5 - i / 100) for i in range(3)]
+    assert [t.number for t in out_of_reach([*there, *here], 2, more=0)] == [4, 5, 6, 2, 3]
+    # Of ten five may: number 4 too. With three new ones eight may get there, and four go on.
+    assert [t.number for t in out_of_reach([*there, *here], 2, more=3)] == [5, 6]
+    at_work = [replace(trial, busy=True) for trial in [*there, *here]]
+    assert out_of_reach(at_work, 2, more=0) == []
+
+
+def test_the_best_of_a_rung_are_never_out_of_reach():
+    # Three trials fill no rung of four, and one of them is to be trained to the end.
+    few = [paused(0, 0.1), paused(1, 0.2), paused(2, 0.3)]
+    assert out_of_reach(few, 4, more=0) == []
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        paused(9, 0.9, steps=(1, 2, 9)),
+        paused(9, 0.9, others={1: (0.5,)}),
+    ],
+)
+def test_where_ranks_may_get_better_nothing_is_out_of_reach(other):
+    here = [paused(i, 0.1 * (6 - i)) for i in range(6)]
+    assert out_of_reach([*here, other], 3, more=0) == []
+    twice = [replace(trial, steps=(1, 1, 9)) for trial in here]
+    assert out_of_reach(twice, 3, more=0) == []
+    assert out_of_reach([Progress(0, ())], 3, more=0) == []
+
+
+@given(st.data(), st.integers(1, 40), st.integers(2, 4))
+def test_what_is_out_of_reach_is_never_promoted_later(data, total, factor):
+    """Any order of reports and proposals, with failures on the way."""
+    trials: dict[int, Progress] = {}
+    done: set[int] = set()
+    while True:
+        now = list(trials.values())
+        promoted = {t.number for t in all_promotable(now, factor)}
+        assert not promoted & done
+        done |= {t.number for t in out_of_reach(now, factor, total - len(trials))}
+        busy = [t for t in now if t.busy]
+        chances = ["report"] * bool(busy) + ["promote"] * bool(promoted)
+        chances += ["propose"] * (len(trials) < total)
+        if not chances:
+            break
+        what = data.draw(st.sampled_from(chances))
+        if what == "propose":
+            trials[len(trials)] = Progress(len(trials), STEPS, {}, busy=True)
+        elif what == "promote":
+            number = data.draw(st.sampled_from(sorted(promoted)))
+            trials[number] = replace(trials[number], busy=True)
+        else:
+            trial = data.draw(st.sampled_from(busy))
+            score = data.draw(st.integers(0, 5)) / 5
+            values = {**trial.values, next_stop(trial.epoch, STEPS): score}
+            fails = data.draw(st.booleans()) and data.draw(st.booleans())
+            ended = fails or max(values) == STEPS[-1]
+            trials[trial.number] = Progress(trial.number, STEPS, values, ended=ended)
+    last = leader(list(trials.values()), factor)
+    assert last is None or last.number not in done or any(t.ended for t in trials.values())

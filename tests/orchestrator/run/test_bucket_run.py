@@ -295,3 +295,18 @@ def test_files_of_something_else_in_the_bucket_are_not_mixed_with_a_run(bucket_u
     run.bucket.put(tmp_path / "notes.txt", "notes.txt")
     with pytest.raises(InputError, match="holds a run already"):
         run.require_new()
+
+
+def test_a_file_is_deleted_here_and_there(bucket_url, tmp_path):
+    run = BucketRun(tmp_path / "first", Bucket(bucket_url).below("first"))
+    file = tmp_path / "file"
+    file.write_text("weights", encoding="utf-8")
+    for name in ("trials/0/checkpoint/best/model.safetensors", "trials/0/log.txt"):
+        run.bucket.put(file, name)
+    here = run.folder / "trials/0/checkpoint/best/model.safetensors"
+    here.parent.mkdir(parents=True)
+    here.write_text("weights", encoding="utf-8")
+    for _ in range(2):  # a session that was cut off after the first deletes it again
+        run.delete(here)
+        assert list(run.bucket.files()) == ["trials/0/log.txt"]
+        assert not here.exists()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.config.settings import BudgetConfig
+from orchestrator.config.budget import BudgetConfig
 from orchestrator.space.first_weights import scratch_note
 from orchestrator.space.search_space import SearchSpace, load_space
 

@@ -12,7 +12,7 @@ from detector.config.settings import TrainConfig, with_values
 from detector.core.errors import InputError
 from detector.inference.checkpoint import save_best
 from detector.inference.networks import new_model
-from orchestrator.config.settings import BudgetConfig
+from orchestrator.config.budget import BudgetConfig
 from orchestrator.space.search_space import SearchSpace, load_space
 
 BASE = """\

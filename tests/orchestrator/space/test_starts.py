@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from detector.model.graph.starts import STARTS
-from orchestrator.config.settings import BudgetConfig
+from orchestrator.config.budget import BudgetConfig
 from orchestrator.space.search_space import SearchSpace, load_space
 from orchestrator.space.starts import load_available
 

@@ -1,0 +1,67 @@
+"""Paused trials that are stopped before the search is over, and with it; weights that go."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from optuna.trial import TrialState as OptunaState
+
+from orchestrator.compare.decisions import Decisions
+from orchestrator.compare.disk import to_give_up
+from orchestrator.compare.halving import Progress, out_of_reach, places
+from orchestrator.events.kinds import Note
+from orchestrator.run.as_records import TWIN
+from orchestrator.trials.records import TrialState
+
+GB = 1e9
+
+
+class Ends:
+    """Stops trials of a study that nobody has at work, and tells why.
+
+    disk_gb: what the files of all trials may take, see `orchestrator.compare.disk`; None is no
+    limit. Whoever keeps the files deletes those of trials that the study calls over, and weights
+    that it calls deleted.
+    """
+
+    def __init__(self, decisions: Decisions, disk_gb: float | None) -> None:
+        self._decisions, self._disk_gb = decisions, disk_gb
+        self._is_over_told = False
+
+    def search(self, every: Sequence[Progress]) -> None:
+        """The search is over: what is paused now goes no further."""
+        self._stop([p for p in every if p.is_paused and not p.ended], "the search is over", every)
+
+    def out_of_reach(self, every: Sequence[Progress], more: int) -> None:
+        """Stop what cannot be promoted any more, though `more` trials may yet be proposed."""
+        beyond = out_of_reach(every, self._decisions.halving.factor, more)
+        self._stop(beyond, "too many are no worse for it to go on", every)
+
+    def make_room(self, every: Sequence[Progress]) -> None:
+        """Delete weights and stop paused trials as far as the limit asks for."""
+        if self._disk_gb is None:
+            return
+        study, factor = self._decisions.study, self._decisions.halving.factor
+        limit = f"budget.disk_gb={self._disk_gb:g}"
+        begun = (trial.user_attrs for trial in study.trials if not trial.state.is_finished())
+        needed = {notes[TWIN] for notes in begun if TWIN in notes}
+        stand = places(every, factor)
+        found, over = to_give_up(study.records(), stand, factor, self._disk_gb * GB, needed)
+        paused = {int(record.trial) for record in found if record.state is TrialState.PAUSED}
+        self._stop([p for p in every if p.number in paused], f"{limit} has no room for it", every)
+        study.delete_weights([record.trial for record in found])
+        for record in found:
+            self._decisions.say(int(record.trial), "weights_deleted", f"{limit} has no room for it")
+        if over and not self._is_over_told:
+            self._is_over_told = True
+            self._decisions.tell(
+                Note(
+                    text=f"{limit}: the trials at work and the best ones may take {over / GB:.2g} "
+                    "GB more; give more, or fewer trials at a time with budget.concurrent"
+                )
+            )
+
+    def _stop(self, trials: Sequence[Progress], why: str, every: Sequence[Progress]) -> None:
+        for trial in trials:
+            self._decisions.study.end(trial.number, OptunaState.PRUNED)
+        self._decisions.by_rank([trial.number for trial in trials], "stopped", why, every)

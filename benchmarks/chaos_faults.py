@@ -16,6 +16,7 @@ from collections.abc import Callable
 from random import Random
 
 from chaos_runs import Run, losses, over, wait_for
+from ray.cluster_utils import Cluster
 from s3_store import CREDENTIALS, Store
 
 Result = tuple[int, list[str]]
@@ -32,6 +33,8 @@ FATAL = {
 }
 HANG = "budget.hang_minutes=0.5"
 REQUEUES = 4
+NODE = {"object_store_memory": 100_000_000}
+NO_GPU = "Ray was told of 1 GPUs"
 # What the machine lacks on which a search is to go on, and how the message begins.
 LACKS = {
     "HOME": "HOME: /proc/none cannot be written",
@@ -104,16 +107,42 @@ def refused_to_start(run: Run, random: Random) -> Result:
     wait_for(lambda: not run.children(), "the end of Ray's processes")
     before, known = over(run), run.records()
     missing = random.choice(sorted(LACKS))
-    address = "127.0.0.1:1" if missing == "RAY_ADDRESS" else "local"
+    run.address = "127.0.0.1:1" if missing == "RAY_ADDRESS" else "local"
     run.environment = {missing: "/proc/none"}
-    code = run.start(resume=True, address=address).wait()
+    code = run.start(resume=True).wait()
     broken = []
     if code != 2 or LACKS[missing] not in run.said():
         broken.append(f"exit code {code} without {missing}: {run.said()}")
     if run.records() != known:
         broken.append(f"a start without {missing} changed the study")
-    run.environment = {}
+    run.environment, run.address = {}, "local"
     return 2, broken + completed(run, before=before, faults=1)
+
+
+def machine_refused(run: Run, random: Random) -> Result:
+    """It is to go on where one of several machines is not fit: exit 2, until that has gone."""
+    head = {"num_cpus": 0, "include_dashboard": False, **NODE}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
+    try:
+        for _ in range(2):
+            cluster.add_node(num_cpus=1, **NODE)
+        run.address = cluster.address
+        run.prepare()
+        run.start()
+        run.until(lambda: run.epochs_trained() >= random.randint(1, 6), "some epochs")
+        run.kill()
+        before, known = over(run), run.records()
+        unfit = cluster.add_node(num_cpus=1, num_gpus=1, **NODE)
+        code = run.start(resume=True).wait()
+        broken = []
+        if code != 2 or NO_GPU not in run.said():
+            broken.append(f"exit code {code} beside a machine that is not fit: {run.said()}")
+        if run.records() != known:
+            broken.append("a start beside a machine that is not fit changed the study")
+        cluster.remove_node(unfit)
+        return 2, broken + completed(run, before=before, faults=1)
+    finally:
+        cluster.shutdown()
 
 
 def trial_troubles(run: Run, random: Random) -> Result:
@@ -257,6 +286,7 @@ FAULTS: dict[str, Fault] = {
     "SIGINT or SIGTERM": interrupted,
     "requeued by a batch system": requeued,
     "refused by a preflight": refused_to_start,
+    "refused for one of several machines": machine_refused,
     "trials: error, NaN, memory, hang, kill": trial_troubles,
     "training killed, state corrupted": training_killed,
     "study.db locked": database_locked,

@@ -69,6 +69,7 @@ class Run:
     troubles: Mapping[str, str] = field(default_factory=dict)
     arguments: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    address: str = "local"  # of the Ray that it joins; local starts one
     mark: str = field(default_factory=lambda: uuid.uuid4().hex)
     process: subprocess.Popen[str] | None = None
 
@@ -84,7 +85,7 @@ class Run:
         """The run's folder."""
         return self.base / "runs" / "run"
 
-    def start(self, *more: str, resume: bool = False, address: str = "local") -> Run:
+    def start(self, *more: str, resume: bool = False) -> Run:
         """Begin the search, or continue it; what it prints goes to files."""
         if not (self.base / "space.yaml").exists():
             self.prepare()
@@ -100,7 +101,7 @@ class Run:
                 stdout=out,
                 stderr=err,
                 text=True,
-                env=os.environ | self.environment | changed | {"RAY_ADDRESS": address},
+                env=os.environ | self.environment | changed | {"RAY_ADDRESS": self.address},
                 start_new_session=True,
             )
         return self

@@ -28,7 +28,8 @@ def cluster() -> Iterator[Cluster]:
 def test_trials_move_from_a_machine_that_is_lost_to_one_that_is_added(start_run, cluster):
     nodes = [cluster.add_node(num_cpus=1, **STORE) for _ in range(2)]
     run = start_run(trials=4, epochs=6, grace=6, seconds=1.0)
-    run.start(address=cluster.address)
+    run.address = cluster.address
+    run.start()
 
     def both_at_work() -> bool:
         texts = [p.read_text() for p in run.folder.glob(f"trials/*/{ACCOUNT}")]

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from random import Random
 
-from chaos_runs import Run, losses, over, wait_for
+from chaos_runs import Run, losses, over, search_path, wait_for
 from ray.cluster_utils import Cluster
 from s3_store import CREDENTIALS, Store
 
@@ -122,6 +122,7 @@ def refused_to_start(run: Run, random: Random) -> Result:
 def machine_refused(run: Run, random: Random) -> Result:
     """It is to go on where one of several machines is not fit: exit 2, until that has gone."""
     head = {"num_cpus": 0, "include_dashboard": False, **NODE}
+    os.environ["PYTHONPATH"] = search_path()  # of the machines too
     cluster = Cluster(initialize_head=True, head_node_args=head)
     try:
         for _ in range(2):

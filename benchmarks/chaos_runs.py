@@ -55,6 +55,11 @@ ARGUMENTS = (
 PATIENCE_S = 400.0  # for anything that must happen; a busy machine is slow, a broken promise never
 
 
+def search_path() -> str:
+    """PYTHONPATH of processes that are to run this checkout."""
+    return os.pathsep.join(filter(None, [str(PROGRAM.parents[1]), os.environ.get("PYTHONPATH")]))
+
+
 @dataclass
 class Run:
     """A run below `base`, of trials that count epochs or, with kind "detector", train."""
@@ -92,8 +97,7 @@ class Run:
         plan = {"kind": self.kind, "epochs": self.epochs, "seconds": self.seconds}
         plan |= {"troubles": dict(self.troubles), "lock_timeout_s": self.lock_timeout_s}
         given = [*ARGUMENTS, *self.arguments, *more, *(["resume=true"] if resume else [])]
-        paths = [str(PROGRAM.parents[1]), os.environ.get("PYTHONPATH", "")]
-        changed = {MARK: self.mark, "PYTHONPATH": os.pathsep.join(p for p in paths if p)}
+        changed = {MARK: self.mark, "PYTHONPATH": search_path()}
         with (self.base / "out.txt").open("a") as out, (self.base / "err.txt").open("w") as err:
             self.process = subprocess.Popen(
                 [sys.executable, str(PROGRAM), json.dumps(plan), *given],

@@ -15,7 +15,7 @@ from detector.config.inference import GivenData
 from detector.config.input import LabelsConfig
 from detector.core.errors import JobError
 from detector.core.files import content_digest
-from detector.data.crops.whole_pages import in_batches, whole_page_loader
+from detector.data.crops.whole_pages import in_batches, whole_pages
 from detector.data.labels.annotations import Page, read_split, require_words
 from detector.data.labels.pages import LabelRules
 from detector.data.page.cache import PageCache
@@ -140,7 +140,7 @@ def page_maps(
     if at_once > 1:
         batches = _alike([(page.width, page.height) for page in pages], detector.reading, at_once)
     paths = [page.path for page in pages]
-    for items in whole_page_loader(
+    for items in whole_pages(
         paths, detector.reading, workers=workers, batches=batches, cache=cache
     ):
         for item in items:

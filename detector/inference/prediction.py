@@ -9,7 +9,7 @@ from time import monotonic
 from detector.config.cli import log
 from detector.core.draw import draw
 from detector.core.errors import InputError
-from detector.data.crops.whole_pages import in_batches, whole_page_loader
+from detector.data.crops.whole_pages import in_batches, whole_pages
 from detector.data.page.images import (
     KINDS,
     left_out,
@@ -100,7 +100,7 @@ def image_maps(
     names, told, done = list(paths), monotonic(), 0
     files = list(paths.values())
     batches = in_batches(range(len(files)), batch_size)
-    for items in whole_page_loader(files, detector.reading, workers=workers, batches=batches):
+    for items in whole_pages(files, detector.reading, workers=workers, batches=batches):
         pages = {names[item.index]: item.page for item in items if item.page is not None}
         for item in items:
             if item.page is None:

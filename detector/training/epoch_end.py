@@ -166,10 +166,10 @@ class EpochEnds:
         self._job, self._state, self._processes = job, state, processes
         self._monitor, self._report = monitor, report
         self._trained: _Trained | None = None
-        # One thread, so that epochs are kept in their order. Several processes meet to gather
-        # their scores, which only the main thread of each can do.
-        alone = self.beside and job.peers.world == 1
-        self._thread = ThreadPoolExecutor(1, "epoch-end") if alone else None
+        # One thread, so that epochs are kept in their order.
+        self._thread = ThreadPoolExecutor(1, "epoch-end") if self.beside else None
+        # Several processes meet to gather their scores, which only the main thread of each can do.
+        self._meets = job.peers.world > 1
         self._kept: Future[Validated | None] | None = None
 
     def begin(self, figures: Mapping[str, float], started: float) -> None:
@@ -188,8 +188,9 @@ class EpochEnds:
         self._tell_skipped(pending.skipped if pending is not None else ())
         state.seconds += time.monotonic() - started
         new["seconds"] = state.seconds
+        self.finish()  # of the epoch before, whose files were written beside these maps
         self._trained = _Trained(snapshot(state, copied=self.beside), new, pending)
-        if self._thread is not None:
+        if self._thread is not None and not self._meets:
             self._kept = self._thread.submit(self._keep, self._trained)
 
     def poll(self) -> None:
@@ -197,11 +198,22 @@ class EpochEnds:
         if self._kept is not None and self._kept.done():
             self.finish()
 
+    def decide(self) -> None:
+        """Wait for the scores of the epoch before: `state` says then whether it was the last."""
+        if self._thread is None or not self._meets:
+            self.finish()
+        elif self._trained is not None and self._kept is None:
+            self._kept = self._thread.submit(
+                self._write, self._trained, *self._score(self._trained)
+            )
+
     def finish(self) -> None:
         """Wait for the epoch before and tell of it; nothing when there is none."""
-        trained, self._trained = self._trained, None
-        if trained is None:
+        if self._trained is None:
             return
+        if self._thread is not None and self._meets:
+            self.decide()
+        trained, self._trained = self._trained, None
         if self._kept is not None:
             scores, self._kept = self._kept.result(), None
         else:
@@ -215,7 +227,11 @@ class EpochEnds:
 
     def _keep(self, trained: _Trained) -> Validated | None:
         """Put an epoch's figures into `state` and write its files; its scores, if it has some."""
-        config, state, folder = self._job.config, self._state, self._job.folder
+        return self._write(trained, *self._score(trained))
+
+    def _score(self, trained: _Trained) -> tuple[Validated | None, bool]:
+        """Put an epoch's figures into `state`; its scores, and whether it is the best so far."""
+        config, state = self._job.config, self._state
         scores = None
         if trained.pending is not None:
             scores = validated(
@@ -230,6 +246,11 @@ class EpochEnds:
             best = record(state.metrics, scores, trained.taken.epoch)
             if best:
                 state.curve = box_thresh_curve(scores.swept, trained.taken.epoch)
+        return scores, best
+
+    def _write(self, trained: _Trained, scores: Validated | None, best: bool) -> Validated | None:
+        """Write an epoch's files; returns its scores."""
+        config, state, folder = self._job.config, self._state, self._job.folder
         keep_previous(folder / "checkpoint")
         save_state(folder / "checkpoint" / LAST, state, config, trained.taken)
         if best:

@@ -129,7 +129,7 @@ def _lead(
         while peers.told(not _over(state, config) and state.epoch < last):
             started = time.monotonic()
             figures = train_epoch(job, state, batches, ends.poll)
-            ends.finish()
+            ends.decide()
             if peers.told(out_of_patience(state.metrics, config)):
                 break  # the epoch before was the last, so that this one counts for nothing
             ends.begin(figures, started)

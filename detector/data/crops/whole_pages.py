@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch.utils.data import DataLoader, Dataset
 
 from detector.core.errors import InputError
@@ -55,19 +56,36 @@ def in_batches(indices: Sequence[int], size: int) -> list[Sequence[int]]:
     return [indices[start : start + size] for start in range(0, len(indices), size)]
 
 
-def whole_page_loader(
+def whole_pages(
     paths: Sequence[Path],
     preprocess: Preprocess,
     *,
     workers: int,
     batches: Sequence[Sequence[int]],
     cache: PageCache | None = None,
+) -> Iterator[list[WholePage]]:
+    """Yields `batches` of prepared pages, given as indices of `paths`, in this order.
+
+    Loader processes prepare them, but for those that `cache` has: to map an entry takes less than
+    to get it from another process.
+    """
+    pages = WholePages(paths, preprocess, cache)
+    kept = [cache is not None and cache.holds(path, preprocess) for path in pages.paths]
+    new = [batch for batch in batches if not all(kept[index] for index in batch)]
+    loaded = iter(_loader(pages, new, workers) if new else ())
+    for batch in batches:
+        is_kept = all(kept[index] for index in batch)
+        yield [pages[index] for index in batch] if is_kept else next(loaded)
+
+
+def _loader(
+    pages: WholePages, batches: Sequence[Sequence[int]], workers: int
 ) -> DataLoader[list[WholePage]]:
-    """Yields `batches` of prepared pages, given as indices of `paths`, in this order."""
     return DataLoader(
-        WholePages(paths, preprocess, cache),  # type: ignore[arg-type]
+        pages,  # type: ignore[arg-type]
         batch_sampler=batches,  # type: ignore[arg-type]
         num_workers=workers,
         collate_fn=list,
         worker_init_fn=init_worker,
+        generator=torch.Generator(),  # a loader draws a seed, from torch's own state without one
     )

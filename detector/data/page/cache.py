@@ -78,14 +78,12 @@ class PageCache:
 
         Raises InputError as `read_image` and that do.
         """
-        file, done = file_of(path), preprocess.identity(block)
+        file = file_of(path)
         try:
             before = file.stat()
-            digest = self._digest(file, before)
+            entry = self._entry(path, self._digest(file, before), preprocess, block)
         except OSError:
             return preprocess.prepare(read_image(path), block)  # which names the fault
-        digest += path.name.removeprefix(file.name)  # which page of a PDF
-        entry = self.folder / f"{digest}-{content_digest(f'{done} {_made_by()}'.encode())}.page"
         found = self._load(entry)
         if found is not None:
             return found
@@ -95,21 +93,43 @@ class PageCache:
                 self._store(entry, page)
         return page
 
+    def holds(self, path: Path, preprocess: Preprocess) -> bool:
+        """Whether there is an entry of an image file, which `read` then only has to map."""
+        file = file_of(path)
+        try:
+            digest = self._known_digest(file, file.stat())
+        except OSError:
+            return False
+        return digest is not None and self._entry(path, digest, preprocess, None).is_file()
+
+    def _entry(self, path: Path, digest: str, preprocess: Preprocess, block: int | None) -> Path:
+        which = digest + path.name.removeprefix(file_of(path).name)  # which page of a PDF
+        done = f"{preprocess.identity(block)} {_made_by()}"
+        return self.folder / f"{which}-{content_digest(done.encode())}.page"
+
     def _digest(self, path: Path, stat: os.stat_result) -> str:
         """Of the file's bytes; remembered here and on disk by path, size and time of change."""
-        size, changed = _stamp(stat)
-        known = self._digests.get(path)
-        if known is not None and known[:2] == (size, changed):
-            return known[2]
-        identity = f"{path.resolve()}\0{size}\0{changed}"
-        note = self.folder / f"{content_digest(identity.encode())}.key"
-        digest = _read_key(note)
+        digest = self._known_digest(path, stat)
         if digest is None:
             digest = content_digest(path.read_bytes())
             if self._writes:
-                self._write(note, [digest.encode()])
-        self._digests[path] = (size, changed, digest)
+                self._write(self._note(path, stat), [digest.encode()])
+            self._digests[path] = (*_stamp(stat), digest)
         return digest
+
+    def _known_digest(self, path: Path, stat: os.stat_result) -> str | None:
+        known = self._digests.get(path)
+        if known is not None and known[:2] == _stamp(stat):
+            return known[2]
+        digest = _read_key(self._note(path, stat))
+        if digest is not None:
+            self._digests[path] = (*_stamp(stat), digest)
+        return digest
+
+    def _note(self, path: Path, stat: os.stat_result) -> Path:
+        size, changed = _stamp(stat)
+        identity = f"{path.resolve()}\0{size}\0{changed}"
+        return self.folder / f"{content_digest(identity.encode())}.key"
 
     def _load(self, entry: Path) -> Prepared | None:
         """The mapped entry; None, and no such file any more, when it is missing or damaged.

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from crop_samples import PREPROCESS
 
 from detector.core.errors import InputError
-from detector.data.crops.whole_pages import WholePages, in_batches, whole_page_loader
+from detector.data.crops import whole_pages as module
+from detector.data.crops.whole_pages import WholePages, in_batches, whole_pages
 from detector.data.labels.annotations import Page, read_image
 from detector.data.page.cache import PageCache
 from detector.data.page.prepare import Preparation
@@ -20,7 +22,7 @@ from detector.data.page.preprocess import Preprocess
 @pytest.mark.parametrize("workers", [0, 2])
 def test_whole_pages(pages: tuple[Page, ...], broken: Page, workers: int) -> None:
     paths = [pages[0].path, broken.path, pages[1].path]
-    loader = whole_page_loader(
+    loader = whole_pages(
         paths, PREPROCESS, workers=workers, batches=in_batches(range(len(paths)), 2)
     )
     (_, torn), (last,) = loader
@@ -41,9 +43,7 @@ def test_a_cache_changes_no_bit(
 ) -> None:
     paths = [pages[0].path, broken.path, pages[1].path]
     cache = PageCache(tmp_path / "cache", 10**9)
-    load = partial(
-        whole_page_loader, paths, preprocess, workers=workers, batches=in_batches(range(3), 1)
-    )
+    load = partial(whole_pages, paths, preprocess, workers=workers, batches=in_batches(range(3), 1))
     for _ in range(2):
         plain, cached = load(), load(cache=cache)
         for (one,), (other,) in zip(plain, cached, strict=True):
@@ -57,6 +57,39 @@ def test_a_cache_changes_no_bit(
                 np.testing.assert_array_equal(one.page.affine, other.page.affine)
                 assert one.page.size == other.page.size
     assert len(list((tmp_path / "cache").glob("*.page"))) == 2
+
+
+def test_what_a_cache_has_is_read_here_and_the_rest_by_processes(
+    pages: tuple[Page, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [pages[0].path, pages[1].path]
+    cache = PageCache(tmp_path / "cache", 10**9)
+    asked: list[list[int]] = []
+    loader = module._loader
+
+    def counted(whole: WholePages, batches: list[list[int]], workers: int) -> object:
+        asked.extend(list(batch) for batch in batches)
+        return loader(whole, batches, workers)
+
+    monkeypatch.setattr(module, "_loader", counted)
+    read = partial(whole_pages, paths, PREPROCESS, workers=0, cache=cache)
+    list(read(batches=[[1]]))
+    assert asked == [[1]]
+    found = list(read(batches=[[1], [0]]))
+    assert asked == [[1], [0]]
+    assert [page.index for batch in found for page in batch] == [1, 0]
+    assert [page.index for page in next(read(batches=[[0, 1]]))] == [0, 1]
+    assert asked == [[1], [0]]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_pages_draw_nothing_from_the_state_of_a_training(
+    pages: tuple[Page, ...], workers: int
+) -> None:
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    list(whole_pages([pages[0].path], PREPROCESS, workers=workers, batches=[[0]]))
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_a_missing_model_is_no_fault_of_a_page(pages: tuple[Page, ...], tmp_path: Path) -> None:

@@ -131,6 +131,19 @@ def test_other_code_makes_other_entries(page: Path, folder: Path, monkeypatch: A
     assert len(entries(folder)) == 2
 
 
+def test_a_page_is_held_when_it_was_read_as_it_is(page: Path, folder: Path) -> None:
+    cache, other = PageCache(folder, LARGE), replace(PREPROCESS, longest_side_px=32)
+    assert not cache.holds(page, PREPROCESS)
+    cache.read(page, PREPROCESS)
+    assert cache.holds(page, PREPROCESS)
+    assert PageCache(folder, LARGE).holds(page, PREPROCESS)
+    assert not cache.holds(page, other)
+    draw(page, seed=1)
+    assert not cache.holds(page, PREPROCESS)
+    page.unlink()
+    assert not cache.holds(page, PREPROCESS)
+
+
 def test_entries_follow_the_content_and_the_size(page: Path, folder: Path) -> None:
     PageCache(folder, LARGE).read(page, PREPROCESS, 1)
     copy = page.with_name("copy.png")

@@ -47,9 +47,8 @@ def to_give_up(
     """Trials that are paused or over and keep no files, so that all others take `most` bytes.
 
     places: where trials stand at rungs of which one in `factor` goes on. needed: trials that keep
-    theirs for others. Returns with them the
-    bytes by which `most` is still passed, or 0: trials at work and those that a search cannot do
-    without keep theirs in any case.
+    theirs for others. Returns with them the bytes by which `most` is still passed, or 0: trials at
+    work and those that a search cannot do without keep theirs in any case.
     """
     sizes = held(records)
     excess = sum(sizes.values()) + RESULT * BYTES * _largest(records) - most

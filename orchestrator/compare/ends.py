@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from optuna.trial import TrialState as OptunaState
 
@@ -45,8 +46,13 @@ class Ends:
         limit = f"budget.disk_gb={self._disk_gb:g}"
         begun = (trial.user_attrs for trial in study.trials if not trial.state.is_finished())
         needed = {notes[TWIN] for notes in begun if TWIN in notes}
-        stand = places(every, factor)
-        found, over = to_give_up(study.records(), stand, factor, self._disk_gb * GB, needed)
+        busy = {p.number for p in every if p.busy}
+        # One that was paused before it went on calls itself so until it reports.
+        records = [
+            replace(record, state=TrialState.RUNNING) if int(record.trial) in busy else record
+            for record in study.records()
+        ]
+        found, over = to_give_up(records, places(every, factor), factor, self._disk_gb * GB, needed)
         paused = {int(record.trial) for record in found if record.state is TrialState.PAUSED}
         self._stop([p for p in every if p.number in paused], f"{limit} has no room for it", every)
         study.delete_weights([record.trial for record in found])

@@ -140,6 +140,21 @@ def test_paused_trials_are_stopped_where_weights_of_others_are_not_enough(tmp_pa
     assert files(tmp_path, f"checkpoint/best/{WEIGHTS}") == [1, 2]
 
 
+def test_a_trial_that_went_on_and_has_not_reported_is_not_stopped(tmp_path):
+    """It was the best when it went on, and others came that are better."""
+    space = make_space(*((ratio, 0.2) for ratio in (3.0, 2.0, 4.0, 5.0, 6.0, 7.0)))
+    found = searched(tmp_path, space, most=2, disk_gb=0.001)
+    gone_on = found.jobs.next_job()
+    assert (gone_on.number, gone_on.until) == (0, 2)
+    better = [found.jobs.next_job() for _ in range(4)]
+    for job in better:
+        found.train(job)
+    assert found.of(0)[-1] == "promoted: rank 1 of 2 at rung 1"
+    assert found.of(1)[-2].endswith("budget.disk_gb=0.001 has no room for it")
+    found.train(gone_on)
+    assert found.run.study.record(0).epochs == 2
+
+
 def test_a_limit_that_cannot_be_held_is_said_once(tmp_path, space):
     found = searched(tmp_path, space, disk_gb=0.001)
     (note,) = [event.text for event in found.told if event.kind == "note"]

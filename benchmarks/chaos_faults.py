@@ -19,6 +19,8 @@ from chaos_runs import Run, losses, over, search_path, wait_for
 from ray.cluster_utils import Cluster
 from s3_store import CREDENTIALS, Store
 
+from orchestrator.trials.records import TrialRecord
+
 Result = tuple[int, list[str]]
 Fault = Callable[[Run, Random], Result]
 DRIVER_KILLS = 10
@@ -100,21 +102,11 @@ def requeued(run: Run, random: Random) -> Result:
 
 def refused_to_start(run: Run, random: Random) -> Result:
     """The head is killed, and where it is to go on something lacks: exit 2, nothing changes."""
-    run.prepare()
-    run.start()
-    run.until(lambda: run.epochs_trained() >= random.randint(1, 6), "some epochs")
-    run.kill()
-    wait_for(lambda: not run.children(), "the end of Ray's processes")
-    before, known = over(run), run.records()
+    before = killed_amid(run, random)
     missing = random.choice(sorted(LACKS))
     run.address = "127.0.0.1:1" if missing == "RAY_ADDRESS" else "local"
     run.environment = {missing: "/proc/none"}
-    code = run.start(resume=True).wait()
-    broken = []
-    if code != 2 or LACKS[missing] not in run.said():
-        broken.append(f"exit code {code} without {missing}: {run.said()}")
-    if run.records() != known:
-        broken.append(f"a start without {missing} changed the study")
+    broken = refused(run, LACKS[missing], f"without {missing}")
     run.environment, run.address = {}, "local"
     return 2, broken + completed(run, before=before, faults=1)
 
@@ -128,22 +120,35 @@ def machine_refused(run: Run, random: Random) -> Result:
         for _ in range(2):
             cluster.add_node(num_cpus=1, **NODE)
         run.address = cluster.address
-        run.prepare()
-        run.start()
-        run.until(lambda: run.epochs_trained() >= random.randint(1, 6), "some epochs")
-        run.kill()
-        before, known = over(run), run.records()
+        before = killed_amid(run, random)
         unfit = cluster.add_node(num_cpus=1, num_gpus=1, **NODE)
-        code = run.start(resume=True).wait()
-        broken = []
-        if code != 2 or NO_GPU not in run.said():
-            broken.append(f"exit code {code} beside a machine that is not fit: {run.said()}")
-        if run.records() != known:
-            broken.append("a start beside a machine that is not fit changed the study")
+        broken = refused(run, NO_GPU, "beside a machine that is not fit")
         cluster.remove_node(unfit)
         return 2, broken + completed(run, before=before, faults=1)
     finally:
         cluster.shutdown()
+
+
+def killed_amid(run: Run, random: Random) -> list[TrialRecord]:
+    """Begin a search and kill it after some epochs; its trials that are over."""
+    run.prepare()
+    run.start()
+    run.until(lambda: run.epochs_trained() >= random.randint(1, 6), "some epochs")
+    run.kill()
+    wait_for(lambda: not run.children(), "the end of Ray's processes")
+    return over(run)
+
+
+def refused(run: Run, message: str, where: str) -> list[str]:
+    """Resume where that cannot be: what is broken unless it is exit 2 and the study as it was."""
+    known = run.records()
+    code = run.start(resume=True).wait()
+    broken = []
+    if code != 2 or message not in run.said():
+        broken.append(f"exit code {code} {where}: {run.said()}")
+    if run.records() != known:
+        broken.append(f"a start {where} changed the study")
+    return broken
 
 
 def trial_troubles(run: Run, random: Random) -> Result:

@@ -70,11 +70,11 @@ def whole_pages(
     to get it from another process.
     """
     pages = WholePages(paths, preprocess, cache)
-    kept = [cache is not None and cache.holds(path, preprocess) for path in pages.paths]
-    new = [batch for batch in batches if not all(kept[index] for index in batch)]
+    held = [cache is not None and cache.holds(path, preprocess) for path in pages.paths]
+    kept = [all(held[index] for index in batch) for batch in batches]
+    new = [batch for batch, is_kept in zip(batches, kept, strict=True) if not is_kept]
     loaded = iter(_loader(pages, new, workers) if new else ())
-    for batch in batches:
-        is_kept = all(kept[index] for index in batch)
+    for batch, is_kept in zip(batches, kept, strict=True):
         yield [pages[index] for index in batch] if is_kept else next(loaded)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from optuna.trial import TrialState as OptunaState
@@ -20,30 +20,40 @@ GB = 1e9
 class Ends:
     """Stops trials of a study that nobody has at work, and tells why.
 
-    disk_gb: what the files of all trials may take, see `orchestrator.compare.disk`; None is no
-    limit. Whoever keeps the files deletes those of trials that the study calls over, and weights
-    that it calls deleted.
+    progress: where all trials stand now. disk_gb: what the files of all trials may take, see
+    `orchestrator.compare.disk`; None is no limit. Whoever keeps the files deletes those of trials
+    that the study calls over, and weights that it calls deleted.
     """
 
-    def __init__(self, decisions: Decisions, disk_gb: float | None) -> None:
-        self._decisions, self._disk_gb = decisions, disk_gb
+    def __init__(
+        self,
+        decisions: Decisions,
+        progress: Callable[[], Sequence[Progress]],
+        disk_gb: float | None,
+    ) -> None:
+        self._decisions, self._progress, self._disk_gb = decisions, progress, disk_gb
         self._is_over_told = False
 
-    def search(self, every: Sequence[Progress]) -> None:
+    def search(self) -> None:
         """The search is over: what is paused now goes no further."""
+        every = self._progress()
         self._stop([p for p in every if p.is_paused and not p.ended], "the search is over", every)
 
-    def out_of_reach(self, every: Sequence[Progress], more: int) -> None:
-        """Stop what cannot be promoted any more, though `more` trials may yet be proposed."""
+    def early(self, more: int) -> None:
+        """Stop what cannot go on, though `more` trials may be proposed; make room on the disk."""
+        self._stop_out_of_reach(more)
+        if self._disk_gb is not None:
+            self._make_room(self._disk_gb)
+
+    def _stop_out_of_reach(self, more: int) -> None:
+        every = self._progress()
         beyond = out_of_reach(every, self._decisions.halving.factor, more)
         self._stop(beyond, "too many are no worse for it to go on", every)
 
-    def make_room(self, every: Sequence[Progress]) -> None:
+    def _make_room(self, disk_gb: float) -> None:
         """Delete weights and stop paused trials as far as the limit asks for."""
-        if self._disk_gb is None:
-            return
         study, factor = self._decisions.study, self._decisions.halving.factor
-        limit = f"budget.disk_gb={self._disk_gb:g}"
+        every, limit = self._progress(), f"budget.disk_gb={disk_gb:g}"
         begun = (trial.user_attrs for trial in study.trials if not trial.state.is_finished())
         needed = {notes[TWIN] for notes in begun if TWIN in notes}
         busy = {p.number for p in every if p.busy}
@@ -52,7 +62,7 @@ class Ends:
             replace(record, state=TrialState.RUNNING) if int(record.trial) in busy else record
             for record in study.records()
         ]
-        found, over = to_give_up(records, places(every, factor), factor, self._disk_gb * GB, needed)
+        found, over = to_give_up(records, places(every, factor), factor, disk_gb * GB, needed)
         paused = {int(record.trial) for record in found if record.state is TrialState.PAUSED}
         self._stop([p for p in every if p.number in paused], f"{limit} has no room for it", every)
         study.delete_weights([record.trial for record in found])

@@ -42,9 +42,8 @@ class Recorder(Listener):
         self._run, self._view, self._delete, self._tell = run, view, delete, tell
         self._at_work: set[int] = set()  # numbers of trials that a worker has
         self._cleaned = {record.trial for record in run.records() if record.state in OVER}
-        self._emptied: set[str] = (
-            set()
-        )  # of their weights; those of a session that was cut off again
+        # Of their weights; those of earlier sessions once more, which may have been cut off.
+        self._emptied: set[str] = set()
 
     def started(self, job: TrialJob) -> None:
         """Show it at work."""
@@ -90,7 +89,7 @@ class Recorder(Listener):
             write_trial(self._run.trial_folder(int(name)), over[name], self._run.space.parameters)
             self._delete_states(int(name), but_last=self._is_compared(over[name]))
             self._cleaned.add(name)
-        for name in set(self._run.study.weights_deleted) - self._emptied:
+        for name in sorted(set(self._run.study.weights_deleted) - self._emptied):
             self._delete_states(int(name))
             self._delete(weights_of(self._run.trial_folder(int(name))))
             self._emptied.add(name)

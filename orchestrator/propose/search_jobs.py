@@ -81,7 +81,7 @@ class SearchJobs:
             budget.epochs, grace=budget.grace_epochs, factor=budget.reduction_factor
         )
         self._decisions = Decisions(run.study, compared, self._objectives, tell)
-        self._ends = Ends(self._decisions, run.config.budget.disk_gb)
+        self._ends = Ends(self._decisions, self._progress, run.config.budget.disk_gb)
         self._running: dict[int, Running] = {}  # by number of the trial
         self._twins = Twins(run)
         self._retries, self._sharing = Retries(), sharing
@@ -119,7 +119,7 @@ class SearchJobs:
             # only waits for that is not the end of the search.
             found = self._next(anywhere)
         if found is None and not self._running:
-            self._ends.search(self._progress())
+            self._ends.search()
             found = self._next(anywhere)  # one that waited for a paused trial, see `Twins`
         return None if found is None else self._job(self._study.trial(found[0]), found[1])
 
@@ -238,7 +238,7 @@ class SearchJobs:
             self._store(number, report)
             if self._given_up(number):
                 del self._running[number]
-                self._make_room()
+                self._ends.early(self._missing)
                 return
             reason = too_short(running, report)
         if reason is not None:
@@ -254,12 +254,7 @@ class SearchJobs:
             self._study.note(number, **{PAUSED: running.epoch})
             self._decisions.by_rank([number], "paused")
         del self._running[number]
-        self._make_room()
-
-    def _make_room(self) -> None:
-        """Stop what cannot go on, or what the disk has no room for."""
-        self._ends.out_of_reach(self._progress(), self._missing)
-        self._ends.make_room(self._progress())
+        self._ends.early(self._missing)
 
     def lost(self, job: TrialJob, failure: Failure) -> None:
         """Fail the trial, or leave it to be the next job again, from its last epoch."""
@@ -301,4 +296,4 @@ class SearchJobs:
         self._study.note(number, **{REASON: failure.reason})
         self._study.end(number, OptunaState.FAIL)
         self._decisions.say(number, "failed", failure.reason)
-        self._make_room()
+        self._ends.early(self._missing)

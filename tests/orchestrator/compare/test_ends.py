@@ -178,8 +178,8 @@ def test_weights_that_another_trial_is_scored_with_stay(tmp_path, space):
     for hmean in (0.4, 0.3, 0.9):
         add_trial(run, OptunaState.COMPLETE, hmean, params_m=1.0, checkpoint="best")
     run.study.note(run.study.begin({}, {}).number, **{TWIN: 1})
-    ends = Ends(Decisions(run.study, PROMOTE, HMEAN, lambda _: None), 0.001)
-    ends.make_room([])
+    ends = Ends(Decisions(run.study, PROMOTE, HMEAN, lambda _: None), lambda: [], 0.001)
+    ends.early(more=0)
     assert run.study.weights_deleted == ["00000"]
 
 

@@ -155,6 +155,7 @@ def searched(
         try:
             search(run, local, trial, interruption, file.append)
         except KeyboardInterrupt:
+            run.read_again()
             finish(run, tell=file.append)
             try_report(run, pages=False)
             raise

@@ -12,7 +12,7 @@ from orchestrator.run.endings import again
 from orchestrator.run.run_folder import CONFIG, SPACE, stored_search, study_name
 from orchestrator.run.study import Study, open_study, stored_study
 from orchestrator.space.search_space import SearchSpace, load_space
-from orchestrator.store.storage import DATABASE, storage_url
+from orchestrator.store.storage import DATABASE, open_storage, storage_url
 from orchestrator.trials.pareto import Objectives
 from orchestrator.trials.records import TrialRecord
 
@@ -44,6 +44,10 @@ class Run:
     def records(self) -> list[TrialRecord]:
         """What is known about every trial, in order of number."""
         return self.study.records()
+
+    def read_again(self) -> None:
+        """Know what the storage holds, after an interruption that may have come at any moment."""
+        self.study.read(open_storage(storage_url(self.folder, self.config.storage)))
 
     @property
     def left(self) -> int:

@@ -51,8 +51,15 @@ class Study:
 
     def __init__(self, storage: BaseStorage, name: str) -> None:
         self.name = name
+        self.read(storage)
+
+    def read(self, storage: BaseStorage) -> None:
+        """Forget what is in memory, and know what is in `storage`, which has a study of the name.
+
+        For when a signal came between a change there and the same change here.
+        """
         self._storage = storage
-        self._id = storage.get_study_id_from_name(name)
+        self._id = storage.get_study_id_from_name(self.name)
         self._attributes = dict(storage.get_study_user_attrs(self._id))
         known = storage.get_all_trials(self._id)
         self._created = len(known)

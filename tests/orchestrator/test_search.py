@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from optuna.storages import JournalStorage, RDBStorage
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
 
@@ -27,6 +28,7 @@ from orchestrator.place.resources import TrialResources
 from orchestrator.results import live
 from orchestrator.results.ranking import COLUMNS
 from orchestrator.run import run_folder
+from orchestrator.run.as_records import LATEST
 from orchestrator.run.study import open_study
 from orchestrator.space.search_space import load_space
 from orchestrator.store.storage import storage_url
@@ -483,6 +485,32 @@ def test_an_interrupt_that_was_swallowed_is_raised_again():
             os.kill(os.getpid(), signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
             asked.step()
+
+
+@pytest.mark.parametrize("storage", ["null", "journal"])
+@pytest.mark.usefixtures("ray_cluster")
+def test_what_was_written_when_a_signal_came_is_in_the_leaderboard(
+    folder, data, monkeypatch, storage
+):
+    """The signal arrives behind a write to the storage, before it is known in memory."""
+    kind = JournalStorage if storage == "journal" else RDBStorage
+    write = kind.set_trial_user_attr
+
+    def interrupted(stored, number, key, value):
+        write(stored, number, key, value)
+        if key == LATEST:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(kind, "set_trial_user_attr", interrupted)
+    given = [f"data.root={data}", "name=cut", "resources.gpus_per_trial=0", f"storage={storage}"]
+    assert run(*given) == 130
+    made = folder / "runs" / "cut"
+    rows = csv.DictReader((made / "leaderboard.csv").open())
+    url = storage_url(made, storage if storage == "journal" else None)
+    stored = open_study(url, "cut", resume=True)
+    written = {record.trial: str(record.epochs) for record in stored.records()}
+    assert {row["trial"]: row["epochs"] for row in rows} == written
+    assert "1" in written.values()
 
 
 def interrupted_search(data: str) -> int:

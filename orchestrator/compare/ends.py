@@ -11,8 +11,9 @@ from orchestrator.compare.decisions import Decisions
 from orchestrator.compare.disk import to_give_up
 from orchestrator.compare.halving import Progress, out_of_reach, places
 from orchestrator.events.kinds import Note
+from orchestrator.results.ranking import ranked
 from orchestrator.run.as_records import TWIN
-from orchestrator.trials.records import TrialState
+from orchestrator.trials.records import TrialRecord, TrialState
 
 GB = 1e9
 
@@ -21,8 +22,10 @@ class Ends:
     """Stops trials of a study that nobody has at work, and tells why.
 
     progress: where all trials stand now. disk_gb: what the files of all trials may take, see
-    `orchestrator.compare.disk`; None is no limit. Whoever keeps the files deletes those of trials
-    that the study calls over, and weights that it calls deleted.
+    `orchestrator.compare.disk`; None is no limit. to_confirm: so many of the best finished trials
+    keep their weights in any case, as trainings with new seeds may make any of them the best.
+    Whoever keeps the files deletes those of trials that the study calls over, and weights that it
+    calls deleted.
     """
 
     def __init__(
@@ -30,8 +33,10 @@ class Ends:
         decisions: Decisions,
         progress: Callable[[], Sequence[Progress]],
         disk_gb: float | None,
+        to_confirm: int = 0,
     ) -> None:
         self._decisions, self._progress, self._disk_gb = decisions, progress, disk_gb
+        self._to_confirm = to_confirm
         self._is_over_told = False
 
     def search(self) -> None:
@@ -54,14 +59,13 @@ class Ends:
         """Delete weights and stop paused trials as far as the limit asks for."""
         study, factor = self._decisions.study, self._decisions.halving.factor
         every, limit = self._progress(), f"budget.disk_gb={disk_gb:g}"
-        begun = (trial.user_attrs for trial in study.trials if not trial.state.is_finished())
-        needed = {notes[TWIN] for notes in begun if TWIN in notes}
         busy = {p.number for p in every if p.busy}
         # One that was paused before it went on calls itself so until it reports.
         records = [
             replace(record, state=TrialState.RUNNING) if int(record.trial) in busy else record
             for record in study.records()
         ]
+        needed = self._twins() | {int(record.trial) for record in self._leaders(records)}
         found, over = to_give_up(records, places(every, factor), factor, disk_gb * GB, needed)
         paused = {int(record.trial) for record in found if record.state is TrialState.PAUSED}
         self._stop([p for p in every if p.number in paused], f"{limit} has no room for it", every)
@@ -76,6 +80,16 @@ class Ends:
                     "GB more; give more, or fewer trials at a time with budget.concurrent"
                 )
             )
+
+    def _twins(self) -> set[int]:
+        """The trials whose weights others will be scored with."""
+        trials = self._decisions.study.trials
+        begun = (trial.user_attrs for trial in trials if not trial.state.is_finished())
+        return {notes[TWIN] for notes in begun if TWIN in notes}
+
+    def _leaders(self, records: Sequence[TrialRecord]) -> list[TrialRecord]:
+        finished = [record for record in records if record.state is TrialState.FINISHED]
+        return ranked(finished)[: self._to_confirm]
 
     def _stop(self, trials: Sequence[Progress], why: str, every: Sequence[Progress]) -> None:
         for trial in trials:

@@ -36,7 +36,7 @@ def _decided(event: Decision) -> str:
         return f"trial {event.trial} seed {event.seed}: {event.reason}"
     if event.decision == "again":
         return f"trial {event.trial}  {event.reason}; it continues after its last epoch"
-    parts = [f"trial {event.trial}", event.decision]
+    parts = [f"trial {event.trial}", event.decision.replace("_", " ")]
     if event.decision == "given_up":
         parts[1] = "stopped"
     if event.record and event.record["hmean"] is not None and event.decision != "promoted":

@@ -81,7 +81,9 @@ class SearchJobs:
             budget.epochs, grace=budget.grace_epochs, factor=budget.reduction_factor
         )
         self._decisions = Decisions(run.study, compared, self._objectives, tell)
-        self._ends = Ends(self._decisions, self._progress, run.config.budget.disk_gb)
+        self._ends = Ends(
+            self._decisions, self._progress, run.config.budget.disk_gb, run.config.confirm.top
+        )
         self._running: dict[int, Running] = {}  # by number of the trial
         self._twins = Twins(run)
         self._retries, self._sharing = Retries(), sharing

@@ -183,6 +183,17 @@ def test_weights_that_another_trial_is_scored_with_stay(tmp_path, space):
     assert run.study.weights_deleted == ["00000"]
 
 
+def test_the_best_that_will_be_trained_again_keep_their_weights(tmp_path, space):
+    run = make_run(tmp_path, space)
+    for hmean in (0.4, 0.3, 0.9, 0.8):
+        add_trial(run, OptunaState.COMPLETE, hmean, params_m=1.0, checkpoint="best")
+    decisions = Decisions(run.study, PROMOTE, HMEAN, lambda _: None)
+    Ends(decisions, lambda: [], 0.001, to_confirm=3).early(more=0)
+    assert run.study.weights_deleted == ["00001"]
+    Ends(decisions, lambda: [], 0.001).early(more=0)
+    assert run.study.weights_deleted == ["00001", "00000", "00003"]
+
+
 def test_a_trial_without_weights_is_nobodys_twin(tmp_path):
     alike = make_space((5.0, 0.2), (5.0, 0.3))
     found = searched(tmp_path, alike)

@@ -138,3 +138,12 @@ PLACEMENT = (
     *("train.device", "train.threads", "train.processes", "train.channels_last"),
     *("train.compile", "train.grad_checkpointing", "train.sweep", "model.weights"),
 )
+_AFTERWARDS = (
+    *("postprocess.", "sweep.", "train.sweep"),
+    *("preprocess.test_scale", "preprocess.tile_px", "preprocess.tile_overlap_px"),
+)
+
+
+def is_afterwards(key: str) -> bool:
+    """Whether a setting is of what is done with trained weights, and decides nothing of them."""
+    return key.startswith(_AFTERWARDS)

@@ -1,4 +1,4 @@
-"""A trained detector under other post-processing settings: scored, not trained again."""
+"""A trained detector under settings that it was not trained for: scored, not trained again."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pathlib import Path
 
 from detector.config.cli import log as log_to_stderr
 from detector.config.sections import flatten
-from detector.config.settings import PLACEMENT, TrainConfig
+from detector.config.settings import PLACEMENT, TrainConfig, is_afterwards
 from detector.core.device import loader_processes
 from detector.core.errors import InputError
 from detector.data.labels.annotations import read_split
 from detector.data.labels.pages import LabelRules
 from detector.inference.checkpoint import save_best
-from detector.inference.detector import load_detector
+from detector.inference.detector import load_detector, make_preprocess
 from detector.inference.latency import latency_ms
 from detector.model.dbnet import metadata_beside
 from detector.training.epoch_end import LATENCY, EpochReport, params_m
@@ -24,9 +24,6 @@ from detector.training.storage.best import keep_box_thresh, with_chosen
 from detector.training.storage.provenance import read_record, write_record
 from detector.training.validation.figures import record
 from detector.training.validation.validate import validate
-
-# What may differ between two trainings of the same weights.
-_AFTERWARDS = ("postprocess.", "sweep.", "train.sweep")
 
 
 def rescore(
@@ -41,8 +38,9 @@ def rescore(
 ) -> EpochReport:
     """The last report of a training as `config` says, from the weights of an equal one.
 
-    `source` is the folder of that training, which differs in post-processing alone; it ran for
-    `epochs` and kept the weights of `best_epoch`, the best one at its own settings. Another epoch
+    `source` is the folder of that training, which differs in what is done with weights alone
+    (post-processing, size and tiles of pages in use); it ran for `epochs` and kept the weights of
+    `best_epoch`, the best one at its own settings. Another epoch
     may be the best at these, so a training could have given a little more. Writes `folder` as a
     training does, without anything to resume. `seconds` are those of the scoring. Raises InputError
     when the weights are missing or were trained otherwise, JobError as `validate` does.
@@ -52,7 +50,9 @@ def rescore(
         source / "checkpoint", device=config.train.device, amp=config.train.amp
     )
     _require_same_training(config, other, source)
-    detector = replace(detector, postprocess=config.postprocess)
+    stored = detector.preprocess
+    preprocess = make_preprocess(config, mean=stored.mean, std=stored.std)
+    detector = replace(detector, preprocess=preprocess, postprocess=config.postprocess)
     assert config.data.root is not None
     split = read_split(
         config.data.root,
@@ -98,7 +98,7 @@ def _require_same_training(config: TrainConfig, other: TrainConfig, source: Path
     changed = [
         f"{key}: {old[key]!r} there, {value!r} here"
         for key, value in new.items()
-        if old[key] != value and key not in PLACEMENT and not key.startswith(_AFTERWARDS)
+        if old[key] != value and key not in PLACEMENT and not is_afterwards(key)
     ]
     if changed:
         raise InputError(

@@ -34,7 +34,7 @@ class Training:
         return int(self.leader.trial), self.folder
 
     def is_like(self, other: Training) -> bool:
-        """Whether both have the same weights, and only post-processing apart."""
+        """Whether both have the same weights, and only what is done with them apart."""
         mine, others = training_part(self.leader.params), training_part(other.leader.params)
         return (self.seed, self.values, mine) == (other.seed, other.values, others)
 
@@ -42,8 +42,8 @@ class Training:
 class AgainJobs(ABC):
     """The trainings that have no result, until all have.
 
-    Two that differ in post-processing alone are one training: the second waits for the first, and
-    its weights are scored. What is done is told to `begins`, `tried_again` and `keep`.
+    Two that differ in what is done with weights alone are one training: the second waits for the
+    first, and its weights are scored. What is done is told to `begins`, `tried_again` and `keep`.
     """
 
     def __init__(self, every: Sequence[Training], sharing: Sharing) -> None:

@@ -1,4 +1,4 @@
-"""Trials that differ in post-processing alone: one is trained, the others only scored."""
+"""Trials that differ in what is done with weights alone: one is trained, the others scored."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
+from detector.config.settings import is_afterwards
 from orchestrator.run.as_records import LATEST, TWIN, trial_id
 from orchestrator.run.run import Run
-from orchestrator.space.nested import PREFIX
 from orchestrator.trials.job import Twin
 
 
 def training_part(params: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that decide the weights."""
-    return {key: value for key, value in params.items() if not key.startswith(PREFIX)}
+    return {key: value for key, value in params.items() if not is_afterwards(key)}
 
 
 def twin_of(

@@ -55,6 +55,22 @@ def test_it_scores_as_a_training_with_these_settings_would(trained, config, tmp_
     assert told[-1].startswith(f"the weights of {trained.name}, trained alike: H-mean")
 
 
+def test_pages_have_the_size_and_the_tiles_of_its_own(trained, config, tmp_path):
+    other = with_values(
+        config,
+        {"preprocess.test_scale": 0.5, "preprocess.tile_px": 64, "preprocess.tile_overlap_px": 32},
+    )
+    report = rescore(
+        other, tmp_path, source=trained, epochs=4, best_epoch=4, finished=True, log=silent
+    )
+    assert read_best(tmp_path)[1] == other
+    detector, _ = load_detector(tmp_path)
+    assert detector.preprocess.longest_side_px == config.data.longest_side_px / 2
+    expected = evaluate(detector, read_split(other.data.root, "val").pages)
+    whole = evaluate(load_detector(trained)[0], read_split(other.data.root, "val").pages)
+    assert report.metrics["hmean"] == expected.hmean != whole.hmean
+
+
 def test_its_own_sweep_can_choose(trained, config, tmp_path):
     other = with_values(config, {"sweep.choose": True, "sweep.box_thresh": [0.2, 0.3]})
     report = rescore(

@@ -23,8 +23,10 @@ def trial(number, ratio, thresh, state=OptunaState.COMPLETE, **attributes):
     return found
 
 
-def test_the_training_part_leaves_postprocessing_out():
-    assert training_part({RATIO: 3.0, THRESH: 0.5}) == {RATIO: 3.0}
+def test_the_training_part_leaves_out_what_is_done_with_weights():
+    weights = {RATIO: 3.0, "preprocess.crop": True, "model.weights": "auto"}
+    size = {"preprocess.test_scale": 0.8, "preprocess.tile_px": 640}
+    assert training_part(weights | size | {THRESH: 0.5}) == weights
 
 
 def test_the_first_trial_of_the_same_training_is_the_twin():

@@ -62,7 +62,8 @@ def _detected(run_folder: Path, temporary: Path) -> Image.Image:
     """The first validation page with what the run's best detector finds on it."""
     detector, config = load_detector(run_folder / "best")
     assert config.data.root is not None  # a search trains on something
-    name, image = next(iter(find_images(config.data.root / "images" / "val").items()))
+    images, _ = find_images(config.data.root / "images" / "val")
+    name, image = next(iter(images.items()))
     predict(detector, {name: image}, visualize=temporary)
     page = Image.open(temporary / f"{name}.png").convert("RGB")
     page.thumbnail((RECEIPT_PX, RECEIPT_PX))

@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from plotly.offline import get_plotlyjs
 
 from orchestrator.report_page.blocks import Chart, Section
@@ -58,6 +58,12 @@ def script_json(value: object) -> Markup:
     return Markup(text)
 
 
+def in_parts(name: str) -> Markup:
+    """A setting's name that lines may break behind its dots and underscores, and first there."""
+    escaped = str(escape(name))
+    return Markup(escaped.replace(".", ".<wbr>").replace("_", "_<wbr>"))
+
+
 @lru_cache(maxsize=4)
 def _digest(script: str) -> str:
     return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
@@ -82,5 +88,5 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["script_json"] = script_json
+    environment.filters |= {"script_json": script_json, "in_parts": in_parts}
     return environment.get_template("page.html")

@@ -24,7 +24,7 @@ from orchestrator.report_page.blocks import (
     Section,
     Table,
 )
-from orchestrator.report_page.render import render, script_json
+from orchestrator.report_page.render import in_parts, render, script_json
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)>\"'`&{{ 7 * 7 }}"
 
@@ -106,6 +106,11 @@ def test_json_in_a_script_reads_back_and_ends_no_script(value):
     text = str(script_json(value))
     assert json.loads(text) == value
     assert not set("<>&\u2028\u2029") & set(text)
+
+
+def test_names_of_settings_break_between_their_parts():
+    assert in_parts("model.neck_channels") == "model.<wbr>neck_<wbr>channels"
+    assert in_parts("<b>.&") == "&lt;b&gt;.<wbr>&amp;"
 
 
 def test_a_chart_of_nan_is_an_error():

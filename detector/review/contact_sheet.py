@@ -1,8 +1,8 @@
-"""Words to look at as one picture: a crop of each with its surroundings, and what is said of it."""
+"""Words to look at as pictures: a crop of each with its surroundings, and what is said of it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import cv2
 import numpy as np
@@ -17,6 +17,8 @@ from detector.data.page.images import read_image
 
 #: Most words on one sheet: more cannot be read in a picture that fits a screen.
 MOST = 60
+#: Most sheets: nobody looks through more words than these have.
+SHEETS = 20
 
 _COLUMNS = 5
 _CROP_PX = (300, 130)  # width and height of a crop on the sheet
@@ -38,21 +40,30 @@ _OTHER = (170, 0, 60)
 _AROUND_HEIGHTS, _AROUND_PX = 1.5, 12.0
 
 
-def draw_sheet(suspicions: Sequence[tuple[Page, Suspicion]]) -> NDArray[np.uint8]:
-    """The `MOST` highest scores, highest first, row by row; `(H, W, 3)` uint8 RGB.
+def draw_sheets(suspicions: Sequence[tuple[Page, Suspicion]]) -> Iterator[NDArray[np.uint8]]:
+    """`MOST` words on each of up to `SHEETS`, highest scores first; `(H, W, 3)` uint8 RGB.
 
-    Under each crop stand its rank, kind and score, then page and word, then the reason. Takes
-    each suspicion with the page that has its word, and reads the images of those shown. Raises
-    InputError when one cannot be read.
+    Row by row, and one sheet where there is none. Under each crop stand its rank, kind and score,
+    then page and word, then the reason. Takes each suspicion with the page that has its word, and
+    reads the images of those shown. Raises InputError when one cannot be read.
     """
-    shown = sorted(suspicions, key=lambda pair: -pair[1].score)[:MOST]
+    ordered = sorted(suspicions, key=lambda pair: -pair[1].score)
+    title = f"{len(ordered)} suspicious words"
+    if len(ordered) <= MOST:
+        yield _sheet(title, ordered, 1)
+        return
+    for first in range(0, min(len(ordered), MOST * SHEETS), MOST):
+        shown = ordered[first : first + MOST]
+        yield _sheet(f"{title}, {first + 1} to {first + len(shown)}", shown, first + 1)
+
+
+def _sheet(title: str, shown: Sequence[tuple[Page, Suspicion]], first: int) -> NDArray[np.uint8]:
+    """The words as crops under the title; `first` is the rank of the first one."""
     rows = max(1, -(-len(shown) // _COLUMNS))
     width, height = _cell_size()
     head = 2 * _LINE_PX
     sheet = Image.new("RGB", (_COLUMNS * width + _GAP_PX, rows * height + head), _PAPER)
     pen = ImageDraw.Draw(sheet)
-    title = f"{len(suspicions)} suspicious words"
-    title += f", the {len(shown)} with the highest scores" if len(shown) < len(suspicions) else ""
     pen.text((_GAP_PX, head // 2), title, _INK, load_face(_FONT, _FONT_PX + 3), "lm")
     for i, (page, suspicion) in enumerate(shown):
         outline = _outline(page, suspicion)
@@ -60,7 +71,7 @@ def draw_sheet(suspicions: Sequence[tuple[Page, Suspicion]]) -> NDArray[np.uint8
         colour = _COLOURS.get(suspicion.kind, _OTHER)
         crop = crop_word(read_image(page.path), outline, colour)
         sheet.paste(Image.fromarray(crop), (x, y))
-        _caption(pen, (x, y + _CROP_PX[1] + 4), i + 1, suspicion)
+        _caption(pen, (x, y + _CROP_PX[1] + 4), first + i, suspicion)
     return np.asarray(sheet)
 
 

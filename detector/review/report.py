@@ -16,11 +16,12 @@ from detector.core.files import write_text
 from detector.data.labels.exclusion import REASONS, Suspicion, list_of
 from detector.data.labels.pages import KINDS, Page, Split
 from detector.data.page.images import write_png
-from detector.review.contact_sheet import draw_sheet
+from detector.review.contact_sheet import MOST, SHEETS, draw_sheets
 from detector.review.look import Look
 from detector.review.statistics_picture import draw_statistics
 
-_LIST = "suspicious.json"
+_STEM = "suspicious"
+_LIST, _SHEET = f"{_STEM}.json", f"{_STEM}.png"
 NEW_LIST = f"new_{_LIST}"
 
 
@@ -64,8 +65,8 @@ def write_report(
 
     A list of words that is there may be reviewed and is kept; the new one is written beside it.
     """
-    names = ["faults.csv", "stats.json", _LIST, "suspicious.png", "statistics.png"]
-    faults, stats, listed, sheet, pictures = (folder / name for name in names)
+    names = ["faults.csv", "stats.json", _LIST, "statistics.png"]
+    faults, stats, listed, pictures = (folder / name for name in names)
     write_text(faults, encodable(faults_csv([look.split for look in looks])))
     numbers = {look.split.name: look.stats for look in looks}
     write_text(stats, encodable(json.dumps(numbers, indent=2, ensure_ascii=False)))
@@ -74,10 +75,21 @@ def write_report(
     if listed.exists() and listed.read_bytes() != content.encode():
         listed = folder / NEW_LIST
     write_text(listed, content)
-    write_png(sheet, draw_sheet(list(_doubted(looks))))
+    sheets = _write_sheets(folder, list(_doubted(looks)))
     pages = {look.split.name: look.split.pages for look in looks}
     draw_statistics(pictures, pages, longest_side_px)
-    return [faults, stats, listed, sheet, pictures]
+    return [faults, stats, listed, *sheets, pictures]
+
+
+def _write_sheets(folder: Path, doubted: Sequence[tuple[Page, Suspicion]]) -> list[Path]:
+    """The words as pictures, in place of those that an earlier report has left."""
+    written = []
+    for number, sheet in enumerate(draw_sheets(doubted), 1):
+        written.append(folder / (_SHEET if number == 1 else f"{_STEM}_{number}.png"))
+        write_png(written[-1], sheet)
+    for number in range(len(written) + 1, SHEETS + 1):
+        (folder / f"{_STEM}_{number}.png").unlink(missing_ok=True)
+    return written
 
 
 def _doubted(looks: Sequence[Look]) -> Iterator[tuple[Page, Suspicion]]:
@@ -88,7 +100,9 @@ def _doubted(looks: Sequence[Look]) -> Iterator[tuple[Page, Suspicion]]:
 
 def _suspicion_lines(name: str, suspicions: Sequence[Suspicion]) -> Iterator[str]:
     """A heading, then the number of doubts of each kind."""
-    yield f"{name}: {len(suspicions)} suspicious words"
+    shown = MOST * SHEETS
+    more = f"; pictures show the {shown} highest scores" if len(suspicions) > shown else ""
+    yield f"{name}: {len(suspicions)} suspicious words{more}"
     for kind, count in Counter(s.kind for s in suspicions).most_common():
         yield f"  {count:>8}  {kind} ({REASONS[kind]})"
 

@@ -23,7 +23,7 @@ from detector.data.page.images import write_png
 from detector.inference.submission import write_csv, write_json
 from detector.metrics.files import read_pages
 from detector.postprocess.polygons import Detections
-from detector.review.contact_sheet import draw_sheet
+from detector.review.contact_sheet import draw_sheets
 from orchestrator.results.leaderboard import write_leaderboard
 from orchestrator.results.leaderboard_table import table
 from orchestrator.trials.records import TrialRecord, TrialState
@@ -138,7 +138,8 @@ def test_sheets_and_lists_of_doubts_take_any_name(tmp_path: Path) -> None:
     name = f"<script>alert(1)</script>{ESCAPES}\n" + "x" * 5000 + os.fsdecode(b"\x80")
     page = Page(name, path, 100, 80, (Word("1", BOX, FORMULA, ignore=False),))
     doubt = Suspicion(name, "1", "blank", 0.9, ESCAPES)
-    assert draw_sheet([(page, doubt)]).ndim == 3
+    (sheet,) = draw_sheets([(page, doubt)])
+    assert sheet.ndim == 3
     content = json.dumps(list_of({"train": [doubt]}), indent=2)
     assert content.isascii()  # in a terminal or a page, it does nothing
     assert not any(ord(c) < 32 and c != "\n" for c in content)

@@ -9,7 +9,7 @@ from PIL import Image
 from detector.core.errors import InputError
 from detector.data.labels.exclusion import Suspicion
 from detector.data.labels.pages import Page, Word
-from detector.review.contact_sheet import MOST, crop_word, draw_sheet
+from detector.review.contact_sheet import MOST, SHEETS, crop_word, draw_sheets
 
 COLOUR = (213, 94, 0)
 POINTS = np.array([[40, 40], [100, 40], [100, 60], [40, 60]], np.float32)
@@ -45,8 +45,8 @@ def test_sheet_has_the_highest_scores_first(tmp_path: Path) -> None:
     page = page_of(tmp_path, words=2)
     low = Suspicion("a.png", "0", "blank", 0.6, "pale")
     high = Suspicion("a.png", "1", "duplicate", 0.9, "twice")
-    both = draw_sheet([(page, low), (page, high)])
-    swapped = draw_sheet([(page, high), (page, low)])
+    (both,) = draw_sheets([(page, low), (page, high)])
+    (swapped,) = draw_sheets([(page, high), (page, low)])
     np.testing.assert_array_equal(both, swapped)
     crops = both[:180]
     blue = np.abs(crops.astype(int) - (0, 114, 178)).sum(axis=2) < 30
@@ -54,19 +54,26 @@ def test_sheet_has_the_highest_scores_first(tmp_path: Path) -> None:
     assert np.argwhere(blue)[:, 1].max() < np.argwhere(orange)[:, 1].min()
 
 
-def test_sheet_is_cut_and_may_be_empty(tmp_path: Path) -> None:
+def test_all_words_are_on_sheets_of_so_many_each(tmp_path: Path) -> None:
     page = page_of(tmp_path, words=MOST + 7)
     doubts = [Suspicion("a.png", word.id, "tiny", 0.5, "x" * 200) for word in page.words]
-    full, cut = (
-        draw_sheet([(page, d) for d in doubts[:MOST]]),
-        draw_sheet([(page, d) for d in doubts]),
-    )
-    assert cut.shape == full.shape
-    assert draw_sheet([]).shape[0] < full.shape[0]
+    (one,) = draw_sheets([(page, d) for d in doubts[:MOST]])
+    full, rest = draw_sheets([(page, d) for d in doubts])
+    assert full.shape == one.shape
+    (none,) = draw_sheets([])
+    (two_rows,) = draw_sheets([(page, d) for d in doubts[:7]])
+    assert none.shape[0] < rest.shape[0] == two_rows.shape[0]
+    assert not np.array_equal(rest, two_rows)  # its ranks go on
+
+
+def test_nobody_looks_through_more_than_so_many_sheets(tmp_path: Path) -> None:
+    page = page_of(tmp_path)
+    doubt = Suspicion("a.png", "0", "tiny", 0.5, "")
+    assert sum(1 for _ in draw_sheets([(page, doubt)] * (MOST * SHEETS + 1))) == SHEETS
 
 
 def test_image_gone(tmp_path: Path) -> None:
     page = page_of(tmp_path)
     page.path.unlink()
     with pytest.raises(InputError, match="no such file"):
-        draw_sheet([(page, Suspicion("a.png", "0", "blank", 1.0, ""))])
+        list(draw_sheets([(page, Suspicion("a.png", "0", "blank", 1.0, ""))]))

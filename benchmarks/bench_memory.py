@@ -33,7 +33,7 @@ DEFAULTS = {
     "page_px": 736,
 }
 CPU = torch.device("cpu")
-OTHERS = (
+OTHERS: tuple[dict[str, Any], ...] = (
     *({"model.neck": neck, "model.fusion": "none"} for neck in ("fpn", "unet")),
     {"model.fusion": "scale_spatial"},
     {"model.upsample": "smooth"},

@@ -136,7 +136,7 @@ def epochs_of(dataset: TrainingPages) -> Callable[[], None]:
 
 def compare_added(pages: Sequence[Page], side: int, crop: int, rounds: int, cache: Path) -> None:
     """Time each augmentation beside none of them, from a filled cache, and print a table."""
-    ways = {"none of these": {}} | ADDED
+    ways: dict[str, dict[str, Any]] = {"none of these": {}} | ADDED
     found = [samples(pages, side, crop, cache, **changes) for changes in ways.values()]
     times = best_times([epochs_of(dataset) for dataset in found], rounds)
     print(f"\n{'done to each crop':16} {'ms more':>10} {'ratio':>6}")

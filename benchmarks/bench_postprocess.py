@@ -143,9 +143,9 @@ def unclip(points: NDArray[Any]) -> list[list[list[int]]]:
 def grown_by_shapely(points: Floats, counts: Counts, distances: Floats) -> tuple[Floats, Counts]:
     """As `offset_largest`, by `shapely.buffer`; each arc has the chords that its radius needs."""
     owner = np.repeat(np.arange(len(counts)), counts)
-    shapes = shapely.polygons(shapely.linearrings(points, indices=owner))
+    shapes = np.asarray(shapely.polygons(shapely.linearrings(points, indices=owner)))
     chords = np.ceil(np.pi / 4 / np.arccos(np.maximum(0, 1 - ARC_PX / distances))).astype(int)
-    grown = np.empty(len(shapes), object)
+    grown: NDArray[Any] = np.empty(len(shapes), object)
     for number in np.unique(chords).tolist():  # buffer takes one number for all
         some = chords == number
         grown[some] = shapely.buffer(shapes[some], distances[some], quad_segs=number)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -164,16 +164,14 @@ def _opened(profile: Path, pages: list[list[Path]], rounds: int) -> list[float |
     with chromium(profile) as browser:
         browser.open(pages[0][0])  # a browser's first page is slower, whatever it is
 
-        def opens(paths: list[Path]) -> Callable[[], None]:
-            return lambda: [_show(browser, path) for path in paths] and None
-
-        return list(best_times([opens(paths) for paths in pages], rounds))
+        return list(best_times([partial(_show, browser, paths) for paths in pages], rounds))
 
 
-def _show(browser: Browser, path: Path) -> None:
-    """Open a page, and wait until two frames of it were painted."""
-    browser.open(path)
-    browser.run("new Promise(go => requestAnimationFrame(() => requestAnimationFrame(go)))")
+def _show(browser: Browser, paths: list[Path]) -> None:
+    """Open pages one after the other, and wait until two frames of each were painted."""
+    for path in paths:
+        browser.open(path)
+        browser.run("new Promise(go => requestAnimationFrame(() => requestAnimationFrame(go)))")
 
 
 if __name__ == "__main__":

@@ -179,8 +179,8 @@ def searched(folder: Path, options: dict[str, Any]) -> tuple[np.ndarray, list[tu
     if search.main(arguments, trial=no_op(options["pages"])) != 0:
         raise InputError("the search was interrupted; run it again")
     watching.stop()
-    trials = stored_run(made).study.trials
-    return np.array(sorted(t.datetime_start.timestamp() for t in trials)), watching.seen
+    begun = [trial.datetime_start for trial in stored_run(made).study.trials]
+    return np.array(sorted(when.timestamp() for when in begun if when)), watching.seen
 
 
 def show(times: np.ndarray, seen: list[tuple[int, int]], options: dict[str, Any]) -> None:

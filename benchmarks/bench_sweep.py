@@ -114,7 +114,7 @@ def report(
     calls: list[Callable[[], object]] = [
         lambda: one_evaluation(maps, pages, base),
         lambda: one_evaluation(maps, pages, polygon),
-        *(lambda g=tried: sweep(maps, pages, g) for tried in grids),  # type: ignore[misc]
+        *(lambda g=tried: sweep(maps, pages, g) for tried in grids),
     ]
     names, counts = [*names, "tune, all rounds"], [*counts, len(in_rounds(maps, pages, base))]
     calls.append(lambda: in_rounds(maps, pages, base))

@@ -34,7 +34,7 @@ from detector.data.crops.targets import make_targets
 RATIO, LOW, HIGH = 0.4, 0.3, 0.7
 DEFAULTS = {"words": 54, "side": 640, "rounds": 60}
 Map = NDArray[np.float32]
-Maps = tuple[Map, Map, Map]
+Maps = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
 Floats = NDArray[np.float64]
 Words = list[Floats]
 SideDistance = Callable[[Floats, Floats, Floats, Floats], Floats]

@@ -14,6 +14,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from random import Random
+from typing import Any
 
 from chaos_runs import Run, losses, over, search_path, wait_for
 from ray.cluster_utils import Cluster
@@ -35,7 +36,7 @@ FATAL = {
 }
 HANG = "budget.hang_minutes=0.5"
 REQUEUES = 4
-NODE = {"object_store_memory": 100_000_000}
+NODE: dict[str, Any] = {"object_store_memory": 100_000_000}
 NO_GPU = "Ray was told of 1 GPUs"
 # What the machine lacks on which a search is to go on, and how the message begins.
 LACKS = {

@@ -51,7 +51,7 @@ _NUMBERS = (
     *(0, -1, 1, 3.5, -0.0, 1e-320, 1e308, 2**31, 2**63, -(2**64), 10**400),
     *(float("inf"), float("-inf"), float("nan")),
 )
-_OTHERS = (None, True, False, [], {}, [[]], {"": {}}, [None, 1, "a"], _nested(60))
+_OTHERS: tuple[Any, ...] = (None, True, False, [], {}, [[]], {"": {}}, [None, 1, "a"], _nested(60))
 # First and last of the characters that random texts are made of.
 _RANGES = ((0, 0x7F), (0x20, 0x7E), (0xA0, 0x24F), (0xAC00, 0xD7A3), (0, 0x10FFFF))
 

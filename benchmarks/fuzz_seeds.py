@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -35,9 +36,9 @@ def below(path: str) -> Callable[[LabelFile], int]:
     object; nothing without a path."""
 
     def count(file: LabelFile) -> int:
-        found = [file.json]
+        found: list[Any] = [file.json]
         for key in path.split():
-            kind = list if key == "*" else dict
+            kind: type[Any] = list if key == "*" else dict
             held = [value for value in found if isinstance(value, kind)]
             if key in "*%":
                 found = [item for v in held for item in (v if kind is list else v.values())]
@@ -88,7 +89,7 @@ def _cord_lines(document: Any) -> bytes:
 BOX = [[10, 20], [50, 20], [50.5, 40], [10, 40]]
 OTHER = [[60, 50], [90, 50], [90, 60], [60, 60]]
 CURVE = [[60, 5], [70, 3], [80, 5], [80, 12], [70, 10], [60, 12]]
-FLAT, FLAT_OTHER = ([value for point in points for value in point] for points in (BOX, OTHER))
+FLAT, FLAT_OTHER = (list(itertools.chain(*points)) for points in (BOX, OTHER))
 SIZE = {"width": 100, "height": 80}
 SIDES = [10, 20, 40, 20]
 WORD = {"points": BOX, "transcription": "합계", "language": ["ko"], "ignore": False}

@@ -130,8 +130,13 @@ def machine(device: torch.device) -> dict[str, Any]:
 def given_or_drawn(data: str | None, work: Path, sizes: Sizes) -> Path:
     """The folder of receipts; InputError where a split of it has no page."""
     if data is None:
-        root, pages = work / "drawn", {"images": sizes.pages, "val_images": sizes.val_pages}
-        return synthesize(root, **pages, seed=0, longest_side_px=sizes.page_px)
+        return synthesize(
+            work / "drawn",
+            images=sizes.pages,
+            val_images=sizes.val_pages,
+            seed=0,
+            longest_side_px=sizes.page_px,
+        )
     for split in ("train", "val"):
         read_split(Path(data), split)
     return Path(data).resolve()

@@ -134,8 +134,9 @@ def pasha(lookup: Lookup, drawn: Iterator[Training], rules: Rules) -> None:
     while True:
         if (best := promotable(progress(top), rules.factor)) is not None:
             training = begun[best.number]
-        elif (training := next(drawn, None)) is not None:
-            begun.append(training)
+        elif (new := next(drawn, None)) is not None:
+            training = new
+            begun.append(new)
         elif (best := leader(progress(len(steps) - 1), rules.factor)) is not None:
             training = begun[best.number]
         else:

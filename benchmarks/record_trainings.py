@@ -139,15 +139,16 @@ def take_up(output: Path, name: str, folder: Path, pages: Mapping[str, Sequence[
     known = {_key(task.point, task.seed): i for i, task in enumerate(plan.tasks)}
     found = [known.get(_key(*each)) for each in zip(points, seeds, strict=True)]
     missing = {*ARRAYS, "failed"} - held.keys()
-    if missing or None in found or about.get("pages") != dict(pages):
+    places = [index for index in found if index is not None]
+    if missing or len(places) < len(found) or about.get("pages") != dict(pages):
         raise InputError(
             f"output: {output} holds no trainings of plan={name} on these pages; give another file"
         )
-    for row, index in enumerate(found):
+    for row, index in enumerate(places):
         place = place_of(folder, name, index, plan.tasks[index])
         place.mkdir(parents=True, exist_ok=True)
         save(place / "recorded.npz", {key: held[key][row] for key in (*ARRAYS, "failed")})
-    return len(found)
+    return len(places)
 
 
 def _key(point: Mapping[str, Any], seed: int) -> str:
@@ -159,7 +160,7 @@ def estimate(plan: Plan, processes: int) -> str:
     total = 0.0
     for task in plan.tasks:
         step, page = COSTS.get(task.point["model.backbone"], COSTS["mobilenetv3_small_100"])
-        at = plan.fixed | task.point
+        at = {**plan.fixed, **task.point}
         page *= (at["data.longest_side_px"] / 640) ** 2
         maps = plan.val_pages + BEST * plan.heldout_pages
         steps = -(-plan.train_pages // at["train.batch_size"])

@@ -46,7 +46,11 @@ class LabelsConfig(Section):
 
 class DataConfig(LabelsConfig):
     train_split: str = Field("train", description="split the weights are trained on")
-    val_split: str = Field("val", description="split the H-mean is measured on")
+    val_split: str = Field(
+        "val",
+        description="split the H-mean is measured on; train@1/5 is the first fifth of another, "
+        "which is not trained on then",
+    )
     train_pages: int | None = Field(
         None, ge=1, description="use this many pages, evenly spaced over the split; null = all"
     )

@@ -26,6 +26,7 @@ from detector.data.labels.pages import (
     fault,
 )
 from detector.data.labels.source import Source, is_annotated, read_source
+from detector.data.labels.splits import named_part, part_of
 from detector.data.labels.trained import WordSizes, untrained
 from detector.data.labels.words import check_words, refuse_fractions
 from detector.data.page.images import (
@@ -68,7 +69,8 @@ def read_split(
 
     Reads labels of any format in `detector.data.formats`. Splits are the folders of
     `ROOT/images/`, or else told by the names of folders and files, or dealt (see
-    `detector.data.labels.layout`). `labelled=False` also takes pages without annotation, without
+    `detector.data.labels.layout`); `train@2/5` is the second fifth of one (see `named_part`).
+    `labelled=False` also takes pages without annotation, without
     words then, and needs no annotation file. Only image headers are read; broken pixels show in
     `read_image`. `exclude` is a reviewed list of words (`detector.data.labels.exclusion`). Raises
     InputError when a folder or file is missing or not as it should be, when the list names what
@@ -121,14 +123,16 @@ def scan_split(
     rules: LabelRules = AS_FOUND,
 ) -> Split:
     """As `read_split`, but all pages, and a split without a usable page is returned."""
-    source = read_source(root, rules.format, split=split)
+    whole, part = named_part(split)
+    source = read_source(root, rules.format, split=whole)
     if labelled and source.format is None:
         have = ", ".join(own for own in sorted(source.splits) if is_annotated(root, own)) or "none"
         raise InputError(
-            f"{root}: no annotations for split '{split}', as in jsons/{split}.json (formats: "
+            f"{root}: no annotations for split '{whole}', as in jsons/{whole}.json (formats: "
             f"{', '.join(formats())}); annotated splits: {have}"
         )
-    return _checked(root, split, source, rules, exclude=exclude, labelled=labelled)
+    checked = _checked(root, whole, source, rules, exclude=exclude, labelled=labelled)
+    return checked if part is None else part_of(checked, split, *part)
 
 
 def _checked(

@@ -21,6 +21,7 @@ from detector.data.labels.pages import Entry, Fault, fault
 from detector.data.labels.splits import (
     dealt_from,
     files_of_split,
+    named_part,
     names_of,
     no_split,
     splits_of,
@@ -133,7 +134,7 @@ def _entries(
 
 def is_annotated(root: Path, split: str) -> bool:
     """Whether there is a file that may hold labels of a split."""
-    layout = layout_of(root)
+    layout, (split, _) = layout_of(root), named_part(split)
     split = standing_for(split, layout.folders) or split
     files = label_files(root, layout.files)
     return bool(files_of_split(layout, files, split)[0] if layout.folders else files)

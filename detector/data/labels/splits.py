@@ -1,14 +1,54 @@
-"""Which split the images of a dataset and its label files are of."""
+"""Which split the images of a dataset and its label files are of, and the parts of a split."""
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from detector.core.errors import InputError
 from detector.data.labels.layout import Layout, dealt, split_word
+from detector.data.labels.pages import Split
 from detector.data.raw.label_file import LabelFile
+
+_PART = re.compile(r"(.+)@(\d+)/(\d+)")
+_PAGES_A_BLOCK, _MOST_BLOCKS = 8, 3  # of a part
+
+
+def named_part(name: str) -> tuple[str, tuple[int, int] | None]:
+    """The split that a name is of, and which part of how many: `train@2/5` is the second fifth.
+
+    None for a whole split. InputError for a part that there is not.
+    """
+    found = _PART.fullmatch(name)
+    if found is None:
+        return name, None
+    part, parts = int(found[2]), int(found[3])
+    if not 1 <= part <= parts:
+        raise InputError(
+            f"split '{name}': SPLIT@PART/PARTS is a part from 1 to as many as there are, such as "
+            f"{found[1]}@1/{max(parts, 2)}, got part {part} of {parts}"
+        )
+    return found[1], (part, parts)
+
+
+def part_of(split: Split, name: str, part: int, parts: int) -> Split:
+    """One of several parts of a split that have no page in common, called `name`.
+
+    Pages are dealt in the order of their names, in up to three blocks a part: neighbours, which may
+    be photographs of one receipt, stay together, and each part has pages from all over the split,
+    as in `detector.postprocess.sweep_scores.second_half`. InputError for fewer pages than parts.
+    """
+    pages = len(split.pages)
+    if pages < parts:
+        raise InputError(
+            f"split '{name}': {pages} usable pages make no {parts} parts; ask for fewer"
+        )
+    blocks = parts * min(max(1, pages // (_PAGES_A_BLOCK * parts)), _MOST_BLOCKS)
+    own = (page for i, page in enumerate(split.pages) if i * blocks // pages % parts == part - 1)
+    return replace(split, name=name, pages=tuple(own))
 
 
 def splits_of(

@@ -19,6 +19,7 @@ from detector.data.labels.annotations import (
     scan_split,
 )
 from detector.data.labels.pages import LabelRules
+from detector.data.labels.trained import apart
 
 BOX = [[10, 20], [50, 20], [50, 40], [10, 40]]
 LOWER = [[10, 50], [50, 50], [50, 70], [10, 70]]
@@ -59,6 +60,21 @@ class TestPages:
             x, y = word.points.mean(axis=0).astype(int)
             assert image[y, x].max() < 100  # the annotation lies on the ink
         assert image[0, 0].min() > 200
+
+    def test_a_part_of_a_split_is_read_as_a_split(self, tmp_path: Path, make_dataset: Make) -> None:
+        root = make_dataset(tmp_path, pages=7)
+        parts = [read_split(root, f"train@{i}/3") for i in (1, 2, 3)]
+        pages = [page.name for part in parts for page in part.pages]
+        assert pages == [f"train_{i:03d}.jpg" for i in range(7)]
+        assert [part.name for part in parts] == ["train@1/3", "train@2/3", "train@3/3"]
+        assert len(read_split(root, "training@3/3", limit=1).pages) == 1  # by another word for it
+        rest, told = apart(read_split(root, "train"), parts[1])
+        assert [p.name for p in rest.pages] == [p.name for i in (0, 2) for p in parts[i].pages]
+        assert told == "2 of 7 pages are for validation, and not trained on"
+        with pytest.raises(InputError, match="no split 'test'; splits that exist: train"):
+            read_split(root, "test@1/3")
+        with pytest.raises(InputError, match="'train@1/8': 7 usable pages make no 8 parts"):
+            read_split(root, "train@1/8")
 
     def test_pages_are_sorted_and_suffixes_count_in_any_case(self, tmp_path: Path) -> None:
         root = write(tmp_path, {"c.JPG": PAGE, "a.Png": PAGE, "b.jpeg": PAGE})

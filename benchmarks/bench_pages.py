@@ -31,9 +31,9 @@ from detector.core.errors import JobError
 from detector.core.files import write_text
 from detector.training.epoch_end import EpochReport
 from detector.training.trainer import train
-from orchestrator.page_counts.curve import predict
-from orchestrator.page_counts.parts import same_steps
-from orchestrator.page_counts.scores import Scored, scored
+from orchestrator.page_parts.curve import predict
+from orchestrator.page_parts.parts import same_steps
+from orchestrator.page_parts.scores import Scored, scored
 from orchestrator.run.trial_data import validation_pages
 
 DEFAULTS = {

@@ -20,10 +20,10 @@ from orchestrator.config.limits import Limits, Watch
 from orchestrator.execute.session import Session
 from orchestrator.execute.trial import TrialFunction, detector_trial
 from orchestrator.execute.tuner import run_jobs
-from orchestrator.page_counts.kept import KeptTrainings, PageCurve, best_of
-from orchestrator.page_counts.parts import MOST_HALVINGS
-from orchestrator.page_counts.plan import PAGES_FOLDER, PageJobs, Plan, plan
-from orchestrator.page_counts.scores import scored
+from orchestrator.page_parts.kept import KeptTrainings, PageCurve, best_of
+from orchestrator.page_parts.parts import MOST_HALVINGS
+from orchestrator.page_parts.plan import PAGES_FOLDER, PageJobs, Plan, plan
+from orchestrator.page_parts.scores import scored
 from orchestrator.place.cluster import cluster_address, connected
 from orchestrator.place.interruption import INTERRUPTED, Interruption
 from orchestrator.place.preflight import require_ready

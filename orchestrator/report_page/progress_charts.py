@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from itertools import accumulate
 from typing import Any
 
-from orchestrator.page_counts.kept import read_curve
+from orchestrator.page_parts.kept import read_curve
 from orchestrator.report_page.blocks import (
     Chart,
     Facts,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bench_pages import foretold
 
-from orchestrator.page_counts.scores import Scored
+from orchestrator.page_parts.scores import Scored
 
 
 def test_each_size_but_two_is_foretold_from_those_before_it():

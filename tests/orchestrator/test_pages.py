@@ -15,7 +15,7 @@ from optuna.trial import TrialState
 from detector.core.errors import InputError, JobError
 from detector.inference.checkpoint import read_best
 from orchestrator import search
-from orchestrator.page_counts.kept import FILE
+from orchestrator.page_parts.kept import FILE
 from orchestrator.pages import PagesSettings, main
 from orchestrator.place.interruption import INTERRUPTED
 from orchestrator.run.run_folder import CONFIG

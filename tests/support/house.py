@@ -35,7 +35,7 @@ ORCHESTRATOR = House(
         ("place", "machines", "launch", "results", "track"),
         ("compare",),
         ("propose",),
-        ("page_counts", "forecast", "fleet"),
+        ("page_parts", "forecast", "fleet"),
         ("execute", "report_page", "ensembles"),
         ("packs",),
         (COMMANDS,),

@@ -12,8 +12,8 @@ from detector.config.settings import TrainConfig
 from detector.training.storage.environment import read_code, read_environment
 from detector.training.storage.fingerprint import Pages
 from detector.training.storage.provenance import Provenance, Weights, write_record
-from orchestrator.page_counts.kept import KeptTrainings, PageCurve
-from orchestrator.page_counts.scores import Scored
+from orchestrator.page_parts.kept import KeptTrainings, PageCurve
+from orchestrator.page_parts.scores import Scored
 from orchestrator.report_page import (
     board,
     cost,

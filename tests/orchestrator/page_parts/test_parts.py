@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from detector.config.settings import TrainConfig, with_values
 from detector.core.errors import InputError
 from detector.data.labels.pages import evenly_spaced
-from orchestrator.page_counts.parts import same_steps, sizes
+from orchestrator.page_parts.parts import same_steps, sizes
 
 
 def test_quarters_and_halves():

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import nnls
 
-from orchestrator.page_counts import curve
-from orchestrator.page_counts.curve import fit, gained, predict
+from orchestrator.page_parts import curve
+from orchestrator.page_parts.curve import fit, gained, predict
 
 COUNTS = np.array([120.0, 240.0, 480.0])
 ERRORS = st.lists(st.floats(0, 1), min_size=3, max_size=3).map(np.array)

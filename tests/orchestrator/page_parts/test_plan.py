@@ -10,8 +10,8 @@ from made_run import Made
 from optuna.trial import TrialState
 
 from detector.core.errors import InputError
-from orchestrator.page_counts.kept import KeptTrainings, best_of
-from orchestrator.page_counts.plan import PageJobs, plan
+from orchestrator.page_parts.kept import KeptTrainings, best_of
+from orchestrator.page_parts.plan import PageJobs, plan
 from orchestrator.run.as_records import TWIN
 from orchestrator.run.run import Run
 

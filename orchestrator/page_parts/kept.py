@@ -13,8 +13,8 @@ import numpy as np
 from detector.core.errors import InputError, JobError
 from detector.core.files import write_text
 from detector.core.plain import parse_json
-from orchestrator.page_counts.curve import Prediction, predict
-from orchestrator.page_counts.scores import Scored
+from orchestrator.page_parts.curve import Prediction, predict
+from orchestrator.page_parts.scores import Scored
 
 FILE = "pages.json"  # in the folder of a run
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from detector.core.errors import InputError, JobError
-from orchestrator.page_counts.kept import FILE, KeptTrainings, PageCurve, best_of, read_curve
-from orchestrator.page_counts.scores import Scored
+from orchestrator.page_parts.kept import FILE, KeptTrainings, PageCurve, best_of, read_curve
+from orchestrator.page_parts.scores import Scored
 
 
 def scores(*hmeans: float, **more: float) -> Scored:

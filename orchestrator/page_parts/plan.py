@@ -9,8 +9,8 @@ from typing import Any
 
 from detector.config.settings import TrainConfig, with_values
 from detector.core.errors import InputError
-from orchestrator.page_counts.kept import KeptTrainings, best_of
-from orchestrator.page_counts.parts import same_steps, sizes
+from orchestrator.page_parts.kept import KeptTrainings, best_of
+from orchestrator.page_parts.parts import same_steps, sizes
 from orchestrator.propose.again import AgainJobs, Training
 from orchestrator.propose.confirmation import SEEDS, SEEDS_FOLDER
 from orchestrator.results.ranking import ranked

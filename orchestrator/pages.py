@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 from pydantic import Field
@@ -14,29 +13,21 @@ from detector.config.answer import answer
 from detector.config.cli import log
 from detector.config.sections import Section
 from detector.core.commands import command
-from detector.core.errors import JobError
 from detector.core.files import require_writable
-from orchestrator.config.limits import Limits, Watch
-from orchestrator.execute.session import Session
-from orchestrator.execute.trial import TrialFunction, detector_trial
-from orchestrator.execute.tuner import run_jobs
-from orchestrator.page_parts.kept import KeptTrainings, PageCurve, best_of
+from orchestrator.execute.trial import TrialFunction
+from orchestrator.page_parts.kept import FILE, PageCurve
 from orchestrator.page_parts.parts import MOST_HALVINGS
-from orchestrator.page_parts.plan import PAGES_FOLDER, PageJobs, Plan, plan
+from orchestrator.page_parts.plan import PAGES_FOLDER, Plan, plan
 from orchestrator.page_parts.scores import scored
-from orchestrator.place.cluster import cluster_address, connected
+from orchestrator.page_parts.train import train_again
 from orchestrator.place.interruption import INTERRUPTED, Interruption
-from orchestrator.place.preflight import require_ready
-from orchestrator.place.resources import describe, this_machine
-from orchestrator.place.share import cluster_share, packed_share, share
-from orchestrator.place.waiting import require_fit
 from orchestrator.propose.again import Training
+from orchestrator.propose.kept import KeptTrainings, best_of
 from orchestrator.report_page.write import try_report
 from orchestrator.run import run_folder
 from orchestrator.run.bucket_run import kept
 from orchestrator.run.endings import explained, joined
 from orchestrator.run.run import Run, stored_run
-from orchestrator.run.spending import spending
 from orchestrator.run.trial_data import copied_data, validation_pages
 from orchestrator.trials.duration import duration
 
@@ -81,13 +72,12 @@ def _made(
     run: Run, planned: Plan, trial: TrialFunction | None, interruption: Interruption
 ) -> PageCurve:
     """Make the trainings that are missing, score all, and keep the curve."""
-    known = KeptTrainings(run.folder)
+    known = KeptTrainings(run.folder, FILE)
     left = [t for t in planned.trainings if known.of(t.folder) is None]
     pages = validation_pages(planned.config.data)
     if left:
         log(_cost(planned, left))
-        require_ready()
-        _train(run, left, known, trial, interruption)
+        train_again(run, left, known, trial, interruption)
     log(f"scoring {len(planned.sizes)} detectors on {len(pages)} validation pages")
     scores = []
     for size in planned.sizes:
@@ -95,7 +85,7 @@ def _made(
         scores.append(scored(best_of(size.folder), pages))
     sizes = [(size.pages, size.epochs) for size in planned.sizes]
     curve = PageCurve.of(planned.leader.trial, sizes, scores)
-    known.keep_curve(curve)
+    known.write(curve=curve.as_json())
     return curve
 
 
@@ -108,36 +98,6 @@ def _cost(planned: Plan, left: Sequence[Training]) -> str:
         f"steps as its own, which took {each}: about {duration(planned.seconds * len(left))} in "
         f"all (trials/{trial}*/{PAGES_FOLDER}/*/log.txt)"
     )
-
-
-def _train(
-    run: Run,
-    left: Sequence[Training],
-    known: KeptTrainings,
-    trial: TrialFunction | None,
-    interruption: Interruption,
-) -> None:
-    """Make the trainings, at once where the machines hold them. JobError when one has failed."""
-    budget = run.space.budget.model_copy(update={"trials": len(left)})
-    space, config = replace(run.space, budget=budget), run.config
-    local = None if cluster_address() else packed_share(config, space, share(config, space))
-    with connected(this_machine()) as machines:
-        resources = local or cluster_share(config, space, machines)
-        require_fit(resources)
-        log(describe(resources))
-        trial = trial or detector_trial(
-            space,
-            threads=resources.cpus,
-            gpus=resources.gpus,
-            memory_factors=resources.memory_factors,
-            data_from=config.data_from,
-        )
-        watch = Watch(Limits(), partial(spending, run.study), gpus=resources.gpus)
-        jobs = PageJobs(known, left, log, resources.sharing)
-        run_jobs(Session(run, trial, resources, watch, interruption), jobs)
-    if jobs.failed:
-        reasons = [f"{name}: {reason}" for name, reason in jobs.failed.items()]
-        raise JobError("no curve without these trainings\n" + "\n".join(reasons))
 
 
 def _show(curve: PageCurve) -> None:

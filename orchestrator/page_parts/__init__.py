@@ -1,4 +1,5 @@
-"""How the score depends on the number of training pages, and what more of them would bring.
+"""The best settings of a run trained again on parts of its pages: fewer, or all but one part.
 
-May use the rooms up to `propose`; knows no Ray.
+Tells what more training pages would bring, and what to expect on pages that no choice has seen. May
+use the rooms up to `execute`.
 """

@@ -1,8 +1,7 @@
-"""`pages.json` of a run: the trainings on parts of the pages that are over, and their curve."""
+"""The curve over the number of training pages, as `pages.json` of a run keeps it."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,18 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from detector.core.errors import InputError, JobError
-from detector.core.files import write_text
-from detector.core.plain import parse_json
+from detector.core.errors import JobError
 from orchestrator.page_parts.curve import Prediction, predict
 from orchestrator.page_parts.scores import Scored
+from orchestrator.propose.kept import broken, read_kept
 
 FILE = "pages.json"  # in the folder of a run
-
-
-def best_of(training: Path) -> Path:
-    """Where a training in this folder keeps its best weights."""
-    return training / "checkpoint" / "best"
 
 
 @dataclass(frozen=True)
@@ -92,60 +85,10 @@ class PageCurve:
 
 def read_curve(run: Path) -> PageCurve | None:
     """The curve that is kept in a run's folder; None before there is one."""
-    kept = _read(run / FILE)
+    kept = read_kept(run / FILE)
     if kept.get("curve") is None:
         return None
     try:
         return PageCurve.from_dict(kept["curve"])
     except (KeyError, TypeError) as error:
-        raise _broken(run / FILE, f"its curve lacks or has too much ({error})") from None
-
-
-class KeptTrainings:
-    """What is kept in a run's folder, written again with each training that is over.
-
-    A training whose weights are gone by now is not among it.
-    """
-
-    def __init__(self, run: Path) -> None:
-        self._run = run.resolve()
-        self._kept = _read(run / FILE)
-        there = {k: v for k, v in self._trainings.items() if best_of(self._run / k).is_dir()}
-        self._kept["trainings"] = there
-
-    def of(self, folder: Path) -> dict[str, Any] | None:
-        """The result of the training in `folder`; None where none is kept."""
-        result: dict[str, Any] | None = self._trainings.get(self._name(folder))
-        return result
-
-    def keep(self, folder: Path, result: Mapping[str, Any]) -> None:
-        """Keep the result of a training."""
-        self._write(trainings=self._trainings | {self._name(folder): dict(result)})
-
-    def keep_curve(self, curve: PageCurve) -> None:
-        """Keep the curve in place of an earlier one."""
-        self._write(curve=curve.as_json())
-
-    @property
-    def _trainings(self) -> dict[str, Any]:
-        return dict(self._kept.get("trainings", {}))
-
-    def _name(self, folder: Path) -> str:
-        return folder.relative_to(self._run).as_posix()
-
-    def _write(self, **parts: Any) -> None:
-        self._kept |= parts
-        write_text(self._run / FILE, json.dumps(self._kept, indent=2) + "\n")
-
-
-def _read(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    kept = parse_json(path.read_text(encoding="utf-8", errors="replace"), str(path))
-    if not isinstance(kept, dict) or not isinstance(kept.get("trainings", {}), dict):
-        raise _broken(path, "it holds no mapping of trainings")
-    return kept
-
-
-def _broken(path: Path, why: str) -> InputError:
-    return InputError(f"{path}: not as it was written, {why}; delete it to make the curve again")
+        raise broken(run / FILE, f"its curve lacks or has too much ({error})") from None

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from detector.config.settings import TrainConfig, with_values
 from detector.core.errors import InputError
-from orchestrator.page_parts.kept import KeptTrainings, best_of
 from orchestrator.page_parts.parts import same_steps, sizes
-from orchestrator.propose.again import AgainJobs, Training
+from orchestrator.propose.again import Training
 from orchestrator.propose.confirmation import SEEDS, SEEDS_FOLDER
+from orchestrator.propose.kept import best_of
 from orchestrator.results.ranking import ranked
 from orchestrator.run.as_records import TWIN
 from orchestrator.run.run import Run
 from orchestrator.run.trial_data import pages_to_train_on, training_pages
-from orchestrator.trials.failure import NOTHING_SHARED, Sharing
 from orchestrator.trials.records import TrialRecord, TrialState
 
 PAGES_FOLDER = "pages"  # in a trial's folder, with a folder for each number of pages
@@ -94,37 +91,3 @@ def _new_seed(run: Run, leader: TrialRecord, own: int) -> tuple[int, Path | None
         if result["reason"] is None and best_of(folder).is_dir():
             return seed, folder
     return (own + 1) % SEEDS, None
-
-
-class PageJobs(AgainJobs):
-    """The trainings of a plan that have not succeeded, until all were tried."""
-
-    def __init__(
-        self,
-        kept: KeptTrainings,
-        every: Sequence[Training],
-        say: Callable[[str], None] = print,
-        sharing: Sharing = NOTHING_SHARED,
-    ) -> None:
-        super().__init__(every, sharing)
-        self._kept, self._say = kept, say
-        self.failed: dict[str, str] = {}  # why, by name
-
-    def result(self, training: Training) -> Mapping[str, Any] | None:
-        """What is kept of it; of one that has failed now, why."""
-        if training.name in self.failed:
-            return {"reason": self.failed[training.name]}
-        return self._kept.of(training.folder)
-
-    def keep(self, training: Training, result: dict[str, Any]) -> None:
-        """Keep what succeeded; what failed is tried again the next time."""
-        if result["reason"]:
-            self.failed[training.name] = result["reason"]
-            self._say(f"{training.name}: failed: {result['reason']}")
-        else:
-            self._kept.keep(training.folder, result)
-            self._say(f"{training.name}: H-mean {result['hmean']:.4f}")
-
-    def tried_again(self, training: Training, reason: str) -> None:
-        """Say why."""
-        self._say(f"{training.name}: {reason}")

@@ -7,12 +7,15 @@ from datetime import datetime, timedelta
 from itertools import accumulate
 from typing import Any
 
+from orchestrator.page_parts.folds import read_folds
 from orchestrator.page_parts.kept import read_curve
 from orchestrator.report_page.blocks import (
+    Cell,
     Chart,
     Facts,
     Paragraph,
     Section,
+    Table,
     counted,
     score,
 )
@@ -211,6 +214,21 @@ def by_pages(facts: RunFacts) -> list[Section]:
         "such training would score on other pages, in 95 of 100 cases."
     )
     return [Section("more-pages", title, [Chart("pages-chart", title, summary, drawn)])]
+
+
+def by_folds(facts: RunFacts) -> list[Section]:
+    """What the settings score on each part of the pages without it, where that was tried."""
+    scores = read_folds(facts.folder)
+    if scores is None:
+        return []
+    rows = [
+        [Cell(t) for t in (part.name, str(part.pages), score(part.hmean), score(part.iou_hmean))]
+        for part in scores.parts
+    ]
+    caption = "Each part of the training pages, scored by a training on the others"
+    headers = ["left out", "pages", "H-mean", "IoU H-mean"]
+    table = Table(caption, headers, rows, numeric=frozenset({1, 2, 3}))
+    return [Section("folds", "Every page in turn", [Paragraph(scores.sentence), table])]
 
 
 def _left_out(count: int, noun: str) -> str:

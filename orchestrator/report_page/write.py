@@ -50,6 +50,7 @@ def page(facts: RunFacts, *, pages: bool) -> str:
         worst,
         progress_charts.history(facts),
         progress_charts.learning(facts),
+        *progress_charts.by_folds(facts),
         *progress_charts.by_pages(facts),
         settings_charts.section(facts),
         settings_charts.by_box_thresh(facts),

@@ -44,7 +44,13 @@ SMALL: dict[str, dict[str, str]] = {
     "detector.export": {"pages": "1"},
 }
 # In place of a page's value that would take too long, where the page has the key.
-SHORTER = {"confirm.top": "1", "confirm.seeds": "1", "train.eval_every": "1", "halvings": "1"}
+SHORTER = {
+    "confirm.top": "1",
+    "confirm.seeds": "1",
+    "train.eval_every": "1",
+    "halvings": "1",
+    "folds": "2",
+}
 KEPT = ("model.backbone",)  # a page's value that is small enough as it is
 
 

@@ -14,6 +14,7 @@ from doc_rules import NEEDED, NOT_RUN, NoExampleError, filled, made_small, needs
 from doc_shell import Call, calls
 from doc_workspace import CommandProcess
 
+JOINING = ("orchestrator.search", "orchestrator.pages", "orchestrator.folds")  # a Ray cluster
 WHAT_TO_DO = (
     "no rule of tests/docs/doc_rules.py covers this command: `python -m` of this repository's "
     "modules is run and benchmarks are checked by themselves; if this one cannot be run in a "
@@ -127,7 +128,7 @@ def _run(call: Call, folder: Path, request: pytest.FixtureRequest) -> None:
     process: CommandProcess = request.getfixturevalue("searching_process")
     _, module, *arguments = call.arguments
     _make_room(module, arguments, folder)
-    joins = module in ("orchestrator.search", "orchestrator.pages") and not (
+    joins = module in JOINING and not (
         {"dry_run=true", "resources.gpu=auto", "--help"} & set(arguments)
     )
     variables = dict(variable.split("=", 1) for variable in call.variables)

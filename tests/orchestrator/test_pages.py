@@ -130,7 +130,7 @@ def test_what_was_cut_off_or_failed_goes_on_where_it_was(searched, capfd):
     assert main(one, trial=part(interrupts=True)) == INTERRUPTED
     assert f"python -m orchestrator.pages run={run} halvings=1" in capfd.readouterr().err
     two = PagesSettings(run=run)
-    with pytest.raises(JobError, match=r"no curve .*\n4 pages: ValueError: these pages cannot be"):
+    with pytest.raises(JobError, match=r"said .*\n4 pages: ValueError: these pages cannot be"):
         main(two, trial=part(failing=4))
     # Of the trial itself, as nothing was chosen, there is no other seed; half of 9 is twice 2.
     starts = {p.parent.name: p.read_text() for p in run.glob("trials/*/pages/*/starts.txt")}

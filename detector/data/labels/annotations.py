@@ -124,15 +124,17 @@ def scan_split(
 ) -> Split:
     """As `read_split`, but all pages, and a split without a usable page is returned."""
     whole, part = named_part(split)
-    source = read_source(root, rules.format, split=whole)
+    if part is not None:
+        scanned = scan_split(root, whole, labelled=labelled, exclude=exclude, rules=rules)
+        return part_of(scanned, split, *part)
+    source = read_source(root, rules.format, split=split)
     if labelled and source.format is None:
         have = ", ".join(own for own in sorted(source.splits) if is_annotated(root, own)) or "none"
         raise InputError(
-            f"{root}: no annotations for split '{whole}', as in jsons/{whole}.json (formats: "
+            f"{root}: no annotations for split '{split}', as in jsons/{split}.json (formats: "
             f"{', '.join(formats())}); annotated splits: {have}"
         )
-    checked = _checked(root, whole, source, rules, exclude=exclude, labelled=labelled)
-    return checked if part is None else part_of(checked, split, *part)
+    return _checked(root, split, source, rules, exclude=exclude, labelled=labelled)
 
 
 def _checked(

@@ -134,7 +134,9 @@ def _entries(
 
 def is_annotated(root: Path, split: str) -> bool:
     """Whether there is a file that may hold labels of a split."""
-    layout, (split, _) = layout_of(root), named_part(split)
+    layout = layout_of(root)
+    while (part := named_part(split))[1] is not None:
+        split = part[0]
     split = standing_for(split, layout.folders) or split
     files = label_files(root, layout.files)
     return bool(files_of_split(layout, files, split)[0] if layout.folders else files)

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from detector.core.errors import InputError, JobError
-from orchestrator.page_parts.kept import FILE, KeptTrainings, PageCurve, best_of, read_curve
+from orchestrator.page_parts.kept import FILE, PageCurve, read_curve
 from orchestrator.page_parts.scores import Scored
+from orchestrator.propose.kept import KeptTrainings, best_of
 
 
 def scores(*hmeans: float, **more: float) -> Scored:
@@ -46,15 +47,15 @@ def test_the_sentence_says_what_twice_the_pages_bring():
 def test_what_is_kept_is_read_again_and_a_training_without_weights_is_not(tmp_path: Path):
     assert read_curve(tmp_path) is None
     training = tmp_path / "trials/00003/pages/25-of-100"
-    kept = KeptTrainings(tmp_path)
+    kept = KeptTrainings(tmp_path, FILE)
     kept.keep(training, {"hmean": 0.9})
-    assert KeptTrainings(tmp_path).of(training) is None
+    assert KeptTrainings(tmp_path, FILE).of(training) is None
     best_of(training).mkdir(parents=True)
-    assert KeptTrainings(tmp_path).of(training) == {"hmean": 0.9}
+    assert KeptTrainings(tmp_path, FILE).of(training) == {"hmean": 0.9}
     assert read_curve(tmp_path) is None
-    kept.keep_curve(falling())
+    kept.write(curve=falling().as_json())
     assert read_curve(tmp_path) == falling()
-    assert KeptTrainings(tmp_path).of(training) == {"hmean": 0.9}
+    assert KeptTrainings(tmp_path, FILE).of(training) == {"hmean": 0.9}
 
 
 @pytest.mark.parametrize("text", ["[]", '{"trainings": 1}', '{"curve": {}}', "{"])

@@ -10,8 +10,9 @@ from made_run import Made
 from optuna.trial import TrialState
 
 from detector.core.errors import InputError
-from orchestrator.page_parts.kept import KeptTrainings, best_of
-from orchestrator.page_parts.plan import PageJobs, plan
+from orchestrator.page_parts.kept import FILE
+from orchestrator.page_parts.plan import plan
+from orchestrator.propose.kept import KeptJobs, KeptTrainings, best_of
 from orchestrator.run.as_records import TWIN
 from orchestrator.run.run import Run
 
@@ -113,7 +114,7 @@ def test_what_succeeded_is_kept_and_what_failed_is_tried_again(made):
     run = made()
     run.add(*ALL)
     trainings, said = plan(run.run, 2).trainings, []
-    jobs = PageJobs(KeptTrainings(run.folder), trainings, said.append)
+    jobs = KeptJobs(KeptTrainings(run.folder, FILE), trainings, said.append)
     few, more = jobs.next_job(), jobs.next_job()
     assert (few.values["data.train_pages"], few.seed) == (2, 7)
     assert few.key != more.key
@@ -126,6 +127,6 @@ def test_what_succeeded_is_kept_and_what_failed_is_tried_again(made):
         "4 pages: failed: it broke",
     ]
     best_of(few.folder).mkdir(parents=True)
-    again = PageJobs(KeptTrainings(run.folder), trainings)
+    again = KeptJobs(KeptTrainings(run.folder, FILE), trainings)
     assert again.left == 1
     assert again.next_job().folder == more.folder

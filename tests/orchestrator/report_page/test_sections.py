@@ -12,8 +12,11 @@ from detector.config.settings import TrainConfig
 from detector.training.storage.environment import read_code, read_environment
 from detector.training.storage.fingerprint import Pages
 from detector.training.storage.provenance import Provenance, Weights, write_record
-from orchestrator.page_parts.kept import KeptTrainings, PageCurve
+from orchestrator.page_parts import folds
+from orchestrator.page_parts.folds import FoldScores, PartScore
+from orchestrator.page_parts.kept import FILE, PageCurve
 from orchestrator.page_parts.scores import Scored
+from orchestrator.propose.kept import KeptTrainings
 from orchestrator.report_page import (
     board,
     cost,
@@ -189,11 +192,25 @@ def test_learning_curves_are_the_intermediate_values_of_all_trials(usual):
     assert "in epoch 6 of 6: it was still rising" in drawn.summary
 
 
+def test_scores_of_parts_are_a_table_below_what_they_say(usual):
+    assert progress_charts.by_folds(usual.facts()) == []
+    parts = [PartScore("part 1 of 2", 3, 0.9, 0.5), PartScore("part 2 of 2", 1, 0.5, 0.25)]
+    scores = FoldScores("00000", 4, 0.8, 0.6, 0.95, parts)
+    KeptTrainings(usual.folder, folds.FILE).write(scores=scores.as_json())
+    (section,) = progress_charts.by_folds(usual.facts())
+    told, table = section.blocks
+    assert told.text == scores.sentence
+    assert [[cell.text for cell in row] for row in table.rows] == [
+        ["part 1 of 2", "3", "0.9000", "0.5000"],
+        ["part 2 of 2", "1", "0.5000", "0.2500"],
+    ]
+
+
 def test_more_pages_are_told_where_that_was_tried(usual):
     assert progress_charts.by_pages(usual.facts()) == []
     scores = [Scored(0, 0.5, {"a": hmean, "b": hmean}) for hmean in (0.90, 0.92, 0.93)]
     curve = PageCurve.of("00000", [(25, 24), (50, 12), (100, 6)], scores)
-    KeptTrainings(usual.folder).keep_curve(curve)
+    KeptTrainings(usual.folder, FILE).write(curve=curve.as_json())
     (section,) = progress_charts.by_pages(usual.facts())
     drawn = chart(section, "pages-chart")
     assert drawn.summary.startswith(f"{curve.sentence} Trained with the settings of trial 00000")

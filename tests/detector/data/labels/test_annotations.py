@@ -68,6 +68,8 @@ class TestPages:
         assert pages == [f"train_{i:03d}.jpg" for i in range(7)]
         assert [part.name for part in parts] == ["train@1/3", "train@2/3", "train@3/3"]
         assert len(read_split(root, "training@3/3", limit=1).pages) == 1  # by another word for it
+        half = read_split(root, "train@1/3@2/2")  # a part has parts
+        assert [p.name for p in half.pages] == ["train_002.jpg"]
         rest, told = apart(read_split(root, "train"), parts[1])
         assert [p.name for p in rest.pages] == [p.name for i in (0, 2) for p in parts[i].pages]
         assert told == "2 of 7 pages are for validation, and not trained on"

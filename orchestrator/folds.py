@@ -1,0 +1,111 @@
+"""`python -m orchestrator.folds run=runs/RUN`: what its best settings score on unseen pages."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from pydantic import Field
+
+from detector.config import cli
+from detector.config.answer import answer
+from detector.config.cli import log
+from detector.config.sections import Section
+from detector.core.commands import command
+from detector.core.files import require_writable
+from orchestrator.execute.trial import TrialFunction
+from orchestrator.page_parts.folds import FILE, FOLDS_FOLDER, FoldPlan, FoldScores, fold_plan
+from orchestrator.page_parts.scores import scored
+from orchestrator.page_parts.train import train_again
+from orchestrator.place.interruption import INTERRUPTED, Interruption
+from orchestrator.propose.kept import KeptTrainings, best_of
+from orchestrator.report_page.write import try_report
+from orchestrator.run import run_folder
+from orchestrator.run.bucket_run import kept
+from orchestrator.run.endings import explained, joined
+from orchestrator.run.run import Run, stored_run
+from orchestrator.run.trial_data import copied_data
+from orchestrator.trials.duration import duration
+
+MOST_PARTS = 20
+
+
+class FoldsSettings(Section):
+    run: Path = Field(description="a run's folder, such as runs/RUN, whose search is over")
+    folds: int = Field(
+        5,
+        ge=2,
+        le=MOST_PARTS,
+        description="parts of the training pages; each is scored by a training on the others",
+    )
+
+
+def main(settings: FoldsSettings, *, trial: TrialFunction | None = None) -> int:
+    """Train without each part, and print and keep the scores. `trial` replaces the training."""
+    run = stored_run(settings.run)
+    require_writable("run", run.folder, folder=True)
+    run = replace(run, space=run.space.with_fixed(copied_data(run.config)))
+    planned = fold_plan(run, settings.folds)
+    given = {"run": run.folder, "folds": settings.folds}
+    again = command("orchestrator.folds", given, variables=joined())
+    advice = f"interrupted; every finished epoch is kept. To go on:\n  {again}"
+    with (
+        run_folder.locked(run.folder),
+        Interruption(advice) as interruption,
+        explained(run.folder, again),
+        kept(run.config, run.folder),
+    ):
+        try:
+            scores = _made(run, planned, trial, interruption)
+        except KeyboardInterrupt:
+            log(advice)
+            return INTERRUPTED
+        try_report(run)
+    answer(scores.as_json())
+    _show(scores)
+    return 0
+
+
+def _made(
+    run: Run, planned: FoldPlan, trial: TrialFunction | None, interruption: Interruption
+) -> FoldScores:
+    """Make the trainings that are missing, score each on its part, and keep the scores."""
+    known = KeptTrainings(run.folder, FILE)
+    left = [f.training for f in planned.folds if known.of(f.training.folder) is None]
+    if left:
+        each, leader = duration(planned.seconds), planned.leader.trial
+        log(
+            f"cost: {len(left)} of {len(planned.folds)} trainings are to do with the settings of "
+            f"trial {leader}, whose own took {each}: about "
+            f"{duration(planned.seconds * len(left))} in all "
+            f"(trials/{leader}*/{FOLDS_FOLDER}/*/log.txt)"
+        )
+        train_again(run, left, known, trial, interruption)
+    found = []
+    for fold in planned.folds:
+        log(f"scoring {fold.name}: {len(fold.pages)} pages")
+        interruption.step()
+        found.append(scored(best_of(fold.training.folder), fold.pages))
+    scores = FoldScores.of(planned, found)
+    known.write(scores=scores.as_json())
+    return scores
+
+
+def _show(scores: FoldScores) -> None:
+    """Print the scores as a table, and what they say."""
+    print(f"{'':14}{'pages':>7}{'H-mean':>9}{'IoU H-mean':>12}")
+    for part in scores.parts:
+        print(f"{part.name:14}{part.pages:>7}{part.hmean:>9.4f}{part.iou_hmean:>12.4f}")
+    print(scores.sentence)
+
+
+if __name__ == "__main__":
+    cli.run(
+        main,
+        FoldsSettings,
+        program="python -m orchestrator.folds",
+        description="Train the best settings of a run again without each part of its training "
+        "pages in turn, and score each part: what to expect on pages that no choice has seen. "
+        "Goes on where it was stopped; prints a table, and keeps it in RUN/folds.json and the "
+        "report.",
+    )

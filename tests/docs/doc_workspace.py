@@ -96,6 +96,7 @@ def make_workspace(folder: Path, process: CommandProcess, address: str) -> Path:
     )
     make("orchestrator.ensemble", "run=runs/first", "candidates=2")
     make("orchestrator.pack", "run=runs/first", "output=first.zip")
+    make("detector.inspect", "data.root=receipts", "output=review")
     make(
         "detector.train",
         *("data.root=receipts", "output=runs/one"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from pydantic import Field
@@ -12,19 +11,15 @@ from detector.config.answer import answer
 from detector.config.cli import log
 from detector.config.sections import Section
 from detector.core.commands import command
-from detector.core.files import require_writable
 from orchestrator.execute.trial import TrialFunction
 from orchestrator.page_parts.folds import FILE, FOLDS_FOLDER, FoldPlan, FoldScores, fold_plan
 from orchestrator.page_parts.scores import scored
-from orchestrator.page_parts.train import train_again
+from orchestrator.page_parts.train import done_in, opened, train_again
 from orchestrator.place.interruption import INTERRUPTED, Interruption
 from orchestrator.propose.kept import KeptTrainings, best_of
 from orchestrator.report_page.write import try_report
-from orchestrator.run import run_folder
-from orchestrator.run.bucket_run import kept
-from orchestrator.run.endings import explained, joined
-from orchestrator.run.run import Run, stored_run
-from orchestrator.run.trial_data import copied_data
+from orchestrator.run.endings import joined
+from orchestrator.run.run import Run
 from orchestrator.trials.duration import duration
 
 MOST_PARTS = 20
@@ -42,25 +37,13 @@ class FoldsSettings(Section):
 
 def main(settings: FoldsSettings, *, trial: TrialFunction | None = None) -> int:
     """Train without each part, and print and keep the scores. `trial` replaces the training."""
-    run = stored_run(settings.run)
-    require_writable("run", run.folder, folder=True)
-    run = replace(run, space=run.space.with_fixed(copied_data(run.config)))
+    run = opened(settings.run)
     planned = fold_plan(run, settings.folds)
     given = {"run": run.folder, "folds": settings.folds}
     again = command("orchestrator.folds", given, variables=joined())
-    advice = f"interrupted; every finished epoch is kept. To go on:\n  {again}"
-    with (
-        run_folder.locked(run.folder),
-        Interruption(advice) as interruption,
-        explained(run.folder, again),
-        kept(run.config, run.folder),
-    ):
-        try:
-            scores = _made(run, planned, trial, interruption)
-        except KeyboardInterrupt:
-            log(advice)
-            return INTERRUPTED
-        try_report(run)
+    scores = done_in(run, again, lambda interruption: _made(run, planned, trial, interruption))
+    if scores is None:
+        return INTERRUPTED
     answer(scores.as_json())
     _show(scores)
     return 0
@@ -69,7 +52,7 @@ def main(settings: FoldsSettings, *, trial: TrialFunction | None = None) -> int:
 def _made(
     run: Run, planned: FoldPlan, trial: TrialFunction | None, interruption: Interruption
 ) -> FoldScores:
-    """Make the trainings that are missing, score each on its part, and keep the scores."""
+    """Make the trainings that are missing, score each on its part, keep and report that."""
     known = KeptTrainings(run.folder, FILE)
     left = [f.training for f in planned.folds if known.of(f.training.folder) is None]
     if left:
@@ -88,6 +71,7 @@ def _made(
         found.append(scored(best_of(fold.training.folder), fold.pages))
     scores = FoldScores.of(planned, found)
     known.write(scores=scores.as_json())
+    try_report(run)
     return scores
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from pydantic import Field
@@ -13,22 +12,19 @@ from detector.config.answer import answer
 from detector.config.cli import log
 from detector.config.sections import Section
 from detector.core.commands import command
-from detector.core.files import require_writable
 from orchestrator.execute.trial import TrialFunction
 from orchestrator.page_parts.kept import FILE, PageCurve
 from orchestrator.page_parts.parts import MOST_HALVINGS
 from orchestrator.page_parts.plan import PAGES_FOLDER, Plan, plan
 from orchestrator.page_parts.scores import scored
-from orchestrator.page_parts.train import train_again
+from orchestrator.page_parts.train import done_in, opened, train_again
 from orchestrator.place.interruption import INTERRUPTED, Interruption
 from orchestrator.propose.again import Training
 from orchestrator.propose.kept import KeptTrainings, best_of
 from orchestrator.report_page.write import try_report
-from orchestrator.run import run_folder
-from orchestrator.run.bucket_run import kept
-from orchestrator.run.endings import explained, joined
-from orchestrator.run.run import Run, stored_run
-from orchestrator.run.trial_data import copied_data, validation_pages
+from orchestrator.run.endings import joined
+from orchestrator.run.run import Run
+from orchestrator.run.trial_data import validation_pages
 from orchestrator.trials.duration import duration
 
 
@@ -44,25 +40,13 @@ class PagesSettings(Section):
 
 def main(settings: PagesSettings, *, trial: TrialFunction | None = None) -> int:
     """Train on parts of the pages, and print and keep the curve. `trial` replaces the training."""
-    run = stored_run(settings.run)
-    require_writable("run", run.folder, folder=True)
-    run = replace(run, space=run.space.with_fixed(copied_data(run.config)))
+    run = opened(settings.run)
     planned = plan(run, settings.halvings)
     given = {"run": run.folder, "halvings": settings.halvings}
     again = command("orchestrator.pages", given, variables=joined())
-    advice = f"interrupted; every finished epoch is kept. To go on:\n  {again}"
-    with (
-        run_folder.locked(run.folder),
-        Interruption(advice) as interruption,
-        explained(run.folder, again),
-        kept(run.config, run.folder),
-    ):
-        try:
-            curve = _made(run, planned, trial, interruption)
-        except KeyboardInterrupt:
-            log(advice)
-            return INTERRUPTED
-        try_report(run)
+    curve = done_in(run, again, lambda interruption: _made(run, planned, trial, interruption))
+    if curve is None:
+        return INTERRUPTED
     answer(curve.as_json())
     _show(curve)
     return 0
@@ -71,7 +55,7 @@ def main(settings: PagesSettings, *, trial: TrialFunction | None = None) -> int:
 def _made(
     run: Run, planned: Plan, trial: TrialFunction | None, interruption: Interruption
 ) -> PageCurve:
-    """Make the trainings that are missing, score all, and keep the curve."""
+    """Make the trainings that are missing, score all, and keep and report the curve."""
     known = KeptTrainings(run.folder, FILE)
     left = [t for t in planned.trainings if known.of(t.folder) is None]
     pages = validation_pages(planned.config.data)
@@ -86,6 +70,7 @@ def _made(
     sizes = [(size.pages, size.epochs) for size in planned.sizes]
     curve = PageCurve.of(planned.leader.trial, sizes, scores)
     known.write(curve=curve.as_json())
+    try_report(run)
     return curve
 
 

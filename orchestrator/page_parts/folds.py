@@ -18,15 +18,14 @@ import numpy as np
 from detector.config.settings import TrainConfig, with_values
 from detector.core.errors import InputError, JobError
 from detector.data.labels.pages import Page
+from orchestrator.page_parts.leader import leader_of, seconds_of
 from orchestrator.page_parts.scores import Scored
 from orchestrator.propose.again import Training
 from orchestrator.propose.kept import broken, read_kept
 from orchestrator.results.new_pages import between
-from orchestrator.results.ranking import ranked
-from orchestrator.run.as_records import TWIN
 from orchestrator.run.run import Run
 from orchestrator.run.trial_data import validation_pages
-from orchestrator.trials.records import TrialRecord, TrialState
+from orchestrator.trials.records import TrialRecord
 
 FILE = "folds.json"  # in the folder of a run
 FOLDS_FOLDER = "folds"  # in a trial's folder, with a folder for each part
@@ -57,13 +56,7 @@ def fold_plan(run: Run, parts: int) -> FoldPlan:
     Pages that the search has compared trials by are scored in none, and a part of such pages alone
     is left out. Raises InputError without a finished trial, and for too few pages.
     """
-    finished = [r for r in ranked(run.records()) if r.state is TrialState.FINISHED]
-    if not finished:
-        raise InputError(
-            f"run: {run.folder} has no trial that was trained to the end; let the search go on "
-            f"first ({run.to_go_on})"
-        )
-    leader = finished[0]
+    leader = leader_of(run)
     number, config = int(leader.trial), run.space.train_config(leader.params)
     compared = {page.path for page in validation_pages(config.data)}
     home, found = run.trial_folder(number) / FOLDS_FOLDER, []
@@ -86,8 +79,7 @@ def fold_plan(run: Run, parts: int) -> FoldPlan:
             "folds: the search compared trials by all training pages, so none is left to score on; "
             "choose a data.val_split apart from data.train_split"
         )
-    same_weights = run.study.trial(number).user_attrs.get(TWIN, number)
-    return FoldPlan(leader, run.study.record(same_weights).seconds, tuple(found))
+    return FoldPlan(leader, seconds_of(run, leader), tuple(found))
 
 
 def _unseen(config: TrainConfig, compared: set[Path]) -> tuple[Page, ...]:

@@ -6,16 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from detector.config.settings import TrainConfig, with_values
-from detector.core.errors import InputError
+from orchestrator.page_parts.leader import leader_of, seconds_of
 from orchestrator.page_parts.parts import same_steps, sizes
 from orchestrator.propose.again import Training
 from orchestrator.propose.confirmation import SEEDS, SEEDS_FOLDER
 from orchestrator.propose.kept import best_of
-from orchestrator.results.ranking import ranked
-from orchestrator.run.as_records import TWIN
 from orchestrator.run.run import Run
 from orchestrator.run.trial_data import pages_to_train_on, training_pages
-from orchestrator.trials.records import TrialRecord, TrialState
+from orchestrator.trials.records import TrialRecord
 
 PAGES_FOLDER = "pages"  # in a trial's folder, with a folder for each number of pages
 
@@ -53,17 +51,10 @@ def plan(run: Run, halvings: int) -> Plan:
     seed, that of a confirmation where there is one. Only where nothing was chosen it is the trial.
     Raises InputError without a finished trial, and for too few pages.
     """
-    records = run.records()
-    finished = [r for r in ranked(records) if r.state is TrialState.FINISHED]
-    if not finished:
-        raise InputError(
-            f"run: {run.folder} has no trial that was trained to the end, of {len(records)}; let "
-            f"the search go on first ({run.to_go_on})"
-        )
-    leader = finished[0]
+    leader = leader_of(run)
     number, config = int(leader.trial), run.space.train_config(leader.params)
     home, seed = run.trial_folder(number), config.train.seed
-    chosen = sum(record.hmean is not None for record in records) > 1
+    chosen = sum(record.hmean is not None for record in run.records()) > 1
     made = None if chosen else home
     if chosen:
         seed, made = _new_seed(run, leader, seed)
@@ -80,8 +71,7 @@ def plan(run: Run, halvings: int) -> Plan:
         else:
             training = Training(leader, seed, folder, f"{pages} pages", own)
             found.append(Size(pages, epochs, folder, training))
-    same_weights = run.study.trial(number).user_attrs.get(TWIN, number)
-    return Plan(leader, config, run.study.record(same_weights).seconds, tuple(found))
+    return Plan(leader, config, seconds_of(run, leader), tuple(found))
 
 
 def _new_seed(run: Run, leader: TrialRecord, own: int) -> tuple[int, Path | None]:

@@ -1,13 +1,16 @@
-"""Trainings that a command makes with the settings of a run's trials, after its search."""
+"""Trainings that a command makes with the settings of a run's best trial, after its search."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
+from typing import TypeVar
 
 from detector.config.cli import log
 from detector.core.errors import JobError
+from detector.core.files import require_writable
 from orchestrator.config.limits import Limits, Watch
 from orchestrator.execute.session import Session
 from orchestrator.execute.trial import TrialFunction, detector_trial
@@ -20,8 +23,40 @@ from orchestrator.place.share import cluster_share, packed_share, share
 from orchestrator.place.waiting import require_fit
 from orchestrator.propose.again import Training
 from orchestrator.propose.kept import KeptJobs, KeptTrainings
-from orchestrator.run.run import Run
+from orchestrator.run import run_folder
+from orchestrator.run.bucket_run import kept
+from orchestrator.run.endings import explained
+from orchestrator.run.run import Run, stored_run
 from orchestrator.run.spending import spending
+from orchestrator.run.trial_data import copied_data
+
+T = TypeVar("T")
+
+
+def opened(folder: Path) -> Run:
+    """The run in a folder that can be written, its data on this machine; InputError if not so."""
+    run = stored_run(folder)
+    require_writable("run", run.folder, folder=True)
+    return replace(run, space=run.space.with_fixed(copied_data(run.config)))
+
+
+def done_in(run: Run, again: str, work: Callable[[Interruption], T]) -> T | None:
+    """What `work` gives with the run's folder to itself; `again` is the command that goes on.
+
+    None where the user has stopped it, who is told how to go on.
+    """
+    advice = f"interrupted; every finished epoch is kept. To go on:\n  {again}"
+    with (
+        run_folder.locked(run.folder),
+        Interruption(advice) as interruption,
+        explained(run.folder, again),
+        kept(run.config, run.folder),
+    ):
+        try:
+            return work(interruption)
+        except KeyboardInterrupt:
+            log(advice)
+            return None
 
 
 def train_again(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cut_off import noting_trial
 from made_run import Made
 from optuna.trial import TrialState
 
@@ -80,47 +80,20 @@ def test_each_part_is_left_out_once_and_all_are_told_together(run, capfd):
     assert json.loads((run / FILE).read_text())["scores"] == scores
 
 
-def without(*, interrupts: bool = False, failing: str = ""):
-    """A training that notes where it begins, and asks its driver to stop after an epoch.
-
-    `failing`: data.val_split of the one that raises.
-    """
-    driver = os.getpid()
-
-    def trial(job, report):
-        import os
-        import signal
-        import time
-
-        (job.folder / "checkpoint/best").mkdir(parents=True, exist_ok=True)
-        done = job.folder / "epoch.txt"
-        start = int(done.read_text()) if done.exists() else 0
-        with (job.folder / "starts.txt").open("a") as file:
-            print(start, file=file)
-        if job.values["data.val_split"] == failing:
-            raise ValueError("these pages cannot be")
-        for epoch in range(start + 1, 3):
-            done.write_text(str(epoch))
-            report({"epoch": epoch, "finished": epoch == 2, "best_hmean": 0.5, "seconds": 1.0})
-            if interrupts and start == 0:
-                os.kill(driver, signal.SIGINT)
-                time.sleep(60)
-
-    return trial
-
-
 @pytest.mark.usefixtures("ray_cluster")
 def test_what_was_cut_off_or_failed_goes_on_where_it_was(run, capfd):
     settings = FoldsSettings(run=run, folds=2)
     capfd.readouterr()
-    assert main(settings, trial=without(interrupts=True, failing="train@2/2")) == INTERRUPTED
+    failing = {"failing": "train@2/2"}
+    cut_off = noting_trial("data.val_split", interrupts=True, **failing)
+    assert main(settings, trial=cut_off) == INTERRUPTED
     assert f"python -m orchestrator.folds run={run} folds=2" in capfd.readouterr().err
     with pytest.raises(JobError, match=r"said .*\npart 2 of 2: ValueError: these pages cannot be"):
-        main(settings, trial=without(failing="train@2/2"))
+        main(settings, trial=noting_trial("data.val_split", **failing))
     assert list(json.loads((run / FILE).read_text())["trainings"]) == ["trials/00000/folds/1-of-2"]
     capfd.readouterr()
     with pytest.raises(JobError, match="these pages cannot be"):
-        main(settings, trial=without(failing="train@2/2"))
+        main(settings, trial=noting_trial("data.val_split", **failing))
     assert "cost: 1 of 2 trainings are to do" in capfd.readouterr().err
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cut_off import noting_trial
 from made_run import Made
 from optuna.trial import TrialState
 
@@ -93,52 +93,23 @@ def test_parts_are_trained_as_long_as_the_whole_and_told_as_a_curve(searched, ca
     assert json.loads((run / FILE).read_text())["curve"] == curve
 
 
-def part(*, interrupts: bool = False, failing: int = 0):
-    """A training that notes where it begins, and asks its driver to stop after an epoch.
-
-    `failing`: data.train_pages of the one that raises.
-    """
-    driver = os.getpid()
-
-    def trial(job, report):
-        import os
-        import signal
-        import time
-
-        (job.folder / "checkpoint/best").mkdir(parents=True, exist_ok=True)
-        done = job.folder / "epoch.txt"
-        start = int(done.read_text()) if done.exists() else 0
-        with (job.folder / "starts.txt").open("a") as file:
-            print(start, file=file)
-        if job.values["data.train_pages"] == failing:
-            raise ValueError("these pages cannot be")
-        for epoch in range(start + 1, 3):
-            done.write_text(str(epoch))
-            report({"epoch": epoch, "finished": epoch == 2, "best_hmean": 0.5, "seconds": 1.0})
-            if interrupts and start == 0:
-                os.kill(driver, signal.SIGINT)
-                time.sleep(60)
-
-    return trial
-
-
 @pytest.mark.usefixtures("ray_cluster")
 def test_what_was_cut_off_or_failed_goes_on_where_it_was(searched, capfd):
     run = searched("budget.trials=1")
     capfd.readouterr()
     one = PagesSettings(run=run, halvings=1)
-    assert main(one, trial=part(interrupts=True)) == INTERRUPTED
+    assert main(one, trial=noting_trial("data.train_pages", interrupts=True)) == INTERRUPTED
     assert f"python -m orchestrator.pages run={run} halvings=1" in capfd.readouterr().err
     two = PagesSettings(run=run)
     with pytest.raises(JobError, match=r"said .*\n4 pages: ValueError: these pages cannot be"):
-        main(two, trial=part(failing=4))
+        main(two, trial=noting_trial("data.train_pages", failing=4))
     # Of the trial itself, as nothing was chosen, there is no other seed; half of 9 is twice 2.
     starts = {p.parent.name: p.read_text() for p in run.glob("trials/*/pages/*/starts.txt")}
     assert starts == {"4-of-9": "0\n1\n", "2-of-9": "0\n"}
     assert list(json.loads((run / FILE).read_text())["trainings"]) == ["trials/00000/pages/2-of-9"]
     capfd.readouterr()
     with pytest.raises(JobError, match="these pages cannot be"):
-        main(two, trial=part(failing=4))
+        main(two, trial=noting_trial("data.train_pages", failing=4))
     assert "cost: 1 of 2 trainings are to do" in capfd.readouterr().err
 
 

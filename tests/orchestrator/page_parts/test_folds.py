@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from made_run import Made
 from optuna.trial import TrialState
 
 from detector.core.errors import InputError, JobError
@@ -18,23 +14,7 @@ from orchestrator.page_parts.scores import Scored
 from orchestrator.propose.kept import KeptTrainings
 from orchestrator.run.as_records import TWIN
 
-SPACE = """\
-description: a space for tests
-fixed: {{data.root: {root}, train.batch_size: 2, train.seed: 7{more}}}
-parameters:
-  model.backbone: {{choice: [resnet18, resnet34]}}
-  optimizer.lr: {{log_uniform: [1.0e-4, 1.0e-2]}}
-budget: {{trials: 8, epochs: 6, grace_epochs: 2, reduction_factor: 2}}
-"""
 ALL = (TrialState.COMPLETE, [0.1, 0.2, 0.3, 0.4, 0.5, 0.9])
-
-
-@pytest.fixture
-def made(make_run: Callable[..., Made], blank_pages: Callable[..., Path], tmp_path: Path):
-    """`made(more="")`: an empty run on ten training pages, with `more` fixed settings."""
-    names = [f"{number}.jpg" for number in range(10)]
-    root = blank_pages(tmp_path / "data", train=names, val=["a.jpg", "b.jpg"])
-    return lambda more="": make_run(space=SPACE.format(root=root, more=more))
 
 
 def left_out(plan: FoldPlan) -> list[str]:
@@ -81,7 +61,7 @@ def test_the_time_is_that_of_the_training_whose_weights_the_leader_has(made):
 def test_what_there_is_nothing_to_say_of_is_one_message(made):
     run = made(", data.val_split: train")
     run.add(TrialState.PRUNED, [0.2])
-    with pytest.raises(InputError, match="no trial that was trained to the end; let the search go"):
+    with pytest.raises(InputError, match="no trial that was trained to the end, of 1; let"):
         fold_plan(run.run, 2)
     run.add(*ALL)
     with pytest.raises(InputError, match="compared trials by all training pages"):

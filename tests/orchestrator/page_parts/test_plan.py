@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-
 import pytest
-from made_run import Made
 from optuna.trial import TrialState
 
 from detector.core.errors import InputError
@@ -16,23 +12,7 @@ from orchestrator.propose.kept import KeptJobs, KeptTrainings, best_of
 from orchestrator.run.as_records import TWIN
 from orchestrator.run.run import Run
 
-SPACE = """\
-description: a space for tests
-fixed: {{data.root: {root}, train.batch_size: 2, train.seed: 7{more}}}
-parameters:
-  model.backbone: {{choice: [resnet18, resnet34]}}
-  optimizer.lr: {{log_uniform: [1.0e-4, 1.0e-2]}}
-budget: {{trials: 8, epochs: 6, grace_epochs: 2, reduction_factor: 2}}
-"""
 ALL = (TrialState.COMPLETE, [0.1, 0.2, 0.3, 0.4, 0.5, 0.9])
-
-
-@pytest.fixture
-def made(make_run: Callable[..., Made], blank_pages: Callable[..., Path], tmp_path: Path):
-    """`made(more="")`: an empty run on ten pages, with `more` fixed settings."""
-    names = [f"{number}.jpg" for number in range(10)]
-    root = blank_pages(tmp_path / "data", train=names, val=["a.jpg", "b.jpg"])
-    return lambda more="": make_run(space=SPACE.format(root=root, more=more))
 
 
 def summary(run: Run, halvings: int = 2) -> list[tuple[int, int, str, int | None]]:

@@ -15,6 +15,7 @@ from rich.console import Console
 from detector.config.answer import answer_error
 from detector.config.cli import log, run_with_arguments
 from detector.core.files import require_writable
+from orchestrator.compare.disk import require_room
 from orchestrator.config.limits import LimitReachedError, Watch
 from orchestrator.config.settings import SearchConfig, run_name
 from orchestrator.events.file import EventFile
@@ -28,7 +29,7 @@ from orchestrator.execute.tuner import run_search
 from orchestrator.forecast.outlook import Outlook
 from orchestrator.machines.ask import require_alike, sides
 from orchestrator.place.cluster import cluster_address, connected
-from orchestrator.place.cost import check_starts
+from orchestrator.place.cost import check_starts, sizes
 from orchestrator.place.interruption import INTERRUPTED, Interruption
 from orchestrator.place.preflight import require_ready
 from orchestrator.place.resources import TrialResources, describe, this_machine
@@ -93,6 +94,8 @@ def main(arguments: Sequence[str], *, trial: TrialFunction | None = None) -> int
     pages = check_data(space)
     local = packed_share(config, space, local)
     require_gpus_for_their_hours(config, local)
+    if config.budget.disk_gb is not None:
+        require_room(config.budget.disk_gb, sizes(space), log)
     if not config.resume:
         if trial is None:
             say_scratch(space)

@@ -182,6 +182,11 @@ def held_bytes(config: TrainConfig) -> int:
     return copies * weights + (1 + state) * trained
 
 
+def weights_bytes(config: TrainConfig) -> int:
+    """Bytes of the weights and buffers of a training's network, float32."""
+    return _weights(*_network(config), frozen=False)[0]
+
+
 def _network(config: TrainConfig) -> tuple[ModelConfig, str]:
     """All that a network depends on."""
     return config.model, config.train.init

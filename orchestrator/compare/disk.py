@@ -6,8 +6,9 @@ decides as one that was never interrupted, and one whose files lie in a bucket a
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
+from detector.core.errors import InputError
 from orchestrator.compare.halving import Place
 from orchestrator.results.ranking import best, ranked
 from orchestrator.trials.records import TrialRecord, TrialState
@@ -22,6 +23,27 @@ KEPT = {  # in the same units; of a trial that is over, while its weights are th
 AT_WORK = 3 * STATE + 2  # two states and the best weights, and one of each that is being written
 RESULT = 2  # the run's `best/`, and its next one
 BYTES = 4e6  # of a million weights
+GB = 1e9
+
+
+def require_room(disk_gb: float, sizes: Mapping[str, int], say: Callable[[str], None]) -> None:
+    """InputError where not even a trial of the smallest network keeps within the limit.
+
+    `sizes` are bytes of the weights of networks by name. `say` is told of a larger network whose
+    trials pass the limit by themselves.
+    """
+    taken = {name: (AT_WORK + RESULT) * size / GB for name, size in sizes.items()}
+    least, most = min(taken, key=taken.__getitem__), max(taken, key=taken.__getitem__)
+    if taken[least] > disk_gb:
+        raise InputError(
+            f"budget.disk_gb: a trial with {least}, the smallest network of the space, may take "
+            f"{taken[least]:.2g} GB while it trains, got {disk_gb:g}; give more, or leave it out"
+        )
+    if taken[most] > disk_gb:
+        say(
+            f"budget.disk_gb={disk_gb:g}: a trial with {most} may take {taken[most]:.2g} GB while "
+            "it trains, so the limit is passed then; search.narrow keeps smaller networks"
+        )
 
 
 def held(records: Sequence[TrialRecord]) -> dict[str, float]:

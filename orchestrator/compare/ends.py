@@ -8,14 +8,12 @@ from dataclasses import replace
 from optuna.trial import TrialState as OptunaState
 
 from orchestrator.compare.decisions import Decisions
-from orchestrator.compare.disk import to_give_up
+from orchestrator.compare.disk import GB, to_give_up
 from orchestrator.compare.halving import Progress, out_of_reach, places
 from orchestrator.events.kinds import Note
 from orchestrator.results.ranking import ranked
 from orchestrator.run.as_records import TWIN
 from orchestrator.trials.records import TrialRecord, TrialState
-
-GB = 1e9
 
 
 class Ends:

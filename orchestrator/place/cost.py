@@ -135,6 +135,13 @@ def measure_largest(space: SearchSpace, threads: int) -> dict[str, StepCost]:
     return dict(zip(names, _measure_all(configs, threads), strict=True))
 
 
+def sizes(space: SearchSpace) -> dict[str, int]:
+    """Bytes of the weights of an example of each network, by its name."""
+    from detector.training.step_cost import weights_bytes  # seconds of imports
+
+    return {name: weights_bytes(example(space, name)) for name in networks(space)}
+
+
 def example(space: SearchSpace, network: str) -> TrainConfig:
     """A training with this network: a warm start or, without any, the first value of each."""
     return space.train_config(_point(space, network))

@@ -433,6 +433,10 @@ def test_when_every_trial_fails_the_exit_code_is_1_and_reasons_are_given(folder,
             ["budget.gpu_hours: trials hold no GPU here, so 2 would never be reached"],
         ),
         (
+            ["space=tiny.yaml", "data.root=DATA", "budget.disk_gb=0.1"],
+            ["budget.disk_gb: a trial with resnet18, the smallest network of the space, may take"],
+        ),
+        (
             ["space=tiny.yaml", "data.root=DATA", "targets.min_side_px=64"],
             ["split 'train': no word can be trained on", "split 'val': no word can be trained on"],
         ),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.compare.disk import held, to_give_up
+from detector.core.errors import InputError
+from orchestrator.compare.disk import held, require_room, to_give_up
 from orchestrator.compare.halving import Place
 from orchestrator.results.ranking import best
 from orchestrator.trials.records import TrialRecord, TrialState
@@ -66,6 +68,20 @@ def test_what_is_left_over_the_limit_is_told():
     records = [of(0, FINISHED, 0.9), of(1, STOPPED, 0.6)]
     assert to_give_up(records, {}, 2, 16 * MB) == ([], 0.0)
     assert to_give_up(records, {}, 2, 5 * MB) == ([records[1]], 7 * MB)
+
+
+def test_a_limit_that_no_trial_keeps_to_is_refused_and_one_that_some_pass_is_told():
+    # Fourteen times the weights of a trial at work, and twice for `best/` of the run.
+    sizes, told = {"small": 10_000_000, "large": 100_000_000}, []
+    require_room(1.6, sizes, told.append)
+    assert told == []
+    require_room(0.16, sizes, told.append)
+    assert told == [
+        "budget.disk_gb=0.16: a trial with large may take 1.6 GB while it trains, so the limit is "
+        "passed then; search.narrow keeps smaller networks"
+    ]
+    with pytest.raises(InputError, match=r"small, the smallest .* 0\.16 GB .*, got 0\.15; give"):
+        require_room(0.15, sizes, told.append)
 
 
 def test_the_best_of_a_rung_stay_paused():

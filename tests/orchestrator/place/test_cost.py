@@ -19,6 +19,7 @@ from orchestrator.place.cost import (
     measured_largest,
     most_bytes,
     networks,
+    sizes,
 )
 from orchestrator.place.work import flops
 from orchestrator.space.search_space import SearchSpace, load_space
@@ -56,6 +57,15 @@ def test_the_cost_by_hand(space: SearchSpace):
         "0.50 s, resnet18 2.00 s: at most 2m 00s of training, without validation and with no "
         "trial stopped early"
     )
+
+
+def test_the_sizes_of_networks_are_those_of_their_tensors(space: SearchSpace):
+    found = sizes(space)
+    assert list(found) == networks(space)
+    model = new_model(example(space, "resnet18"))
+    tensors = [*model.parameters(), *model.buffers()]
+    assert found["resnet18"] == sum(t.numel() * t.element_size() for t in tensors)
+    assert found["mobilenetv3_small_050"] < found["resnet18"]
 
 
 def test_trials_on_one_gpu_may_have_to_wait_for_each_other(space: SearchSpace):

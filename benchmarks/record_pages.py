@@ -1,12 +1,14 @@
 """Train a few small detectors, and keep what each scores on many pages that none was trained on.
 
 `python benchmarks/record_pages.py data=receipts [output=pages.npz] [folder=recorded-pages]
-[train_pages=60] [other_pages=131]` trains the detectors of `POINTS` on the same pages, one after
-the other on one thread. Each is scored on all pages of the validation split and `other_pages` more
-of the training split, at the settings that a sweep tries by default. `bench_new_pages.py` deals
-these pages to validation and to what comes later. Each training stays in `folder`, so that a
-recording that was stopped goes on where it was; `output` is written again after each one. It takes
-a quarter of an hour of one core.
+[start=weights] [train_pages=60] [other_pages=131]` trains detectors on the same pages, one after
+the other on one thread: small ones from weights of a backbone, or with `start=ppocr` good ones from
+PP-OCRv6 small (`pip install -e '.[ppocr]'`), on pages of 1024 px (`POINTS`). Each is scored on all
+pages of the validation split and `other_pages` more of the training split, at the settings that a
+sweep tries by default. `bench_new_pages.py` deals these pages to validation and to what comes
+later. Each training stays in `folder`, so that a recording that was stopped goes on where it was;
+`output` is written again after each one. It takes a quarter of an hour of one core, or an hour and
+a half with `start=ppocr`.
 
 The file holds scores alone, for C trainings, S settings and P pages:
 
@@ -23,6 +25,7 @@ import io
 import json
 import os
 import shutil
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -45,20 +48,30 @@ DEFAULTS = {
     "data": None,
     "output": "pages.npz",
     "folder": "recorded-pages",
+    "start": "weights",
     "train_pages": 60,
     "other_pages": 131,
 }
 HEAVY = {"model.backbone": "tf_efficientnet_lite0", "train.epochs": 5}
 LIGHT = {"model.backbone": "mobilenetv3_small_100", "train.epochs": 6}
 # As at the end of a search, some are alike; the cheap ones come first.
-POINTS: tuple[dict[str, Any], ...] = tuple(
-    kind | {"optimizer.lr": rate, "train.seed": seed}
-    for kind, rates in (
+GOOD = {"train.init": "ppocrv6_small", "train.epochs": 3, "optimizer.backbone_lr_ratio": 1.0}
+GOOD |= {"data.longest_side_px": 1024, "augment.crop_px": 480}
+RATES = {
+    "weights": (
         (LIGHT, (4e-3, 6e-3, 8e-3, 5e-3, 6e-3, 4e-3, 7e-3, 5e-3)),
         (HEAVY, (3e-3, 4e-3, 5e-3, 3e-3)),
+    ),
+    "ppocr": ((GOOD, (5e-4, 3e-4, 8e-4, 5e-4, 4e-4, 6e-4, 3e-4, 1e-3)),),
+}
+POINTS: dict[str, tuple[dict[str, Any], ...]] = {
+    start: tuple(
+        kind | {"optimizer.lr": rate, "train.seed": seed}
+        for kind, rates in every
+        for seed, rate in enumerate(rates)
     )
-    for seed, rate in enumerate(rates)
-)
+    for start, every in RATES.items()
+}
 
 
 def dealt(data: Path, folder: Path, *, train_pages: int, other_pages: int) -> Path:
@@ -127,10 +140,15 @@ def _save(path: Path, arrays: dict[str, Any]) -> None:
         temporary.write_bytes(content.getvalue())
 
 
-def write(path: Path, done: list[dict[str, NDArray[Any]]], about: dict[str, Any]) -> None:
-    """The file of the trainings that are complete, the first ones of `POINTS`."""
+def write(
+    path: Path,
+    done: list[dict[str, NDArray[Any]]],
+    about: dict[str, Any],
+    points: Sequence[dict[str, Any]],
+) -> None:
+    """The file of the trainings that are complete, the first ones of `points`."""
     arrays: dict[str, Any] = {
-        "configs": np.array(json.dumps(POINTS[: len(done)])),
+        "configs": np.array(json.dumps(points[: len(done)])),
         "about": np.array(json.dumps(about)),
         "settings": done[0]["settings"],
         "words": done[0]["words"],
@@ -145,18 +163,21 @@ def write(path: Path, done: list[dict[str, NDArray[Any]]], about: dict[str, Any]
 def main(options: dict[str, Any]) -> None:
     if options["data"] is None:
         raise InputError("data: must be given, a folder of labelled receipts")
+    points = POINTS.get(options["start"])
+    if points is None:
+        raise InputError(f"start: one of {', '.join(POINTS)}, got {options['start']!r}")
     folder = Path(options["folder"]).resolve()
     pages = {key: options[key] for key in ("train_pages", "other_pages")}
     root = dealt(Path(options["data"]).resolve(), folder, **pages)
     shared = FIXED | {"model.neck_channels": 64, "sweep.choose": True, "data.workers": 0}
     places = {"data.root": str(root), "data.cache": str(folder / "cache")}
     done = []
-    for index, point in enumerate(POINTS):
+    for index, point in enumerate(points):
         config = with_values(TrainConfig(), shared | places | point)
         config = with_values(config, {"train.eval_every": config.train.epochs})
         done.append(record(config, folder / f"{index:02d}"))
-        write(Path(options["output"]), done, pages | shared)
-        print(f"{len(done)} of {len(POINTS)}: {point}", flush=True)
+        write(Path(options["output"]), done, pages | shared, points)
+        print(f"{len(done)} of {len(points)}: {point}", flush=True)
 
 
 if __name__ == "__main__":

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import record_pages
 
-from detector.config.settings import PostprocessConfig
+from detector.config.settings import PostprocessConfig, TrainConfig, with_values
 from detector.core.errors import InputError
 from detector.postprocess.sweep_scores import SweepScores
 
+POINTS = record_pages.POINTS["weights"]
 SETTINGS = tuple(PostprocessConfig(box_thresh=value) for value in (0.3, 0.5))
 
 
@@ -33,7 +34,7 @@ def path(tmp_path: Path) -> Path:
     low = np.array([[0.5], [0.8]]) + rng.uniform(0, 0.1, (2, 8))
     high = np.array([[0.7], [0.6]]) + rng.uniform(0, 0.1, (2, 8))
     done = [record_pages.tables(recorded(hmeans)) for hmeans in (low, high)]
-    record_pages.write(tmp_path / "pages.npz", done, {"train_pages": 60})
+    record_pages.write(tmp_path / "pages.npz", done, {"train_pages": 60}, POINTS)
     return tmp_path / "pages.npz"
 
 
@@ -50,7 +51,7 @@ def test_what_was_recorded_is_read_back(path: Path) -> None:
 
 def test_scores_are_kept_to_a_level(path: Path) -> None:
     hmeans = np.array([[0.0, 1.0, 1 / 3], [1.0, 0.0, 2 / 3]])
-    record_pages.write(path, [record_pages.tables(recorded(hmeans))], {})
+    record_pages.write(path, [record_pages.tables(recorded(hmeans))], {}, POINTS)
     read = bench_new_pages.read_pages(path).hmeans[0]
     np.testing.assert_allclose(read, hmeans, atol=0.5 / 65535)
 
@@ -124,3 +125,19 @@ def test_receipts_are_dealt_so_that_no_page_is_in_both_splits(tmp_path: Path) ->
 def test_a_folder_without_labels_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"data: .*jsons/train.json is missing"):
         record_pages.dealt(tmp_path, tmp_path / "folder", train_pages=4, other_pages=2)
+
+
+@pytest.mark.parametrize("start", sorted(record_pages.POINTS))
+def test_each_training_differs_from_the_others_and_may_be(start: str) -> None:
+    points = record_pages.POINTS[start]
+    assert len({json.dumps(point) for point in points}) == len(points) >= 8
+    configs = [with_values(TrainConfig(), point) for point in points]
+    assert {config.train.init for config in configs} == {
+        "none" if start == "weights" else "ppocrv6_small"
+    }
+
+
+def test_a_start_that_there_is_not_is_refused_with_those_that_there_are(tmp_path: Path) -> None:
+    options = record_pages.DEFAULTS | {"data": str(tmp_path), "start": "scratch"}
+    with pytest.raises(InputError, match="start: one of weights, ppocr, got 'scratch'"):
+        record_pages.main(options)

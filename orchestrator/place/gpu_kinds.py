@@ -71,8 +71,8 @@ def measured_kinds(
         name: task.options(label_selector=selector([name], names)).remote(space, cpus)
         for name in names
     }
-    if begun:
-        ray.wait(list(begun.values()), num_returns=len(begun), timeout=patience_s)
+    waited = list(begun.values())
+    done, _ = ray.wait(waited, num_returns=len(begun), timeout=patience_s) if begun else ([], [])
     found = []
     for name, task_ref in begun.items():
         try:
@@ -82,7 +82,8 @@ def measured_kinds(
                 continue
             reason = "torch sees no GPU there"
         except (RayError, JobError) as error:
-            ray.cancel(task_ref, force=True)
+            if task_ref not in done:  # Ray may abort where a task that has ended is cancelled
+                ray.cancel(task_ref, force=True)
             reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
         log(f"resources.gpu=auto: nothing was measured on {name or 'unnamed GPUs'}: {reason}")
     return found

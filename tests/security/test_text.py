@@ -32,6 +32,7 @@ BOX = np.array([[1, 2], [11, 2], [11, 7], [1, 7]], np.float32)
 FOUND = Detections([BOX], np.array([0.9], np.float32))
 FORMULA = '=HYPERLINK("http:x","y").png'
 ESCAPES = "\x1b]0;title\x07\x1b[2J\x9b31m\r\x08evil\u202e.png"
+LOW = [chr(code) for code in range(0xDC80, 0xDD00)]  # bytes of names that are no UTF-8
 
 
 @given(st.text())
@@ -57,7 +58,8 @@ def test_only_text_is_escaped_in_cells(value: object) -> None:
     assert csv_cell(value) is value
 
 
-@given(st.text(st.characters(), max_size=20))
+# A high surrogate before a low one is another character in JSON; no file's name has one.
+@given(st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from(LOW), max_size=20))
 def test_json_with_names_that_are_no_utf_8_can_be_written_and_read(text: str) -> None:
     name = text + os.fsdecode(b"\x80\xff")
     content = encodable(json.dumps({name: 1}, ensure_ascii=False)).encode()

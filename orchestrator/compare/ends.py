@@ -11,9 +11,9 @@ from orchestrator.compare.decisions import Decisions
 from orchestrator.compare.disk import GB, to_give_up
 from orchestrator.compare.halving import Progress, out_of_reach, places
 from orchestrator.events.kinds import Note
-from orchestrator.results.ranking import ranked
+from orchestrator.results.ranking import leaders
 from orchestrator.run.as_records import TWIN
-from orchestrator.trials.records import TrialRecord, TrialState
+from orchestrator.trials.records import TrialState
 
 
 class Ends:
@@ -63,7 +63,7 @@ class Ends:
             replace(record, state=TrialState.RUNNING) if int(record.trial) in busy else record
             for record in study.records()
         ]
-        needed = self._twins() | {int(record.trial) for record in self._leaders(records)}
+        needed = self._twins() | {int(r.trial) for r in leaders(records, self._to_confirm)}
         found, over = to_give_up(records, places(every, factor), factor, disk_gb * GB, needed)
         paused = {int(record.trial) for record in found if record.state is TrialState.PAUSED}
         self._stop([p for p in every if p.number in paused], f"{limit} has no room for it", every)
@@ -84,10 +84,6 @@ class Ends:
         trials = self._decisions.study.trials
         begun = (trial.user_attrs for trial in trials if not trial.state.is_finished())
         return {notes[TWIN] for notes in begun if TWIN in notes}
-
-    def _leaders(self, records: Sequence[TrialRecord]) -> list[TrialRecord]:
-        finished = [record for record in records if record.state is TrialState.FINISHED]
-        return ranked(finished)[: self._to_confirm]
 
     def _stop(self, trials: Sequence[Progress], why: str, every: Sequence[Progress]) -> None:
         for trial in trials:

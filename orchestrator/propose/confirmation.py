@@ -10,7 +10,6 @@ there. One that was cut off goes on from the checkpoint in its folder.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from orchestrator.config.settings import ConfirmConfig
@@ -23,21 +22,14 @@ from orchestrator.events.kinds import (
     without_pages,
 )
 from orchestrator.propose.again import AgainJobs, Training
-from orchestrator.results.ranking import ranked
+from orchestrator.results.ranking import leaders
 from orchestrator.run.run import Run
 from orchestrator.run.study import Study
 from orchestrator.space.search_space import SearchSpace
 from orchestrator.trials.failure import NOTHING_SHARED, Sharing
-from orchestrator.trials.records import TrialRecord, TrialState
 
 SEEDS = 2**31  # as many as there are, see train.seed
 SEEDS_FOLDER = "seeds"  # in a trial's folder, with a folder for each new seed
-
-
-def leaders(records: Sequence[TrialRecord], top: int) -> list[TrialRecord]:
-    """The `top` best finished trials by their first scores, whatever new seeds have said."""
-    finished = [r for r in records if r.state is TrialState.FINISHED and r.hmean is not None]
-    return ranked([replace(record, confirmed=()) for record in finished])[:top]
 
 
 def trainings(run: Run) -> list[Training]:

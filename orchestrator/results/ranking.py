@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from statistics import fmean, stdev
 from typing import Any
@@ -71,6 +72,12 @@ def ranked(records: Sequence[TrialRecord]) -> list[TrialRecord]:
         return state, -merit, *(-_number(score) for score in scores), record.trial
 
     return sorted(records, key=place)
+
+
+def leaders(records: Sequence[TrialRecord], top: int) -> list[TrialRecord]:
+    """The `top` best finished trials by their first scores, whatever new seeds have said."""
+    finished = [r for r in records if r.state is TrialState.FINISHED and r.hmean is not None]
+    return ranked([replace(record, confirmed=()) for record in finished])[:top]
 
 
 def best(records: Sequence[TrialRecord]) -> TrialRecord | None:

@@ -16,7 +16,6 @@ from orchestrator.propose.confirmation import (
     SeedJobs,
     extra_cost,
     is_confirmed,
-    leaders,
     trainings,
 )
 from orchestrator.run.run import Run
@@ -25,24 +24,10 @@ from orchestrator.space.parameters import Budget, Parameter
 from orchestrator.space.search_space import SearchSpace
 from orchestrator.trials.failure import Failure, Kind, Sharing
 from orchestrator.trials.job import Twin
-from orchestrator.trials.records import TrialRecord, TrialState
+from orchestrator.trials.records import TrialState
 
 RATIO = "loss.negative_ratio"
 FINISHED = TrialState.FINISHED
-
-
-def test_leaders_are_the_best_by_their_first_scores():
-    records = [
-        TrialRecord("00000", FINISHED, hmean=0.5),
-        TrialRecord("00001", TrialState.STOPPED, hmean=0.99),
-        TrialRecord("00002", FINISHED, hmean=0.9, confirmed=(0.1,)),
-        TrialRecord("00003", FINISHED, hmean=0.7, confirmed=(0.95, 0.95)),
-        TrialRecord("00004", FINISHED),
-    ]
-    assert [r.trial for r in leaders(records, 2)] == ["00002", "00003"]
-    assert [r.trial for r in leaders(records, 9)] == ["00002", "00003", "00000"]
-    assert leaders(records[1:2], 3) == []
-    assert leaders(records, 0) == []
 
 
 def make_space(**fixed) -> SearchSpace:

@@ -15,6 +15,7 @@ from orchestrator.results.ranking import (
     confirmed_hmean,
     confirmed_sd,
     how_far,
+    leaders,
     rows,
     scored_pages,
 )
@@ -151,3 +152,17 @@ def test_how_far_a_trial_is_in_words() -> None:
     paused = TrialRecord("1", TrialState.PAUSED, epochs=3)
     assert how_far(paused, 27) == "paused after epoch 3 of 27"
     assert how_far(paged("a", 0.9), 27) == "finished"
+
+
+def test_leaders_are_the_best_by_their_first_scores():
+    records = [
+        TrialRecord("00000", TrialState.FINISHED, hmean=0.5),
+        TrialRecord("00001", TrialState.STOPPED, hmean=0.99),
+        TrialRecord("00002", TrialState.FINISHED, hmean=0.9, confirmed=(0.1,)),
+        TrialRecord("00003", TrialState.FINISHED, hmean=0.7, confirmed=(0.95, 0.95)),
+        TrialRecord("00004", TrialState.FINISHED),
+    ]
+    assert [r.trial for r in leaders(records, 2)] == ["00002", "00003"]
+    assert [r.trial for r in leaders(records, 9)] == ["00002", "00003", "00000"]
+    assert leaders(records[1:2], 3) == []
+    assert leaders(records, 0) == []

@@ -15,16 +15,16 @@ from typing import Any
 
 import numpy as np
 
-from detector.config.settings import TrainConfig, with_values
 from detector.core.errors import InputError, JobError
 from detector.data.labels.pages import Page
+from detector.data.labels.splits import part_of
 from orchestrator.page_parts.leader import leader_of, seconds_of
 from orchestrator.page_parts.scores import Scored
 from orchestrator.propose.again import Training
 from orchestrator.propose.kept import broken, read_kept
 from orchestrator.results.new_pages import between
 from orchestrator.run.run import Run
-from orchestrator.run.trial_data import validation_pages
+from orchestrator.run.trial_data import training_split, validation_pages
 from orchestrator.trials.records import TrialRecord
 
 FILE = "folds.json"  # in the folder of a run
@@ -59,11 +59,13 @@ def fold_plan(run: Run, parts: int) -> FoldPlan:
     leader = leader_of(run)
     number, config = int(leader.trial), run.space.train_config(leader.params)
     compared = {page.path for page in validation_pages(config.data)}
-    home, found = run.trial_folder(number) / FOLDS_FOLDER, []
+    split, found = training_split(config.data), []
+    home = run.trial_folder(number) / FOLDS_FOLDER
     for part in range(1, parts + 1):
         name = f"{config.data.train_split}@{part}/{parts}"
         own = {"data.val_split": name, "data.val_pages": None}
-        pages = _unseen(with_values(config, own), compared)
+        every = part_of(split, name, part, parts).pages
+        pages = tuple(page for page in every if page.path not in compared)
         if not pages:
             continue
         if len(pages) < LEAST_PAGES:
@@ -80,11 +82,6 @@ def fold_plan(run: Run, parts: int) -> FoldPlan:
             "choose a data.val_split apart from data.train_split"
         )
     return FoldPlan(leader, seconds_of(run, leader), tuple(found))
-
-
-def _unseen(config: TrainConfig, compared: set[Path]) -> tuple[Page, ...]:
-    """The pages of a part without those that trials were compared by."""
-    return tuple(page for page in validation_pages(config.data) if page.path not in compared)
 
 
 @dataclass(frozen=True)

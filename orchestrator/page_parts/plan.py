@@ -12,7 +12,7 @@ from orchestrator.propose.again import Training
 from orchestrator.propose.confirmation import SEEDS, SEEDS_FOLDER
 from orchestrator.propose.kept import best_of
 from orchestrator.run.run import Run
-from orchestrator.run.trial_data import pages_to_train_on, training_pages
+from orchestrator.run.trial_data import training_pages, training_split
 from orchestrator.trials.records import TrialRecord
 
 PAGES_FOLDER = "pages"  # in a trial's folder, with a folder for each number of pages
@@ -58,7 +58,7 @@ def plan(run: Run, halvings: int) -> Plan:
     made = None if chosen else home
     if chosen:
         seed, made = _new_seed(run, leader, seed)
-    split = pages_to_train_on(config.data)
+    split = len(training_split(config.data).pages)
     given = min(split, config.data.train_pages or split)
     found = []
     for count in sizes(given, split, halvings):

@@ -72,9 +72,9 @@ def training_pages(data: DataConfig) -> list[Page]:
     return [*apart(train, _of_trials(data, data.val_split, data.val_pages))[0].pages]
 
 
-def pages_to_train_on(data: DataConfig) -> int:
-    """How many usable pages the training split has; InputError without them."""
-    return len(_of_trials(data, data.train_split, None).pages)
+def training_split(data: DataConfig) -> Split:
+    """All usable pages of the training split, whatever trials use of it; InputError without any."""
+    return _of_trials(data, data.train_split, None)
 
 
 def _of_trials(data: DataConfig, split: str, limit: int | None) -> Split:

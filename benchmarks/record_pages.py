@@ -24,13 +24,13 @@ from __future__ import annotations
 import io
 import json
 import os
-import shutil
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from linked import labels_of, link
 from numpy.typing import NDArray
 from record_one import LEVELS
 from recorded_points import FIXED
@@ -79,30 +79,13 @@ def dealt(data: Path, folder: Path, *, train_pages: int, other_pages: int) -> Pa
 
     Its images are links. InputError when `data` is not in the layout of jsons/{train,val}.json.
     """
-    root = folder / "dealt"
-    labels = {}
-    for split in ("train", "val"):
-        path = data / f"jsons/{split}.json"
-        if not path.is_file():
-            raise InputError(f"data: {path} is missing; give a folder of receipts with it")
-        labels[split] = json.loads(path.read_text(encoding="utf-8"))["images"]
-    names = evenly_spaced(sorted(labels["train"]), train_pages + other_pages)
-    seen = set(evenly_spaced(names, train_pages))
-    other = {name: labels["train"][name] for name in names if name not in seen}
-    splits = {
-        "train": {name: ("train", labels["train"][name]) for name in sorted(seen)},
-        "val": {name: ("train", words) for name, words in other.items()}
-        | {name: ("val", words) for name, words in labels["val"].items()},
-    }
-    shutil.rmtree(root, ignore_errors=True)
-    for split, pages in splits.items():
-        (root / "images" / split).mkdir(parents=True)
-        for name, (source, _) in pages.items():
-            (root / "images" / split / name).symlink_to(data / "images" / source / name)
-        content = json.dumps({"images": {name: page for name, (_, page) in pages.items()}})
-        (root / "jsons").mkdir(exist_ok=True)
-        (root / f"jsons/{split}.json").write_text(content, encoding="utf-8")
-    return root
+    labels = labels_of(data, ("train", "val"))
+    names = sorted(page for page in labels if page[0] == "train")
+    used = evenly_spaced(names, train_pages + other_pages)
+    seen = evenly_spaced(used, train_pages)
+    other = [page for page in used if page not in set(seen)]
+    others = other + [page for page in labels if page[0] == "val"]
+    return link(folder / "dealt", data, labels, {"train": seen, "val": others})
 
 
 def record(config: TrainConfig, place: Path) -> dict[str, NDArray[Any]]:

@@ -7,8 +7,8 @@ PP-OCRv6 small (`pip install -e '.[ppocr]'`), on pages of 1024 px (`POINTS`). Ea
 pages of the validation split and `other_pages` more of the training split, at the settings that a
 sweep tries by default. `bench_new_pages.py` deals these pages to validation and to what comes
 later. Each training stays in `folder`, so that a recording that was stopped goes on where it was;
-`output` is written again after each one. It takes a quarter of an hour of one core, or an hour and
-a half with `start=ppocr`.
+`output` is written again after each one. It takes a quarter of an hour of one core, or an hour with
+`start=ppocr`.
 
 The file holds scores alone, for C trainings, S settings and P pages:
 

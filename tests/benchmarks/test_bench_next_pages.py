@@ -69,9 +69,14 @@ def test_what_is_ahead_is_told_over_pages_that_both_have_with_an_interval() -> N
 
 @pytest.mark.slow
 def test_each_set_of_pages_is_trained_on_and_kept(
-    tmp_path: Path, receipts: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    receipts: Path,
+    tiny_settings: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """A real training each, of one epoch; the second time all is read, and is the same."""
+    monkeypatch.setitem(bench_next_pages.STARTS, "lite0", tiny_settings)
     small: dict[str, Any] = {"data": str(receipts), "folder": str(tmp_path / "next"), "epochs": 1}
     small |= {"labelled": 2, "more": 2, "fewer": 1, "seeds": 1}
     options = bench_next_pages.DEFAULTS | small

@@ -1,11 +1,11 @@
 """How well a search tells what its winner scores on pages that it has not seen.
 
 `python benchmarks/bench_new_pages.py [table=benchmarks/pages.npz] [searches=200] [val_pages=30]
-[trials=20]` replays searches on the recorded trainings of `record_pages.py`: eight good detectors, or
-with `pages_small.npz` six small ones. Each deals `val_pages` of the recorded pages, drawn at random,
-to its validation; the others come later. It chooses a trial by its validation pages, says what to
-expect (`orchestrator.results.new_pages`), and what is shipped is scored on the others. Two kinds of
-search:
+[trials=20]` replays searches on the recorded trainings of `record_pages.py`: eight good detectors,
+or with `pages_small.npz` six small ones. Each deals `val_pages` of the recorded pages, drawn at
+random, to its validation; the others come later. It chooses a trial by its validation pages, says
+what to expect (`orchestrator.results.new_pages`), and what is shipped is scored on the others. Two
+kinds of search:
 
 nested: a trial is a training. Post-processing is chosen among all settings by all validation
     pages, and compared by cross-fitted scores, as by default.

@@ -93,9 +93,7 @@ def main(arguments: Sequence[str], *, trial: TrialFunction | None = None) -> int
     config, space = with_data(config, space)
     pages = check_data(space)
     local = packed_share(config, space, local)
-    require_gpus_for_their_hours(config, local)
-    if config.budget.disk_gb is not None:
-        require_room(config.budget.disk_gb, sizes(space), log)
+    require_within_limits(config, space, local)
     if not config.resume:
         if trial is None:
             say_scratch(space)
@@ -256,9 +254,19 @@ def preview(space: SearchSpace, config: SearchConfig, *, gpu: bool) -> int:
     local = None if cluster_address() else share(config, space)
     pages = space.fixed["data.train_pages"] if space.demo else check_data(space)
     local = packed_share(config, space, local)
+    require_within_limits(config, space, local)
     cost = cost_line(space, pages, local) + extra_cost(config.confirm, space)
     dry_run.show(space, seed=config.seed, cost=cost, console=Console())
     return 0
+
+
+def require_within_limits(
+    config: SearchConfig, space: SearchSpace, local: TrialResources | None
+) -> None:
+    """InputError for a limit of the budget under which no trial could run, or no search end."""
+    require_gpus_for_their_hours(config, local)
+    if config.budget.disk_gb is not None:
+        require_room(config.budget.disk_gb, sizes(space), log)
 
 
 def say_conditions(space: SearchSpace, *, gpu: bool) -> None:

@@ -456,6 +456,20 @@ def test_wrong_input_is_refused_before_anything_is_made(folder, data, capfd, arg
     assert sorted(p.name for p in folder.iterdir()) == ["tiny.yaml"]
 
 
+@pytest.mark.parametrize(
+    ("limit", "message"),
+    [
+        ("budget.gpu_hours=2", "budget.gpu_hours: trials hold no GPU here, so 2 would never be"),
+        ("budget.disk_gb=0.1", "budget.disk_gb: a trial with resnet18, the smallest network of"),
+    ],
+)
+def test_a_dry_run_refuses_the_limits_that_the_search_would(folder, data, capfd, limit, message):
+    given = ["space=tiny.yaml", f"data.root={data}", "resources.gpus_per_trial=0", limit]
+    assert guarded(lambda: search.main([*given, "dry_run=true"])) == 2
+    assert message in capfd.readouterr().err
+    assert sorted(p.name for p in folder.iterdir()) == ["tiny.yaml"]
+
+
 def test_both_splits_are_checked_before_anything_is_made(folder, tmp_path):
     (tmp_path / "half" / "images").mkdir(parents=True)
     with pytest.raises(InputError) as caught:

@@ -25,9 +25,10 @@ from detector.core.errors import InputError, JobError
 from detector.core.files import file_digest, require_writable
 from detector.data.labels.pages import Page
 from detector.inference.augmented import Averaged, load_used, members
-from detector.inference.checkpoint import find_best, write_config
+from detector.inference.checkpoint import write_config
 from detector.inference.ensemble import ENSEMBLE, ensemble_file, read_ensemble, write_settings
 from detector.inference.evaluation import EvaluateData, kept_maps, labelled_pages
+from detector.inference.networks import is_start, weights_of
 from detector.inference.onnx_model import is_onnx
 from detector.postprocess.rounds import Rounds, sweep_in_rounds
 
@@ -49,7 +50,7 @@ class Settings(DetectorSettings):
 def main(settings: Settings) -> int:
     require_writable("output", settings.output, folder=True)
     require_writable("maps", settings.maps, folder=True)
-    weights = [find_best(checkpoint) for checkpoint in members(settings.checkpoint)]
+    weights = [weights_of(checkpoint) for checkpoint in members(settings.checkpoint)]
     ensemble = ensemble_file(settings.checkpoint[0])
     kept = ensemble or weights[0].with_name("config.yaml")
     if settings.write:
@@ -111,6 +112,11 @@ def _require_one(settings: Settings, ensemble: Path | None) -> None:
         raise InputError(
             "write: the best settings of several checkpoints or views cannot be stored with one; "
             "leave write=true out, and give the settings to whoever uses the same ones"
+        )
+    if is_start(settings.checkpoint[0]):
+        raise InputError(
+            f"checkpoint={settings.checkpoint[0]}: nothing is written into the package of a "
+            "published detector; leave write=true out, or train it first (train.init)"
         )
     if is_onnx(settings.checkpoint[0]):
         raise InputError(

@@ -100,6 +100,6 @@ class DetectorSettings(Use):
     """Which detector a command uses, and how."""
 
     checkpoint: Checkpoints = Field(
-        description="best/ folder of a training or a search, or an ONNX file; several as [a, b], "
-        "whose maps are averaged"
+        description="best/ folder of a training or a search, an ONNX file, or the name of a "
+        "published detector (ppocrv6_small); several as [a, b], whose maps are averaged"
     )

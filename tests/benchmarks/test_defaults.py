@@ -59,6 +59,7 @@ SMALL = {
 }
 NOT_RUN = {
     "chaos.py": "tests/faults has its faults, test_chaos.py its table",
+    "bench_hard_pages.py": "half an hour of trainings; test_bench_next_pages.py has small ones",
     "bench_next_pages.py": "an hour of trainings; test_bench_next_pages.py has small ones",
     "bench_pages.py": "half an hour of trainings; test_bench_pages.py has what it says of them",
     "record_pages.py": "a quarter of an hour of trainings; test_bench_new_pages.py has its file",

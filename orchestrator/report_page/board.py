@@ -1,10 +1,14 @@
-"""The trials beside each other: a leaderboard to sort and filter, and the Pareto front."""
+"""The trials beside each other: a leaderboard to sort and filter, and the Pareto front.
+
+And the best of them beside other detectors, where that was asked for.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from orchestrator.peers.beside import Beside, Figures, read_beside
 from orchestrator.report_page.blocks import (
     Block,
     Cell,
@@ -56,6 +60,53 @@ def leaderboard(facts: RunFacts) -> Section:
         sortable=True,
     )
     return Section("leaderboard", "Leaderboard", [Paragraph(_note(facts)), table])
+
+
+def beside(facts: RunFacts) -> list[Section]:
+    """The trial to ship beside other detectors, where it was scored beside any."""
+    every = read_beside(facts.folder)
+    shown = [one for one in every if facts.best and one.trial == facts.best.trial]
+    if not every:
+        return []
+    blocks: list[Block] = [Paragraph(one.sentence, strong=True) for one in shown]
+    if shown:
+        blocks.append(_beside_table(shown))
+    if left := [one.other for one in every if one not in shown]:
+        blocks.append(
+            Paragraph(
+                f"{listed(left)} stood beside another trial, which is not the best any more: "
+                "python -m orchestrator.beside compares it with this one."
+            )
+        )
+    return [Section("beside", "Beside other detectors", blocks)]
+
+
+def _beside_table(shown: Sequence[Beside]) -> Table:
+    """The figures of the trial, then those of each other detector."""
+    trial, own = shown[0].trial, shown[0].own
+    figures = [(f"trial {trial}", own, ""), *((s.other, s.others, _ahead(s)) for s in shown)]
+    return Table(
+        caption="At its own settings, and with post-processing chosen for these pages",
+        headers=[
+            "detector",
+            *("H-mean as it is", "IoU H-mean as it is", "H-mean", "IoU H-mean"),
+            "the trial is ahead by",
+        ],
+        rows=[[Cell(name), *_beside_cells(its), Cell(by)] for name, its, by in figures],
+        numeric=frozenset({1, 2, 3, 4, 5}),
+        marks=frozenset({0}),
+    )
+
+
+def _beside_cells(its: Figures) -> list[Cell]:
+    return [
+        Cell(score(value), value)
+        for value in (its.hmean, its.iou_hmean, its.chosen_hmean, its.chosen_iou_hmean)
+    ]
+
+
+def _ahead(one: Beside) -> str:
+    return f"{one.ahead:+.4f} ({one.low:+.4f} to {one.high:+.4f})"
 
 
 def _note(facts: RunFacts) -> str:

@@ -45,6 +45,7 @@ def page(facts: RunFacts, *, pages: bool) -> str:
     worst = worst_pages.section(facts, draw=pages)
     sections = [
         summary.section(facts, worst_pages.in_short(worst)),
+        *board.beside(facts),
         *progress_charts.outlook(facts),
         board.leaderboard(facts),
         worst,

@@ -37,7 +37,7 @@ ORCHESTRATOR = House(
         ("propose",),
         ("forecast", "fleet"),
         ("execute",),
-        ("page_parts",),
+        ("page_parts", "peers"),
         ("report_page", "ensembles"),
         ("packs",),
         (COMMANDS,),

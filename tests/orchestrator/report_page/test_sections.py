@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from orchestrator.page_parts import folds
 from orchestrator.page_parts.folds import FoldScores, PartScore
 from orchestrator.page_parts.kept import FILE, PageCurve
 from orchestrator.page_parts.scores import Scored
+from orchestrator.peers.beside import Beside, Figures, keep
 from orchestrator.propose.kept import KeptTrainings
 from orchestrator.report_page import (
     board,
@@ -204,6 +206,23 @@ def test_scores_of_parts_are_a_table_below_what_they_say(usual):
         ["part 1 of 2", "3", "0.9000", "0.5000"],
         ["part 2 of 2", "1", "0.5000", "0.2500"],
     ]
+
+
+def test_other_detectors_stand_beside_the_trial_to_ship_and_no_other(usual):
+    assert board.beside(usual.facts()) == []
+    top = usual.facts().best.trial
+    figures = Figures(0.9, 0.8, 0.875, 0.75), Figures(0.5, 0.4, 0.5, 0.25)
+    one = Beside(top, "ppocrv6_small", 4, *figures, 0.0, 0.375, 0.25, 0.5)
+    keep(usual.folder, one)
+    keep(usual.folder, replace(one, trial="99999", other="runs/old/best"))
+    (section,) = board.beside(usual.facts())
+    told, table, left = section.blocks
+    assert told.text == one.sentence
+    assert [[cell.text for cell in row] for row in table.rows] == [
+        [f"trial {top}", "0.9000", "0.8000", "0.8750", "0.7500", ""],
+        ["ppocrv6_small", "0.5000", "0.4000", "0.5000", "0.2500", "+0.3750 (+0.2500 to +0.5000)"],
+    ]
+    assert left.text.startswith("runs/old/best stood beside another trial")
 
 
 def test_more_pages_are_told_where_that_was_tried(usual):

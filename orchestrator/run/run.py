@@ -9,9 +9,9 @@ from detector.core.errors import InputError
 from orchestrator.config.settings import SearchConfig
 from orchestrator.run.as_records import FOLDER
 from orchestrator.run.endings import again
-from orchestrator.run.run_folder import CONFIG, SPACE, stored_search, study_name
+from orchestrator.run.run_folder import CONFIG, SPACE, stored_search, stored_space, study_name
 from orchestrator.run.study import Study, open_study, stored_study
-from orchestrator.space.search_space import SearchSpace, load_space
+from orchestrator.space.search_space import SearchSpace
 from orchestrator.store.storage import DATABASE, open_storage, storage_url
 from orchestrator.trials.pareto import Objectives
 from orchestrator.trials.records import TrialRecord
@@ -79,4 +79,4 @@ def stored_run(folder: Path) -> Run:
     if config.storage is None and not (folder / DATABASE).is_file():
         raise InputError(f"run: {folder} has no {DATABASE}; its search never started a trial")
     study = stored_study(storage_url(folder, config.storage), study_name(folder))
-    return Run(folder, config, load_space(str(folder / SPACE), gpu=True), study)
+    return Run(folder, config, stored_space(folder, config, gpu=True), study)

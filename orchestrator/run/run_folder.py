@@ -96,10 +96,15 @@ def reopen(
     if config.storage is not None:  # the same as the stored one, but it may have the password
         new["storage"] = config.storage
     kept = build(SearchConfig, own | new | {"name": folder.name, "resume": True})
+    return kept, stored_space(folder, kept, gpu=gpu)
+
+
+def stored_space(folder: Path, config: SearchConfig, *, gpu: bool) -> SearchSpace:
+    """The space of a run, with as many trials as its settings, which may have grown, ask for."""
     space = load_space(str(folder / SPACE), gpu=gpu)
-    trials = (kept.budget.trials or space.budget.trials) + (kept.budget.more or 0)
+    trials = (config.budget.trials or space.budget.trials) + (config.budget.more or 0)
     budget = Budget.model_validate(space.budget.model_dump() | {"trials": trials})
-    return kept, replace(space, budget=budget)
+    return replace(space, budget=budget)
 
 
 def _same(stored: Any, given: Any) -> bool:

@@ -8,7 +8,7 @@ the next one, which is compared with what its training gave.
 
 Every training stays in `folder`: what was stopped, or ended after `minutes`, goes on where it was.
 `start=ppocr` begins with PP-OCRv6 small (`pip install -e '.[ppocr]'`), `lite0` with the published
-weights of a backbone.
+weights of a backbone, and `light` is a small backbone from scratch, which needs pages the most.
 """
 
 from __future__ import annotations
@@ -62,6 +62,13 @@ FIXED: dict[str, Any] = {
 STARTS: dict[str, dict[str, Any]] = {
     "lite0": {"model.backbone": "tf_efficientnet_lite0", "model.neck_channels": 96},
     "ppocr": {"train.init": "ppocrv6_small", "optimizer.lr": 2e-4},
+    "light": {
+        "model.backbone": "mobilenetv3_small_100",
+        "model.neck_channels": 64,
+        "optimizer.lr": 5e-3,
+        "optimizer.backbone_lr_ratio": 1.0,
+        "model.weights": "none",
+    },
 }
 
 

@@ -98,7 +98,7 @@ def test_each_set_of_pages_is_trained_on_and_kept(
     ("given", "message"),
     [
         ({}, "data: must be given"),
-        ({"start": "scratch"}, "start: one of lite0, ppocr, got 'scratch'"),
+        ({"start": "scratch"}, "start: one of lite0, ppocr, light, got 'scratch'"),
         ({"labelled": 900}, r"data: \d+ training pages are fewer than labelled=900 and more=60"),
     ],
 )

@@ -11,19 +11,14 @@ where `folder` has it; the options that both have mean the same.
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-import torch
 from bench_next_pages import DEFAULTS as NEXT
-from bench_next_pages import NOTHING, Trainings, compared, lines
-from bench_pages import STARTS
+from bench_next_pages import NOTHING, compared, every_seed, lines
 from timing import run
 
 from detector.config.settings import DataConfig
-from detector.core.errors import InputError
 from orchestrator.page_parts.scores import scored
 from orchestrator.run.trial_data import training_pages
 
@@ -38,16 +33,8 @@ def hardest(page_hmeans: Mapping[str, float], count: int) -> list[str]:
 
 
 def main(options: dict[str, Any]) -> None:
-    torch.set_num_threads(1)
-    until = time.monotonic() + 60 * options["minutes"]
-    if options["data"] is None:
-        raise InputError("data: must be given, a folder of labelled receipts")
-    if options["start"] not in STARTS:
-        raise InputError(f"start: one of {', '.join(STARTS)}, got {options['start']!r}")
-    data = Path(options["data"]).resolve()
     scores = []
-    for seed in range(options["seeds"]):
-        trainings = Trainings(options | {"more": 0}, data, seed, until)
+    for trainings in every_seed(options | {"more": 0}):
         first = trainings.trained(NOTHING, [])
         place = trainings.folder / NOTHING
         pages = training_pages(DataConfig(root=place / "data"))
@@ -55,7 +42,8 @@ def main(options: dict[str, Any]) -> None:
         hard = hardest(own.page_hmeans, options["hard"])
         often = trainings.trained(OFTEN, hard * (options["times"] - 1))
         scores.append({NOTHING: first, OFTEN: often})
-        print(f"seed {seed}: {first.hmean:.4f}, {OFTEN}: {often.hmean:.4f}", flush=True)
+        name = trainings.folder.name
+        print(f"{name}: {first.hmean:.4f}, {OFTEN}: {often.hmean:.4f}", flush=True)
     print("\n".join(lines(scores)), "\n")
     print(compared(scores, OFTEN, NOTHING))
 

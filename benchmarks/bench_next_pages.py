@@ -153,7 +153,8 @@ class Trainings:
         return result(with_values(self.whole, own), place / "training", self.until)
 
 
-def main(options: dict[str, Any]) -> None:
+def every_seed(options: Mapping[str, Any]) -> list[Trainings]:
+    """The trainings of each seed, none made yet; InputError for options that cannot be."""
     torch.set_num_threads(1)
     until = time.monotonic() + 60 * options["minutes"]
     if options["data"] is None:
@@ -161,9 +162,12 @@ def main(options: dict[str, Any]) -> None:
     if options["start"] not in STARTS:
         raise InputError(f"start: one of {', '.join(STARTS)}, got {options['start']!r}")
     data = Path(options["data"]).resolve()
+    return [Trainings(options, data, seed, until) for seed in range(options["seeds"])]
+
+
+def main(options: dict[str, Any]) -> None:
     fewer, more = options["fewer"], options["more"]
-    seeds = [Trainings(options, data, seed, until) for seed in range(options["seeds"])]
-    scores = [trainings.scores(more, fewer) for trainings in seeds]
+    scores = [trainings.scores(more, fewer) for trainings in every_seed(options)]
     print("\n".join(lines(scores)), "\n")
     print(compared(scores, f"{fewer} {CHOSEN}", f"{more} {RANDOM}"))
     print(compared(scores, f"{more} {CHOSEN}", f"{more} {RANDOM}"))

@@ -24,6 +24,18 @@ def receipts(make_dataset: Callable[..., Path], tmp_path: Path) -> Path:
     return make_dataset(root, split="val", pages=2, seed=1)
 
 
+@pytest.fixture
+def small(
+    receipts: Path,
+    tiny_settings: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> dict[str, Any]:
+    """Options with which a training takes a second."""
+    monkeypatch.setitem(bench_next_pages.STARTS, "lite0", tiny_settings)
+    return {"data": str(receipts), "folder": str(tmp_path / "next"), "epochs": 1, "seeds": 1}
+
+
 def test_pages_are_drawn_alike_for_a_seed_and_in_one_part_only() -> None:
     labelled, others = bench_next_pages.drawn(NAMES, 5, seed=1)
     assert (labelled, others) == bench_next_pages.drawn(NAMES, 5, seed=1)
@@ -70,17 +82,11 @@ def test_what_is_ahead_is_told_over_pages_that_both_have_with_an_interval() -> N
 
 @pytest.mark.slow
 def test_each_set_of_pages_is_trained_on_and_kept(
-    tmp_path: Path,
-    receipts: Path,
-    tiny_settings: dict[str, Any],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path, small: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A real training each, of one epoch; the second time all is read, and is the same."""
-    monkeypatch.setitem(bench_next_pages.STARTS, "lite0", tiny_settings)
-    small: dict[str, Any] = {"data": str(receipts), "folder": str(tmp_path / "next"), "epochs": 1}
-    small |= {"labelled": 2, "more": 2, "fewer": 1, "seeds": 1}
-    options = bench_next_pages.DEFAULTS | small
+    own = small | {"labelled": 2, "more": 2, "fewer": 1}
+    options = bench_next_pages.DEFAULTS | own
     bench_next_pages.main(options)
     first = capsys.readouterr().out
     folder = tmp_path / "next" / "lite0-1-2-0"
@@ -110,15 +116,9 @@ def test_what_cannot_be_is_refused(receipts: Path, given: dict[str, Any], messag
 
 @pytest.mark.slow
 def test_hard_pages_are_trained_on_more_often(
-    tmp_path: Path,
-    receipts: Path,
-    tiny_settings: dict[str, Any],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path, small: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(bench_next_pages.STARTS, "lite0", tiny_settings)
-    own: dict[str, Any] = {"data": str(receipts), "folder": str(tmp_path / "next"), "epochs": 1}
-    own |= {"labelled": 3, "hard": 1, "times": 3, "seeds": 1}
+    own = small | {"labelled": 3, "hard": 1, "times": 3}
     bench_hard_pages.main(bench_hard_pages.DEFAULTS | own)
     folder = tmp_path / "next" / "lite0-1-3-0"
     once, often = (

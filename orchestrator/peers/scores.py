@@ -7,14 +7,11 @@ from pathlib import Path
 
 from detector.config.sections import flatten
 from detector.config.settings import TrainConfig
-from detector.core.errors import JobError
 from detector.data.labels.pages import Page
 from detector.inference.augmented import load_average
 from detector.inference.detector import Detector
-from detector.inference.evaluation import kept_maps
 from detector.inference.networks import is_start
-from detector.postprocess.sweep import distinct, sweep
-from detector.training.validation.validate import next_tried
+from orchestrator.page_parts.scores import swept_on
 from orchestrator.peers.beside import Figures, Scored
 
 _SIZES = ("data.longest_side_px", "preprocess.shortest_side_px", "preprocess.test_scale")
@@ -34,15 +31,7 @@ def detector_of(checkpoint: Path, like: TrainConfig) -> tuple[Detector, TrainCon
 
 def score(detector: Detector, config: TrainConfig, pages: Sequence[Page]) -> Scored:
     """Score a detector on pages; JobError when fewer than two could be scored."""
-    own = detector.postprocess
-    with kept_maps(detector, pages, None) as maps:
-        swept = sweep(maps, pages, distinct((own, *next_tried(config))))
-    fitted = swept.cross_fit()
-    if fitted is None:
-        raise JobError(
-            "post-processing is chosen by halves of the validation pages, and fewer than two pages "
-            "with words could be read; give a root whose pages are there"
-        )
+    swept, fitted = swept_on(detector, config, pages)
     as_it_is, chosen = swept.scores(0), swept.scores(swept.best())
     figures = Figures(as_it_is.hmean, as_it_is.iou_hmean, fitted.hmean, chosen.iou_hmean)
     return Scored(figures, fitted.page_hmeans)

@@ -1,9 +1,9 @@
 """How many epochs searches train until they have a table's best model.
 
 `python benchmarks/bench_search.py [table=benchmarks/trainings.npz] [policies=ray,ours] [seeds=20]
-[cap=3000] [concurrent=1] [grace=1] [factor=3] [output=search.json]` replays searches on the
-trainings that `record_trainings.py` recorded. Each policy runs once per seed, for real, on Ray with
-Optuna; a trial looks its scores up instead of training. The policies:
+[cap=3000] [concurrent=1] [grace=1] [factor=3] [unit=epochs] [output=search.json]` replays searches
+on the trainings that `record_trainings.py` recorded. Each policy runs once per seed, for real, on
+Ray with Optuna; a trial looks its scores up instead of training. The policies:
 
 ray: Ray Tune, OptunaSearch and ASHAScheduler as Ray's documentation puts them together. Settings of
     the training and of post-processing are drawn together; a trial reports its H-mean.
@@ -13,6 +13,7 @@ ray-nested: `ray` with the cross-fitted score, so that only the training is sear
 ours-asha: `ours` with a scheduler that stops trials for good, as `ray`'s does.
 ours-joint: `ours` with post-processing drawn, as in `ray`.
 ours-alone: `ours` without Ray: the same figures as with `concurrent=1`, for many seeds.
+ours-cost: `ours-alone` with `search.compare=cost`: rungs at equal arithmetic.
 random: points drawn at random, each once, all trained to the end.
 iepoch: twenty points drawn at random are trained for `grace` epochs, the best three of them to the
     end; then the next twenty (i-Epoch: Egele et al. 2024).
@@ -21,7 +22,7 @@ pasha: points drawn at random are promoted as in `ours`, up to a rung that rises
 optuna-hyperband: Optuna's TPE with its HyperbandPruner, as its documentation puts them together.
 optuna-hyperband-joint: the same with post-processing drawn, as in `ray`.
 
-All but the `joint` ones and `ray` report the cross-fitted score. The last six run without Ray,
+All but the `joint` ones and `ray` report the cross-fitted score. The last seven run without Ray,
 one training after the other, as nothing that is counted needs it (`optuna_policies.py`). Of a table
 whose points were drawn from ranges the nearest one that is left stands for a proposal
 (`stand_in.py`).
@@ -30,7 +31,9 @@ The yardstick is the same for all. A search is over when the model that it would
 with the best score it was told, has an H-mean over all pages within 0.002 of the table's best
 (any training, epoch and setting). Every epoch of every trial up to then is counted, in the order in
 which the search hears of them. A search that trains `cap` epochs without getting there, or ends
-before that, counts as `cap` and under "not reached". Intervals are 95 % of a bootstrap over
+before that, counts as `cap` and under "not reached". With `unit=seconds` an epoch counts by the
+processor time that it took when it was recorded, in those of the mean epoch of the table: what is
+called epochs is then time. Intervals are 95 % of a bootstrap over
 seeds. With `concurrent=1` the same seed gives the same figures; `output` keeps those of every seed.
 """
 
@@ -49,6 +52,7 @@ from policies import Rules, chosen
 from replay import (
     CURVE_EPOCHS,
     MARGIN,
+    UNITS,
     Outcome,
     Ratio,
     Table,
@@ -73,6 +77,7 @@ DEFAULTS = {
     "concurrent": 1,
     "grace": 1,
     "factor": 3,
+    "unit": "epochs",
     "output": None,
 }
 CORES = 2
@@ -83,12 +88,11 @@ def replay(name: str, table: Table, seed: int, *, cap: int, rules: Rules) -> Out
     """One search by a policy of `POLICIES`; Ray must be running for one of `ON_RAY`."""
     yardstick, start = Yardstick(table.target, cap), time.perf_counter()
     POLICIES[name](table, yardstick, seed, rules)
-    epochs, reached = len(yardstick.worths), yardstick.reached
     return Outcome(
         seed=seed,
-        epochs=epochs,
-        reached=reached,
-        counted=epochs if reached else cap,
+        epochs=yardstick.spent,
+        reached=yardstick.reached,
+        counted=yardstick.spent if yardstick.reached else cap,
         curve=yardstick.curve(),
         seconds=round(time.perf_counter() - start, 1),
     )
@@ -107,7 +111,7 @@ def replay_all(
     return found
 
 
-def counts_of(found: Mapping[str, Sequence[Outcome]]) -> dict[str, list[int]]:
+def counts_of(found: Mapping[str, Sequence[Outcome]]) -> dict[str, list[float]]:
     """The epochs of every seed by policy."""
     return {name: [o.counted for o in outcomes] for name, outcomes in found.items()}
 
@@ -166,7 +170,7 @@ def tables(table: Table, found: Mapping[str, Sequence[Outcome]], cap: int) -> st
 
 def at_least(epochs: float, cap: int) -> str:
     """A number of epochs; one at the cap is a lower bound."""
-    return f"≥ {epochs:g}" if epochs >= cap else f"{epochs:g}"
+    return f"≥ {epochs:g}" if epochs >= cap else f"{round(epochs, 1):g}"
 
 
 def medians(outcomes: Sequence[Outcome]) -> list[float]:
@@ -191,7 +195,9 @@ def details(table: Table, found: Mapping[str, Sequence[Outcome]]) -> dict[str, A
 
 def main(options: dict[str, Any]) -> None:
     names = chosen(options["policies"], POLICIES, factor=options["factor"])
-    table = read_table(Path(options["table"]))
+    if options["unit"] not in UNITS:
+        raise InputError(f"unit: must be one of {', '.join(UNITS)}, got {options['unit']!r}")
+    table = read_table(Path(options["table"]), options["unit"])
     if options["grace"] > table.epochs:
         raise InputError(
             f"grace: must not exceed the table's {table.epochs} epochs, got {options['grace']}"

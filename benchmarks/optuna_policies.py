@@ -21,6 +21,7 @@ from replay import Arrival, Table, Yardstick
 from orchestrator.compare.halving import Progress, leader, promotable, rungs
 
 ROUND, PROMOTED = 20, 3  # i-Epoch: trials that are compared, and those of them that are trained on
+TRIALS = 3000  # of a search, more than can be begun
 DRAWS = 1000  # so often is a point drawn again that was tried
 
 
@@ -63,7 +64,8 @@ class Lookup:
             whole, shipped = table.whole[row, index, column], table.shipped[row, index]
             score = table.crossfit[row, index] if self._nested else whole
             training.values[index + 1] = float(score)
-            self._yardstick.add(Arrival(float(score), float(shipped if self._nested else whole)))
+            worth = float(shipped if self._nested else whole)
+            self._yardstick.add(Arrival(float(score), worth, table.cost(row, index)))
             if self._yardstick.over:
                 raise EnoughError
 
@@ -188,4 +190,4 @@ def optuna_hyperband(
             min_resource=rules.grace, max_resource=table.epochs, reduction_factor=rules.factor
         ),
     )
-    until_enough(lambda: study.optimize(objective, n_trials=yardstick.cap))
+    until_enough(lambda: study.optimize(objective, n_trials=TRIALS))

@@ -31,6 +31,7 @@ CURVE_EPOCHS = (10, 20, 40, 80, 160, 320)
 RESAMPLES = 10_000
 KEYS = ("configs", "settings", "about", "hmeans")
 RANGES, SEEDS = "ranges", "seeds"  # of tables whose trainings were drawn alone
+UNITS = ("epochs", "seconds")
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +43,7 @@ class Table:
     hmeans: `(C, E, 2, S)` float64 in [0, 1], the H-mean of two halves of the pages.
     about: what the trainings share.
     ranges: the settings of a training that were drawn from a range.
+    costs: `(C, E)` float64, what each epoch counts; None is 1 each.
     """
 
     configs: tuple[dict[str, Any], ...]
@@ -49,6 +51,11 @@ class Table:
     hmeans: NDArray[np.float64]
     about: dict[str, Any]
     ranges: tuple[Parameter, ...] = ()
+    costs: NDArray[np.float64] | None = None
+
+    def cost(self, row: int, index: int) -> float:
+        """What an epoch of a training counts, the first one at index 0."""
+        return 1.0 if self.costs is None else float(self.costs[row, index])
 
     @cached_property
     def space(self) -> tuple[Parameter, ...]:
@@ -122,16 +129,19 @@ class Table:
         }
 
 
-def read_table(path: Path) -> Table:
+def read_table(path: Path, unit: str = "epochs") -> Table:
     """The table that `record_trainings.py` wrote; InputError when it is not one, or not whole.
 
-    Of a configuration that was trained with several seeds it has the first one's training.
+    Of a configuration that was trained with several seeds it has the first one's training. With
+    the unit `seconds` an epoch counts by the processor time that it took, in those of the mean
+    epoch of the table.
     """
     try:
         with np.load(path, allow_pickle=False) as file:
             found = {key: file[key] for key in KEYS}
             ranges = json.loads(str(file[RANGES])) if RANGES in file else {}
             first = file[SEEDS] == 0 if SEEDS in file else slice(None)
+            costs = None if unit == "epochs" else _relative(file["seconds"][first])
         configs, settings, about = (json.loads(str(found[key])) for key in KEYS[:3])
         drawn = tuple(read_parameter(key, spec) for key, spec in ranges.items())
     except FileNotFoundError:
@@ -151,7 +161,15 @@ def read_table(path: Path) -> Table:
         _require_every_combination(path, "trainings", configs)
     _require_every_combination(path, "settings", settings)
     points = np.array(configs)[first].tolist()
-    return Table(tuple(points), tuple(settings), hmeans[first] / LEVELS, about, drawn)
+    return Table(tuple(points), tuple(settings), hmeans[first] / LEVELS, about, drawn, costs)
+
+
+def _relative(seconds: NDArray[np.floating]) -> NDArray[np.float64]:
+    """The seconds of each epoch over their mean, from `(C, E)` seconds of all epochs so far."""
+    each = np.diff(seconds.astype(np.float64), axis=1, prepend=0)
+    if not each.any():
+        raise ValueError("its trainings took no time")
+    return each / each[each > 0].mean()  # those behind one that broke down took none
 
 
 def choices(points: Sequence[Mapping[str, Any]]) -> tuple[Parameter, ...]:
@@ -183,18 +201,21 @@ class Arrival:
 
     score: what the trial reported for this epoch, by which the search compares.
     worth: H-mean over all pages of the model that would be shipped from it.
+    cost: what it counts.
     """
 
     score: float
     worth: float
+    cost: float = 1.0
 
 
 class Yardstick:
     """Counts the epochs of a search, and watches the model that it would ship."""
 
-    def __init__(self, target: float, cap: int) -> None:
+    def __init__(self, target: float, cap: float) -> None:
         self.target, self.cap = target, cap
         self.worths: list[float] = []  # of the incumbent after each epoch
+        self._spent: list[float] = []  # up to the end of each epoch
         self._incumbent: Arrival | None = None
 
     def add(self, arrival: Arrival) -> None:
@@ -202,6 +223,12 @@ class Yardstick:
         if self._incumbent is None or arrival.score > self._incumbent.score:
             self._incumbent = arrival
         self.worths.append(self._incumbent.worth)
+        self._spent.append(self.spent + arrival.cost)
+
+    @property
+    def spent(self) -> float:
+        """What all epochs count so far."""
+        return self._spent[-1] if self._spent else 0.0
 
     @property
     def reached(self) -> bool:
@@ -211,33 +238,34 @@ class Yardstick:
     @property
     def over(self) -> bool:
         """Whether there is nothing more to learn: reached, or at the cap."""
-        return self.reached or len(self.worths) >= self.cap
+        return self.reached or self.spent >= self.cap
 
     def curve(self) -> list[float | None]:
-        """The incumbent's H-mean after `CURVE_EPOCHS`; where the search was over, its last one."""
-        return [
-            None if not self.worths else self.worths[min(count, len(self.worths)) - 1]
-            for count in CURVE_EPOCHS
-        ]
+        """The incumbent's H-mean after `CURVE_EPOCHS`; where the search was over, its last one.
+
+        None before the first epoch is over.
+        """
+        done = np.searchsorted(self._spent, CURVE_EPOCHS, side="right").tolist()
+        return [self.worths[count - 1] if count else None for count in done]
 
 
 @dataclass(frozen=True)
 class Outcome:
     """One replayed search.
 
-    epochs: trained until it was over. counted: the same where it reached the target; otherwise
-    the cap, as a lower bound of what it would have taken.
+    epochs: trained until it was over, or what they count. counted: the same where it reached the
+    target; otherwise the cap, as a lower bound of what it would have taken.
     """
 
     seed: int
-    epochs: int
+    epochs: float
     reached: bool
-    counted: int
+    counted: float
     curve: list[float | None]
     seconds: float
 
 
-def spread(counts: Sequence[int]) -> list[float]:
+def spread(counts: Sequence[float]) -> list[float]:
     """Minimum, lower quartile, median, upper quartile, maximum."""
     return [float(np.percentile(counts, percent)) for percent in (0, 25, 50, 75, 100)]
 
@@ -254,7 +282,7 @@ class Ratio:
         return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
 
 
-def ratios(ours: Sequence[int], theirs: Sequence[int]) -> dict[str, Ratio]:
+def ratios(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, Ratio]:
     """Epochs of `ours` over those of `theirs`, by medians and by means.
 
     Each group's seeds are drawn anew on their own: equal seeds of two policies share nothing.

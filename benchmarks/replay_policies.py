@@ -13,9 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import optuna
-from numpy.typing import NDArray
 from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection
 from optuna_policies import i_epoch, one_by_one, optuna_hyperband, pasha, random_search
@@ -46,9 +44,9 @@ class Watch(Ending):
 
     trial = "replayed trial"
 
-    def __init__(self, yardstick: Yardstick, shipped: NDArray[np.float64], *, nested: bool) -> None:
+    def __init__(self, yardstick: Yardstick, table: Table, *, nested: bool) -> None:
         super().__init__()
-        self._yardstick, self._shipped, self._nested = yardstick, shipped, nested
+        self._yardstick, self._table, self._nested = yardstick, table, nested
 
     def is_enough(self) -> bool:
         """Whether the yardstick has seen what it needs."""
@@ -61,8 +59,8 @@ class Watch(Ending):
             self.error = str(result["error"])
         elif result["trained"] and not self._yardstick.over:
             score, place = float(result["hmean"]), (result["row"], result["epoch"] - 1)
-            worth = float(self._shipped[place]) if self._nested else score
-            self._yardstick.add(Arrival(score, worth))
+            worth = float(self._table.shipped[place]) if self._nested else score
+            self._yardstick.add(Arrival(score, worth, self._table.cost(*place)))
 
 
 def documented(
@@ -79,32 +77,39 @@ def documented(
             _trainable(table, Path(folder, "rows"), nested=nested),
             searched(table, nested=nested),
             epochs=table.epochs,
-            trials=yardstick.cap,  # more than can be begun
+            trials=CAP,
             seed=seed,
             rules=rules,
             folder=folder,
-            ending=Watch(yardstick, table.shipped, nested=nested),
+            ending=Watch(yardstick, table, nested=nested),
         )
 
 
 @contextmanager
 def _begun(
-    table: Table, seed: int, rules: Rules, *, nested: bool = True, promote: bool = True
+    table: Table,
+    seed: int,
+    rules: Rules,
+    *,
+    nested: bool = True,
+    scheduler: str = "promote",
+    compare: str = "epochs",
 ) -> Iterator[Run]:
     """A run of this project that has proposed nothing yet; its folder is gone in the end.
 
     When `nested`, trials differ in their training only and report the cross-fitted H-mean;
-    otherwise post-processing is drawn too, as in `documented`. With `promote` they pause at rungs
-    and the best go on; otherwise ASHA stops them.
+    otherwise post-processing is drawn too, as in `documented`. The other two are settings of
+    `search`.
     """
+    searched_keys = {parameter.key for parameter in table.space}
     space = SearchSpace(
         name="replay",
         description="",
-        fixed={},
+        fixed={k: v for k, v in table.about.items() if "." in k and k not in searched_keys},
         parameters={parameter.key: parameter for parameter in searched(table, nested=nested)},
         warm_start=(),
         budget=Budget(
-            trials=CAP,  # more than can be begun
+            trials=CAP,
             epochs=table.epochs,
             grace_epochs=rules.grace,
             reduction_factor=rules.factor,
@@ -114,8 +119,8 @@ def _begun(
     # A database would be told the same and take most of the time.
     storage = InMemoryStorage()
     storage.create_new_study([StudyDirection.MAXIMIZE], "replay")
-    scheduler = {"scheduler": "promote" if promote else "asha"}
-    config = SearchConfig.model_validate({"space": "replay", "seed": seed, "search": scheduler})
+    search = {"scheduler": scheduler, "compare": compare}
+    config = SearchConfig.model_validate({"space": "replay", "seed": seed, "search": search})
     with tempfile.TemporaryDirectory() as name:
         yield Run(Path(name), config, space, Study(storage, "replay"))
 
@@ -127,24 +132,26 @@ def own(
     rules: Rules,
     *,
     nested: bool = True,
-    promote: bool = True,
+    scheduler: str = "promote",
 ) -> None:
     """This project's search, as `python -m orchestrator.search` runs it; see `_begun`."""
-    watch = Watch(yardstick, table.shipped, nested=nested)
-    with _begun(table, seed, rules, nested=nested, promote=promote) as run:
+    watch = Watch(yardstick, table, nested=nested)
+    with _begun(table, seed, rules, nested=nested, scheduler=scheduler) as run:
         trial = replayed_trial(table, run.folder / "rows", nested=nested)
         resources = TrialResources(cpus=1, gpus=0, concurrent=rules.concurrent)
         session = Session(run, trial, resources, no_limits())
         until_enough(lambda: run_search(session, [Heard(watch, run)]))
 
 
-def own_alone(table: Table, yardstick: Yardstick, seed: int, rules: Rules) -> None:
+def own_alone(
+    table: Table, yardstick: Yardstick, seed: int, rules: Rules, *, compare: str = "epochs"
+) -> None:
     """What this project's search decides, without Ray: one job after the other, in this process.
 
     With one trial at a time it is the search of `own`, epoch by epoch, in a hundredth of the time.
     """
-    watch = Watch(yardstick, table.shipped, nested=True)
-    with _begun(table, seed, rules) as run:
+    watch = Watch(yardstick, table, nested=True)
+    with _begun(table, seed, rules, compare=compare) as run:
         jobs, heard = SearchJobs(run, halving_of(run)), Heard(watch, run)
         trial = replayed_trial(table, run.folder / "rows", nested=True)
         until_enough(lambda: _one_by_one(jobs, trial, heard))
@@ -166,11 +173,12 @@ ON_RAY: dict[str, Policy] = {
     "ray": documented,
     "ours": own,
     "ray-nested": partial(documented, nested=True),
-    "ours-asha": partial(own, promote=False),
+    "ours-asha": partial(own, scheduler="asha"),
     "ours-joint": partial(own, nested=False),
 }
 POLICIES: dict[str, Policy] = ON_RAY | {
     "ours-alone": own_alone,
+    "ours-cost": partial(own_alone, compare="cost"),
     "random": partial(one_by_one, random_search),
     "iepoch": partial(one_by_one, i_epoch),
     "pasha": partial(one_by_one, pasha),

@@ -140,6 +140,24 @@ def test_a_proposal_stands_for_the_nearest_training_that_is_left(drawn):
     assert [drawn.row_of(other, taking(taken)) for _ in range(2)] == [3, 3]
 
 
+def test_in_seconds_an_epoch_counts_by_what_it_took_over_the_mean(drawn, tmp_path):
+    with np.load(tmp_path / "drawn.npz") as file:
+        arrays = dict(file)
+    # Of all epochs so far: 2 and 4 seconds, 4 and 8, another seed, 6 and none behind a break, 3, 3.
+    seconds = np.array([[2, 6], [4, 12], [90, 99], [6, 6], [3, 6]], np.float32)
+    arrays |= {"seconds": seconds, "hmeans": np.repeat(arrays["hmeans"], 2, axis=1)}
+    np.savez(tmp_path / "two.npz", **arrays)
+    found = replay.read_table(tmp_path / "two.npz", "seconds")
+    mean = 30 / 7
+    expected = np.array([[2, 4], [4, 8], [6, 0], [3, 3]]) / mean
+    got = [[found.cost(row, index) for index in range(2)] for row in range(4)]
+    np.testing.assert_allclose(got, expected)
+    assert [replay.read_table(tmp_path / "two.npz").cost(1, 1), drawn.cost(0, 0)] == [1, 1]
+    np.savez(tmp_path / "none.npz", **(arrays | {"seconds": np.zeros((5, 2))}))
+    with pytest.raises(InputError, match="took no time"):
+        replay.read_table(tmp_path / "none.npz", "seconds")
+
+
 def test_in_a_grid_a_point_is_its_own_row_however_often(table):
     assert [table.row_of({"lr": 0.2}, taking({1})) for _ in range(3)] == [1, 1, 1]
 
@@ -221,6 +239,23 @@ def test_a_search_is_over_at_the_cap():
     heard(yardstick, (0.2, 0.2))
     assert yardstick.over
     assert not yardstick.reached
+
+
+def test_epochs_that_count_unlike_are_counted_by_what_they_cost():
+    yardstick = replay.Yardstick(2.0, cap=20)
+    for cost, worth in ((4.0, 0.1), (5.5, 0.2), (0.5, 0.3), (10.0, 0.4)):
+        assert not yardstick.over
+        yardstick.add(replay.Arrival(worth, worth, cost))
+    assert yardstick.spent == 20
+    assert yardstick.over
+    # After 10 the first three are over, just.
+    assert yardstick.curve() == [0.3, 0.4, 0.4, 0.4, 0.4, 0.4]
+
+
+def test_nothing_is_shipped_before_the_first_epoch_is_over():
+    yardstick = replay.Yardstick(2.0, cap=100)
+    yardstick.add(replay.Arrival(0.5, 0.5, 15.0))
+    assert yardstick.curve() == [None, 0.5, 0.5, 0.5, 0.5, 0.5]
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=400))

@@ -119,6 +119,22 @@ def test_a_replayed_joint_trial_reports_its_own_setting(tmp_path, table):
     assert [r["hmean"] for r in told] == table.whole[2, :, 2].tolist()
 
 
+def test_compared_by_cost_large_networks_meet_their_rungs_in_fewer_epochs():
+    nets = ("mobilenetv3_small_050", "resnet18")
+    rates = (0.001, 0.002, 0.003)
+    configs = tuple({"model.backbone": net, "optimizer.lr": lr} for net in nets for lr in rates)
+    about = {"augment.crop_px": 64, "model.neck_channels": 16}
+    scores = np.tile(np.linspace(0.1, 0.9, 9)[None, :, None, None], (6, 1, 2, 1))  # all alike
+    costs = np.repeat([1.0, 9.0], 3)[:, None] * np.ones((6, 9))
+    trained = {}
+    for name in ("ours-alone", "ours-cost"):
+        same = replay.Table(configs, ({"thresh": 0.3},), scores, about, (), costs)
+        yardstick = replay.Yardstick(2.0, 10_000)
+        POLICIES[name](same, yardstick, 0, Rules(grace=3, factor=3, concurrent=1))
+        trained[name] = yardstick.spent
+    assert trained["ours-cost"] < trained["ours-alone"]
+
+
 @pytest.mark.usefixtures("ray_cluster")
 @pytest.mark.parametrize("name", ["ray", "ours", "optuna-hyperband"])
 def test_a_search_of_ranges_trains_what_was_recorded(table, name):

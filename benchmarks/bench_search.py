@@ -12,7 +12,7 @@ ours: this project's search. Post-processing is scored from each trained model, 
 ray-nested: `ray` with the cross-fitted score, so that only the training is searched.
 ours-asha: `ours` with a scheduler that stops trials for good, as `ray`'s does.
 ours-joint: `ours` with post-processing drawn, as in `ray`.
-ours-alone: `ours` without Ray: the same figures as with `concurrent=1`, for many seeds.
+ours-alone, ray-alone: the same without Ray: the figures of `concurrent=1`, for many seeds.
 ours-cost: `ours-alone` with `search.compare=cost`: rungs at equal arithmetic.
 random: points drawn at random, each once, all trained to the end.
 iepoch: twenty points drawn at random are trained for `grace` epochs, the best three of them to the
@@ -22,10 +22,9 @@ pasha: points drawn at random are promoted as in `ours`, up to a rung that rises
 optuna-hyperband: Optuna's TPE with its HyperbandPruner, as its documentation puts them together.
 optuna-hyperband-joint: the same with post-processing drawn, as in `ray`.
 
-All but the `joint` ones and `ray` report the cross-fitted score. The last seven run without Ray,
-one training after the other, as nothing that is counted needs it (`optuna_policies.py`). Of a table
-whose points were drawn from ranges the nearest one that is left stands for a proposal
-(`stand_in.py`).
+All but the `joint` ones and `ray` report the cross-fitted score. Those from `ours-alone` on run
+without Ray, one training after the other, as nothing that is counted needs it. Of a table whose
+points were drawn from ranges the nearest one that is left stands for a proposal (`stand_in.py`).
 
 The yardstick is the same for all. A search is over when the model that it would ship, the epoch
 with the best score it was told, has an H-mean over all pages within 0.002 of the table's best
@@ -81,7 +80,7 @@ DEFAULTS = {
     "output": None,
 }
 CORES = 2
-BASELINE, OURS = "ray", ("ours", "ours-alone")
+BASELINES, OURS = ("ray", "ray-alone"), ("ours", "ours-alone")
 
 
 def replay(name: str, table: Table, seed: int, *, cap: int, rules: Rules) -> Outcome:
@@ -117,10 +116,12 @@ def counts_of(found: Mapping[str, Sequence[Outcome]]) -> dict[str, list[float]]:
 
 
 def compared(found: Mapping[str, Sequence[Outcome]]) -> dict[str, dict[str, Ratio]]:
-    """Epochs of every other policy over those of `ray`, where that was run."""
+    """Epochs of every other policy over those of `ray` or `ray-alone`, where one was run."""
     counts = counts_of(found)
-    others = counts.keys() - {BASELINE} if BASELINE in counts else set()
-    return {name: ratios(counts[name], counts[BASELINE]) for name in counts if name in others}
+    base = next((counts[name] for name in BASELINES if name in counts), None)
+    if base is None:
+        return {}
+    return {name: ratios(counts[name], base) for name in counts if name not in BASELINES}
 
 
 def ours_over(found: Mapping[str, Sequence[Outcome]]) -> dict[str, dict[str, Ratio]]:

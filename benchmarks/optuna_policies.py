@@ -7,8 +7,9 @@ that pauses the training of a function and goes on with it, as two of them do.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import optuna
 from optuna.pruners import HyperbandPruner
@@ -19,6 +20,7 @@ from policies import EnoughError, Rules, until_enough
 from replay import Arrival, Table, Yardstick
 
 from orchestrator.compare.halving import Progress, leader, promotable, rungs
+from orchestrator.space.parameters import Parameter
 
 ROUND, PROMOTED = 20, 3  # i-Epoch: trials that are compared, and those of them that are trained on
 TRIALS = 3000  # of a search, more than can be begun
@@ -45,11 +47,18 @@ class Lookup:
         self._taken: set[int] = set()
         self._columns = {tuple(s.values()): i for i, s in enumerate(table.settings)}
 
+    @property
+    def space(self) -> tuple[Parameter, ...]:
+        """What a search draws: of the training, and of post-processing unless `nested`."""
+        return self.table.space if self._nested else self.table.space + self.table.setting_space
+
     def begin(self, trial: Trial) -> Training:
         """The training of a point that Optuna draws; it has no epoch yet."""
-        space = self.table.space if self._nested else self.table.space + self.table.setting_space
-        point = {parameter.key: parameter.suggest(trial) for parameter in space}
-        setting = tuple(point[parameter.key] for parameter in space[len(self.table.space) :])
+        return self.at({parameter.key: parameter.suggest(trial) for parameter in self.space})
+
+    def at(self, point: Mapping[str, Any]) -> Training:
+        """The training of a point of `space`; it has no epoch yet."""
+        setting = tuple(point[parameter.key] for parameter in self.space[len(self.table.space) :])
         return Training(self.table.row_of(point, self._take), self._columns.get(setting, 0))
 
     def _take(self, row: int) -> bool:

@@ -19,6 +19,7 @@ from optuna.study import StudyDirection
 from optuna_policies import i_epoch, one_by_one, optuna_hyperband, pasha, random_search
 from policies import Ending, Heard, Rules, no_limits, tune_as_documented, until_enough
 from ray import tune
+from ray_alone import documented_alone
 from replay import Arrival, Table, Yardstick
 
 from orchestrator.compare.decisions import halving_of
@@ -177,6 +178,7 @@ ON_RAY: dict[str, Policy] = {
     "ours-joint": partial(own, nested=False),
 }
 POLICIES: dict[str, Policy] = ON_RAY | {
+    "ray-alone": documented_alone,
     "ours-alone": own_alone,
     "ours-cost": partial(own_alone, compare="cost"),
     "random": partial(one_by_one, random_search),

@@ -3,7 +3,8 @@
 In a table of drawn points no proposal is one of them. The nearest one that the search has not had
 yet takes its place. Mind what that leaves out. A sampler is told of its own point what was scored
 at another, farther away the fewer are left, so it learns less than it would, and its late proposals
-are hardly its own. A search that draws at random loses nothing by it. So what a sampler gains is
+are hardly its own: of choices whose trainings it has all had it gets others, and is told so by
+their scores. A search that draws at random loses nothing by it. So what a sampler gains is
 underestimated, and nothing is found that is better than what the table has.
 """
 
@@ -20,11 +21,10 @@ def row_finder(configs: Sequence[Mapping[str, Any]], drawn: Collection[str]) -> 
     """A function that gives the row which stands for a point.
 
     It takes the point and `take`, which says of a row whether it is free, and takes it then. Rows
-    must have the same choices, or as many of them as any row of an unfinished table has. By the
-    settings that were `drawn` from ranges the distance is that of the logarithms, as a setting
-    counts by its ratio; so a rate, with the widest range, counts most. When all rows with these
-    choices are taken it is the nearest again. Where nothing was drawn it is the row of the very
-    point, taken or not.
+    with the same choices come first, then those with one other choice, and so on. By the settings
+    that were `drawn` from ranges the distance is that of the logarithms, as a setting counts by
+    its ratio; so a rate, with the widest range, counts most. When all rows are taken it is the
+    nearest again. Where nothing was drawn it is the row of the very point, taken or not.
     """
 
     def row_of(point: Mapping[str, Any], take: Callable[[int], bool]) -> int:
@@ -33,8 +33,7 @@ def row_finder(configs: Sequence[Mapping[str, Any]], drawn: Collection[str]) -> 
             others = sum(config[key] != point[key] for key in config if key not in drawn)
             ratios = [math.log2(config[key] / point[key]) for key in drawn]
             found.append((others, math.hypot(*ratios), row))
-        fewest = min(found)[0]
-        rows = [row for others, _, row in sorted(found) if others == fewest]
+        rows = [row for _, _, row in sorted(found)]
         return next((row for row in rows if drawn and take(row)), rows[0])
 
     return row_of

@@ -12,7 +12,7 @@ from detector.config.cli import log
 from detector.config.sections import Section
 from detector.core.commands import command
 from orchestrator.execute.trial import TrialFunction
-from orchestrator.page_parts.folds import FILE, FOLDS_FOLDER, FoldPlan, FoldScores, fold_plan
+from orchestrator.page_parts.folds import FILE, FoldPlan, FoldScores, fold_plan
 from orchestrator.page_parts.scores import scored
 from orchestrator.page_parts.train import done_in, opened, train_again
 from orchestrator.place.interruption import INTERRUPTED, Interruption
@@ -20,7 +20,6 @@ from orchestrator.propose.kept import KeptTrainings, best_of
 from orchestrator.report_page.write import try_report
 from orchestrator.run.endings import joined
 from orchestrator.run.run import Run
-from orchestrator.trials.duration import duration
 
 MOST_PARTS = 20
 
@@ -56,13 +55,7 @@ def _made(
     known = KeptTrainings(run.folder, FILE)
     left = [f.training for f in planned.folds if known.of(f.training.folder) is None]
     if left:
-        each, leader = duration(planned.seconds), planned.leader.trial
-        log(
-            f"cost: {len(left)} of {len(planned.folds)} trainings are to do with the settings of "
-            f"trial {leader}, whose own took {each}: about "
-            f"{duration(planned.seconds * len(left))} in all "
-            f"(trials/{leader}*/{FOLDS_FOLDER}/*/log.txt)"
-        )
+        log(planned.cost(len(left)))
         train_again(run, left, known, trial, interruption)
     found = []
     for fold in planned.folds:

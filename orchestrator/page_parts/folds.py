@@ -25,6 +25,7 @@ from orchestrator.propose.kept import broken, read_kept
 from orchestrator.results.new_pages import between
 from orchestrator.run.run import Run
 from orchestrator.run.trial_data import training_split, validation_pages
+from orchestrator.trials.duration import duration
 from orchestrator.trials.records import TrialRecord
 
 FILE = "folds.json"  # in the folder of a run
@@ -43,11 +44,26 @@ class Fold:
 
 @dataclass(frozen=True)
 class FoldPlan:
-    """The trainings for the settings of `leader`, whose own took `seconds`."""
+    """The trainings for the settings of `leader`.
+
+    seconds: what its own took. compared: the pages that this one validated on.
+    """
 
     leader: TrialRecord
     seconds: float
     folds: tuple[Fold, ...]
+    compared: int = 0
+
+    def cost(self, left: int) -> str:
+        """What is to be done while there are so many trainings left, as a line."""
+        leader, each = self.leader.trial, duration(self.seconds)
+        most = max(len(fold.pages) for fold in self.folds)
+        slower = f"; and more, as they validate on up to {most} pages and it did on {self.compared}"
+        return (
+            f"cost: {left} of {len(self.folds)} trainings are to do with the settings of "
+            f"trial {leader}, whose own took {each}: about {duration(self.seconds * left)} in all "
+            f"(trials/{leader}*/{FOLDS_FOLDER}/*/log.txt){slower if most > self.compared else ''}"
+        )
 
 
 def fold_plan(run: Run, parts: int) -> FoldPlan:
@@ -81,7 +97,7 @@ def fold_plan(run: Run, parts: int) -> FoldPlan:
             "folds: the search compared trials by all training pages, so none is left to score on; "
             "choose a data.val_split apart from data.train_split"
         )
-    return FoldPlan(leader, seconds_of(run, leader), tuple(found))
+    return FoldPlan(leader, seconds_of(run, leader), tuple(found), len(compared))
 
 
 @dataclass(frozen=True)

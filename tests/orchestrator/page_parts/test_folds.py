@@ -34,12 +34,19 @@ def test_each_part_is_scored_by_a_training_on_the_others(made):
     assert (first.folder, first.seed) == (home / "folds/1-of-3", 7)
     assert first.values == {"data.val_split": "train@1/3", "data.val_pages": None}
     assert [fold.name for fold in plan.folds] == [f"part {i} of 3" for i in (1, 2, 3)]
+    assert plan.cost(2) == (
+        "cost: 2 of 3 trainings are to do with the settings of trial 00000, whose own took 5m 00s: "
+        "about 10m 00s in all (trials/00000*/folds/*/log.txt); and more, as they validate on up "
+        "to 4 pages and it did on 2"
+    )
 
 
 def test_pages_that_trials_were_compared_by_are_scored_in_no_part(made):
     run = made(", data.val_split: train@2/5")
     run.add(*ALL)
-    assert left_out(fold_plan(run.run, 5)) == ["01", "45", "67", "89"]
+    plan = fold_plan(run.run, 5)
+    assert left_out(plan) == ["01", "45", "67", "89"]
+    assert plan.cost(1).endswith("*/log.txt)")  # as many pages as the trial had
     assert left_out(fold_plan(run.run, 2)) == ["014", "56789"]
     with pytest.raises(InputError, match="folds: part 2 of 4 has one page that the search did not"):
         fold_plan(run.run, 4)
@@ -48,7 +55,9 @@ def test_pages_that_trials_were_compared_by_are_scored_in_no_part(made):
 def test_a_limit_of_validation_pages_is_not_that_of_a_part(made):
     run = made(", data.val_split: train@1/2, data.val_pages: 2")
     run.add(*ALL)
-    assert left_out(fold_plan(run.run, 2)) == ["134", "56789"]  # 0 and 2 were compared by
+    plan = fold_plan(run.run, 2)
+    assert left_out(plan) == ["134", "56789"]  # 0 and 2 were compared by
+    assert plan.cost(2).endswith("; and more, as they validate on up to 5 pages and it did on 2")
 
 
 def test_the_time_is_that_of_the_training_whose_weights_the_leader_has(made):

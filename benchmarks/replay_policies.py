@@ -35,7 +35,7 @@ from orchestrator.space.parameters import Budget, Parameter
 from orchestrator.space.search_space import SearchSpace
 from orchestrator.trials.job import TrialJob
 
-CAP = 3000  # trials of a search, more than can be begun
+CAP = 3000  # trials of a search, more than can be begun; of drawn points there are no more of ours
 
 Policy = Callable[[Table, Yardstick, int, Rules], None]
 
@@ -110,7 +110,7 @@ def _begun(
         parameters={parameter.key: parameter for parameter in searched(table, nested=nested)},
         warm_start=(),
         budget=Budget(
-            trials=CAP,
+            trials=len(table.configs) if table.ranges else CAP,
             epochs=table.epochs,
             grace_epochs=rules.grace,
             reduction_factor=rules.factor,

@@ -12,7 +12,8 @@ ours: this project's search. Post-processing is scored from each trained model, 
 ray-nested: `ray` with the cross-fitted score, so that only the training is searched.
 ours-asha: `ours` with a scheduler that stops trials for good, as `ray`'s does.
 ours-joint: `ours` with post-processing drawn, as in `ray`.
-ours-alone, ray-alone: the same without Ray: the figures of `concurrent=1`, for many seeds.
+ours-alone: `ours` without Ray: the same figures as with `concurrent=1`, for many seeds.
+ray-alone: the same of `ray`: Ray Tune's own searcher and scheduler (`ray_alone.py`).
 ours-cost: `ours-alone` with `search.compare=cost`: rungs at equal arithmetic.
 random: points drawn at random, each once, all trained to the end.
 iepoch: twenty points drawn at random are trained for `grace` epochs, the best three of them to the

@@ -20,10 +20,8 @@ from policies import EnoughError, Rules, until_enough
 from replay import Arrival, Table, Yardstick
 
 from orchestrator.compare.halving import Progress, leader, promotable, rungs
-from orchestrator.space.parameters import Parameter
 
 ROUND, PROMOTED = 20, 3  # i-Epoch: trials that are compared, and those of them that are trained on
-TRIALS = 3000  # of a search, more than can be begun
 DRAWS = 1000  # so often is a point drawn again that was tried
 
 
@@ -47,18 +45,15 @@ class Lookup:
         self._taken: set[int] = set()
         self._columns = {tuple(s.values()): i for i, s in enumerate(table.settings)}
 
-    @property
-    def space(self) -> tuple[Parameter, ...]:
-        """What a search draws: of the training, and of post-processing unless `nested`."""
-        return self.table.space if self._nested else self.table.space + self.table.setting_space
-
     def begin(self, trial: Trial) -> Training:
         """The training of a point that Optuna draws; it has no epoch yet."""
-        return self.at({parameter.key: parameter.suggest(trial) for parameter in self.space})
+        space = self.table.searched(nested=self._nested)
+        return self.at({parameter.key: parameter.suggest(trial) for parameter in space})
 
     def at(self, point: Mapping[str, Any]) -> Training:
-        """The training of a point of `space`; it has no epoch yet."""
-        setting = tuple(point[parameter.key] for parameter in self.space[len(self.table.space) :])
+        """The training of a point that a search has drawn; it has no epoch yet."""
+        space = self.table.searched(nested=self._nested)
+        setting = tuple(point[parameter.key] for parameter in space[len(self.table.space) :])
         return Training(self.table.row_of(point, self._take), self._columns.get(setting, 0))
 
     def _take(self, row: int) -> bool:
@@ -199,4 +194,4 @@ def optuna_hyperband(
             min_resource=rules.grace, max_resource=table.epochs, reduction_factor=rules.factor
         ),
     )
-    until_enough(lambda: study.optimize(objective, n_trials=TRIALS))
+    until_enough(lambda: study.optimize(objective, n_trials=None))

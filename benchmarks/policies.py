@@ -22,6 +22,8 @@ from orchestrator.space.parameters import Parameter
 from orchestrator.trials.job import Listener, TrialJob
 from orchestrator.trials.records import TrialState
 
+METRIC = "hmean"  # what a trial reports to Ray Tune
+
 
 @dataclass(frozen=True)
 class Rules:
@@ -108,19 +110,18 @@ def tune_as_documented(
 ) -> None:
     """Ray Tune, OptunaSearch and ASHA, as Ray's documentation puts them together.
 
-    A trial draws one value of each setting of `space` and reports `hmean` after each epoch.
+    A trial draws one value of each setting of `space` and reports `METRIC` after each epoch.
+    trials: at most; -1 is no limit, as Ray has it.
     """
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    drawn, searcher, scheduler = documented_parts(space, epochs=epochs, seed=seed, rules=rules)
     tuner = tune.Tuner(
         trainable,
-        param_space={parameter.key: as_tune_has_it(parameter) for parameter in space},
+        param_space=drawn,
         tune_config=tune.TuneConfig(
-            metric="hmean",
+            metric=METRIC,
             mode="max",
-            search_alg=OptunaSearch(seed=seed),
-            scheduler=ASHAScheduler(
-                max_t=epochs, grace_period=rules.grace, reduction_factor=rules.factor
-            ),
+            search_alg=searcher,
+            scheduler=scheduler,
             num_samples=trials,
             max_concurrent_trials=rules.concurrent,
             reuse_actors=True,
@@ -133,6 +134,18 @@ def tune_as_documented(
         ),
     )
     until_enough(tuner.fit)
+
+
+def documented_parts(
+    space: Iterable[Parameter], *, epochs: int, seed: int, rules: Rules
+) -> tuple[dict[str, Any], OptunaSearch, ASHAScheduler]:
+    """What Ray Tune draws, the searcher that does, and the scheduler that stops trials."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    return (
+        {parameter.key: as_tune_has_it(parameter) for parameter in space},
+        OptunaSearch(seed=seed),
+        ASHAScheduler(max_t=epochs, grace_period=rules.grace, reduction_factor=rules.factor),
+    )
 
 
 def as_tune_has_it(parameter: Parameter) -> Any:

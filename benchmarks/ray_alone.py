@@ -6,35 +6,30 @@ unless that stops the trial, the searcher, and both of its end. Here that is a l
 
 from __future__ import annotations
 
+import itertools
 from types import SimpleNamespace
 from typing import Any
 
-import optuna
-from optuna_policies import TRIALS, Lookup
-from policies import Rules, as_tune_has_it, until_enough
+from optuna_policies import Lookup
+from policies import METRIC, Rules, documented_parts, until_enough
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 from ray.tune.search.optuna import OptunaSearch
 from replay import Table, Yardstick
-
-METRIC = "hmean"
 
 
 def documented_alone(
     table: Table, yardstick: Yardstick, seed: int, rules: Rules, *, nested: bool = False
 ) -> None:
     """The search of `replay_policies.documented`, epoch by epoch."""
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    lookup = Lookup(table, yardstick, nested=nested)
-    space = {p.key: as_tune_has_it(p) for p in lookup.space}
-    searcher = OptunaSearch(seed=seed)
-    searcher.set_search_properties(METRIC, "max", space)
-    scheduler = ASHAScheduler(
-        max_t=table.epochs, grace_period=rules.grace, reduction_factor=rules.factor
+    lookup, space = Lookup(table, yardstick, nested=nested), table.searched(nested=nested)
+    drawn, searcher, scheduler = documented_parts(
+        space, epochs=table.epochs, seed=seed, rules=rules
     )
+    searcher.set_search_properties(METRIC, "max", drawn)
     scheduler.set_search_properties(METRIC, "max")
 
     def search() -> None:
-        for number in range(TRIALS):
+        for number in itertools.count():
             _train(lookup, searcher, scheduler, str(number))
 
     until_enough(search)

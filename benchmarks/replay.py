@@ -68,6 +68,10 @@ class Table:
         """What a search chooses of post-processing, where that is drawn too."""
         return choices(self.settings)
 
+    def searched(self, *, nested: bool) -> tuple[Parameter, ...]:
+        """What a search draws: the training, and the post-processing too unless `nested`."""
+        return self.space if nested else self.space + self.setting_space
+
     @cached_property
     def row_of(self) -> Finder:
         """The training that stands for a point, see `stand_in.py`."""

@@ -31,11 +31,11 @@ from orchestrator.place.resources import TrialResources
 from orchestrator.propose.search_jobs import SearchJobs
 from orchestrator.run.run import Run
 from orchestrator.run.study import Study
-from orchestrator.space.parameters import Budget, Parameter
+from orchestrator.space.parameters import Budget
 from orchestrator.space.search_space import SearchSpace
 from orchestrator.trials.job import TrialJob
 
-CAP = 3000  # trials of a search, more than can be begun; of drawn points there are no more of ours
+CAP = 3000  # trials of ours on a grid, more than can be begun
 
 Policy = Callable[[Table, Yardstick, int, Rules], None]
 
@@ -76,9 +76,9 @@ def documented(
     with tempfile.TemporaryDirectory() as folder:
         tune_as_documented(
             _trainable(table, Path(folder, "rows"), nested=nested),
-            searched(table, nested=nested),
+            table.searched(nested=nested),
             epochs=table.epochs,
-            trials=CAP,
+            trials=-1,
             seed=seed,
             rules=rules,
             folder=folder,
@@ -107,7 +107,7 @@ def _begun(
         name="replay",
         description="",
         fixed={k: v for k, v in table.about.items() if "." in k and k not in searched_keys},
-        parameters={parameter.key: parameter for parameter in searched(table, nested=nested)},
+        parameters={parameter.key: parameter for parameter in table.searched(nested=nested)},
         warm_start=(),
         budget=Budget(
             trials=len(table.configs) if table.ranges else CAP,
@@ -187,11 +187,6 @@ POLICIES: dict[str, Policy] = ON_RAY | {
     "optuna-hyperband": optuna_hyperband,
     "optuna-hyperband-joint": partial(optuna_hyperband, nested=False),
 }
-
-
-def searched(table: Table, *, nested: bool) -> tuple[Parameter, ...]:
-    """What a search draws: the training, and the post-processing too unless `nested`."""
-    return table.space if nested else table.space + table.setting_space
 
 
 def _finder(

@@ -46,23 +46,29 @@ class Fold:
 class FoldPlan:
     """The trainings for the settings of `leader`.
 
-    seconds: what its own took. compared: the pages that this one validated on.
+    seconds: what its own took. compared: the pages that this one validated on. largest: the most
+    that one of the others does.
     """
 
     leader: TrialRecord
     seconds: float
     folds: tuple[Fold, ...]
-    compared: int = 0
+    compared: int
+    largest: int
 
     def cost(self, left: int) -> str:
         """What is to be done while there are so many trainings left, as a line."""
         leader, each = self.leader.trial, duration(self.seconds)
-        most = max(len(fold.pages) for fold in self.folds)
-        slower = f"; and more, as they validate on up to {most} pages and it did on {self.compared}"
+        slower = (
+            f"; and more, as they validate on up to {self.largest} pages and it did on "
+            f"{self.compared}"
+            if self.largest > self.compared
+            else ""
+        )
         return (
             f"cost: {left} of {len(self.folds)} trainings are to do with the settings of "
             f"trial {leader}, whose own took {each}: about {duration(self.seconds * left)} in all "
-            f"(trials/{leader}*/{FOLDS_FOLDER}/*/log.txt){slower if most > self.compared else ''}"
+            f"(trials/{leader}*/{FOLDS_FOLDER}/*/log.txt){slower}"
         )
 
 
@@ -75,7 +81,7 @@ def fold_plan(run: Run, parts: int) -> FoldPlan:
     leader = leader_of(run)
     number, config = int(leader.trial), run.space.train_config(leader.params)
     compared = {page.path for page in validation_pages(config.data)}
-    split, found = training_split(config.data), []
+    split, found, largest = training_split(config.data), [], 0
     home = run.trial_folder(number) / FOLDS_FOLDER
     for part in range(1, parts + 1):
         name = f"{config.data.train_split}@{part}/{parts}"
@@ -92,12 +98,13 @@ def fold_plan(run: Run, parts: int) -> FoldPlan:
         folder = home / f"{part}-of-{parts}"
         training = Training(leader, config.train.seed, folder, f"part {part} of {parts}", own)
         found.append(Fold(training.name, training, pages))
+        largest = max(largest, len(every))
     if not found:
         raise InputError(
             "folds: the search compared trials by all training pages, so none is left to score on; "
             "choose a data.val_split apart from data.train_split"
         )
-    return FoldPlan(leader, seconds_of(run, leader), tuple(found), len(compared))
+    return FoldPlan(leader, seconds_of(run, leader), tuple(found), len(compared), largest)
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,9 @@ def test_pages_that_trials_were_compared_by_are_scored_in_no_part(made):
     plan = fold_plan(run.run, 5)
     assert left_out(plan) == ["01", "45", "67", "89"]
     assert plan.cost(1).endswith("*/log.txt)")  # as many pages as the trial had
-    assert left_out(fold_plan(run.run, 2)) == ["014", "56789"]
+    halves = fold_plan(run.run, 2)
+    assert left_out(halves) == ["014", "56789"]
+    assert halves.cost(1).endswith("up to 5 pages and it did on 2")  # 2 and 3 among the five
     with pytest.raises(InputError, match="folds: part 2 of 4 has one page that the search did not"):
         fold_plan(run.run, 4)
 
@@ -106,7 +108,7 @@ def test_the_mean_lies_in_its_interval(hmeans: list[float]):
     half = len(hmeans) // 2
     leader = type("Leader", (), {"trial": "00000"})
     fold = type("Fold", (), {"name": "part"})
-    plan = FoldPlan(leader, 1.0, (fold, fold))  # type: ignore[arg-type]
+    plan = FoldPlan(leader, 1.0, (fold, fold), 2, 2)  # type: ignore[arg-type]
     found = FoldScores.of(plan, [scored(*hmeans[:half]), scored(*hmeans[half:])])
     assert 0 <= found.low <= found.hmean + 1e-9
     assert found.hmean - 1e-9 <= found.high <= 1

@@ -36,6 +36,7 @@ LEVELS = 65535  # of a mean H-mean
 PAGE_LEVELS = 65534  # of a page's, beside which there is
 BLANK = 65535  # a page without a word or a detection
 NOT_FINITE = "the loss is not finite"  # how the message of a training that broke down begins
+RECORDED = "recorded.npz"  # what a training leaves in its folder
 ARRAYS = ("hmeans", "choices", "pages", "heldout", "scores", "shipped", "seconds")
 
 
@@ -45,7 +46,7 @@ def record(config: TrainConfig, place: Path, heldout: Sequence[Page]) -> Path:
     What only a resume needs is deleted in the end. A training whose loss is not finite has epochs
     that found nothing from there on, and a `failed.txt`.
     """
-    done = place / "recorded.npz"
+    done = place / RECORDED
     if done.is_file():
         return done
     torch.set_num_threads(1)

@@ -52,7 +52,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from record_one import ARRAYS, heldout_pages, record, save
+from record_one import ARRAYS, RECORDED, heldout_pages, record, save
 from recorded_points import FIXED, PLANS, TRIED, Plan, Task
 from timing import run
 
@@ -147,12 +147,22 @@ def take_up(output: Path, name: str, folder: Path, pages: Mapping[str, Sequence[
     for row, index in enumerate(places):
         place = place_of(folder, name, index, plan.tasks[index])
         place.mkdir(parents=True, exist_ok=True)
-        save(place / "recorded.npz", {key: held[key][row] for key in (*ARRAYS, "failed")})
+        save(place / RECORDED, {key: held[key][row] for key in (*ARRAYS, "failed")})
     return len(places)
 
 
 def _key(point: Mapping[str, Any], seed: int) -> str:
     return json.dumps([dict(point), seed], sort_keys=True)
+
+
+def complete(folder: Path, plan: Plan, name: str) -> dict[int, Path]:
+    """What has been recorded in `folder`, by the index of its task.
+
+    Known before anything more is trained, so that the output never holds less than it did.
+    """
+    places = {i: place_of(folder, name, i, task) for i, task in enumerate(plan.tasks)}
+    done = {i: place / RECORDED for i, place in places.items()}
+    return {i: file for i, file in done.items() if file.is_file()}
 
 
 def estimate(plan: Plan, processes: int) -> str:
@@ -202,7 +212,8 @@ def main(options: dict[str, Any]) -> None:
     }
     if taken := take_up(output, options["plan"], folder, names):
         print(f"{output} holds {taken} of {len(plan.tasks)}", flush=True)
-    files: dict[int, Path] = {}
+    if files := complete(folder, plan, options["plan"]):
+        gather(files, plan, output, names)
     # One training a process: each starts with the same allocator and no one else's threads.
     with ProcessPoolExecutor(
         processes,
@@ -210,16 +221,19 @@ def main(options: dict[str, Any]) -> None:
         initializer=_end_with_parent,
         max_tasks_per_child=1,
     ) as pool:
-        futures = {}
-        for index, (task, config) in enumerate(zip(plan.tasks, configs, strict=True)):
-            place = place_of(folder, options["plan"], index, task)
-            futures[pool.submit(record, config, place, unseen)] = index
+        futures = {
+            pool.submit(
+                record, configs[index], place_of(folder, options["plan"], index, task), unseen
+            ): index
+            for index, task in enumerate(plan.tasks)
+            if index not in files
+        }
         try:
             for future in as_completed(futures):
                 index = futures[future]
                 files[index] = future.result()
                 gather(files, plan, output, names)
-                print(f"{len(files)} of {len(futures)}: {plan.tasks[index]}", flush=True)
+                print(f"{len(files)} of {len(plan.tasks)}: {plan.tasks[index]}", flush=True)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)  # or all others are trained first
             raise

@@ -86,6 +86,7 @@ def test_a_recording_goes_on_from_its_output_alone(tmp_path):
     files, plan = gathered(tmp_path, tmp_path / "t.npz"), PLANS["grid"]
     there = tmp_path / "another machine"
     assert record_trainings.take_up(tmp_path / "t.npz", "grid", there, PAGES) == 2
+    assert record_trainings.complete(there, plan, "grid").keys() == files.keys()
     for index, file in files.items():
         place = record_trainings.place_of(there, "grid", index, plan.tasks[index])
         one = record_one.record(None, place, [])  # it is done, so nothing is trained

@@ -23,6 +23,8 @@ from detector.data.raw.marks import is_dont_care
 _MARK = re.compile(r"#+|\*+|x{3,}", re.IGNORECASE)
 # A receipt may well have a `#` or a `*` of its own.
 _NOTED_SHARE = 0.05
+# Of all words: pages made larger for fewer would cost far more than these words teach.
+_FEW = 0.001
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,9 @@ def thin_words(split: Split, sizes: WordSizes) -> list[float]:
 
 
 def _remedy(split: Split, sizes: WordSizes, thin: list[float]) -> str:
-    """What to set so that nine in ten of the thin words are trained on."""
+    """What to set so that nine in ten of the thin words are trained on, where it is worth it."""
+    if len(thin) <= _FEW * sum(len(page.words) for page in split.pages):
+        return "too few for larger pages to be worth it"
     tenth = float(np.quantile(thin, 0.1, method="lower"))
     larger = sizes.enlarged(sizes.min_side_px / max(tenth, 1e-6))
     if len(thin_words(split, larger)) > len(thin) / 10:

@@ -79,6 +79,9 @@ def test_a_cropped_page_has_the_scale_of_its_text() -> None:
         # One in ten may stay thin: slivers need not be made words.
         (WordSizes(320, None, None, 3.0), [4] * 30 + [0.1], "set data.longest_side_px=768"),
         (WordSizes(320, None, None, 3.0), [0.1], "set targets.min_side_px=0.03"),
+        # Twelve times as large, with 144 times the work, for 1 word of 1000.
+        (WordSizes(320, None, None, 3.0), [20] * 999 + [0.8], "(too few for larger pages to be"),
+        (WordSizes(320, None, None, 3.0), [20] * 998 + [0.8], "set data.longest_side_px=3776"),
     ],
 )
 def test_what_to_set_by_hand(sizes: WordSizes, heights: list[float], said: str) -> None:

@@ -19,7 +19,7 @@ from pasha import is_stable, noise_of
 from policies import EnoughError, Rules, until_enough
 from replay import Arrival, Table, Yardstick
 
-from orchestrator.compare.halving import Progress, leader, promotable, rungs
+from orchestrator.compare.halving import Halving, Progress, leader, promotable
 
 ROUND, PROMOTED = 20, 3  # i-Epoch: trials that are compared, and those of them that are trained on
 DRAWS = 1000  # so often is a point drawn again that was tried
@@ -128,7 +128,7 @@ def pasha(lookup: Lookup, drawn: Iterator[Training], rules: Rules) -> None:
     When there is nothing left to draw, the best go on to the end, as that method ends.
     """
     epochs = lookup.table.epochs
-    steps = rungs(epochs, grace=rules.grace, factor=rules.factor)
+    steps = Halving(epochs, grace=rules.grace, factor=rules.factor).steps(None)
     top, begun = min(1, len(steps) - 1), list[Training]()
 
     def progress(until: int) -> list[Progress]:

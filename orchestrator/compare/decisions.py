@@ -19,15 +19,19 @@ from orchestrator.trials.records import TrialState
 
 def halving_of(run: Run) -> Halving | None:
     """How trials pause and go on; None where Ray's ASHA stops them instead."""
+    return None if run.config.search.scheduler == "asha" else comparison_of(run)
+
+
+def comparison_of(run: Run) -> Halving:
+    """Where trials are compared, by Ray's ASHA too, which has rungs near the end."""
     search, space = run.config.search, run.space
-    if search.scheduler == "asha":
-        return None
     return Halving(
         epochs=space.budget.epochs,
         grace=space.budget.grace_epochs,
         factor=space.budget.reduction_factor,
         every=space.fixed.get("train.eval_every", TrainConfig().train.eval_every),
         cost=relative_work(space) if search.compare == "cost" else equal_cost,
+        near_end=search.scheduler == "asha",
     )
 
 

@@ -78,30 +78,13 @@ class Place:
         return f"rank {self.rank} of {self.of} at rung {self.rung}"
 
 
-def rungs(
-    epochs: int, *, grace: int, factor: int, cost: float = 1.0, every: int = 1
-) -> tuple[int, ...]:
-    """The epochs at which a trial is compared, the last of them the whole training.
-
-    They are `grace * factor ** k` divided by `cost`, the work of an epoch of this trial in epochs
-    of the cheapest one, and rounded up to a multiple of `every`, since only validated epochs have
-    a score. Trials of one search have as many rungs as each other, whatever they cost, so a
-    costly one may reach several at the same epoch.
-    """
-    found, rung = [], grace
-    while rung < epochs:
-        at = max(1, round(rung / cost))
-        found.append(min(-(-at // every) * every, epochs))
-        rung *= factor
-    return (*found, epochs)
-
-
 @dataclass(frozen=True)
 class Halving:
     """Trials train for `epochs` at most; one in `factor` goes on from each rung.
 
-    cost: the work of an epoch by the settings of a trial, in epochs of the cheapest trial; 1 for
-    all compares them at equal epochs. every: epochs between two validations.
+    grace: epochs before the first rung. every: epochs between two validations. cost: the work of
+    an epoch by the settings of a trial, in epochs of the cheapest trial; 1 for all compares them
+    at equal epochs. near_end: whether rungs may be followed by next to nothing.
     """
 
     epochs: int
@@ -109,11 +92,35 @@ class Halving:
     factor: int
     every: int = 1
     cost: Callable[[Mapping[str, Any]], float] = equal_cost
+    near_end: bool = False
+
+    def rungs(self) -> list[int]:
+        """`grace * factor ** k` epochs, without the end.
+
+        A trial waits at each of them until `factor` are there. So, unless they may be near the
+        end, there is none but the first after which the training would grow by less than the
+        square root of `factor`: rungs at 1, 3 and 9 of 12 epochs would have 27 trials begun
+        before one of them is trained to the end, those at 1 and 3 nine.
+        """
+        found, rung = [self.grace] if self.grace < self.epochs else [], self.grace * self.factor
+        least = 1.0 if self.near_end else math.sqrt(self.factor)
+        while rung < self.epochs and self.epochs / rung >= least:
+            found.append(rung)
+            rung *= self.factor
+        return found
 
     def steps(self, params: Mapping[str, Any] | None) -> tuple[int, ...]:
-        """The rungs of a trial with these settings; None is one of the cheapest trials."""
+        """The epochs at which a trial with these settings is compared, the last one the end.
+
+        They are `rungs` divided by the cost, and rounded up to a multiple of `every`, since only
+        validated epochs have a score. Trials of one search have as many rungs as each other,
+        whatever they cost, so a costly one may reach several at the same epoch. None for the
+        settings is one of the cheapest trials.
+        """
         cost = 1.0 if params is None else self.cost(params)
-        return rungs(self.epochs, grace=self.grace, factor=self.factor, cost=cost, every=self.every)
+        epochs = (max(1, round(rung / cost)) for rung in self.rungs())
+        validated = (min(-(-at // self.every) * self.every, self.epochs) for at in epochs)
+        return (*validated, self.epochs)
 
 
 def next_stop(epoch: int, steps: Sequence[int]) -> int:

@@ -12,8 +12,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial
 
-from orchestrator.compare.decisions import halving_of
-from orchestrator.compare.halving import Halving, rungs
+from orchestrator.compare.decisions import comparison_of, halving_of
 from orchestrator.forecast.future import Rules
 from orchestrator.forecast.seen import Now, Seen
 from orchestrator.place.cost import BACKBONE
@@ -44,7 +43,7 @@ class Following(Listener):
 
     def __init__(self, run: Run, clock: Callable[[], float] = time.monotonic) -> None:
         self._run, self._clock = run, clock
-        self._halving = halving_of(run)
+        self._comparison, self._pauses = comparison_of(run), halving_of(run) is not None
         self._at_work: dict[int, _Clock] = {}
         self._paces: dict[int, float] = {}
         self._beside: deque[float] = deque(maxlen=REMEMBERED)
@@ -97,14 +96,14 @@ class Following(Listener):
         pace = self._paces.get(number, mean)
         return Seen(
             number,
-            steps_of(self._run, self._halving, trial.params),
+            self._comparison.steps(trial.params),
             self._now(number),
             epoch=epoch,
             values=dict(trial.intermediate_values),
             pace=pace or None,
             drift=pace / mean if pace and mean else 1.0,
             kind=kind_of(trial.params),
-            work=self._halving.cost(trial.params) if self._halving else 1.0,
+            work=self._comparison.cost(trial.params),
             since=0.0 if clock is None else self._clock() - clock.last,
         )
 
@@ -131,18 +130,10 @@ class Following(Listener):
             factor=space.budget.reduction_factor,
             at_once=max(self._counts, default=1),
             overhead=fmean(self._beside) if self._beside else 0.0,
-            pauses=self._halving is not None,
+            pauses=self._pauses,
             patience=budget.patience,
             since_best=trials_since_best(study) if budget.patience else 0,
         )
-
-
-def steps_of(run: Run, halving: Halving | None, params: Mapping[str, Any]) -> tuple[int, ...]:
-    """The epochs at which a trial is compared, whatever the scheduler."""
-    if halving:
-        return halving.steps(params)
-    budget = run.space.budget
-    return rungs(budget.epochs, grace=budget.grace_epochs, factor=budget.reduction_factor)
 
 
 def kind_of(params: Mapping[str, Any]) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
-from orchestrator.compare.decisions import Decisions, progress_of
+from orchestrator.compare.decisions import Decisions, comparison_of, progress_of
 from orchestrator.compare.ends import Ends
 from orchestrator.compare.halving import (
     Halving,
@@ -76,11 +76,8 @@ class SearchJobs:
         share = run.config.search.hopeless if self._objectives == HMEAN else 0.0
         cost = halving.cost if halving else equal_cost
         self._hopeless = Hopeless(run.study, run.space.budget.epochs, share, cost)
-        budget = run.space.budget
-        compared = halving or Halving(
-            budget.epochs, grace=budget.grace_epochs, factor=budget.reduction_factor
-        )
-        self._decisions = Decisions(run.study, compared, self._objectives, tell)
+        comparison = halving or comparison_of(run)
+        self._decisions = Decisions(run.study, comparison, self._objectives, tell)
         self._ends = Ends(
             self._decisions, self._progress, run.config.budget.disk_gb, run.config.confirm.top
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from sessions import make_run
 
+from orchestrator.compare.decisions import comparison_of
 from orchestrator.compare.halving import Halving
 from orchestrator.events.kinds import Event
 from orchestrator.propose.search_jobs import SearchJobs
@@ -89,6 +90,16 @@ def test_rays_own_asha_stops_by_rank_too(tmp_path):
     told = searched(tmp_path, space, halving=None, stop=(1, 2))
     assert of(told, "00000") == ["proposed: warm_start", "finished: None"]
     assert of(told, "00001")[-1] == "stopped: rank 2 of 2 at rung 2"
+
+
+def test_rungs_of_rays_asha_are_its_own(tmp_path):
+    space = make_space((4, 0.2), epochs=9)
+    ours, rays = (
+        comparison_of(make_run(tmp_path, space, search={"scheduler": name}))
+        for name in ("promote", "asha")
+    )
+    assert ours.steps({}) == (1, 2, 4, 9)
+    assert rays.steps({}) == (1, 2, 4, 8, 9)
 
 
 def test_weights_of_a_twin_are_named(tmp_path):

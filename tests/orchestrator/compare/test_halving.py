@@ -18,7 +18,6 @@ from orchestrator.compare.halving import (
     out_of_reach,
     places,
     promotable,
-    rungs,
 )
 
 STEPS = (1, 3, 9)
@@ -39,20 +38,33 @@ def paused(number, *scores, steps=STEPS, **more):
         (4, 4, 2, (4,)),
         (1, 1, 2, (1,)),
         (100, 1, 10, (1, 10, 100)),
+        (12, 1, 3, (1, 3, 12)),  # 9 to 12 is a growth by 1.33, less than the root of 3
+        (12, 1, 2, (1, 2, 4, 8, 12)),  # 1.5 is more than that of 2
+        (18, 2, 9, (2, 18)),
+        (6, 5, 2, (5, 6)),  # the first one is asked for
     ],
 )
 def test_rungs_are_a_geometric_row_that_ends_with_the_training(epochs, grace, factor, expected):
-    assert rungs(epochs, grace=grace, factor=factor) == expected
+    assert Halving(epochs, grace, factor).steps(None) == expected
+
+
+def test_rays_asha_has_rungs_near_the_end():
+    assert Halving(12, 1, 3, near_end=True).steps(None) == (1, 3, 9, 12)
+    assert Halving(9, 1, 3, near_end=True).steps(None) == (1, 3, 9)
+
+
+def at_cost(cost):
+    return Halving(27, grace=3, factor=3, cost=lambda _: cost).steps({})
 
 
 def test_a_costly_trial_is_compared_after_fewer_epochs():
-    assert rungs(27, grace=3, factor=3, cost=2.0) == (2, 4, 27)  # 1.5 and 4.5, to even
-    assert rungs(27, grace=3, factor=3, cost=100.0) == (1, 1, 27)
+    assert at_cost(2.0) == (2, 4, 27)  # 1.5 and 4.5, to even
+    assert at_cost(100.0) == (1, 1, 27)
 
 
 def test_rungs_are_epochs_that_are_validated():
-    assert rungs(10, grace=1, factor=3, every=4) == (4, 4, 10, 10)
-    assert rungs(10, grace=2, factor=3, every=2) == (2, 6, 10)
+    assert Halving(10, grace=1, factor=3, every=4).steps(None) == (4, 4, 10)
+    assert Halving(12, grace=2, factor=3, every=4).steps(None) == (4, 8, 12)
 
 
 @given(
@@ -63,11 +75,12 @@ def test_rungs_are_epochs_that_are_validated():
     st.integers(1, 7),
 )
 def test_rungs_never_fall_and_end_with_the_training(epochs, grace, factor, cost, every):
-    steps = rungs(epochs, grace=min(grace, epochs), factor=factor, cost=cost, every=every)
+    halving = Halving(epochs, min(grace, epochs), factor, every, lambda _: cost)
+    steps = halving.steps({})
     assert list(steps) == sorted(steps)
     assert steps[-1] == epochs
     assert all(step % every == 0 or step == epochs for step in steps)
-    assert len(steps) == len(rungs(epochs, grace=min(grace, epochs), factor=factor))
+    assert len(steps) == len(halving.steps(None))
 
 
 def test_the_next_stop_is_the_first_rung_ahead():
@@ -151,7 +164,7 @@ SCORES = st.lists(st.floats(0, 1, allow_nan=False), min_size=1, max_size=40, uni
 @given(SCORES, st.integers(2, 5))
 def test_running_to_rest_trains_about_a_factors_share_at_each_rung(scores, factor):
     """Promote until nothing can be: each rung holds exactly the best of the one before."""
-    steps = rungs(factor**2, grace=1, factor=factor)
+    steps = Halving(factor**2, grace=1, factor=factor).steps(None)
     trials = {i: paused(i, score, steps=steps) for i, score in enumerate(scores)}
     while (chosen := promotable(list(trials.values()), factor)) is not None:
         stop = next_stop(chosen.epoch, steps)

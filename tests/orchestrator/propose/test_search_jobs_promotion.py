@@ -64,22 +64,22 @@ def test_trials_that_wait_for_the_scores_of_others_could_not_run_at_once(tmp_pat
 
 def test_a_small_search_trains_its_best_trial_to_the_end(tmp_path):
     # Two trials never fill a third of a rung.
-    halving = Halving(epochs=4, grace=1, factor=3)
+    halving = Halving(epochs=9, grace=1, factor=3)
     session = Session(tmp_path, trials=2, warm_start=points(2, 4), halving=halving)
-    assert [session.run(str(i), by_ratio) for i in range(4)] == [(0, 1), (1, 1), (1, 3), (1, 4)]
+    assert [session.run(str(i), by_ratio) for i in range(4)] == [(0, 1), (1, 1), (1, 3), (1, 9)]
     assert session.next("end") is None
     assert session.states() == ["PRUNED", "COMPLETE"]
 
 
 def test_a_leader_that_fails_makes_way_for_the_next(tmp_path):
-    halving = Halving(epochs=4, grace=1, factor=3)
+    halving = Halving(epochs=9, grace=1, factor=3)
     session = Session(tmp_path, trials=2, warm_start=points(2, 4), halving=halving)
     for name in "ab":
         session.run(name, by_ratio)
     session.next("c")
     session.report("c", {"error": "ValueError: no"})
     session.end("c", {"error": "ValueError: no"})
-    assert [session.run(name, by_ratio) for name in "de"] == [(0, 3), (0, 4)]
+    assert [session.run(name, by_ratio) for name in "de"] == [(0, 3), (0, 9)]
 
 
 def test_after_a_kill_paused_trials_stay_paused_and_cut_ones_go_on(tmp_path):

@@ -97,13 +97,13 @@ def test_trials_are_not_proposed_ahead_of_the_scores_that_guide_them(tmp_path):
 
 def test_trials_that_wait_for_paused_ones_make_these_go_on(tmp_path):
     space = two_trainings(trials=12)
-    session = Session(tmp_path, space=space, halving=Halving(epochs=4, grace=1, factor=3))
+    session = Session(tmp_path, space=space, halving=Halving(epochs=9, grace=1, factor=3))
     trained, proposed = [], []
     while (job := session.next("x")) is not None:
         trained.append(job.twin is None)
         proposed.append(len(session.study.trials))
         session.end(
-            "x", result(job.until or 4, job.params[THRESH], finished=job.until in (4, None))
+            "x", result(job.until or 9, job.params[THRESH], finished=job.until in (9, None))
         )
     assert sum(trained) <= 6  # two trainings of three rungs
     assert proposed[2] <= 2 + AHEAD

@@ -14,7 +14,9 @@ ours-asha: `ours` with a scheduler that stops trials for good, as `ray`'s does.
 ours-joint: `ours` with post-processing drawn, as in `ray`.
 ours-alone: `ours` without Ray: the same figures as with `concurrent=1`, for many seeds.
 ray-alone: the same of `ray`: Ray Tune's own searcher and scheduler (`ray_alone.py`).
+ray-nested-alone: the same of `ray-nested`.
 ours-cost: `ours-alone` with `search.compare=cost`: rungs at equal arithmetic.
+ours-tpe: `ours-alone` with `search.sampler=tpe`: points that Optuna's TPE draws.
 random: points drawn at random, each once, all trained to the end.
 iepoch: twenty points drawn at random are trained for `grace` epochs, the best three of them to the
     end; then the next twenty (i-Epoch: Egele et al. 2024).

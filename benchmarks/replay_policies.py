@@ -92,15 +92,13 @@ def _begun(
     seed: int,
     rules: Rules,
     *,
+    search: Mapping[str, str],
     nested: bool = True,
-    scheduler: str = "promote",
-    compare: str = "epochs",
 ) -> Iterator[Run]:
     """A run of this project that has proposed nothing yet; its folder is gone in the end.
 
     When `nested`, trials differ in their training only and report the cross-fitted H-mean;
-    otherwise post-processing is drawn too, as in `documented`. The other two are settings of
-    `search`.
+    otherwise post-processing is drawn too, as in `documented`. `search` is that section.
     """
     searched_keys = {parameter.key for parameter in table.space}
     space = SearchSpace(
@@ -120,7 +118,6 @@ def _begun(
     # A database would be told the same and take most of the time.
     storage = InMemoryStorage()
     storage.create_new_study([StudyDirection.MAXIMIZE], "replay")
-    search = {"scheduler": scheduler, "compare": compare}
     config = SearchConfig.model_validate({"space": "replay", "seed": seed, "search": search})
     with tempfile.TemporaryDirectory() as name:
         yield Run(Path(name), config, space, Study(storage, "replay"))
@@ -133,26 +130,24 @@ def own(
     rules: Rules,
     *,
     nested: bool = True,
-    scheduler: str = "promote",
+    **search: str,
 ) -> None:
     """This project's search, as `python -m orchestrator.search` runs it; see `_begun`."""
     watch = Watch(yardstick, table, nested=nested)
-    with _begun(table, seed, rules, nested=nested, scheduler=scheduler) as run:
+    with _begun(table, seed, rules, search=search, nested=nested) as run:
         trial = replayed_trial(table, run.folder / "rows", nested=nested)
         resources = TrialResources(cpus=1, gpus=0, concurrent=rules.concurrent)
         session = Session(run, trial, resources, no_limits())
         until_enough(lambda: run_search(session, [Heard(watch, run)]))
 
 
-def own_alone(
-    table: Table, yardstick: Yardstick, seed: int, rules: Rules, *, compare: str = "epochs"
-) -> None:
+def own_alone(table: Table, yardstick: Yardstick, seed: int, rules: Rules, **search: str) -> None:
     """What this project's search decides, without Ray: one job after the other, in this process.
 
     With one trial at a time it is the search of `own`, epoch by epoch, in a hundredth of the time.
     """
     watch = Watch(yardstick, table, nested=True)
-    with _begun(table, seed, rules, compare=compare) as run:
+    with _begun(table, seed, rules, search=search) as run:
         jobs, heard = SearchJobs(run, halving_of(run)), Heard(watch, run)
         trial = replayed_trial(table, run.folder / "rows", nested=True)
         until_enough(lambda: _one_by_one(jobs, trial, heard))
@@ -179,8 +174,10 @@ ON_RAY: dict[str, Policy] = {
 }
 POLICIES: dict[str, Policy] = ON_RAY | {
     "ray-alone": documented_alone,
+    "ray-nested-alone": partial(documented_alone, nested=True),
     "ours-alone": own_alone,
     "ours-cost": partial(own_alone, compare="cost"),
+    "ours-tpe": partial(own_alone, sampler="tpe"),
     "random": partial(one_by_one, random_search),
     "iepoch": partial(one_by_one, i_epoch),
     "pasha": partial(one_by_one, pasha),

@@ -80,6 +80,11 @@ class SearchSection(Section):
         f"{', '.join(f for f in FIGURES if f != 'hmean')}; a trade-off has no best trial but a "
         "Pareto front, which the leaderboard marks",
     )
+    sampler: Literal["gp", "tpe"] = Field(
+        "gp",
+        description="what proposes settings: a Gaussian process that learns from paused trials "
+        "too, or Optuna's TPE, which it is with several objectives",
+    )
     compare: Literal["epochs", "cost"] = Field(
         "epochs",
         description="what trials at a rung have in common: the epochs, or the arithmetic, so that "

@@ -14,10 +14,13 @@ from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
+from orchestrator.propose.gp_sampler import GaussianProcessSampler
+from orchestrator.propose.points import identity
 from orchestrator.run.as_records import to_record
 from orchestrator.space.search_space import SearchSpace
 from orchestrator.trials.pareto import Objectives, value_of
 
+Method = Literal["gp", "tpe"]
 HMEAN: Objectives = (("hmean", "max"),)
 SAMPLER_DRAWS = 20  # a sampler that knows a good point proposes it again and again
 RANDOM_DRAWS = 1000
@@ -41,15 +44,17 @@ def propose(
     *,
     seed: int,
     objectives: Objectives = HMEAN,
+    by: Method = "gp",
 ) -> Proposal | None:
     """The next point; None without any.
 
     `known` are the run's trials. Warm starts come first, what they leave open is drawn. A draw
     depends on the seed and on what is known, so a resumed search goes on as the first session
-    would have.
+    would have. With several objectives it is TPE's whatever `by` says.
     """
     number = len(known)
-    view = as_seen_now(known, sampler(seed, number, trials=space.budget.trials), objectives)
+    method = by if len(objectives) == 1 else "tpe"
+    view = as_seen_now(known, sampler(method, space, seed_of(seed, number)), objectives)
     warm_starts = space.warm_start[: space.budget.trials]
     if (point := next(_not_begun(warm_starts, known), None)) is not None:
         view.enqueue_trial(dict(point))
@@ -59,23 +64,23 @@ def propose(
     return _untried(view, space, known, RandomSampler(seed=seed_of(seed, number)))
 
 
-def sampler(seed: int, number: int, *, trials: int) -> TPESampler:
-    """The sampler of trial `number`: its draws depend only on seed, number and history.
+def sampler(method: Method, space: SearchSpace, seed: int) -> BaseSampler:
+    """What draws the points of a space: by a Gaussian process, or by Optuna's TPE.
 
-    One seed for a whole session would make a resumed session repeat the points that the
-    first one began with. Random points come first, fewer of them in a short search.
+    TPE begins with random points, fewer of them in a short search.
     """
-    startup = min(10, max(3, trials // 4))
-    return TPESampler(
-        seed=seed_of(seed, number),
-        n_startup_trials=startup,
-        multivariate=True,
-        constant_liar=True,
-    )
+    if method == "gp":
+        return GaussianProcessSampler(tuple(space.parameters.values()), seed)
+    startup = min(10, max(3, space.budget.trials // 4))
+    return TPESampler(seed=seed, n_startup_trials=startup, multivariate=True, constant_liar=True)
 
 
 def seed_of(seed: int, number: int) -> int:
-    """A seed for the draws of trial `number` alone."""
+    """A seed for the draws of trial `number` alone.
+
+    One seed for a whole session would make a resumed session repeat the points that the first
+    one began with.
+    """
     return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
 
 
@@ -154,8 +159,3 @@ def _untried(
             if identity(space.suggest(trial)) not in tried:
                 return Proposal(trial.params, trial.distributions, why)
     return None
-
-
-def identity(point: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
-    """A point as a key: equal for equal settings, whatever their order."""
-    return tuple(sorted(point.items(), key=lambda item: item[0]))

@@ -196,8 +196,8 @@ class SearchJobs:
         known, budget = self._study.trials, self._space.budget
         if self.is_exhausted or len(known) >= budget.trials:
             return False
-        seed = self._run.config.seed
-        drawn = propose(known, self._space, seed=seed, objectives=self._objectives)
+        seed, by = self._run.config.seed, self._run.config.search.sampler
+        drawn = propose(known, self._space, seed=seed, objectives=self._objectives, by=by)
         self.is_exhausted = drawn is None
         if drawn is None:
             return False

@@ -9,7 +9,7 @@ import pytest
 from optuna.distributions import CategoricalDistribution
 
 from detector.core.errors import InputError
-from orchestrator.propose.proposals import sampler
+from orchestrator.propose.proposals import Method, sampler
 from orchestrator.space.search_space import SearchSpace, load_space
 
 TEXT = """\
@@ -37,11 +37,14 @@ def test_a_constant_is_a_choice_of_one(tmp_path: Path) -> None:
     assert load(tmp_path, space.to_yaml()) == space
 
 
-def test_the_study_holds_constants_in_every_trial_where_they_apply(tmp_path: Path) -> None:
+@pytest.mark.parametrize("method", ["gp", "tpe"])
+def test_the_study_holds_constants_in_every_trial_where_they_apply(
+    tmp_path: Path, method: Method
+) -> None:
     space = load(tmp_path)
     study = optuna.create_study()
     for number in range(12):  # past the random start of the search's own sampler
-        study.sampler = sampler(0, number, trials=12)
+        study.sampler = sampler(method, space, number)
         trial = study.ask()
         point = space.suggest(trial)
         assert (point["loss.binary_weight"], point["optimizer.schedule"]) == (1.0, "cosine")

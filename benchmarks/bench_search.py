@@ -1,9 +1,9 @@
 """How many epochs searches train until they have a table's best model.
 
 `python benchmarks/bench_search.py [table=benchmarks/trainings.npz] [policies=ray,ours] [seeds=20]
-[cap=3000] [concurrent=1] [grace=1] [factor=3] [unit=epochs] [output=search.json]` replays searches
-on the trainings that `record_trainings.py` recorded. Each policy runs once per seed, for real, on
-Ray with Optuna; a trial looks its scores up instead of training. The policies:
+[cap=3000] [concurrent=1] [grace=1] [factor=3] [unit=epochs] [within=0.002] [output=search.json]`
+replays searches on the trainings that `record_trainings.py` recorded. Each policy runs once per
+seed, for real, on Ray with Optuna; a trial looks its scores up instead of training. The policies:
 
 ray: Ray Tune, OptunaSearch and ASHAScheduler as Ray's documentation puts them together. Settings of
     the training and of post-processing are drawn together; a trial reports its H-mean.
@@ -30,7 +30,7 @@ without Ray, one training after the other, as nothing that is counted needs it. 
 points were drawn from ranges the nearest one that is left stands for a proposal (`stand_in.py`).
 
 The yardstick is the same for all. A search is over when the model that it would ship, the epoch
-with the best score it was told, has an H-mean over all pages within 0.002 of the table's best
+with the best score it was told, has an H-mean over all pages `within` 0.002 of the table's best
 (any training, epoch and setting). Every epoch of every trial up to then is counted, in the order in
 which the search hears of them. A search that trains `cap` epochs without getting there, or ends
 before that, counts as `cap` and under "not reached". With `unit=seconds` an epoch counts by the
@@ -45,7 +45,7 @@ import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +80,7 @@ DEFAULTS = {
     "grace": 1,
     "factor": 3,
     "unit": "epochs",
+    "within": MARGIN,
     "output": None,
 }
 CORES = 2
@@ -142,7 +143,8 @@ def tables(table: Table, found: Mapping[str, Sequence[Outcome]], cap: int) -> st
     lines = [
         f"{facts['configs']} trainings of {facts['epochs']} epochs, {facts['settings']} settings. "
         f"Best H-mean {facts['best']:.4f}; {facts['configs_within']} trainings and "
-        f"{facts['pairs_within']:.2%} of the (training, setting) pairs come within {MARGIN}. "
+        f"{facts['pairs_within']:.2%} of the (training, setting) pairs come within "
+        f"{table.margin:g}. "
         f"The best cross-fitted score of all ships {facts['crossfit_ships']:.4f}.",
         "",
         "| policy | seeds | epochs to reach: median | quartiles | least to most | not reached "
@@ -201,7 +203,9 @@ def main(options: dict[str, Any]) -> None:
     names = chosen(options["policies"], POLICIES, factor=options["factor"])
     if options["unit"] not in UNITS:
         raise InputError(f"unit: must be one of {', '.join(UNITS)}, got {options['unit']!r}")
-    table = read_table(Path(options["table"]), options["unit"])
+    if not 0 <= options["within"] < 1:
+        raise InputError(f"within: must be an H-mean from 0 to below 1, got {options['within']:g}")
+    table = replace(read_table(Path(options["table"]), options["unit"]), margin=options["within"])
     if options["grace"] > table.epochs:
         raise InputError(
             f"grace: must not exceed the table's {table.epochs} epochs, got {options['grace']}"

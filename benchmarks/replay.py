@@ -26,7 +26,7 @@ from detector.core.errors import InputError
 from orchestrator.space.parameters import Parameter, read_parameter
 
 LEVELS = 65535
-MARGIN = 0.002  # H-mean below the table's best that counts as having reached it
+MARGIN = 0.002
 CURVE_EPOCHS = (10, 20, 40, 80, 160, 320)
 RESAMPLES = 10_000
 KEYS = ("configs", "settings", "about", "hmeans")
@@ -44,6 +44,7 @@ class Table:
     about: what the trainings share.
     ranges: the settings of a training that were drawn from a range.
     costs: `(C, E)` float64, what each epoch counts; None is 1 each.
+    margin: H-mean below the table's best that counts as having reached it.
     """
 
     configs: tuple[dict[str, Any], ...]
@@ -52,6 +53,7 @@ class Table:
     about: dict[str, Any]
     ranges: tuple[Parameter, ...] = ()
     costs: NDArray[np.float64] | None = None
+    margin: float = MARGIN
 
     def cost(self, row: int, index: int) -> float:
         """What an epoch of a training counts, the first one at index 0."""
@@ -111,7 +113,7 @@ class Table:
     @property
     def target(self) -> float:
         """What a search's model must have for the search to be over."""
-        return self.best - MARGIN
+        return self.best - self.margin
 
     def facts(self) -> dict[str, float | int]:
         """How hard the table is, and what knowing all of it would ship.

@@ -28,7 +28,7 @@ def options(arguments: Sequence[str], defaults: Mapping[str, Any]) -> dict[str, 
     """`defaults` with the `key=value` arguments in place of them, each in its default's type.
 
     Whole numbers must be positive; a default of None takes text. Raises InputError for an
-    argument that is not `key=value`, an unknown key and a value that is no such number.
+    argument that is not `key=value`, an unknown key and a value that is not of its type.
     """
     given = parse_arguments(arguments)
     unknown = [key for key in given if key not in defaults]
@@ -38,6 +38,11 @@ def options(arguments: Sequence[str], defaults: Mapping[str, Any]) -> dict[str, 
 
 
 def _value(key: str, text: Any, default: Any) -> Any:
+    if isinstance(default, float):
+        try:
+            return float(text)
+        except (TypeError, ValueError):
+            raise InputError(f"{key}: must be a number, got {text!r}") from None
     if not isinstance(default, int):
         return text
     try:

@@ -71,6 +71,7 @@ def command(*arguments):
         (["policies=ray,mine"], "policies: 'mine' is not one of ray, ours, ray-nested, "),
         (["grace=4"], "grace: must not exceed the table's 3 epochs, got 4"),
         (["unit=hours"], "unit: must be one of epochs, seconds, got 'hours'"),
+        (["within=1.5"], "within: must be an H-mean from 0 to below 1, got 1.5"),
         (["factor=1"], "factor: must be a whole number from 2, got 1"),
         (
             ["policies=ours,pasha,random", "concurrent=2"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -38,6 +39,7 @@ def test_a_table_gives_what_was_recorded(table):
     np.testing.assert_allclose(table.crossfit, np.array([[30], [60]]) * unit)
     assert table.best == pytest.approx(60 * unit)
     assert table.target == pytest.approx(60 * unit - 0.002)
+    assert replace(table, margin=0.01).target == pytest.approx(60 * unit - 0.01)
 
 
 def test_facts_say_how_hard_a_table_is(tmp_path, write_table):

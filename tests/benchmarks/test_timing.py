@@ -16,12 +16,13 @@ assert _spec.loader is not None
 timing = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(timing)
 
-DEFAULTS = {"words": 54, "data": None, "backbone": "resnet18"}
+DEFAULTS = {"words": 54, "data": None, "backbone": "resnet18", "within": 0.002}
 
 
 def test_options_take_the_type_of_their_default():
-    found = timing.options(["words=3", "data=some/folder", "backbone=7"], DEFAULTS)
-    assert found == {"words": 3, "data": "some/folder", "backbone": "7"}
+    given = ["words=3", "data=some/folder", "backbone=7", "within=1e-3"]
+    found = timing.options(given, DEFAULTS)
+    assert found == {"words": 3, "data": "some/folder", "backbone": "7", "within": 0.001}
     assert timing.options([], DEFAULTS) == DEFAULTS
     assert DEFAULTS["words"] == 54
 
@@ -29,10 +30,11 @@ def test_options_take_the_type_of_their_default():
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
-        ("word=3", "word: no such option; there are words, data, backbone"),
+        ("word=3", "word: no such option; there are words, data, backbone, within"),
         ("words=many", "words: must be a whole number from 1, got 'many'"),
         ("words=0", "words: must be a whole number from 1, got '0'"),
         ("words=1.5", "words: must be a whole number from 1, got '1.5'"),
+        ("within=near", "within: must be a number, got 'near'"),
         ("words", "'words': arguments are key=value"),
     ],
 )

@@ -37,7 +37,7 @@ class GaussianProcessSampler(BaseSampler):
     """Proposes the point whose upper confidence bound is highest (Srinivas et al., ICML 2010).
 
     What is learnt from is a trial's place among all: those that were trained to the end by their
-    score, below them the others, the further ones first, and then by score (model-based
+    score, below them the others, at a later step first, and then by score (model-based
     successive halving, as in Klein et al., 2020). Places, as no score is normally distributed and
     a training that found nothing should not outweigh all others. Trials without a score are
     expected to come out as their neighbours let expect.

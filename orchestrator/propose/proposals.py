@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -21,9 +21,15 @@ from orchestrator.space.search_space import SearchSpace
 from orchestrator.trials.pareto import Objectives, value_of
 
 Method = Literal["gp", "tpe"]
+Steps = Callable[[Mapping[str, Any]], Sequence[int]]
 HMEAN: Objectives = (("hmean", "max"),)
 SAMPLER_DRAWS = 20  # a sampler that knows a good point proposes it again and again
 RANDOM_DRAWS = 1000
+
+
+def no_rungs(_: Mapping[str, Any]) -> Sequence[int]:
+    """Every trial is trained to its end."""
+    return ()
 
 
 @dataclass(frozen=True)
@@ -45,16 +51,19 @@ def propose(
     seed: int,
     objectives: Objectives = HMEAN,
     by: Method = "gp",
+    steps: Steps = no_rungs,
 ) -> Proposal | None:
     """The next point; None without any.
 
-    `known` are the run's trials. Warm starts come first, what they leave open is drawn. A draw
-    depends on the seed and on what is known, so a resumed search goes on as the first session
-    would have. With several objectives it is TPE's whatever `by` says.
+    `known` are the run's trials, `steps` the epochs of the rungs at a point. Warm starts come
+    first, what they leave open is drawn. A draw depends on the seed and on what is known, so a
+    resumed search goes on as the first session would have. With several objectives it is TPE's
+    whatever `by` says.
     """
     number = len(known)
     method = by if len(objectives) == 1 else "tpe"
-    view = as_seen_now(known, sampler(method, space, seed_of(seed, number)), objectives)
+    drawing = sampler(method, space, seed_of(seed, number))
+    view = as_seen_now(known, drawing, objectives, steps)
     warm_starts = space.warm_start[: space.budget.trials]
     if (point := next(_not_begun(warm_starts, known), None)) is not None:
         view.enqueue_trial(dict(point))
@@ -85,21 +94,26 @@ def seed_of(seed: int, number: int) -> int:
 
 
 def as_seen_now(
-    known: Sequence[FrozenTrial], sampler: BaseSampler, objectives: Objectives = HMEAN
+    known: Sequence[FrozenTrial],
+    sampler: BaseSampler,
+    objectives: Objectives = HMEAN,
+    steps: Steps = no_rungs,
 ) -> optuna.Study:
     """The study as a sampler should see it, in memory.
 
-    A trial that is paused, or still training, shows how far it is: like one that was stopped
-    there. The sampler ranks such trials below all that were trained to the end, the further ones
-    first, so that a score of few epochs is never taken for a final one. With several objectives
-    only their number counts, as Optuna compares no unfinished trials then.
+    A trial that is paused, or still training, is shown as stopped, with its score at the number of
+    rungs that it has reached. The sampler ranks such trials below all that were trained to the
+    end, those with more rungs first, so that a score of few epochs is never taken for a final
+    one; epochs would not do, as with `search.compare=cost` they are others for each network.
+    With several objectives only the number of trials counts, as Optuna compares no unfinished
+    ones then.
     """
     view = optuna.create_study(
         directions=["maximize" if way == "max" else "minimize" for _, way in objectives],
         sampler=sampler,
         pruner=optuna.pruners.NopPruner(),
     )
-    view.add_trials([_seen(trial, objectives) for trial in known])
+    view.add_trials([_seen(trial, objectives, steps) for trial in known])
     return view
 
 
@@ -110,7 +124,7 @@ class _Seen(FrozenTrial):
         return copy(self)
 
 
-def _seen(trial: FrozenTrial, objectives: Objectives) -> FrozenTrial:
+def _seen(trial: FrozenTrial, objectives: Objectives, steps: Steps) -> FrozenTrial:
     state, values = trial.state, None
     if state is OptunaState.RUNNING and trial.intermediate_values:
         state = OptunaState.PRUNED
@@ -132,8 +146,15 @@ def _seen(trial: FrozenTrial, objectives: Objectives) -> FrozenTrial:
         distributions=trial.distributions,
         user_attrs={},
         system_attrs={},
-        intermediate_values=trial.intermediate_values if len(objectives) == 1 else {},
+        intermediate_values=_by_rung(trial, steps) if len(objectives) == 1 else {},
     )
+
+
+def _by_rung(trial: FrozenTrial, steps: Steps) -> dict[int, float]:
+    """The last score of a trial, at how many rungs it has reached; empty without a score."""
+    scores = trial.intermediate_values
+    last = max(scores, default=0)
+    return {sum(last >= epoch for epoch in steps(trial.params)): scores[last]} if scores else {}
 
 
 def _not_begun(

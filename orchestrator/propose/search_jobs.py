@@ -197,7 +197,8 @@ class SearchJobs:
         if self.is_exhausted or len(known) >= budget.trials:
             return False
         seed, by = self._run.config.seed, self._run.config.search.sampler
-        drawn = propose(known, self._space, seed=seed, objectives=self._objectives, by=by)
+        aims, steps = self._objectives, self._decisions.halving.steps
+        drawn = propose(known, self._space, seed=seed, objectives=aims, by=by, steps=steps)
         self.is_exhausted = drawn is None
         if drawn is None:
             return False

@@ -18,6 +18,7 @@ from optuna.trial import Trial
 from pasha import is_stable, noise_of
 from policies import EnoughError, Rules, until_enough
 from replay import Arrival, Table, Yardstick
+from stand_in import rows_of, tell
 
 from orchestrator.compare.halving import Halving, Progress, leader, promotable
 
@@ -42,24 +43,21 @@ class Lookup:
 
     def __init__(self, table: Table, yardstick: Yardstick, *, nested: bool) -> None:
         self.table, self._yardstick, self._nested = table, yardstick, nested
-        self._taken: set[int] = set()
+        self._stand_ins, self._rows = table.stand_ins(), rows_of(table.configs)
         self._columns = {tuple(s.values()): i for i, s in enumerate(table.settings)}
 
     def begin(self, trial: Trial) -> Training:
-        """The training of a point that Optuna draws; it has no epoch yet."""
+        """The training for a point that Optuna draws, which is told of it; it has no epoch yet."""
         space = self.table.searched(nested=self._nested)
-        return self.at({parameter.key: parameter.suggest(trial) for parameter in space})
+        point = self._stand_ins.of({parameter.key: parameter.suggest(trial) for parameter in space})
+        tell(trial.study, trial._trial_id, point)
+        return self.of(point)
 
-    def at(self, point: Mapping[str, Any]) -> Training:
-        """The training of a point that a search has drawn; it has no epoch yet."""
+    def of(self, point: Mapping[str, Any]) -> Training:
+        """The training of a point of the table; it has no epoch yet."""
         space = self.table.searched(nested=self._nested)
         setting = tuple(point[parameter.key] for parameter in space[len(self.table.space) :])
-        return Training(self.table.row_of(point, self._take), self._columns.get(setting, 0))
-
-    def _take(self, row: int) -> bool:
-        is_free = row not in self._taken
-        self._taken.add(row)
-        return is_free
+        return Training(self._rows(point), self._columns.get(setting, 0))
 
     def train(self, training: Training, until: int) -> None:
         """Go on with a training up to an epoch."""

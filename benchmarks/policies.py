@@ -13,6 +13,7 @@ from ray import tune
 from ray.tune import Callback
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
+from stand_in import StandIns, ToldOptunaSearch
 
 from detector.core.errors import InputError, JobError
 from orchestrator.config.limits import Limits, Spending, Watch
@@ -107,13 +108,16 @@ def tune_as_documented(
     rules: Rules,
     folder: str,
     ending: Ending,
+    stand_ins: StandIns | None = None,
 ) -> None:
     """Ray Tune, OptunaSearch and ASHA, as Ray's documentation puts them together.
 
     A trial draws one value of each setting of `space` and reports `METRIC` after each epoch.
-    trials: at most; -1 is no limit, as Ray has it.
+    trials: at most; -1 is no limit, as Ray has it. stand_ins: what is trained in place of points.
     """
-    drawn, searcher, scheduler = documented_parts(space, epochs=epochs, seed=seed, rules=rules)
+    drawn, searcher, scheduler = documented_parts(
+        space, epochs=epochs, seed=seed, rules=rules, stand_ins=stand_ins
+    )
     tuner = tune.Tuner(
         trainable,
         param_space=drawn,
@@ -137,13 +141,18 @@ def tune_as_documented(
 
 
 def documented_parts(
-    space: Iterable[Parameter], *, epochs: int, seed: int, rules: Rules
+    space: Iterable[Parameter],
+    *,
+    epochs: int,
+    seed: int,
+    rules: Rules,
+    stand_ins: StandIns | None = None,
 ) -> tuple[dict[str, Any], OptunaSearch, ASHAScheduler]:
     """What Ray Tune draws, the searcher that does, and the scheduler that stops trials."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     return (
         {parameter.key: as_tune_has_it(parameter) for parameter in space},
-        OptunaSearch(seed=seed),
+        ToldOptunaSearch(stand_ins, seed=seed) if stand_ins else OptunaSearch(seed=seed),
         ASHAScheduler(max_t=epochs, grace_period=rules.grace, reduction_factor=rules.factor),
     )
 

@@ -23,7 +23,7 @@ def documented_alone(
     """The search of `replay_policies.documented`, epoch by epoch."""
     lookup, space = Lookup(table, yardstick, nested=nested), table.searched(nested=nested)
     drawn, searcher, scheduler = documented_parts(
-        space, epochs=table.epochs, seed=seed, rules=rules
+        space, epochs=table.epochs, seed=seed, rules=rules, stand_ins=table.stand_ins()
     )
     searcher.set_search_properties(METRIC, "max", drawn)
     scheduler.set_search_properties(METRIC, "max")
@@ -41,7 +41,7 @@ def _train(lookup: Lookup, searcher: OptunaSearch, scheduler: ASHAScheduler, tri
     runner: Any = None  # of which neither asks anything
     point = searcher.suggest(trial_id)
     assert point is not None
-    training = lookup.at(point)
+    training = lookup.of(point)
     scheduler.on_trial_add(runner, trial)
     decision, epoch, result = TrialScheduler.CONTINUE, 0, dict[str, Any]()
     while decision != TrialScheduler.STOP:

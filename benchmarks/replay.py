@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from stand_in import Finder, row_finder
+from stand_in import StandIns, row_finder
 
 from detector.core.errors import InputError
 from orchestrator.space.parameters import Parameter, read_parameter
@@ -74,10 +74,11 @@ class Table:
         """What a search draws: the training, and the post-processing too unless `nested`."""
         return self.space if nested else self.space + self.setting_space
 
-    @cached_property
-    def row_of(self) -> Finder:
-        """The training that stands for a point, see `stand_in.py`."""
-        return row_finder(self.configs, {parameter.key for parameter in self.ranges})
+    def stand_ins(self) -> StandIns:
+        """The trainings for the points of one search, see `stand_in.py`."""
+        return StandIns(
+            self.configs, row_finder(self.configs, {parameter.key for parameter in self.ranges})
+        )
 
     @property
     def epochs(self) -> int:

@@ -14,13 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.storages import InMemoryStorage
+from optuna.distributions import BaseDistribution
+from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial
 from optuna_policies import i_epoch, one_by_one, optuna_hyperband, pasha, random_search
 from policies import Ending, Heard, Rules, no_limits, tune_as_documented, until_enough
 from ray import tune
 from ray_alone import documented_alone
 from replay import Arrival, Table, Yardstick
+from stand_in import StandIns, rows_of
 
 from orchestrator.compare.decisions import halving_of
 from orchestrator.config.settings import SearchConfig
@@ -75,7 +78,7 @@ def documented(
     """
     with tempfile.TemporaryDirectory() as folder:
         tune_as_documented(
-            _trainable(table, Path(folder, "rows"), nested=nested),
+            _trainable(table, nested=nested),
             table.searched(nested=nested),
             epochs=table.epochs,
             trials=-1,
@@ -83,7 +86,25 @@ def documented(
             rules=rules,
             folder=folder,
             ending=Watch(yardstick, table, nested=nested),
+            stand_ins=table.stand_ins(),
         )
+
+
+class _ToldStudy(Study):
+    """A study whose trials have the settings of the trainings that they get."""
+
+    def __init__(self, storage: BaseStorage, name: str, stand_ins: StandIns) -> None:
+        super().__init__(storage, name)
+        self._stand_ins = stand_ins
+
+    def begin(
+        self,
+        params: Mapping[str, Any],
+        distributions: Mapping[str, BaseDistribution],
+        **notes: Any,
+    ) -> FrozenTrial:
+        """A new trial at the point that is trained."""
+        return super().begin(self._stand_ins.of(params), distributions, **notes)
 
 
 @contextmanager
@@ -120,7 +141,7 @@ def _begun(
     storage.create_new_study([StudyDirection.MAXIMIZE], "replay")
     config = SearchConfig.model_validate({"space": "replay", "seed": seed, "search": search})
     with tempfile.TemporaryDirectory() as name:
-        yield Run(Path(name), config, space, Study(storage, "replay"))
+        yield Run(Path(name), config, space, _ToldStudy(storage, "replay", table.stand_ins()))
 
 
 def own(
@@ -135,7 +156,7 @@ def own(
     """This project's search, as `python -m orchestrator.search` runs it; see `_begun`."""
     watch = Watch(yardstick, table, nested=nested)
     with _begun(table, seed, rules, search=search, nested=nested) as run:
-        trial = replayed_trial(table, run.folder / "rows", nested=nested)
+        trial = replayed_trial(table, nested=nested)
         resources = TrialResources(cpus=1, gpus=0, concurrent=rules.concurrent)
         session = Session(run, trial, resources, no_limits())
         until_enough(lambda: run_search(session, [Heard(watch, run)]))
@@ -149,7 +170,7 @@ def own_alone(table: Table, yardstick: Yardstick, seed: int, rules: Rules, **sea
     watch = Watch(yardstick, table, nested=True)
     with _begun(table, seed, rules, search=search) as run:
         jobs, heard = SearchJobs(run, halving_of(run)), Heard(watch, run)
-        trial = replayed_trial(table, run.folder / "rows", nested=True)
+        trial = replayed_trial(table, nested=True)
         until_enough(lambda: _one_by_one(jobs, trial, heard))
 
 
@@ -187,28 +208,16 @@ POLICIES: dict[str, Policy] = ON_RAY | {
 
 
 def _finder(
-    table: Table, taken: Path, *, nested: bool
+    table: Table, *, nested: bool
 ) -> tuple[Callable[[Mapping[str, Any]], int], Callable[[int, Mapping[str, Any]], list[float]]]:
     """The row of a point, and the scores of a row by epoch at a point's setting.
 
-    Closures of plain values, so that workers need not find this file. Trials of a search tell each
-    other by files in the folder `taken` which rows they have.
+    Closures of plain values, so that workers need not find this file.
     """
-    row_of, keys = table.row_of, () if nested else tuple(table.settings[0])
+    find, keys = rows_of(table.configs), () if nested else tuple(table.settings[0])
     scores = table.crossfit[:, :, None] if nested else table.whole
     settings = table.settings[: scores.shape[2]]
     columns = {tuple(setting[key] for key in keys): i for i, setting in enumerate(settings)}
-
-    def take(row: int) -> bool:
-        taken.mkdir(parents=True, exist_ok=True)
-        try:
-            (taken / str(row)).touch(exist_ok=False)
-        except FileExistsError:
-            return False
-        return True
-
-    def find(point: Mapping[str, Any]) -> int:
-        return row_of(point, take)
 
     def values(row: int, point: Mapping[str, Any]) -> list[float]:
         return scores[row, :, columns[tuple(point[key] for key in keys)]].tolist()
@@ -216,9 +225,9 @@ def _finder(
     return find, values
 
 
-def _trainable(table: Table, taken: Path, *, nested: bool) -> Callable[[dict[str, Any]], None]:
+def _trainable(table: Table, *, nested: bool) -> Callable[[dict[str, Any]], None]:
     """The trainable of `documented`."""
-    find, values = _finder(table, taken, nested=nested)
+    find, values = _finder(table, nested=nested)
 
     def trainable(config: dict[str, Any]) -> None:
         row = find(config)
@@ -228,14 +237,14 @@ def _trainable(table: Table, taken: Path, *, nested: bool) -> Callable[[dict[str
     return trainable
 
 
-def replayed_trial(table: Table, taken: Path, *, nested: bool) -> TrialFunction:
+def replayed_trial(table: Table, *, nested: bool) -> TrialFunction:
     """A trial function that looks its epochs up; its folder says of what and how far.
 
     It goes on from there to `job.until`, or to the end where the job says nothing, and reports
     the last epoch again when there is none left to train, as a detector's training does.
     """
     epochs = table.epochs
-    find, values_of = _finder(table, taken, nested=nested)
+    find, values_of = _finder(table, nested=nested)
 
     def trial(job: TrialJob, report: Callable[[dict[str, Any]], None]) -> None:
         state = job.folder / "epochs.txt"

@@ -1,11 +1,10 @@
 """Which recorded training stands for a point that a search proposes.
 
-In a table of drawn points no proposal is one of them. The nearest one that the search has not had
-yet takes its place. Mind what that leaves out. A sampler is told of its own point what was scored
-at another, farther away the fewer are left, so it learns less than it would, and its late proposals
-are hardly its own: of choices whose trainings it has all had it gets others, and is told so by
-their scores. A search that draws at random loses nothing by it. So what a sampler gains is
-underestimated, and nothing is found that is better than what the table has.
+In a table of drawn points no proposal is one of them. So the nearest one that the search has not
+had yet is tried in its place, and the search is told so: its trial has the settings of that
+training, whatever draws its points. The fewer are left, the farther away they are. A search that
+draws at random loses nothing by it, so what a sampler gains is underestimated, and nothing is
+found that is better than what the table has.
 """
 
 from __future__ import annotations
@@ -13,6 +12,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
+
+import optuna
+from ray.tune.search.optuna import OptunaSearch
 
 Finder = Callable[[Mapping[str, Any], Callable[[int], bool]], int]
 
@@ -37,3 +39,68 @@ def row_finder(configs: Sequence[Mapping[str, Any]], drawn: Collection[str]) -> 
         return next((row for row in rows if drawn and take(row)), rows[0])
 
     return row_of
+
+
+def rows_of(configs: Sequence[Mapping[str, Any]]) -> Callable[[Mapping[str, Any]], int]:
+    """A function that gives the row with the very settings of a point, whatever else it has."""
+    keys = tuple(configs[0])
+    rows = {tuple(config[key] for key in keys): row for row, config in enumerate(configs)}
+
+    def row_of(point: Mapping[str, Any]) -> int:
+        return rows[tuple(point[key] for key in keys)]
+
+    return row_of
+
+
+class StandIns:
+    """The trainings that a search has in the place of its points, one after the other.
+
+    configs: the points of the table. row_of: see `row_finder`.
+    """
+
+    def __init__(self, configs: Sequence[Mapping[str, Any]], row_of: Finder) -> None:
+        self._configs, self._row_of = configs, row_of
+        self._taken: set[int] = set()
+
+    def row(self, point: Mapping[str, Any]) -> int:
+        """The row of the next one."""
+        return self._row_of(point, self._take)
+
+    def of(self, point: Mapping[str, Any]) -> dict[str, Any]:
+        """The point with the settings of the next training in place of its own."""
+        return {**point, **self._configs[self.row(point)]}
+
+    def _take(self, row: int) -> bool:
+        is_free = row not in self._taken
+        self._taken.add(row)
+        return is_free
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles its searcher for a restore that is not used."""
+        return {}
+
+
+class ToldOptunaSearch(OptunaSearch):
+    """Ray Tune's searcher, whose trials have the settings of the trainings that they get."""
+
+    def __init__(self, stand_ins: StandIns, *, seed: int) -> None:
+        super().__init__(seed=seed)
+        self._stand_ins = stand_ins
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | None:
+        """The point that is trained."""
+        proposed = super().suggest(trial_id)
+        if proposed is None:
+            return None
+        point = self._stand_ins.of(proposed)
+        study: Any = self._ot_study  # which it has by now
+        tell(study, self._ot_trials[trial_id]._trial_id, point)
+        return point
+
+
+def tell(study: optuna.Study, trial_id: int, point: Mapping[str, Any]) -> None:
+    """Have a trial that runs be at another point than the sampler has drawn."""
+    storage = study._storage
+    for name, distribution in storage.get_trial(trial_id).distributions.items():
+        value = distribution.to_internal_repr(point[name])
+        storage.set_trial_param(trial_id, name, value, distribution)

@@ -112,15 +112,6 @@ def drawn(tmp_path):
     return replay.read_table(tmp_path / "drawn.npz")
 
 
-def taking(taken):
-    def take(row):
-        is_free = row not in taken
-        taken.add(row)
-        return is_free
-
-    return take
-
-
 def test_a_drawn_table_has_ranges_and_the_first_seed_of_each_point(drawn):
     assert list(drawn.configs) == DRAWN
     np.testing.assert_allclose(drawn.shipped[:, 0] * 65535, [0, 1000, 3000, 4000])
@@ -132,15 +123,16 @@ def test_a_drawn_table_has_ranges_and_the_first_seed_of_each_point(drawn):
 
 
 def test_a_proposal_stands_for_the_nearest_training_that_is_left(drawn):
-    point, taken = {"net": "a", "lr": 0.0015, "weight": 1.5}, set()
+    point, stand_ins = {"net": "a", "lr": 0.0015, "weight": 1.5}, drawn.stand_ins()
     # In octaves: sqrt(0.585² + 0.585²) to the first, sqrt(1.415² + 0.585²) to the second, and
     # sqrt(0.415² + 1.415²) to the third.
-    order = [drawn.row_of(point, taking(taken)) for _ in range(3)]
+    order = [stand_ins.row(point) for _ in range(3)]
     assert order == [0, 2, 1]
     # Then one with another choice; when there is none left, the nearest is had again.
-    assert [drawn.row_of(point, taking(taken)) for _ in range(2)] == [3, 0]
+    assert [stand_ins.row(point) for _ in range(2)] == [3, 0]
     other = {"net": "b", "lr": 0.001, "weight": 4.0}
-    assert drawn.row_of(other, taking(set())) == 3
+    assert drawn.stand_ins().row(other) == 3
+    assert drawn.stand_ins().of(other | {"thresh": 0.3}) == {**DRAWN[3], "thresh": 0.3}
 
 
 def test_in_seconds_an_epoch_counts_by_what_it_took_over_the_mean(drawn, tmp_path):
@@ -162,7 +154,8 @@ def test_in_seconds_an_epoch_counts_by_what_it_took_over_the_mean(drawn, tmp_pat
 
 
 def test_in_a_grid_a_point_is_its_own_row_however_often(table):
-    assert [table.row_of({"lr": 0.2}, taking({1})) for _ in range(3)] == [1, 1, 1]
+    stand_ins = table.stand_ins()
+    assert [stand_ins.row({"lr": 0.2}) for _ in range(3)] == [1, 1, 1]
 
 
 def broken(path, **changes):

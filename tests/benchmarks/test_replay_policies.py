@@ -5,13 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import optuna_policies
 import pytest
 import replay
 import replay_policies
+import stand_in
 from policies import Rules
 from replay_policies import POLICIES
 
 from detector.core.errors import JobError
+from orchestrator.run.study import Study
 from orchestrator.space.parameters import Parameter
 from orchestrator.trials.job import TrialJob
 
@@ -93,8 +96,7 @@ def test_a_trial_that_fails_ends_the_replay(table, name):
 
 def reports(table, job, *, nested=True):
     told = []
-    taken = job.folder.parent / "rows"
-    replay_policies.replayed_trial(table, taken, nested=nested)(job, told.append)
+    replay_policies.replayed_trial(table, nested=nested)(job, told.append)
     return told
 
 
@@ -147,18 +149,35 @@ def test_a_search_of_ranges_trains_what_was_recorded(table, name):
     assert set(found.worths) <= set(possible.ravel().tolist())
 
 
-def test_trials_of_ranges_share_out_the_trainings(tmp_path, table):
+@pytest.mark.parametrize("name", ["ours-alone", "ours-tpe", "ray-alone", "optuna-hyperband"])
+def test_a_search_of_ranges_has_each_training_once_and_is_told_which(table, name, monkeypatch):
     ranges = (Parameter("optimizer.lr", "log_uniform", (0.001, 0.008)),)
     drawn = replay.Table(table.configs, table.settings, table.hmeans, {}, ranges)
-    params, rows = {"optimizer.lr": 0.0011, "model.neck": "b"}, []
-    for number in range(5):
-        folder = tmp_path / str(number)
-        folder.mkdir()
-        for until in (1, 3):  # the second time it goes on with the row that it has
-            told = reports(drawn, TrialJob(number, folder, params, until=until))
-            rows.append(told[-1]["row"])
-    # By rate from below, all with this neck; the fifth has the nearest with another one.
-    assert rows == [1, 1, 4, 4, 7, 7, 10, 10, 0, 0]
+    given, told = [], []
+    of, tell, begin = stand_in.StandIns.of, stand_in.tell, Study.begin
+
+    def noted(self, point):
+        given.append(of(self, point))
+        return given[-1]
+
+    def noted_tell(study, trial_id, point):
+        tell(study, trial_id, point)
+        told.append(study._storage.get_trial(trial_id).params)
+
+    def noted_begin(self, params, distributions, **notes):
+        trial = begin(self, params, distributions, **notes)
+        told.append(trial.params)
+        return trial
+
+    monkeypatch.setattr(stand_in.StandIns, "of", noted)
+    monkeypatch.setattr(stand_in, "tell", noted_tell)
+    monkeypatch.setattr(optuna_policies, "tell", noted_tell)
+    monkeypatch.setattr(Study, "begin", noted_begin)
+    search(name, drawn, cap=24)
+    rows = [stand_in.rows_of(table.configs)(point) for point in given]
+    assert len(rows) >= 8
+    assert len(set(rows[:12])) == min(len(rows), 12)
+    assert told == given
 
 
 def test_every_policy_is_documented():

@@ -31,6 +31,7 @@ NEW = 0.01  # so far from all that were tried, in lengths of a range: nearer one
 MOST = 256  # trials to learn from; the time grows with the cube of them
 
 Standing = tuple[float, float]
+FAILED: Standing = (-1.0, 0.0)
 
 
 class GaussianProcessSampler(BaseSampler):
@@ -39,8 +40,9 @@ class GaussianProcessSampler(BaseSampler):
     What is learnt from is a trial's place among all: those that were trained to the end by their
     score, below them the others, at a later step first, and then by score (model-based
     successive halving, as in Klein et al., 2020). Places, as no score is normally distributed and
-    a training that found nothing should not outweigh all others. Trials without a score are
-    expected to come out as their neighbours let expect.
+    a training that found nothing should not outweigh all others. Last come those that failed, or
+    what is unknown beyond a rate that breaks every training would be tried for ever. Trials that
+    have not reported are expected to come out as their neighbours let expect.
 
     parameters: of the space, those that a condition names first. Draws follow from the seed.
     """
@@ -78,7 +80,8 @@ class GaussianProcessSampler(BaseSampler):
     def _chosen(self, trials: Sequence[FrozenTrial], given: Mapping[str, Any]) -> Point | None:
         """The most promising point that no trial has; None where nothing tells it."""
         standings = {t.number: place for t in trials if (place := _standing(t)) is not None}
-        if len(standings) < LEARNT_FROM or not as_numbers(self._parameters, []):
+        scored = sum(standing > FAILED for standing in standings.values())
+        if scored < LEARNT_FROM or not as_numbers(self._parameters, []):
             return None
         learnt = [trials[number] for number in _instructive(standings)]
         values = _normal_scores([standings[trial.number] for trial in learnt])
@@ -124,7 +127,9 @@ class GaussianProcessSampler(BaseSampler):
 
 
 def _standing(trial: FrozenTrial) -> Standing | None:
-    """How far a trial got, and its score there, more is better; None where it has none."""
+    """How far a trial got, and its score there, more is better; None while it has none."""
+    if trial.state is OptunaState.FAIL:
+        return FAILED
     if trial.state is OptunaState.COMPLETE:
         return (np.inf, float(trial.values[0]))
     if trial.state is OptunaState.PRUNED and trial.intermediate_values:

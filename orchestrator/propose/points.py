@@ -25,12 +25,16 @@ def identity(point: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
 def drawn(
     parameters: Sequence[Parameter], rng: np.random.Generator, given: Mapping[str, Any]
 ) -> Point:
-    """A random point with the values that are given; only settings that apply have one."""
+    """A random point with the values that are given, where they are the space's.
+
+    Only settings that apply have one.
+    """
     point: Point = {}
     for parameter in parameters:
         if parameter.applies(point):
             key = parameter.key
-            point[key] = given[key] if key in given else _value(parameter, rng.random())
+            is_given = key in given and parameter.contains(given[key])
+            point[key] = given[key] if is_given else _value(parameter, rng.random())
     return point
 
 

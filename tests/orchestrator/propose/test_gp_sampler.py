@@ -82,14 +82,11 @@ def past(lr, state=TrialState.COMPLETE, value=None, **reports):
 
 def proposed(*trials, seeds=9):
     """The rates proposed after these trials, one for each seed."""
-    study = optuna.create_study(direction="maximize")
-    study.add_trials(trials)
     rates = []
     for seed in range(seeds):
-        study.sampler = gp(seed, (LR,))
-        trial = study.ask()
-        rates.append(LR.suggest(trial))
-        study.tell(trial, state=TrialState.FAIL)
+        study = optuna.create_study(direction="maximize", sampler=gp(seed, (LR,)))
+        study.add_trials(trials)
+        rates.append(LR.suggest(study.ask()))
     return rates
 
 
@@ -117,6 +114,14 @@ def test_points_are_random_until_three_trials_have_a_score():
     rates = proposed(*two, *failed, seeds=200)
     assert np.mean(np.array(rates) < 10**-2.5) == pytest.approx(0.5, abs=0.1)
     assert max(proposed(*two, past(1e-1, value=0.1))) < 10**-2
+
+
+def test_what_breaks_every_training_is_left_alone():
+    # The score grows with the rate, up to where the loss is not finite.
+    good = [past(10**-x, value=4 - x) for x in (4.0, 3.5, 3.0)]
+    broken = [past(10**-x, TrialState.FAIL) for x in (1.2, 1.6, 2.0)]
+    careful, bold = proposed(*good, *broken), proposed(*good)
+    assert max(careful) < 10**-2.5 < min(bold)
 
 
 def test_what_is_being_tried_is_not_tried_again_next_door():

@@ -80,6 +80,14 @@ def test_what_is_given_stays(seed):
     assert changed(ALL, rng, point, asked).items() >= asked.items()
 
 
+def test_a_value_that_the_space_has_no_more_is_drawn_anew():
+    rng, old = np.random.default_rng(0), {FUSION.key: "asf", LR.key: 1.0, SIDE.key: 640}
+    point = changed(ALL, rng, old, {SIDE.key: 640})
+    assert point[FUSION.key] in FUSION.values
+    assert LR.contains(point[LR.key])
+    assert point[SIDE.key] == 640
+
+
 def test_draws_reach_every_value_and_both_ends():
     rng = np.random.default_rng(0)
     points = [drawn(ALL, rng, {}) for _ in range(2000)]

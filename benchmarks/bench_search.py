@@ -17,6 +17,9 @@ ray-alone: the same of `ray`: Ray Tune's own searcher and scheduler (`ray_alone.
 ray-nested-alone: the same of `ray-nested`.
 ours-cost: `ours-alone` with `search.compare=cost`: rungs at equal arithmetic.
 ours-tpe: `ours-alone` with `search.sampler=tpe`: points that Optuna's TPE draws.
+ours-led: `ours-alone` with three warm starts that a tenth to a quarter of all trainings are better
+    than, as a setting that worked for others.
+ours-misled: the same with three of the worst fifth.
 random: points drawn at random, each once, all trained to the end.
 iepoch: twenty points drawn at random are trained for `grace` epochs, the best three of them to the
     end; then the next twenty (i-Epoch: Egele et al. 2024).

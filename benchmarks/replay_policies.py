@@ -7,12 +7,13 @@ running. `optuna_policies.py` has those that need none.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.storages import BaseStorage, InMemoryStorage
@@ -115,11 +116,13 @@ def _begun(
     *,
     search: Mapping[str, str],
     nested: bool = True,
+    warm_start: Sequence[dict[str, Any]] = (),
 ) -> Iterator[Run]:
     """A run of this project that has proposed nothing yet; its folder is gone in the end.
 
     When `nested`, trials differ in their training only and report the cross-fitted H-mean;
-    otherwise post-processing is drawn too, as in `documented`. `search` is that section.
+    otherwise post-processing is drawn too, as in `documented`. `search` is that section, and
+    `warm_start` the points that it begins with.
     """
     searched_keys = {parameter.key for parameter in table.space}
     space = SearchSpace(
@@ -127,7 +130,7 @@ def _begun(
         description="",
         fixed={k: v for k, v in table.about.items() if "." in k and k not in searched_keys},
         parameters={parameter.key: parameter for parameter in table.searched(nested=nested)},
-        warm_start=(),
+        warm_start=tuple(warm_start),
         budget=Budget(
             trials=len(table.configs) if table.ranges else CAP,
             epochs=table.epochs,
@@ -162,13 +165,24 @@ def own(
         until_enough(lambda: run_search(session, [Heard(watch, run)]))
 
 
-def own_alone(table: Table, yardstick: Yardstick, seed: int, rules: Rules, **search: str) -> None:
+def own_alone(
+    table: Table,
+    yardstick: Yardstick,
+    seed: int,
+    rules: Rules,
+    *,
+    begun_with: Sequence[float] = (),
+    **search: str,
+) -> None:
     """What this project's search decides, without Ray: one job after the other, in this process.
 
     With one trial at a time it is the search of `own`, epoch by epoch, in a hundredth of the time.
+    begun_with: of each warm start, the share of all trainings that are better.
     """
     watch = Watch(yardstick, table, nested=True)
-    with _begun(table, seed, rules, search=search) as run:
+    order = np.argsort(-table.crossfit.max(axis=1), kind="stable")
+    warm = [table.configs[order[int(share * len(order))]] for share in begun_with]
+    with _begun(table, seed, rules, search=search, warm_start=warm) as run:
         jobs, heard = SearchJobs(run, halving_of(run)), Heard(watch, run)
         trial = replayed_trial(table, nested=True)
         until_enough(lambda: _one_by_one(jobs, trial, heard))
@@ -199,6 +213,8 @@ POLICIES: dict[str, Policy] = ON_RAY | {
     "ours-alone": own_alone,
     "ours-cost": partial(own_alone, compare="cost"),
     "ours-tpe": partial(own_alone, sampler="tpe"),
+    "ours-led": partial(own_alone, begun_with=(0.1, 0.17, 0.24)),
+    "ours-misled": partial(own_alone, begun_with=(0.8, 0.88, 0.96)),
     "random": partial(one_by_one, random_search),
     "iepoch": partial(one_by_one, i_epoch),
     "pasha": partial(one_by_one, pasha),

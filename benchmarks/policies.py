@@ -13,7 +13,7 @@ from ray import tune
 from ray.tune import Callback
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
-from stand_in import StandIns, ToldOptunaSearch
+from stand_in import StandIns, tell
 
 from detector.core.errors import InputError, JobError
 from orchestrator.config.limits import Limits, Spending, Watch
@@ -138,6 +138,24 @@ def tune_as_documented(
         ),
     )
     until_enough(tuner.fit)
+
+
+class ToldOptunaSearch(OptunaSearch):
+    """Ray Tune's searcher, whose trials have the settings of the trainings that they get."""
+
+    def __init__(self, stand_ins: StandIns, *, seed: int) -> None:
+        super().__init__(seed=seed)
+        self._stand_ins = stand_ins
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | None:
+        """The point that is trained."""
+        proposed = super().suggest(trial_id)
+        if proposed is None:
+            return None
+        point = self._stand_ins.of(proposed)
+        study: Any = self._ot_study  # which it has by now
+        tell(study, self._ot_trials[trial_id]._trial_id, point)
+        return point
 
 
 def documented_parts(

@@ -14,7 +14,6 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import optuna
-from ray.tune.search.optuna import OptunaSearch
 
 Finder = Callable[[Mapping[str, Any], Callable[[int], bool]], int]
 
@@ -78,24 +77,6 @@ class StandIns:
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles its searcher for a restore that is not used."""
         return {}
-
-
-class ToldOptunaSearch(OptunaSearch):
-    """Ray Tune's searcher, whose trials have the settings of the trainings that they get."""
-
-    def __init__(self, stand_ins: StandIns, *, seed: int) -> None:
-        super().__init__(seed=seed)
-        self._stand_ins = stand_ins
-
-    def suggest(self, trial_id: str) -> dict[str, Any] | None:
-        """The point that is trained."""
-        proposed = super().suggest(trial_id)
-        if proposed is None:
-            return None
-        point = self._stand_ins.of(proposed)
-        study: Any = self._ot_study  # which it has by now
-        tell(study, self._ot_trials[trial_id]._trial_id, point)
-        return point
 
 
 def tell(study: optuna.Study, trial_id: int, point: Mapping[str, Any]) -> None:

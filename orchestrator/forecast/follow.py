@@ -12,7 +12,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial
 
-from orchestrator.compare.decisions import comparison_of, halving_of
+from orchestrator.compare.decisions import comparison_of
 from orchestrator.forecast.future import Rules
 from orchestrator.forecast.seen import Now, Seen
 from orchestrator.place.cost import BACKBONE
@@ -43,7 +43,7 @@ class Following(Listener):
 
     def __init__(self, run: Run, clock: Callable[[], float] = time.monotonic) -> None:
         self._run, self._clock = run, clock
-        self._comparison, self._pauses = comparison_of(run), halving_of(run) is not None
+        self._comparison = comparison_of(run)
         self._at_work: dict[int, _Clock] = {}
         self._paces: dict[int, float] = {}
         self._beside: deque[float] = deque(maxlen=REMEMBERED)
@@ -130,7 +130,7 @@ class Following(Listener):
             factor=space.budget.reduction_factor,
             at_once=max(self._counts, default=1),
             overhead=fmean(self._beside) if self._beside else 0.0,
-            pauses=self._pauses,
+            pauses=self._run.config.search.scheduler != "asha",
             patience=budget.patience,
             since_best=trials_since_best(study) if budget.patience else 0,
         )

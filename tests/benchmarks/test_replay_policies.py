@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import optuna_policies
+import policies
 import pytest
 import replay
 import replay_policies
@@ -170,7 +171,7 @@ def test_a_search_of_ranges_has_each_training_once_and_is_told_which(table, name
         return trial
 
     monkeypatch.setattr(stand_in.StandIns, "of", noted)
-    monkeypatch.setattr(stand_in, "tell", noted_tell)
+    monkeypatch.setattr(policies, "tell", noted_tell)
     monkeypatch.setattr(optuna_policies, "tell", noted_tell)
     monkeypatch.setattr(Study, "begin", noted_begin)
     search(name, drawn, cap=24)

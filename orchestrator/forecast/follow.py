@@ -46,6 +46,7 @@ class Following(Listener):
         self._comparison = comparison_of(run)
         self._at_work: dict[int, _Clock] = {}
         self._paces: dict[int, float] = {}
+        self._drifts: dict[int, float] = {}
         self._beside: deque[float] = deque(maxlen=REMEMBERED)
         self._counts: deque[int] = deque(maxlen=REMEMBERED)
 
@@ -67,6 +68,8 @@ class Following(Listener):
         (first, before), (last, after) = clock.epochs[0], clock.epochs[-1]
         if last > first and after > before:
             self._paces[job.number] = (after - before) / (last - first)
+            if first and before:
+                self._drifts[job.number] = self._paces[job.number] / (before / first)
 
     def ended(self, job: TrialJob) -> None:
         """It is at work no more."""
@@ -101,7 +104,7 @@ class Following(Listener):
             epoch=epoch,
             values=dict(trial.intermediate_values),
             pace=pace or None,
-            drift=pace / mean if pace and mean else 1.0,
+            drift=self._drifts.get(number, 1.0),
             kind=kind_of(trial.params),
             work=self._comparison.cost(trial.params),
             since=0.0 if clock is None else self._clock() - clock.last,

@@ -186,7 +186,8 @@ def _start(play: _Play, trial: _Trial, now: float) -> None:
         play.passed[trial.reached - 1].add(trial.number)
     rung = min(trial.reached, len(trial.steps) - 1)
     last = trial.steps[rung] if trial.fails_after is None else trial.fails_after
-    pace = trial.pace * math.exp(play.outcomes.unsteady * play.rng.gauss(0.0, 1.0))
+    spread = play.outcomes.unsteady
+    pace = trial.pace * math.exp(spread * play.rng.gauss(0.0, 1.0) - spread**2 / 2)  # mean: pace
     seconds = max((last - trial.epoch) * pace - trial.since, 0.0)
     seconds += 0.0 if trial.since else play.rules.overhead
     is_whole = rung == len(trial.steps) - 1 and trial.fails_after is None

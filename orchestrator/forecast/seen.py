@@ -23,9 +23,9 @@ class Seen:
     steps: the epochs at which it is compared, the last of them the whole training.
     values: the best H-mean so far by reported epoch. epoch: the last one trained.
     pace: seconds an epoch, of its newest ones; None before the first. drift: that over the pace of
-    all its epochs. kind: what trials have in
-    common whose epochs take alike, such as the backbone; work: what an epoch takes beside that of
-    another kind. since: seconds since its last epoch, while a worker has it.
+    those before; 1 before there are any. kind: what trials have in common whose epochs take alike,
+    such as the backbone; work: what an epoch takes beside that of another kind. since: seconds
+    since its last epoch, while a worker has it.
     """
 
     number: int

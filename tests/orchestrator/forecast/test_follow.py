@@ -28,9 +28,10 @@ def test_the_points_of_a_space_are_counted_where_they_can_be():
 
 
 def test_a_job_is_followed_from_its_start_to_its_pause(tmp_path: Path):
-    """Epochs of 10, 20, 20 and 20 seconds in 75 of the clock; the newest three count.
+    """Of epochs of 10, 20, 20 and 20 seconds, in 75 of the clock, the newest three count.
 
-    Of two backbones that the space has one point is begun, so one is new.
+    They took twice what the one before did. Of two backbones that the space has one point is
+    begun, so one is new.
     """
     run = make_run(tmp_path, space_of(Parameter(BACKBONE, "choice", ("resnet18", "resnet34"))))
     now = [100.0]
@@ -52,6 +53,6 @@ def test_a_job_is_followed_from_its_start_to_its_pause(tmp_path: Path):
     following.ended(job)
     trial, rules = following.trials()[0], following.rules()
     assert (trial.now, trial.steps, trial.reached) == (Now.PAUSED, (4, 8), 1)
-    assert (trial.pace, trial.drift, trial.since) == (20.0, 20 / 17.5, 0.0)
+    assert (trial.pace, trial.drift, trial.since) == (20.0, 20 / 10, 0.0)
     assert trial.kind in ("resnet18", "resnet34")
     assert (rules.new, rules.factor, rules.at_once, rules.overhead) == (1, 2, 1, 5.0)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from random import Random
+from statistics import fmean, pstdev
 
+import pytest
 from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
@@ -60,6 +64,16 @@ def test_trials_that_are_stopped_for_good_go_on_at_once_or_never():
     rules = Rules(new=0, factor=3, at_once=1, pauses=False)
     known = Outcomes(outcomes(trials).begun, 0.0, 0.0, outcomes(trials).pairs)  # type: ignore[union-attr]
     assert sum(job.last - job.first for job in played(trials, known, rules, Random(0))) in (1, 9)
+
+
+def test_an_unsteady_pace_takes_as_long_in_the_mean():
+    """Two epochs of ten seconds; without care the mean would be exp(0.8^2 / 2), 1.38 times that."""
+    trials = [seen(0, Now.OVER, *[0.9] * 9), seen(1, Now.WORKING, 0.5)]
+    known = replace(outcomes(trials), unsteady=0.8)  # type: ignore[type-var]
+    rules = Rules(new=0, factor=3, at_once=1)
+    ends = [next(played(trials, known, rules, Random(seed))).end for seed in range(4000)]
+    assert fmean(ends) == pytest.approx(20.0, rel=0.05)
+    assert pstdev([math.log(end) for end in ends]) == pytest.approx(0.8, rel=0.05)
 
 
 def test_patience_ends_it():

@@ -19,7 +19,9 @@ ours-cost: `ours-alone` with `search.compare=cost`: rungs at equal arithmetic.
 ours-tpe: `ours-alone` with `search.sampler=tpe`: points that Optuna's TPE draws.
 ours-led: `ours-alone` with three warm starts that a tenth to a quarter of all trainings are better
     than, as a setting that worked for others.
-ours-misled: the same with three of the worst fifth.
+ours-misled: `ours-alone` with three of the worst fifth.
+ours-earlier: `ours-alone` with the three best trainings of `trainings.npz`, as `warm_start=RUN`
+    takes them over from an earlier run with other choices and pages.
 random: points drawn at random, each once, all trained to the end.
 iepoch: twenty points drawn at random are trained for `grace` epochs, the best three of them to the
     end; then the next twenty (i-Epoch: Egele et al. 2024).

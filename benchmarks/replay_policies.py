@@ -13,8 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import optuna
+from begun_with import NOTHING, Points, behind, of_an_earlier_run
 from optuna.distributions import BaseDistribution
 from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.study import StudyDirection
@@ -171,18 +171,16 @@ def own_alone(
     seed: int,
     rules: Rules,
     *,
-    begun_with: Sequence[float] = (),
+    begun_with: Points = NOTHING,
     **search: str,
 ) -> None:
     """What this project's search decides, without Ray: one job after the other, in this process.
 
     With one trial at a time it is the search of `own`, epoch by epoch, in a hundredth of the time.
-    begun_with: of each warm start, the share of all trainings that are better.
+    begun_with: gives its warm starts.
     """
     watch = Watch(yardstick, table, nested=True)
-    order = np.argsort(-table.crossfit.max(axis=1), kind="stable")
-    warm = [table.configs[order[int(share * len(order))]] for share in begun_with]
-    with _begun(table, seed, rules, search=search, warm_start=warm) as run:
+    with _begun(table, seed, rules, search=search, warm_start=begun_with(table)) as run:
         jobs, heard = SearchJobs(run, halving_of(run)), Heard(watch, run)
         trial = replayed_trial(table, nested=True)
         until_enough(lambda: _one_by_one(jobs, trial, heard))
@@ -213,8 +211,9 @@ POLICIES: dict[str, Policy] = ON_RAY | {
     "ours-alone": own_alone,
     "ours-cost": partial(own_alone, compare="cost"),
     "ours-tpe": partial(own_alone, sampler="tpe"),
-    "ours-led": partial(own_alone, begun_with=(0.1, 0.17, 0.24)),
-    "ours-misled": partial(own_alone, begun_with=(0.8, 0.88, 0.96)),
+    "ours-led": partial(own_alone, begun_with=behind(0.1, 0.17, 0.24)),
+    "ours-misled": partial(own_alone, begun_with=behind(0.8, 0.88, 0.96)),
+    "ours-earlier": partial(own_alone, begun_with=of_an_earlier_run),
     "random": partial(one_by_one, random_search),
     "iepoch": partial(one_by_one, i_epoch),
     "pasha": partial(one_by_one, pasha),

@@ -2,7 +2,7 @@
 
 Optuna's own Gaussian process learns from trials that were trained to the end only, few of a
 search that pauses most of them, and takes no settings that apply at some points only. Its TPE took
-more epochs (docs/search.md).
+more epochs on one table of recorded trainings, and as many on another (docs/search.md).
 """
 
 from __future__ import annotations

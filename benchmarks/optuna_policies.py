@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any
 
 import optuna
@@ -127,6 +128,7 @@ def pasha(lookup: Lookup, drawn: Iterator[Training], rules: Rules) -> None:
     """
     epochs = lookup.table.epochs
     steps = Halving(epochs, grace=rules.grace, factor=rules.factor).steps(None)
+    shares = [Fraction(1, rules.factor)] * (len(steps) - 1)
     top, begun = min(1, len(steps) - 1), list[Training]()
 
     def progress(until: int) -> list[Progress]:
@@ -136,12 +138,12 @@ def pasha(lookup: Lookup, drawn: Iterator[Training], rules: Rules) -> None:
         ]
 
     while True:
-        if (best := promotable(progress(top), rules.factor)) is not None:
+        if (best := promotable(progress(top), shares)) is not None:
             training = begun[best.number]
         elif (new := next(drawn, None)) is not None:
             training = new
             begun.append(new)
-        elif (best := leader(progress(len(steps) - 1), rules.factor)) is not None:
+        elif (best := leader(progress(len(steps) - 1), shares)) is not None:
             training = begun[best.number]
         else:
             return

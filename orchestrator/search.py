@@ -15,6 +15,7 @@ from rich.console import Console
 from detector.config.answer import answer_error
 from detector.config.cli import log, run_with_arguments
 from detector.core.files import require_writable
+from orchestrator.compare.decisions import comparison_of
 from orchestrator.compare.disk import require_room
 from orchestrator.config.limits import LimitReachedError, Watch
 from orchestrator.config.settings import SearchConfig, run_name
@@ -256,7 +257,8 @@ def preview(space: SearchSpace, config: SearchConfig, *, gpu: bool) -> int:
     local = packed_share(config, space, local)
     require_within_limits(config, space, local)
     cost = cost_line(space, pages, local) + extra_cost(config.confirm, space)
-    dry_run.show(space, seed=config.seed, cost=cost, console=Console())
+    rungs = comparison_of(space, config).goes_on()
+    dry_run.show(space, seed=config.seed, rungs=rungs, cost=cost, console=Console())
     return 0
 
 

@@ -8,30 +8,33 @@ from dataclasses import asdict, dataclass, replace
 from detector.config.settings import TrainConfig
 from orchestrator.compare.halving import Halving, Place, Progress, equal_cost, places
 from orchestrator.compare.trade_offs import others
+from orchestrator.config.settings import SearchConfig
 from orchestrator.events.kinds import Tell, decision
 from orchestrator.place.work import relative_work
 from orchestrator.run.as_records import TWIN, trial_id
 from orchestrator.run.run import Run
 from orchestrator.run.study import Study
+from orchestrator.space.search_space import SearchSpace
 from orchestrator.trials.pareto import Objectives
 from orchestrator.trials.records import TrialState
 
 
 def halving_of(run: Run) -> Halving | None:
     """How trials pause and go on; None where Ray's ASHA stops them instead."""
-    return None if run.config.search.scheduler == "asha" else comparison_of(run)
+    asha = run.config.search.scheduler == "asha"
+    return None if asha else comparison_of(run.space, run.config)
 
 
-def comparison_of(run: Run) -> Halving:
-    """Where trials are compared, by Ray's ASHA too, which has rungs near the end."""
-    search, space = run.config.search, run.space
+def comparison_of(space: SearchSpace, config: SearchConfig) -> Halving:
+    """Where trials are compared, by Ray's ASHA too, which only stops them for good."""
+    search = config.search
     return Halving(
         epochs=space.budget.epochs,
         grace=space.budget.grace_epochs,
         factor=space.budget.reduction_factor,
         every=space.fixed.get("train.eval_every", TrainConfig().train.eval_every),
         cost=relative_work(space) if search.compare == "cost" else equal_cost,
-        near_end=search.scheduler == "asha",
+        begins_anew=search.scheduler == "asha",
     )
 
 
@@ -79,7 +82,7 @@ class Decisions:
     ) -> None:
         """A decision that follows from where trials stand, in the end for a reason beside it."""
         every = compared or progress_of(self.study, self.halving, self.objectives, ())
-        found = places(every, self.halving.factor)
+        found = places(every, self.halving.shares())
         for number in numbers:
             place = found.get(number)
             twin = self.study.trial(number).user_attrs.get(TWIN)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from detector.core.errors import InputError
-from orchestrator.compare.halving import Place
+from orchestrator.compare.halving import Place, Shares, may_go_on
 from orchestrator.results.ranking import best, ranked
 from orchestrator.trials.records import TrialRecord, TrialState
 
@@ -62,20 +62,20 @@ def held(records: Sequence[TrialRecord]) -> dict[str, float]:
 def to_give_up(
     records: Sequence[TrialRecord],
     places: Mapping[int, Place],
-    factor: int,
+    shares: Shares,
     most: float,
     needed: Collection[int] = (),
 ) -> tuple[list[TrialRecord], float]:
     """Trials that are paused or over and keep no files, so that all others take `most` bytes.
 
-    places: where trials stand at rungs of which one in `factor` goes on. needed: trials that keep
+    places: where trials stand at rungs, of which these `shares` go on. needed: trials that keep
     theirs for others. Returns with them the bytes by which `most` is still passed, or 0: trials at
     work and those that a search cannot do without keep theirs in any case.
     """
     sizes = held(records)
     excess = sum(sizes.values()) + RESULT * BYTES * _largest(records) - most
     found = []
-    for record in _by_worth(records, places, factor):
+    for record in _by_worth(records, places, shares):
         if excess <= 0:
             break
         if record.trial in sizes and int(record.trial) not in needed:
@@ -85,7 +85,7 @@ def to_give_up(
 
 
 def _by_worth(
-    records: Sequence[TrialRecord], places: Mapping[int, Place], factor: int
+    records: Sequence[TrialRecord], places: Mapping[int, Place], shares: Shares
 ) -> Iterator[TrialRecord]:
     """Those that can be done without, the least worth first.
 
@@ -100,7 +100,7 @@ def _by_worth(
         for record in worst_first
         if record.state is TrialState.PAUSED
         and (place := places.get(int(record.trial))) is not None
-        and place.rank > max(factor, place.of // factor)
+        and place.rank > may_go_on(shares[place.rung - 1], place.of)
     }
     spare = [record for record in worst_first if record.trial in paused]
     yield from sorted(spare, key=lambda record: paused[record.trial], reverse=True)

@@ -50,12 +50,12 @@ class Ends:
 
     def _stop_out_of_reach(self, more: int) -> None:
         every = self._progress()
-        beyond = out_of_reach(every, self._decisions.halving.factor, more)
+        beyond = out_of_reach(every, self._decisions.halving.shares(), more)
         self._stop(beyond, "too many are no worse for it to go on", every)
 
     def _make_room(self, disk_gb: float) -> None:
         """Delete weights and stop paused trials as far as the limit asks for."""
-        study, factor = self._decisions.study, self._decisions.halving.factor
+        study, shares = self._decisions.study, self._decisions.halving.shares()
         every, limit = self._progress(), f"budget.disk_gb={disk_gb:g}"
         busy = {p.number for p in every if p.busy}
         # One that was paused before it went on calls itself so until it reports.
@@ -64,7 +64,7 @@ class Ends:
             for record in study.records()
         ]
         needed = self._twins() | {int(r.trial) for r in leaders(records, self._to_confirm)}
-        found, over = to_give_up(records, places(every, factor), factor, disk_gb * GB, needed)
+        found, over = to_give_up(records, places(every, shares), shares, disk_gb * GB, needed)
         paused = {int(record.trial) for record in found if record.state is TrialState.PAUSED}
         self._stop([p for p in every if p.number in paused], f"{limit} has no room for it", every)
         study.delete_weights([record.trial for record in found])

@@ -1,10 +1,15 @@
 """Successive halving that pauses and promotes: which trial goes on, and how far.
 
 A trial trains to its first rung and pauses. It goes on to the next one when it is among the best
-1 / factor of those that got there (Li et al., "A system for massively parallel hyperparameter
-tuning", MLSys 2020, algorithm 2). Nothing waits for a rung to fill, and no epoch is trained twice,
-as a paused trial keeps its checkpoint. All of it is a function of what the trials have reported, so
-a resumed search decides as one that was never interrupted.
+share of those that got there (Li et al., "A system for massively parallel hyperparameter tuning",
+MLSys 2020, algorithm 2). Nothing waits for a rung to fill, and no epoch is trained twice, as a
+paused trial keeps its checkpoint. All of it is a function of what the trials have reported, so a
+resumed search decides as one that was never interrupted.
+
+Which share that is: successive halving spends alike on all rungs (Jamieson and Talwalkar,
+"Non-stochastic best arm identification and hyperparameter optimization", AISTATS 2016). Where
+trials begin anew at each rung, that is one in the factor between rungs. Here they go on, so a rung
+costs the epochs from the one before it only.
 """
 
 from __future__ import annotations
@@ -12,6 +17,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -20,6 +27,8 @@ from orchestrator.trials.pareto import fronts
 
 # Trials with their merit, `(front, -score)`, less is better.
 Standings = list[tuple[tuple[float, float], "Progress"]]
+# By rung but the last: the share of the trials there that goes on.
+Shares = Sequence[Fraction]
 
 
 def equal_cost(_: Mapping[str, Any]) -> float:
@@ -80,11 +89,12 @@ class Place:
 
 @dataclass(frozen=True)
 class Halving:
-    """Trials train for `epochs` at most; one in `factor` goes on from each rung.
+    """Trials train for `epochs` at most, and are compared each `factor` times as many epochs.
 
     grace: epochs before the first rung. every: epochs between two validations. cost: the work of
     an epoch by the settings of a trial, in epochs of the cheapest trial; 1 for all compares them
-    at equal epochs. near_end: whether rungs may be followed by next to nothing.
+    at equal epochs. begins_anew: rungs and shares as published for trials that cannot go on where
+    they were, and as Ray's ASHA has them.
     """
 
     epochs: int
@@ -92,22 +102,35 @@ class Halving:
     factor: int
     every: int = 1
     cost: Callable[[Mapping[str, Any]], float] = equal_cost
-    near_end: bool = False
+    begins_anew: bool = False
 
     def rungs(self) -> list[int]:
         """`grace * factor ** k` epochs, without the end.
 
-        A trial waits at each of them until `factor` are there. So, unless they may be near the
-        end, there is none but the first after which the training would grow by less than the
-        square root of `factor`: rungs at 1, 3 and 9 of 12 epochs would have 27 trials begun
-        before one of them is trained to the end, those at 1 and 3 nine.
+        A trial waits at each of them until enough are there. So there is none but the first after
+        which the training would grow by less than the square root of `factor`: with a rung after
+        9 of 12 epochs the best would wait for others where they are all but trained.
         """
         found, rung = [self.grace] if self.grace < self.epochs else [], self.grace * self.factor
-        least = 1.0 if self.near_end else math.sqrt(self.factor)
+        least = 1.0 if self.begins_anew else math.sqrt(self.factor)
         while rung < self.epochs and self.epochs / rung >= least:
             found.append(rung)
             rung *= self.factor
         return found
+
+    def shares(self) -> tuple[Fraction, ...]:
+        """Which share of the trials at each of `rungs` goes on.
+
+        It is what each has cost since the rung before, over what it costs to the next one: 1 / 2
+        and 1 / 3 with rungs after 1, 3 and 9 epochs. Where the end is near it is no more than from
+        the first rung of a long training, 1 / (`factor` - 1), and never more than half, as a rung
+        would then decide next to nothing.
+        """
+        spent = [until - since for since, until in pairwise([0, *self.rungs(), self.epochs])]
+        if self.begins_anew:
+            return (Fraction(1, self.factor),) * (len(spent) - 1)
+        most = Fraction(1, max(2, self.factor - 1))
+        return tuple(min(most, Fraction(here, ahead)) for here, ahead in pairwise(spent))
 
     def steps(self, params: Mapping[str, Any] | None) -> tuple[int, ...]:
         """The epochs at which a trial with these settings is compared, the last one the end.
@@ -122,18 +145,36 @@ class Halving:
         validated = (min(-(-at // self.every) * self.every, self.epochs) for at in epochs)
         return (*validated, self.epochs)
 
+    def goes_on(self) -> list[tuple[int, Fraction]]:
+        """The epochs at which the cheapest trials are compared, with `shares`."""
+        return list(zip(self.steps(None), self.shares(), strict=False))
+
+
+def kept(share: Fraction, of: int) -> int:
+    """How many of so many trials at a rung go on."""
+    return of * share.numerator // share.denominator
+
+
+def may_go_on(share: Fraction, of: int) -> int:
+    """How many of a rung are worth keeping where no more than so many are there.
+
+    Those that go on, and at least as many as must be there before one does: where no more come,
+    one of them may have to go on at the end of a search, see `leader`, and may fail.
+    """
+    return max(kept(share, of), math.ceil(1 / share))
+
 
 def next_stop(epoch: int, steps: Sequence[int]) -> int:
     """The first rung after an epoch; the last one for a training that is over."""
     return next((rung for rung in steps if rung > epoch), steps[-1])
 
 
-def promotable(trials: Sequence[Progress], factor: int) -> Progress | None:
+def promotable(trials: Sequence[Progress], shares: Shares) -> Progress | None:
     """The first of `all_promotable`; None when none has earned it."""
-    return next(iter(all_promotable(trials, factor)), None)
+    return next(iter(all_promotable(trials, shares)), None)
 
 
-def all_promotable(trials: Sequence[Progress], factor: int) -> list[Progress]:
+def all_promotable(trials: Sequence[Progress], shares: Shares) -> list[Progress]:
     """The paused trials that have earned to go on, in the order in which they do.
 
     Rungs near the end come first, so that good trials are finished before more are begun. Of equal
@@ -141,21 +182,20 @@ def all_promotable(trials: Sequence[Progress], factor: int) -> list[Progress]:
     must not decide, and they wait for more to compare with.
     """
     found: dict[int, Progress] = {}  # a costly trial may have earned it at several rungs
-    for rung, here in reversed(list(enumerate(_rungs_held(trials, factor)))):
-        for trial in _earned(here, factor):
+    for rung, here in reversed(list(enumerate(_rungs_held(trials, shares)))):
+        for trial in _earned(here, shares[rung]):
             if not trial.busy and not trial.ended and trial.epoch < trial.steps[rung + 1]:
                 found.setdefault(trial.number, trial)
     return list(found.values())
 
 
-def out_of_reach(trials: Sequence[Progress], factor: int, more: int) -> list[Progress]:
+def out_of_reach(trials: Sequence[Progress], shares: Shares, more: int) -> list[Progress]:
     """The paused trials that go no further, whatever those at work and `more` new ones do.
 
     Others that come to a rung make no rank better. So where `n` trials may ever come there, only
-    the best `n / factor` of those that are there now can go on. The best `factor` are never out of
-    reach: one of them may have to go on at the end of a search, see `leader`, and may fail. None
-    is where ranks may get better: with several objectives, and where a trial is at two rungs at
-    the same epoch, or rungs are not those of all (`search.compare=cost`).
+    the best share of `n` of those that are there now can go on, see `may_go_on`. None is where
+    ranks may get better: with several objectives, and where a trial is at two rungs at the same
+    epoch, or rungs are not those of all (`search.compare=cost`).
     """
     steps = trials[0].steps if trials else ()
     if (
@@ -166,8 +206,8 @@ def out_of_reach(trials: Sequence[Progress], factor: int, more: int) -> list[Pro
         return []
     found: list[Progress] = []
     coming = more + sum(not t.ended and t.epoch < steps[0] for t in trials)
-    for rung, here in enumerate(_rungs_held(trials, factor)):
-        reach = max((len(here) + coming) // factor, factor)
+    for rung, here in enumerate(_rungs_held(trials, shares)):
+        reach = may_go_on(shares[rung], len(here) + coming)
         beyond = [
             t for _, t in here[reach:] if t.epoch == steps[rung] and not t.busy and not t.ended
         ]
@@ -176,29 +216,29 @@ def out_of_reach(trials: Sequence[Progress], factor: int, more: int) -> list[Pro
     return found
 
 
-def leader(trials: Sequence[Progress], factor: int) -> Progress | None:
+def leader(trials: Sequence[Progress], shares: Shares) -> Progress | None:
     """The best paused trial of the highest rung; None when there is none to go on with.
 
-    For the end of a search: in a small one no rung may ever hold `factor` trials, and yet one
-    should be trained to the end.
+    For the end of a search: in a small one no rung may ever hold enough trials for one to go on,
+    and yet one should be trained to the end.
     """
-    for here in reversed(_rungs_held(trials, factor)):
+    for here in reversed(_rungs_held(trials, shares)):
         paused = [t for _, t in here if not t.busy and not t.ended]
         if paused:
             return paused[0]
     return None
 
 
-def places(trials: Sequence[Progress], factor: int) -> dict[int, Place]:
+def places(trials: Sequence[Progress], shares: Shares) -> dict[int, Place]:
     """Where each trial stands, by number; those that have reached no rung are left out."""
     return {
         trial.number: Place(rung, rank, len(here))
-        for rung, here in enumerate(_rungs_held(trials, factor), 1)
+        for rung, here in enumerate(_rungs_held(trials, shares), 1)
         for rank, (_, trial) in enumerate(here, 1)
     }
 
 
-def _rungs_held(trials: Sequence[Progress], factor: int) -> list[Standings]:
+def _rungs_held(trials: Sequence[Progress], shares: Shares) -> list[Standings]:
     """Who is at each rung but the last, best first.
 
     A costly trial may reach several rungs at the same epoch. It is at one of them only when it has
@@ -208,16 +248,16 @@ def _rungs_held(trials: Sequence[Progress], factor: int) -> list[Standings]:
     for rung in range(len(trials[0].steps) - 1 if trials else 0):
         candidates = list(trials)
         if rung:
-            earned = {trial.number for trial in _earned(held[-1], factor)}
+            earned = {trial.number for trial in _earned(held[-1], shares[rung - 1])}
             before = [trial for _, trial in held[-1]]
             candidates = [t for t in before if t.epoch > t.steps[rung - 1] or t.number in earned]
         held.append(_best_first(candidates, rung))
     return held
 
 
-def _earned(here: Standings, factor: int) -> list[Progress]:
-    """The best 1 / factor of a rung, without those of score 0 that are no better than one left."""
-    count = len(here) // factor
+def _earned(here: Standings, share: Fraction) -> list[Progress]:
+    """The best share of a rung, without those of score 0 that are no better than one left."""
+    count = kept(share, len(here))
     left_out = here[count][0] if count < len(here) else (math.inf, math.inf)
     return [trial for merit, trial in here[:count] if merit < left_out or merit[1] < 0]
 

@@ -29,7 +29,10 @@ class BudgetConfig(Section):
         None, description="epochs before the scheduler may stop a trial; null = the space's"
     )
     reduction_factor: int | None = Field(
-        None, ge=2, description="the scheduler keeps one trial in this many; null = the space's"
+        None,
+        ge=2,
+        description="epochs from rung to rung grow by this; the more, the fewer trials go on; "
+        "null = the space's",
     )
     concurrent: OptionalCount = Field(
         None, description="trials at the same time; null = as many as the machines hold"

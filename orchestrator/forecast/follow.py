@@ -43,7 +43,7 @@ class Following(Listener):
 
     def __init__(self, run: Run, clock: Callable[[], float] = time.monotonic) -> None:
         self._run, self._clock = run, clock
-        self._comparison = comparison_of(run)
+        self._comparison = comparison_of(run.space, run.config)
         self._at_work: dict[int, _Clock] = {}
         self._paces: dict[int, float] = {}
         self._drifts: dict[int, float] = {}
@@ -130,7 +130,7 @@ class Following(Listener):
         own = sum(TWIN not in trial.user_attrs for trial in study.trials)
         return Rules(
             new=round(max(0, most - begun) * (own / begun if begun else 1.0)),
-            factor=space.budget.reduction_factor,
+            shares=self._comparison.shares(),
             at_once=max(self._counts, default=1),
             overhead=fmean(self._beside) if self._beside else 0.0,
             pauses=self._run.config.search.scheduler != "asha",

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from random import Random
 
+from orchestrator.compare.halving import Shares, kept
 from orchestrator.forecast.outcomes import Outcomes, log_error, measured, pace_of
 from orchestrator.forecast.seen import Now, Seen
 
@@ -17,7 +18,7 @@ from orchestrator.forecast.seen import Now, Seen
 class Rules:
     """How a search goes on.
 
-    new: trials that are still to be begun. factor: one in so many goes on from a rung.
+    new: trials that are still to be begun. shares: by rung, of the trials there, that go on.
     at_once: jobs that run at the same time. overhead: seconds of a job beside its epochs.
     pauses: trials wait at rungs for others; otherwise they are stopped there for good.
     patience, since_best: trials that are no better than the best after which the search ends, and
@@ -25,7 +26,7 @@ class Rules:
     """
 
     new: int
-    factor: int
+    shares: Shares
     at_once: int
     overhead: float = 0.0
     pauses: bool = True
@@ -165,8 +166,9 @@ def _promotable(play: _Play) -> int | None:
     """See `halving.promotable`; what costs another number of epochs is taken for alike."""
     if not play.rules.pauses:
         return None
-    for here, passed in zip(reversed(play.here), reversed(play.passed), strict=True):
-        for error, number in here[: len(here) // play.rules.factor]:
+    rungs = zip(play.here, play.passed, play.rules.shares, strict=True)
+    for here, passed, share in reversed(list(rungs)):
+        for error, number in here[: kept(share, len(here))]:
             if number not in passed and error < 0:
                 return number
     return None
@@ -218,6 +220,6 @@ def _end(play: _Play, trial: _Trial, job: Job) -> None:
         return
     insort(play.here[rung], (trial.error, trial.number))
     if not play.rules.pauses:
-        kept = play.here[rung][: max(1, len(play.here[rung]) // play.rules.factor)]
-        if (trial.error, trial.number) in kept:
+        here = play.here[rung]
+        if (trial.error, trial.number) in here[: max(1, kept(play.rules.shares[rung], len(here)))]:
             play.waiting.insert(0, trial)

@@ -76,7 +76,7 @@ class SearchJobs:
         share = run.config.search.hopeless if self._objectives == HMEAN else 0.0
         cost = halving.cost if halving else equal_cost
         self._hopeless = Hopeless(run.study, run.space.budget.epochs, share, cost)
-        comparison = halving or comparison_of(run)
+        comparison = halving or comparison_of(run.space, run.config)
         self._decisions = Decisions(run.study, comparison, self._objectives, tell)
         self._ends = Ends(
             self._decisions, self._progress, run.config.budget.disk_gb, run.config.confirm.top
@@ -102,7 +102,7 @@ class SearchJobs:
     def _promoted(self, progress: Sequence[Progress]) -> list[int]:
         """Paused trials that have earned to go on, the next one first."""
         halving = self._halving
-        return [p.number for p in all_promotable(progress, halving.factor)] if halving else []
+        return [p.number for p in all_promotable(progress, halving.shares())] if halving else []
 
     @property
     def _missing(self) -> int:
@@ -155,14 +155,14 @@ class SearchJobs:
                 break
         if self._running or not self._halving:
             return None
-        best, why = None, "no trial has finished"
+        shares, best, why = self._halving.shares(), None, "no trial has finished"
         if is_far_ahead:
-            best = leader([p for p in progress if p.number in waited_for.values()], 1)
+            best = leader([p for p in progress if p.number in waited_for.values()], shares)
             why = "others wait for its weights"
         elif not self._has_finished():
             # A search ends alike whether there are enough trials or no untried points: the best
             # of each rung go on as ever, and where that finished none, the best of all does.
-            best = leader(progress, self._halving.factor)
+            best = leader(progress, shares)
         if best is None or (found := self._first([best.number], choose, 1)) is None:
             return None
         self._decisions.by_rank([best.number], "promoted", why, progress)

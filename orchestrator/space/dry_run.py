@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from fractions import Fraction
 from itertools import islice
 from typing import Any
 
@@ -20,13 +21,17 @@ from orchestrator.space.search_space import SearchSpace
 SHOWN = 10  # sampled configurations
 CHECKED = 200  # drawn in all: an invalid configuration may be rare
 Point = dict[str, Any]
+Rungs = Sequence[tuple[int, Fraction]]
 
 
-def show(space: SearchSpace, *, seed: int, cost: str | None, console: Console) -> None:
+def show(
+    space: SearchSpace, *, seed: int, rungs: Rungs, cost: str | None, console: Console
+) -> None:
     """Print the space, its budget, and the configurations that a search begins with.
 
     The warm starts come first, then random points, the same ones for the same seed. `cost`
-    is a line for the end. Raises InputError when the space holds a configuration, among
+    is a line for the end. `rungs` are epochs at which trials are compared, and the share of those
+    there that goes on. Raises InputError when the space holds a configuration, among
     CHECKED random ones, that the detector refuses.
     """
     points = list(islice(draws(space, seed), len(space.warm_start) + CHECKED))
@@ -37,8 +42,7 @@ def show(space: SearchSpace, *, seed: int, cost: str | None, console: Console) -
     budget = space.budget
     _print(
         console,
-        f"budget: {budget.trials} trials of up to {budget.epochs} epochs; from epoch "
-        f"{budget.grace_epochs} on, about one in {budget.reduction_factor} is kept",
+        f"budget: {budget.trials} trials of up to {budget.epochs} epochs; {_in_words(rungs)}",
     )
     check(space, points)
     warm, sampled = points[: len(space.warm_start)], points[len(space.warm_start) :]
@@ -50,7 +54,15 @@ def show(space: SearchSpace, *, seed: int, cost: str | None, console: Console) -
     if cost is not None:
         _print(console, cost)
     shown = {"warm_starts": warm, "random_points": sampled[:SHOWN], "seed": seed, "cost": cost}
-    answer(_values(space) | shown)
+    goes_on = [{"epoch": epoch, "share": float(share)} for epoch, share in rungs]
+    answer(_values(space) | shown | {"rungs": goes_on})
+
+
+def _in_words(rungs: Rungs) -> str:
+    if not rungs:
+        return "all are trained to the end"
+    each = [f"{part.numerator} in {part.denominator} after epoch {epoch}" for epoch, part in rungs]
+    return f"the best go on: {', '.join(each)}"
 
 
 def _values(space: SearchSpace) -> dict[str, Any]:

@@ -22,7 +22,9 @@ class Budget(Section):
     trials: int = Field(20, ge=1, description="trials to run")
     epochs: int = Field(30, ge=1, le=100_000, description="longest training of a trial")
     grace_epochs: int = Field(5, ge=1, description="epochs before a trial may be stopped")
-    reduction_factor: int = Field(3, ge=2, description="the scheduler keeps one trial in this many")
+    reduction_factor: int = Field(
+        3, ge=2, description="epochs from rung to rung grow by this; the more, the fewer go on"
+    )
 
     @model_validator(mode="after")
     def _check(self) -> Budget:

@@ -224,6 +224,7 @@ def test_a_dry_run_shows_space_and_cost_and_writes_nothing(folder, data, capfd):
     assert run(*arguments, "search.narrow.model.backbone=resnet18") == 0
     out = capfd.readouterr().out
     assert "loss.negative_ratio" in out
+    assert "budget: 2 trials of up to 2 epochs; all are trained to the end" in out
     assert "resnet34" not in out
     assert "cost: 2 trials x 2 epochs x 1 steps" in " ".join(out.split())
     assert [p.name for p in folder.iterdir()] == ["tiny.yaml"]

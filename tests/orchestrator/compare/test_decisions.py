@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import pytest
 from sessions import make_run
 
@@ -95,10 +97,12 @@ def test_rays_own_asha_stops_by_rank_too(tmp_path):
 def test_rungs_of_rays_asha_are_its_own(tmp_path):
     space = make_space((4, 0.2), epochs=9)
     ours, rays = (
-        comparison_of(make_run(tmp_path, space, search={"scheduler": name}))
+        comparison_of(space, make_run(tmp_path, space, search={"scheduler": name}).config)
         for name in ("promote", "asha")
     )
     assert ours.steps({}) == (1, 2, 4, 9)
+    assert ours.goes_on() == [(1, Fraction(1, 2)), (2, Fraction(1, 2)), (4, Fraction(2, 5))]
+    assert rays.goes_on() == [(rung, Fraction(1, 2)) for rung in (1, 2, 4, 8)]
     assert rays.steps({}) == (1, 2, 4, 8, 9)
 
 

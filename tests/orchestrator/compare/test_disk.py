@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +15,7 @@ from orchestrator.results.ranking import best
 from orchestrator.trials.records import TrialRecord, TrialState
 
 MB = 1e6
+HALVES = [Fraction(1, 2)] * 3
 RUNNING, PAUSED, FINISHED, STOPPED, FAILED = (
     *(TrialState.RUNNING, TrialState.PAUSED, TrialState.FINISHED),
     *(TrialState.STOPPED, TrialState.FAILED),
@@ -25,8 +28,8 @@ def of(number: int, state: TrialState, hmean: float | None = 0.5, **more) -> Tri
     return TrialRecord(f"{number:05}", state, hmean=hmean, **values)
 
 
-def names(records, places=None, *, factor=2, most_mb=0.0, needed=()) -> list[int]:
-    found, _ = to_give_up(records, places or {}, factor, most_mb * MB, needed)
+def names(records, places=None, *, shares=HALVES, most_mb=0.0, needed=()) -> list[int]:
+    found, _ = to_give_up(records, places or {}, shares, most_mb * MB, needed)
     return [int(record.trial) for record in found]
 
 
@@ -66,8 +69,8 @@ def test_the_weights_of_those_that_are_over_go_first_and_finished_ones_last():
 
 def test_what_is_left_over_the_limit_is_told():
     records = [of(0, FINISHED, 0.9), of(1, STOPPED, 0.6)]
-    assert to_give_up(records, {}, 2, 16 * MB) == ([], 0.0)
-    assert to_give_up(records, {}, 2, 5 * MB) == ([records[1]], 7 * MB)
+    assert to_give_up(records, {}, HALVES, 16 * MB) == ([], 0.0)
+    assert to_give_up(records, {}, HALVES, 5 * MB) == ([records[1]], 7 * MB)
 
 
 def test_a_limit_that_no_trial_keeps_to_is_refused_and_one_that_some_pass_is_told():
@@ -87,10 +90,11 @@ def test_a_limit_that_no_trial_keeps_to_is_refused_and_one_that_some_pass_is_tol
 def test_the_best_of_a_rung_stay_paused():
     records = [of(i, PAUSED, 1 - i / 10) for i in range(9)]
     places = {i: Place(1, i + 1, 9) for i in range(9)}
+    thirds = [Fraction(1, 3)] * 2
     # A third may go on, and the first in any case: the others wait for more to compare with.
-    assert names(records, places, factor=3) == [8, 7, 6, 5, 4, 3]
+    assert names(records, places, shares=thirds) == [8, 7, 6, 5, 4, 3]
     few = {i: Place(2, i + 1, 3) for i in range(3)}
-    assert names(records[:3], few, factor=3) == []
+    assert names(records[:3], few, shares=thirds) == []
 
 
 def test_of_paused_trials_the_last_by_its_share_of_a_rung_goes_first():
@@ -110,7 +114,7 @@ def test_never_more_than_asked_for_and_never_the_best(trials, most_mb):
     records = [of(i, state, hmean) for i, (state, hmean) in enumerate(trials)]
     paused = [r for r in records if r.state is PAUSED]
     places = {int(r.trial): Place(1, i, len(paused)) for i, r in enumerate(paused, start=1)}
-    found, over = to_give_up(records, places, 2, most_mb * MB)
+    found, over = to_give_up(records, places, HALVES, most_mb * MB)
     assert best(records) not in found
     assert all(record.state is not RUNNING for record in found)
     gone = {record.trial for record in found}

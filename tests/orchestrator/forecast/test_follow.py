@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 from pathlib import Path
 
 from sessions import make_run
@@ -55,4 +56,5 @@ def test_a_job_is_followed_from_its_start_to_its_pause(tmp_path: Path):
     assert (trial.now, trial.steps, trial.reached) == (Now.PAUSED, (4, 8), 1)
     assert (trial.pace, trial.drift, trial.since) == (20.0, 20 / 10, 0.0)
     assert trial.kind in ("resnet18", "resnet34")
-    assert (rules.new, rules.factor, rules.at_once, rules.overhead) == (1, 2, 1, 5.0)
+    assert (rules.new, rules.at_once, rules.overhead) == (1, 1, 5.0)
+    assert rules.shares == (Fraction(1, 2),)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from fractions import Fraction
+
 import pytest
 from examples import examples
 from hypothesis import given
@@ -11,7 +13,8 @@ from orchestrator.forecast.seen import Now, Seen
 from orchestrator.forecast.words import in_words, left_of, why_stop
 
 STEPS = (1, 3, 9)
-ONE = Rules(new=0, factor=3, at_once=1)
+THIRDS = [Fraction(1, 3)] * 2
+ONE = Rules(new=0, shares=THIRDS, at_once=1)
 
 
 def seen(number: int, now: Now, *hmeans: float, **known: object) -> Seen:
@@ -79,13 +82,13 @@ def test_an_hour_too_short_for_a_result_does_not_hide_what_a_longer_one_brings()
 @examples(30)
 def test_expectations_are_in_order(hmeans, new, at_once):
     trials = [over(0, 0.8), *(seen(i, Now.PAUSED, h) for i, h in enumerate(hmeans, 1))]
-    known = forecast(trials, Rules(new, 3, at_once), Ends(), hour=60.0)
+    known = forecast(trials, Rules(new, THIRDS, at_once), Ends(), hour=60.0)
     assert known is not None
     assert 0 <= known.low <= known.high
     assert known.gain is not None
     assert known.rate is not None
     assert 0 <= known.gain <= known.rate <= 1
-    assert known == forecast(trials, Rules(new, 3, at_once), Ends(), hour=60.0)
+    assert known == forecast(trials, Rules(new, THIRDS, at_once), Ends(), hour=60.0)
 
 
 def test_in_words_and_why_to_stop():

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
+from fractions import Fraction
 from io import StringIO
 from itertools import islice
 from pathlib import Path
@@ -45,9 +47,19 @@ def load(folder: Path, text: str = TEXT) -> SearchSpace:
     return load_space(str(path), gpu=True)
 
 
-def shown(space: SearchSpace, *, seed: int = 0, cost: str | None = None, width: int = 120) -> str:
+RUNGS = [(1, Fraction(1, 2)), (3, Fraction(2, 9))]
+
+
+def shown(
+    space: SearchSpace,
+    *,
+    seed: int = 0,
+    rungs: Sequence[tuple[int, Fraction]] = RUNGS,
+    cost: str | None = None,
+    width: int = 120,
+) -> str:
     out = StringIO()
-    show(space, seed=seed, cost=cost, console=Console(file=out, width=width))
+    show(space, seed=seed, rungs=rungs, cost=cost, console=Console(file=out, width=width))
     return out.getvalue()
 
 
@@ -74,7 +86,8 @@ def test_everything_about_a_space_is_shown(tmp_path: Path) -> None:
         "data.exclude null",
         "data.train_pages 24",
         "data.root synthetic receipts, made when the search starts",
-        "budget: 7 trials of up to 9 epochs; from epoch 3 on, about one in 3 is kept",
+        "budget: 7 trials of up to 9 epochs; the best go on: 1 in 2 after epoch 1, 2 in 9 after "
+        "epoch 3",
         "10 random points, seed=0",
         f"{CHECKED + 2} configurations were drawn, and the detector takes all of them",
     ):
@@ -82,11 +95,17 @@ def test_everything_about_a_space_is_shown(tmp_path: Path) -> None:
     assert lines[-1] == "cost: 7 trials, about an hour"
     told = json.loads(as_json(answer))
     assert (told["space"], told["budget"]["trials"], told["cost"]) == ("small", 7, lines[-1])
+    assert told["rungs"] == [{"epoch": 1, "share": 0.5}, {"epoch": 3, "share": 2 / 9}]
     channels = {"kind": "int", "values": [64, 256], "step": 32, "when": {}}
     assert told["parameters"]["model.neck_channels"] == channels
     neck = told["parameters"]["loss.negative_ratio"]["when"]
     assert neck == {"model.fusion": ["scale_spatial"], "model.neck": ["fpn", "unet"]}
     assert (len(told["warm_starts"]), len(told["random_points"])) == (2, 10)
+
+
+def test_without_rungs_all_are_trained_to_the_end(tmp_path: Path) -> None:
+    lines = rows(shown(load(tmp_path), rungs=[]))
+    assert "budget: 7 trials of up to 9 epochs; all are trained to the end" in lines
 
 
 def test_warm_starts_come_first_with_what_is_drawn_for_them(tmp_path: Path) -> None:
@@ -175,7 +194,8 @@ def test_no_ray_and_no_file(tmp_path: Path) -> None:
         "import sys; from rich.console import Console\n"
         "from orchestrator.space.dry_run import show\n"
         "from orchestrator.space.search_space import load_space\n"
-        "show(load_space('small.yaml', gpu=False), seed=0, cost=None, console=Console())\n"
+        "space = load_space('small.yaml', gpu=False)\n"
+        "show(space, seed=0, rungs=[], cost=None, console=Console())\n"
         "assert 'ray' not in sys.modules"
     )
     load(tmp_path)

@@ -12,11 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import optuna
 from numpy.typing import NDArray
-from optuna.storages import InMemoryStorage
-from optuna.study import StudyDirection
-from replay import Table, axes
+from replay import Table
+from table_run import run_over
 
 from orchestrator.compare.decisions import halving_of
 from orchestrator.config.settings import SearchConfig
@@ -25,8 +23,7 @@ from orchestrator.forecast.future import Rules
 from orchestrator.forecast.seen import Seen
 from orchestrator.propose.search_jobs import SearchJobs
 from orchestrator.run.run import Run
-from orchestrator.run.study import Study
-from orchestrator.space.parameters import Budget, Parameter
+from orchestrator.space.parameters import Budget
 from orchestrator.space.search_space import SearchSpace
 from orchestrator.trials.job import TrialJob
 
@@ -133,13 +130,12 @@ def report_of(table: Table, row: int, epoch: int, seconds: float) -> dict[str, A
 
 
 def run_of(table: Table, plan: Plan, seed: int) -> Run:
-    """A run whose space is that of the table, with a study in memory."""
-    keys = axes(table.configs)
+    """A run whose space is that of the table."""
     space = SearchSpace(
         name="replay",
         description="",
         fixed={},
-        parameters={key: Parameter(key, "choice", values) for key, values in keys.items()},
+        parameters={parameter.key: parameter for parameter in table.space},
         warm_start=(),
         budget=Budget(
             trials=plan.trials,
@@ -148,8 +144,5 @@ def run_of(table: Table, plan: Plan, seed: int) -> Run:
             reduction_factor=plan.factor,
         ),
     )
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    storage = InMemoryStorage()
-    storage.create_new_study([StudyDirection.MAXIMIZE], "replay")
     config = SearchConfig.model_validate({"space": "replay", "seed": seed})
-    return Run(Path("replay"), config, space, Study(storage, "replay"))
+    return run_over(table, Path("replay"), space, config)

@@ -13,18 +13,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import optuna
 from begun_with import NOTHING, Points, behind, of_an_earlier_run
-from optuna.distributions import BaseDistribution
-from optuna.storages import BaseStorage, InMemoryStorage
-from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial
 from optuna_policies import i_epoch, one_by_one, optuna_hyperband, pasha, random_search
 from policies import Ending, Heard, Rules, no_limits, tune_as_documented, until_enough
 from ray import tune
 from ray_alone import documented_alone
 from replay import Arrival, Table, Yardstick
-from stand_in import StandIns, rows_of
+from stand_in import rows_of
+from table_run import run_over
 
 from orchestrator.compare.decisions import halving_of
 from orchestrator.config.settings import SearchConfig
@@ -34,7 +30,6 @@ from orchestrator.execute.tuner import run_search
 from orchestrator.place.resources import TrialResources
 from orchestrator.propose.search_jobs import SearchJobs
 from orchestrator.run.run import Run
-from orchestrator.run.study import Study
 from orchestrator.space.parameters import Budget
 from orchestrator.space.search_space import SearchSpace
 from orchestrator.trials.job import TrialJob
@@ -91,23 +86,6 @@ def documented(
         )
 
 
-class _ToldStudy(Study):
-    """A study whose trials have the settings of the trainings that they get."""
-
-    def __init__(self, storage: BaseStorage, name: str, stand_ins: StandIns) -> None:
-        super().__init__(storage, name)
-        self._stand_ins = stand_ins
-
-    def begin(
-        self,
-        params: Mapping[str, Any],
-        distributions: Mapping[str, BaseDistribution],
-        **notes: Any,
-    ) -> FrozenTrial:
-        """A new trial at the point that is trained."""
-        return super().begin(self._stand_ins.of(params), distributions, **notes)
-
-
 @contextmanager
 def _begun(
     table: Table,
@@ -138,13 +116,9 @@ def _begun(
             reduction_factor=rules.factor,
         ),
     )
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    # A database would be told the same and take most of the time.
-    storage = InMemoryStorage()
-    storage.create_new_study([StudyDirection.MAXIMIZE], "replay")
     config = SearchConfig.model_validate({"space": "replay", "seed": seed, "search": search})
     with tempfile.TemporaryDirectory() as name:
-        yield Run(Path(name), config, space, _ToldStudy(storage, "replay", table.stand_ins()))
+        yield run_over(table, Path(name), space, config)
 
 
 def own(

@@ -140,7 +140,7 @@ def drive(folder: str) -> None:
         fixed={"model.backbone": "mobilenetv3_small_050", "model.weights": "none"},
         parameters={batch: Parameter(batch, "choice", (1, 2, 48, 64))},
         warm_start=({batch: 64}, {batch: 48}, {batch: 1}, {batch: 2}),
-        budget=Budget(trials=4, epochs=2, grace_epochs=1, reduction_factor=4),
+        budget=Budget(trials=4, epochs=2, grace_epochs=1, reduction_factor=5),  # 1 in 4
     )
     small = {"object_store_memory": 80_000_000}
     cluster = Cluster(

@@ -23,7 +23,7 @@ CHOOSING = {
     "train.epochs": 30,
     "train.eval_every": 10,
     "augment.crop_px": 96,
-    "optimizer.lr": 5e-3,
+    "optimizer.lr": 8e-3,  # at 5e-3 some processors get to 0.41 H-mean only
     "optimizer.backbone_lr_ratio": 1.0,
     "optimizer.ema_decay": 0.9,
     "postprocess.box_thresh": 0.9,
@@ -62,8 +62,7 @@ def test_the_best_epoch_is_the_one_with_the_best_cross_fitted_score(chosen):
     assert [r.metrics["hmean"] for r in reports] == [fit.hmean for fit in fits]
     assert [r.page_hmeans for r in reports] == [fit.page_hmeans for fit in fits]
     last = reports[-1].metrics
-    # How far so short a training gets depends on the processor: 0.41 on one, above 0.5 on others.
-    assert last["best_hmean"] == max(fit.hmean for fit in fits) > 0.2
+    assert last["best_hmean"] == max(fit.hmean for fit in fits) > 0.5
     best = next(r for r in reports if r.epoch == last["best_epoch"])
     assert last["best_tuned_hmean"] == best.metrics["tuned_hmean"]
     assert last["best_configured_hmean"] == best.swept.scores(0).hmean

@@ -1,14 +1,16 @@
 """Does a search of many trials stay as fast, and as small, as it began?
 
-`python benchmarks/bench_scale.py [trials=1000] [nodes=4] [cpus=2] [pages=100] [data=FOLDER]` runs
-the search command itself, with trials that do nothing, on a cluster of `nodes` simulated machines
-with `cpus` cores each. A trial pauses at rungs of 1, 3 and 9 epochs, and reports the scores of
-`pages` validation pages, so that the study, the leaderboard, `best/` and TensorBoard's files have
-their usual work. Without `data` the synthetic receipts of space=smoke are made.
+`python benchmarks/bench_scale.py [trials=1000] [paused=600] [nodes=4] [cpus=2] [pages=100]
+[data=FOLDER]` runs the search command itself, with trials that do nothing, on a cluster of `nodes`
+simulated machines with `cpus` cores each. A trial pauses at rungs of 1, 3 and 9 epochs, and reports
+the scores of `pages` validation pages, so that the study, the leaderboard, `best/` and
+TensorBoard's files have their usual work. Without `data` the synthetic receipts of space=smoke are
+made.
 
-Printed: what a proposal and a report take in a study with 50, 200 and 600 paused trials; then
-seconds a trial in the first and in the last hundred and their ratio, the driver's memory after the
-first hundred and at the end, and how often the leaderboard was seen to have grown.
+Printed: what a proposal and a report take in a study with a twelfth of `paused` paused trials, with
+a third and with all of them; then seconds a trial in the first and in the last hundred and their
+ratio, the driver's memory after the first hundred and at the end, and how often the leaderboard was
+seen to have grown.
 """
 
 from __future__ import annotations
@@ -38,7 +40,8 @@ from orchestrator.space.search_space import load_space
 from orchestrator.store.storage import storage_url
 from orchestrator.trials.job import TrialJob
 
-DEFAULTS = {"trials": 1000, "nodes": 4, "cpus": 2, "pages": 100, "data": None}
+DEFAULTS = {"trials": 1000, "paused": 600, "nodes": 4, "cpus": 2, "pages": 100, "data": None}
+AT_EACH = 5  # proposals and reports beside so many paused trials
 PART = 100  # trials at each end that are compared; of fewer than 200, a half
 MIB = 1 << 20
 SPACE = """\
@@ -51,9 +54,7 @@ parameters:
 budget: {{trials: {trials}, epochs: 9, grace_epochs: 1, reduction_factor: 3}}
 """
 
-
 EPOCHS = 9
-PAUSED = (50, 200, 600)
 
 
 def no_op(pages: int) -> Callable[[TrialJob, Report], None]:
@@ -84,12 +85,12 @@ def report_of(job: TrialJob, pages: int) -> dict[str, Any]:
     }
 
 
-def with_paused(folder: Path, pages: int) -> list[tuple[int, float, float]]:
+def with_paused(folder: Path, paused: int, pages: int) -> list[tuple[int, float, float]]:
     """Paused trials, and the seconds of a proposal and of a report beside so many.
 
-    Each is the median of five. The rungs hold all trials back, so that none goes on.
+    Each is the median of `AT_EACH`. The rungs hold all trials back, so that none goes on.
     """
-    text = SPACE.format(trials=2 * PAUSED[-1]).replace("reduction_factor: 3", "reduction_factor: 9")
+    text = SPACE.format(trials=2 * paused).replace("reduction_factor: 3", "reduction_factor: 9")
     folder.mkdir()
     (folder / "space.yaml").write_text(text)
     space = load_space(str(folder / "space.yaml"), gpu=False)
@@ -98,7 +99,7 @@ def with_paused(folder: Path, pages: int) -> list[tuple[int, float, float]]:
     halving = Halving(EPOCHS, grace=1, factor=10_000)
     jobs = SearchJobs(run, halving)
     found = []
-    for number in range(PAUSED[-1] + 5):
+    for number in range(paused + AT_EACH):
         started = time.perf_counter()
         job = jobs.next_job()
         proposed = time.perf_counter()
@@ -112,10 +113,10 @@ def with_paused(folder: Path, pages: int) -> list[tuple[int, float, float]]:
     return [
         (
             count,
-            statistics.median(p for n, p, _ in found if count <= n < count + 5),
-            statistics.median(r for n, _, r in found if count <= n < count + 5),
+            statistics.median(p for n, p, _ in found if count <= n < count + AT_EACH),
+            statistics.median(r for n, _, r in found if count <= n < count + AT_EACH),
         )
-        for count in PAUSED
+        for count in (paused // 12, paused // 3, paused)
     ]
 
 
@@ -149,9 +150,13 @@ class Observer(threading.Thread):
 def main(options: dict[str, Any]) -> None:
     if options["trials"] < 4:
         raise InputError(f"trials: must be at least 4, to compare halves, got {options['trials']}")
+    if options["paused"] < 12:
+        raise InputError(f"paused: must be at least 12, got {options['paused']}")
     with tempfile.TemporaryDirectory(prefix="bench-scale-") as name:
         print("\n| paused trials | seconds a proposal | seconds a report |\n|---|---|---|")
-        for count, proposal, report in with_paused(Path(name) / "paused", options["pages"]):
+        for count, proposal, report in with_paused(
+            Path(name) / "paused", options["paused"], options["pages"]
+        ):
             print(f"| {count} | {proposal:.4f} | {report:.4f} |", flush=True)
     head = {"num_cpus": options["cpus"], "include_dashboard": False}
     with tempfile.TemporaryDirectory(prefix="bench-scale-") as name:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve, cholesky, solve_triangular
+from scipy.spatial.distance import cdist
 
 Array = NDArray[np.float64]
 
@@ -112,8 +113,7 @@ def _log_likelihood(distances: Array, values: Array, scales: Scales) -> float:
 
 def _distances(left: Sequence[Array], right: Sequence[Array]) -> Array:
     """`(P, N, M)` squared distances by each of P settings."""
-    pairs = zip(left, right, strict=True)
-    return np.stack([((a[:, None] - b[None]) ** 2).sum(axis=2) for a, b in pairs])
+    return np.stack([cdist(a, b, "sqeuclidean") for a, b in zip(left, right, strict=True)])
 
 
 def _kernel(distances: Array, lengths: Sequence[float]) -> Array:

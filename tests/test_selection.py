@@ -108,15 +108,19 @@ def test_property_tests_draw_a_fifth_by_default(suite):
     assert counts == [10, 50]
 
 
-def test_a_file_is_one_process_and_all_with_a_ray_are_too(suite):
-    marked = {"a": "", "b": "", "c": "@pytest.mark.ray", "d": "@pytest.mark.faults"}
-    for name, mark in marked.items():
-        kind = "ray" if mark else name
+def test_a_file_is_one_process_and_all_with_a_ray_but_documented_commands_are_too(suite):
+    marks = {"a": "", "b": "", "c": "@pytest.mark.ray", "d": "@pytest.mark.faults"}
+    marks["docs/e"] = "@pytest.mark.docs"
+    for name, mark in marks.items():
+        kind = "ray" if name in ("c", "d") else Path(name).name
         text = WHERE.replace("KIND", f'note("{kind}")').replace("@", f"{mark}\n@", 1)
-        (suite / f"tests/test_{name}.py").write_text(text)
+        file = suite / "tests" / Path(name).with_name(f"test_{Path(name).name}.py")
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(text)
     ran(suite, "-n2", "--all")
     where = {p.stem: p.read_text().split() for p in suite.glob("*.txt")}
-    assert {kind: len(workers) for kind, workers in where.items()} == {"ray": 8, "a": 4, "b": 4}
+    counts = {kind: len(workers) for kind, workers in where.items()}
+    assert counts == {"ray": 8, "a": 4, "b": 4, "e": 4}
     assert [kind for kind, workers in where.items() if len(set(workers)) > 1] == []
     assert {worker for workers in where.values() for worker in workers} == {"gw0", "gw1"}
 

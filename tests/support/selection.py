@@ -1,8 +1,9 @@
 """Which tests run: the quick ones by default, all with `--all`, and all of a path that is named.
 
 Tests that take long carry a marker of `LONG`. They are left out unless the command line says
-what to run, and the last lines count them. Tests run side by side, a file in one process; files
-with a Ray are all in one, since two on the same cores hinder each other.
+what to run, and the last lines count them. Tests run side by side, a file in one process. Files
+with a Ray are all in one, since two on the same cores hinder each other, but for documented
+commands: they are only waited for.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ LONG = {
     "docs": "runs the commands of the documentation and builds its site",
     "browser": "opens pages in Chromium",
 }
-RAY = "ray: starts a Ray of its own, so it never runs beside another test with one"
+RAY = "ray: starts a Ray of its own, so it runs beside no test with one but documented commands"
 # Where tests are dealt out, only their files are known.
 _RAY_USED = re.compile(r"\bray_cluster\b|\bmark\.(ray|faults|cluster|docs)\b")
 _LEFT_OUT = pytest.StashKey[Counter[str]]()
@@ -68,11 +69,12 @@ def _long(item: pytest.Item) -> list[str]:
 
 
 class ByFile(LoadScopeScheduling):
-    """A file is run by one process, and all files with a Ray by the same."""
+    """A file is run by one process, and so are all with a Ray but documented commands."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
-        return "ray" if _has_ray(self.config.rootpath / file) else file
+        ray = _has_ray(self.config.rootpath / file)
+        return "ray" if ray and not file.startswith("tests/docs/") else file
 
 
 @cache

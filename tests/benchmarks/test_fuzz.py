@@ -34,7 +34,8 @@ def test_a_reading_that_does_not_end_is_told(monkeypatch: pytest.MonkeyPatch, tm
     counts = fuzzed(monkeypatch, tmp_path, [0.0, 60.0, 0.0])
     assert (counts.inputs, counts.taken) == (3, 2)
     (told,) = counts.others
-    assert told.startswith("EndlessError: more than 0.2 s from 60.0")
+    assert told.startswith("EndlessError: more than ")
+    assert told.endswith(" s from 60.0")
 
 
 def test_an_input_may_take_many_times_what_those_before_it_took(

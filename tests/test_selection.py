@@ -109,14 +109,12 @@ def test_property_tests_draw_a_fifth_by_default(suite):
 
 
 def test_a_file_is_one_process_and_all_with_a_ray_but_documented_commands_are_too(suite):
-    marks = {"a": "", "b": "", "c": "@pytest.mark.ray", "d": "@pytest.mark.faults"}
-    marks["docs/e"] = "@pytest.mark.docs"
-    for name, mark in marks.items():
-        kind = "ray" if name in ("c", "d") else Path(name).name
+    alone = {"a": "", "b": "", "e": "@pytest.mark.docs"}
+    together = {"c": "@pytest.mark.ray", "d": "@pytest.mark.faults"}
+    for name, mark in (alone | together).items():
+        kind = "ray" if name in together else name
         text = WHERE.replace("KIND", f'note("{kind}")').replace("@", f"{mark}\n@", 1)
-        file = suite / "tests" / Path(name).with_name(f"test_{Path(name).name}.py")
-        file.parent.mkdir(exist_ok=True)
-        file.write_text(text)
+        (suite / f"tests/test_{name}.py").write_text(text)
     ran(suite, "-n2", "--all")
     where = {p.stem: p.read_text().split() for p in suite.glob("*.txt")}
     counts = {kind: len(workers) for kind, workers in where.items()}

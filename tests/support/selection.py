@@ -34,8 +34,8 @@ LONG = {
     "browser": "opens pages in Chromium",
 }
 RAY = "ray: starts a Ray of its own, so it runs beside no test with one but documented commands"
-# Where tests are dealt out, only their files are known.
-_RAY_USED = re.compile(r"\bray_cluster\b|\bmark\.(ray|faults|cluster|docs)\b")
+# Where tests are dealt out, only their files are known. Documented commands are not among them.
+_RAY_USED = re.compile(r"\bray_cluster\b|\bmark\.(ray|faults|cluster)\b")
 _LEFT_OUT = pytest.StashKey[Counter[str]]()
 
 
@@ -73,8 +73,7 @@ class ByFile(LoadScopeScheduling):
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
-        ray = _has_ray(self.config.rootpath / file)
-        return "ray" if ray and not file.startswith("tests/docs/") else file
+        return "ray" if _has_ray(self.config.rootpath / file) else file
 
 
 @cache

@@ -12,7 +12,6 @@ import os
 import signal
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -30,9 +29,8 @@ from detector.core.errors import InputError
 
 DEFAULTS = {"examples": 10_000, "seed": 1, "only": None}
 TARGETS = fuzz_labels.TARGETS | fuzz_programs.TARGETS
-# Of the process's own time, for one input: a file that is doubled often may have a megabyte, and
-# machines are slow and busy by turns, which the mean of the inputs before tells.
-LIMIT_S, LIMIT_S_PER_MB, LIMIT_IN_MEANS = 2.0, 4.0, 10
+# Of the process's own time, for one input: a file that is doubled often may have a megabyte.
+LIMIT_S, LIMIT_S_PER_MB = 2.0, 4.0
 
 
 @dataclass
@@ -43,12 +41,6 @@ class Counts:
     refused: int = 0
     taken: int = 0
     others: list[str] = field(default_factory=list)
-    seconds: float = 0.0  # of the process, for all that came to an end
-
-    def limit_s(self, size: int) -> float:
-        """How long an input of `size` bytes may take."""
-        mean = self.seconds / max(1, self.taken + self.refused)
-        return LIMIT_S + LIMIT_S_PER_MB * size / 1e6 + LIMIT_IN_MEANS * mean
 
 
 class EndlessError(BaseException):
@@ -56,14 +48,15 @@ class EndlessError(BaseException):
 
 
 @contextmanager
-def limited(seconds: float) -> Iterator[None]:
-    """Raise EndlessError where the body takes longer than so much of the process's own time."""
+def limited(size: int) -> Iterator[None]:
+    """Raise EndlessError where the body takes longer than an input of `size` bytes may."""
+    limit = LIMIT_S + LIMIT_S_PER_MB * size / 1e6
 
     def stop(*_: object) -> None:
-        raise EndlessError(f"more than {seconds:.3g} s")
+        raise EndlessError(f"more than {limit:.3g} s")
 
     before = signal.signal(signal.SIGVTALRM, stop)
-    signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
+    signal.setitimer(signal.ITIMER_VIRTUAL, limit)
     try:
         yield
     finally:
@@ -86,16 +79,14 @@ def fuzz(name: str, folder: Path, *, examples: int, seed: int) -> Counts:
     for number in range(examples):
         content = target.make(Random(f"{seed} {name} {number}"))
         counts.inputs += 1
-        began = time.process_time()
         try:
             try:
-                with limited(counts.limit_s(bytes_of(content))):
+                with limited(bytes_of(content)):
                     target.read(content)
                 counts.taken += 1
             except InputError as error:
                 require_clean(error, target.names)
                 counts.refused += 1
-            counts.seconds += time.process_time() - began
         except (Exception, EndlessError) as error:  # whatever it is, it is what is looked for
             counts.others.append(f"{type(error).__name__}: {error!s:.200} from {content!r:.400}")
     return counts

@@ -166,11 +166,13 @@ def _refused(
     """
     others = {k: parameter.values for k, parameter in forms.items() if k != key and k in KEYS}
     ends = [{k: values[end] for k, values in others.items()} for end in (0, -1)]
-    mine = []
-    for background in ({}, *ends):
+
+    def against(background: Mapping[str, Any]) -> list[str]:
         found = faults_of({**fixed, **background, key: value})
-        mine.append([text for name, text in found if name in (key, key.partition(".")[0])])
-    return mine[0] if all(mine) else []
+        return [text for name, text in found if name in (key, key.partition(".")[0])]
+
+    refused = against({})
+    return refused if refused and all(map(against, ends)) else []
 
 
 def _kind_faults(parameter: Parameter, values: list[Any]) -> list[str]:

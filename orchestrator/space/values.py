@@ -19,6 +19,7 @@ from orchestrator.store.bucket import is_url
 Model = TypeVar("Model", bound=BaseModel)
 # Plain values by dotted name, as files hold them.
 DEFAULTS = flatten(TrainConfig().model_dump(mode="json"))
+_DEFAULTS = flatten(TrainConfig().model_dump())  # as the detector has them
 
 
 def validated(model: type[Model], values: Any) -> tuple[Model | None, list[tuple[str, str]]]:
@@ -32,8 +33,7 @@ def validated(model: type[Model], values: Any) -> tuple[Model | None, list[tuple
 
 def faults_of(values: Mapping[str, Any]) -> list[tuple[str, str]]:
     """(key, message) of what the detector refuses in these settings beside its defaults."""
-    nested = nest(flatten(TrainConfig().model_dump()) | dict(values))
-    return validated(TrainConfig, nested)[1]
+    return validated(TrainConfig, nest(_DEFAULTS | dict(values)))[1]
 
 
 def read_settings(values: Mapping[str, Any]) -> dict[str, Any]:
